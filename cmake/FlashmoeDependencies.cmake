@@ -1,0 +1,31 @@
+# Outside libraries (docs/dependencies.md says why each). Only find_package and pkg-config: nothing is downloaded.
+find_package(Threads REQUIRED)
+find_package(fmt REQUIRED)
+find_package(nlohmann_json 3.11 REQUIRED)
+find_package(PkgConfig REQUIRED)
+pkg_check_modules(PCRE2 REQUIRED IMPORTED_TARGET libpcre2-8)
+pkg_check_modules(UTF8PROC REQUIRED IMPORTED_TARGET libutf8proc)
+
+# io_uring is Linux only and optional: without it reads go through a pool of pread threads.
+option(FLASHMOE_IO_URING "Use io_uring where liburing is found" ON)
+set(FLASHMOE_HAVE_IO_URING OFF)
+if(FLASHMOE_IO_URING)
+  pkg_check_modules(LIBURING IMPORTED_TARGET liburing)
+  set(FLASHMOE_HAVE_IO_URING ${LIBURING_FOUND})
+endif()
+
+# Line editing in `flash-moe chat`; without it that reads plain lines.
+option(FLASHMOE_LIBEDIT "Use libedit where it is found" ON)
+set(FLASHMOE_HAVE_LIBEDIT OFF)
+if(FLASHMOE_LIBEDIT)
+  pkg_check_modules(LIBEDIT IMPORTED_TARGET libedit)
+  set(FLASHMOE_HAVE_LIBEDIT ${LIBEDIT_FOUND})
+endif()
+
+if(FLASHMOE_BUILD_TESTS)
+  find_package(GTest REQUIRED)
+  include(GoogleTest)
+endif()
+if(FLASHMOE_BUILD_BENCHMARKS)
+  find_package(benchmark REQUIRED)
+endif()

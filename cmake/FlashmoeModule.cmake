@@ -1,0 +1,103 @@
+# How a room (a folder under src/) becomes a library, and its *_test.cc files become ctest entries.
+
+# The compile options shared by everything that is ours. -ffp-contract=off: the bits of the output must not depend on
+# whether a compiler fuses a multiply with an add (docs/numerics.md).
+add_library(flashmoe_options INTERFACE)
+target_compile_features(flashmoe_options INTERFACE cxx_std_20)
+# Designated initialisers leave fields to their defaults on purpose.
+target_compile_options(flashmoe_options INTERFACE
+  -ffp-contract=off -Wall -Wextra -Wno-missing-field-initializers
+  # g++ 12 warns of std::string's own code (GCC bug 105651).
+  $<$<AND:$<CXX_COMPILER_ID:GNU>,$<VERSION_LESS:$<CXX_COMPILER_VERSION>,13>>:-Wno-restrict>)
+if(FLASHMOE_WERROR)
+  target_compile_options(flashmoe_options INTERFACE -Werror)
+endif()
+if(FLASHMOE_SANITIZE)
+  target_compile_options(flashmoe_options INTERFACE
+    -fsanitize=${FLASHMOE_SANITIZE} -fno-sanitize-recover=all -fno-omit-frame-pointer)
+  target_link_options(flashmoe_options INTERFACE -fsanitize=${FLASHMOE_SANITIZE})
+  target_compile_definitions(flashmoe_options INTERFACE FLASHMOE_SANITIZED)
+endif()
+if(FLASHMOE_BUILD_FUZZERS)
+  target_compile_options(flashmoe_options INTERFACE -fsanitize=fuzzer-no-link)
+endif()
+
+# flashmoe_module(NAME SOURCES a.cc ... [DEPENDS base io ...] [LINK libs ...])
+# Builds the static library flashmoe_NAME (alias flashmoe::NAME). DEPENDS names other rooms, LINK outside libraries.
+function(flashmoe_module name)
+  cmake_parse_arguments(PARSE_ARGV 1 arg "" "" "SOURCES;DEPENDS;LINK")
+  add_library(flashmoe_${name} STATIC ${arg_SOURCES})
+  add_library(flashmoe::${name} ALIAS flashmoe_${name})
+  set_target_properties(flashmoe_${name} PROPERTIES EXPORT_NAME ${name} POSITION_INDEPENDENT_CODE ON)
+  target_include_directories(flashmoe_${name} PUBLIC
+    $<BUILD_INTERFACE:${PROJECT_SOURCE_DIR}/src>
+    $<BUILD_INTERFACE:${PROJECT_SOURCE_DIR}/include>
+    $<INSTALL_INTERFACE:${CMAKE_INSTALL_INCLUDEDIR}>)
+  list(TRANSFORM arg_DEPENDS PREPEND flashmoe_)
+  target_link_libraries(flashmoe_${name} PUBLIC ${arg_DEPENDS} ${arg_LINK}
+    PRIVATE $<BUILD_INTERFACE:flashmoe_options>)
+  set_property(GLOBAL APPEND PROPERTY FLASHMOE_MODULES flashmoe_${name})
+endfunction()
+
+# flashmoe_test(NAME SOURCES a_test.cc ... [DEPENDS rooms ...] [LINK libs ...] [LABEL unit] [PROPERTIES ...])
+# One test binary; each TEST in it is one ctest entry, labelled with its kind (unit, property, fault, golden, ...).
+function(flashmoe_test name)
+  if(NOT FLASHMOE_BUILD_TESTS)
+    return()
+  endif()
+  cmake_parse_arguments(PARSE_ARGV 1 arg "" "LABEL" "SOURCES;DEPENDS;LINK;PROPERTIES")
+  if(NOT arg_LABEL)
+    set(arg_LABEL unit)
+  endif()
+  # GoogleTest's headers are what most tests take longest to parse: once is enough.
+  if(NOT TARGET flashmoe_test_headers)
+    file(CONFIGURE OUTPUT ${PROJECT_BINARY_DIR}/test_headers.cc CONTENT "")
+    add_library(flashmoe_test_headers OBJECT ${PROJECT_BINARY_DIR}/test_headers.cc)
+    target_link_libraries(flashmoe_test_headers PRIVATE GTest::gtest GTest::gmock fmt::fmt flashmoe_options)
+    target_compile_definitions(flashmoe_test_headers PRIVATE FLASHMOE_SOURCE_DIR="${PROJECT_SOURCE_DIR}")
+    target_precompile_headers(flashmoe_test_headers PRIVATE <gmock/gmock.h> <gtest/gtest.h> <fmt/format.h>)
+  endif()
+  add_executable(${name} ${arg_SOURCES})
+  target_precompile_headers(${name} REUSE_FROM flashmoe_test_headers)
+  list(TRANSFORM arg_DEPENDS PREPEND flashmoe_)
+  target_link_libraries(${name} PRIVATE ${arg_DEPENDS} ${arg_LINK} GTest::gtest_main GTest::gmock flashmoe_options)
+  target_compile_definitions(${name} PRIVATE FLASHMOE_SOURCE_DIR="${PROJECT_SOURCE_DIR}")
+  gtest_discover_tests(${name} NO_PRETTY_VALUES DISCOVERY_TIMEOUT 60 PROPERTIES LABELS ${arg_LABEL} TIMEOUT 600 ${arg_PROPERTIES})
+endfunction()
+
+# flashmoe_fuzz(NAME SOURCES x_fuzz.cc CORPUS dir [DEPENDS rooms ...])
+# A libFuzzer target. Without FLASHMOE_BUILD_FUZZERS the same file is built with a small main that replays the corpus,
+# so every corpus entry is a regression test in every build.
+function(flashmoe_fuzz name)
+  cmake_parse_arguments(PARSE_ARGV 1 arg "" "CORPUS" "SOURCES;DEPENDS;LINK")
+  list(TRANSFORM arg_DEPENDS PREPEND flashmoe_)
+  if(FLASHMOE_BUILD_FUZZERS)
+    add_executable(${name} ${arg_SOURCES})
+    target_link_options(${name} PRIVATE -fsanitize=fuzzer)
+  elseif(FLASHMOE_BUILD_TESTS)
+    add_executable(${name} ${arg_SOURCES} ${PROJECT_SOURCE_DIR}/tests/fuzz/replay_main.cc)
+  else()
+    return()
+  endif()
+  target_link_libraries(${name} PRIVATE ${arg_DEPENDS} ${arg_LINK} flashmoe_options)
+  if(FLASHMOE_BUILD_FUZZERS)
+    add_test(NAME ${name} COMMAND ${name} -max_total_time=20 -rss_limit_mb=2048 -print_final_stats=0
+      ${CMAKE_CURRENT_BINARY_DIR}/${name}_found ${arg_CORPUS})
+    file(MAKE_DIRECTORY ${CMAKE_CURRENT_BINARY_DIR}/${name}_found)
+  else()
+    add_test(NAME ${name} COMMAND ${name} ${arg_CORPUS})
+  endif()
+  set_tests_properties(${name} PROPERTIES LABELS fuzz TIMEOUT 300)
+endfunction()
+
+# flashmoe_bench(NAME SOURCES x_bench.cc [DEPENDS rooms ...])
+# A micro-benchmark (Google Benchmark), built with FLASHMOE_BUILD_BENCHMARKS; run by hand, from a release build.
+function(flashmoe_bench name)
+  if(NOT FLASHMOE_BUILD_BENCHMARKS)
+    return()
+  endif()
+  cmake_parse_arguments(PARSE_ARGV 1 arg "" "" "SOURCES;DEPENDS;LINK")
+  add_executable(${name} ${arg_SOURCES})
+  list(TRANSFORM arg_DEPENDS PREPEND flashmoe_)
+  target_link_libraries(${name} PRIVATE ${arg_DEPENDS} ${arg_LINK} benchmark::benchmark flashmoe_options)
+endfunction()

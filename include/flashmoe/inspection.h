@@ -1,0 +1,105 @@
+#ifndef FLASHMOE_INSPECTION_H_
+#define FLASHMOE_INSPECTION_H_
+
+#include <cstddef>
+#include <cstdint>
+#include <filesystem>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "flashmoe/engine.h"
+#include "flashmoe/memory_plan.h"
+#include "flashmoe/result.h"
+
+namespace flashmoe {
+
+/// What a tensor is for.
+enum class TensorRole : std::uint8_t {
+  kEmbedding,
+  kLmHead,
+  kNorm,  // of layers; those inside a mixer belong to the mixer
+  kAttention,
+  kDeltaNet,
+  kDenseMlp,
+  kRouter,
+  kSharedExpert,
+  kRoutedExperts,
+  kUnused,  // in the files, but nothing that this engine computes with
+};
+
+/// "embedding", "lm_head", "norm", "attention", "deltanet", "dense_mlp", "router", "shared_expert",
+/// "routed_experts", "unused".
+std::string_view to_string(TensorRole role);
+
+/// One tensor of the checkpoint's files.
+struct InspectedTensor {
+  std::string name;
+  TensorRole role = TensorRole::kUnused;
+  std::string format;  // of the matrix it is part of: "affine 4-bit g64", "BF16"
+  std::string dtype;   // of its own elements, by its safetensors name
+  std::vector<std::uint64_t> shape;
+  std::uint64_t size_bytes = 0;
+  std::string file;  // without its folder
+};
+
+/// The tensors of one role that are stored alike.
+struct TensorGroup {
+  TensorRole role = TensorRole::kUnused;
+  std::string format;
+  std::size_t tensor_count = 0;
+  std::uint64_t size_bytes = 0;
+};
+
+/// What config.json says, beyond ModelInfo.
+struct ModelArchitecture {
+  std::size_t full_attention_layers = 0;
+  std::size_t linear_attention_layers = 0;
+  std::size_t moe_layers = 0;
+  std::size_t num_attention_heads = 0;
+  std::size_t num_key_value_heads = 0;
+  std::size_t head_dim = 0;
+  std::size_t linear_num_key_heads = 0;
+  std::size_t linear_num_value_heads = 0;
+  std::size_t linear_key_head_dim = 0;
+  std::size_t linear_value_head_dim = 0;
+  std::size_t moe_intermediate_size = 0;
+  std::size_t shared_expert_intermediate_size = 0;
+  std::size_t max_position_embeddings = 0;
+  bool tie_word_embeddings = false;
+};
+
+/// Everything about a model that its headers tell.
+struct ModelInspection {
+  ModelInfo info;
+  ModelArchitecture architecture;
+  std::uint64_t parameter_count = 0;         // weights that the model computes with
+  std::uint64_t active_parameter_count = 0;  // of them, those that one token meets
+  bool is_mlx = false;                       // as MLX converts; else as Hugging Face stores
+  bool has_tokenizer = false;
+  std::size_t file_count = 0;            // safetensors files
+  std::string format;                    // of most of the bytes
+  std::vector<TensorGroup> groups;       // by role, larger ones first
+  std::vector<InspectedTensor> tensors;  // by name
+  std::uint64_t expert_bytes = 0;        // one routed expert in the files, of the largest layer
+  std::uint64_t kv_bytes_per_token = 0;
+  MemoryPlan minimum;  // at the smallest budget that works
+  /// What each budget holds, smallest first: the minimum, round sizes, the one from which every
+  /// expert stays in memory, and those asked for. Below budget_bytes_min a budget does not work.
+  std::vector<MemoryPlan> plans;
+};
+
+struct InspectOptions {
+  std::filesystem::path model;
+  std::size_t context = 0;             // as in EngineOptions
+  std::size_t prefill_chunk = 0;       // as in EngineOptions
+  std::vector<std::uint64_t> budgets;  // more of them to plan for
+};
+
+/// Reads the headers of a model folder, never its weights. Errors: those of Engine::open that
+/// headers show; kInvalidArgument for a context beyond the model's.
+Result<ModelInspection> inspect_model(const InspectOptions& options);
+
+}  // namespace flashmoe
+
+#endif  // FLASHMOE_INSPECTION_H_

@@ -1,0 +1,142 @@
+#include "base/memory_pressure.h"
+
+#include <gtest/gtest.h>
+
+#include <filesystem>
+#include <fstream>
+#include <string>
+
+namespace flashmoe {
+namespace {
+
+TEST(StalledTime, IsTheTotalOfSome) {
+  EXPECT_EQ(parse_stalled_us("some avg10=12.50 avg60=3.00 avg300=0.71 total=98765\n"
+                             "full avg10=1.00 avg60=0.00 avg300=0.00 total=11\n"),
+            98765u);
+  EXPECT_EQ(parse_stalled_us("some avg10=0.00 avg60=0.00 avg300=0.00 total=0"), 0u);
+  EXPECT_EQ(parse_stalled_us("some total=7 avg10=0.00"), 7u);
+}
+
+TEST(StalledTime, IsUnknownWhereTheTextIsNotTheKernels) {
+  for (const std::string_view text :
+       {"", "\n", "some", "some ", "some avg10=0.00",
+        "some avg10=0.00 total=", "some avg10=0.00 total=-1", "some avg10=0.00 total=many",
+        "some avg10=0.00 total=99999999999999999999999", "full avg10=0.00 total=11",
+        "some avg10=0.00\nfull avg10=0.00 total=11", "\nsome avg10=0.00 total=11"}) {
+    EXPECT_EQ(parse_stalled_us(text), std::nullopt) << text;
+  }
+  EXPECT_EQ(parse_stalled_us(std::string_view("some \0 total=5", 14)), 5u);
+}
+
+// A made-up file system root.
+class MemoryPressureProbeTest : public testing::Test {
+ protected:
+  MemoryPressureProbeTest() {
+    const auto* const test = testing::UnitTest::GetInstance()->current_test_info();
+    root_ = std::filesystem::current_path() / (std::string("flashmoe_pressure_") + test->name());
+    std::filesystem::remove_all(root_);
+  }
+  ~MemoryPressureProbeTest() override { std::filesystem::remove_all(root_); }
+
+  void write(const std::string& path, const std::string& text) {
+    std::filesystem::create_directories((root_ / path).parent_path());
+    std::ofstream(root_ / path) << text;
+  }
+  void write_machine() {
+    write("proc/meminfo", "MemTotal:       1000 kB\nMemAvailable:   250 kB\n");
+    write("proc/pressure/memory", "some avg10=0.00 avg60=0.00 avg300=0.00 total=70\n");
+  }
+  void write_v2_group(const std::string& group) {
+    write("proc/self/cgroup", "0::" + group + "\n");
+    write("proc/self/mountinfo", "30 24 0:26 / /cg rw - cgroup2 cgroup2 rw\n");
+  }
+
+  std::filesystem::path root_;
+};
+
+TEST_F(MemoryPressureProbeTest, HasNothingToWatchOnAnEmptySystem) {
+  EXPECT_FALSE(MemoryPressureProbe(root_).available());
+  write("proc/meminfo", "MemTotal:       1000 kB\nMemAvailable:   250 kB\n");
+  EXPECT_FALSE(MemoryPressureProbe(root_).available());
+}
+
+TEST_F(MemoryPressureProbeTest, WatchesAMachineWithoutGroups) {
+  write_machine();
+  const MemoryPressureProbe probe(root_);
+  EXPECT_TRUE(probe.available());
+  EXPECT_EQ(probe.pressure_path(), root_ / "proc/pressure/memory");
+  EXPECT_EQ(probe.cgroup_count(), 0u);
+  const MemoryPressure pressure = probe.read();
+  EXPECT_EQ(pressure.stalled_us, 70u);
+  EXPECT_EQ(pressure.limit_hit_count, 0u);
+  EXPECT_DOUBLE_EQ(pressure.machine_share_left, 0.25);
+  EXPECT_DOUBLE_EQ(pressure.group_share_left, 1);
+  write("proc/pressure/memory", "some avg10=0.00 avg60=0.00 avg300=0.00 total=99\n");
+  EXPECT_EQ(probe.read().stalled_us, 99u);
+}
+
+TEST_F(MemoryPressureProbeTest, PrefersTheGroupsOwnStallsAndCountsHitsOfAllAbove) {
+  write_machine();
+  write_v2_group("/outer/inner");
+  write("cg/outer/inner/memory.pressure", "some avg10=0.00 avg60=0.00 avg300=0.00 total=5\n");
+  write("cg/outer/inner/memory.events", "low 1\nhigh 20\nmax 3\noom 9\noom_kill 9\n");
+  write("cg/outer/memory.pressure", "some avg10=0.00 avg60=0.00 avg300=0.00 total=50\n");
+  write("cg/outer/memory.events", "low 0\nhigh 0\nmax 400\n");
+  write("cg/outer/memory.max", "1000\n");
+  write("cg/outer/memory.current", "990\n");
+  write("cg/outer/memory.stat", "anon 940\ninactive_file 40\nactive_file 0\n");
+  const MemoryPressureProbe probe(root_);
+  EXPECT_EQ(probe.pressure_path(), root_ / "cg/outer/inner/memory.pressure");
+  EXPECT_EQ(probe.cgroup_count(), 2u);
+  const MemoryPressure pressure = probe.read();
+  EXPECT_EQ(pressure.stalled_us, 5u);
+  EXPECT_EQ(pressure.limit_hit_count, 423u);
+  EXPECT_DOUBLE_EQ(pressure.group_share_left, 0.05);
+}
+
+TEST_F(MemoryPressureProbeTest, WatchesV1) {
+  write("proc/self/cgroup", "4:memory:/a\n");
+  write("proc/self/mountinfo", "35 31 0:32 / /cg rw - cgroup cgroup rw,memory\n");
+  write("cg/a/memory.limit_in_bytes", "1000\n");
+  write("cg/a/memory.usage_in_bytes", "995\n");
+  write("cg/a/memory.stat", "total_inactive_file 5\n");
+  write("cg/a/memory.failcnt", "12\n");
+  write("cg/memory.failcnt", "0\n");
+  write("cg/memory.limit_in_bytes", "9223372036854771712\n");
+  const MemoryPressureProbe probe(root_);
+  EXPECT_TRUE(probe.available());
+  EXPECT_TRUE(probe.pressure_path().empty());
+  EXPECT_EQ(probe.read().limit_hit_count, 12u);
+  EXPECT_DOUBLE_EQ(probe.read().group_share_left, 0.01);
+}
+
+TEST_F(MemoryPressureProbeTest, IsNotConfusedByGarbageOrFilesThatGo) {
+  write_machine();
+  write_v2_group("/a");
+  write("cg/a/memory.pressure", "pressure");
+  write("cg/a/memory.events", "high\nmax many\n");
+  write("cg/a/memory.max", "0\n");
+  write("proc/meminfo", "MemTotal: 0 kB\nMemAvailable: 5 kB\n");
+  const MemoryPressureProbe probe(root_);
+  EXPECT_EQ(probe.pressure_path(), root_ / "proc/pressure/memory");
+  EXPECT_EQ(probe.read().limit_hit_count, 0u);
+  EXPECT_DOUBLE_EQ(probe.read().machine_share_left, 1);
+  EXPECT_DOUBLE_EQ(probe.read().group_share_left, 1);
+  std::filesystem::remove_all(root_);
+  EXPECT_EQ(probe.read().stalled_us, 0u);
+  EXPECT_DOUBLE_EQ(probe.read().group_share_left, 1);
+}
+
+TEST(MemoryPressureOfThisMachine, IsPlausible) {
+  const MemoryPressureProbe probe;
+  const MemoryPressure before = probe.read();
+  const MemoryPressure after = probe.read();
+  EXPECT_GE(after.stalled_us, before.stalled_us);
+  EXPECT_GE(after.limit_hit_count, before.limit_hit_count);
+  EXPECT_GE(after.machine_share_left, 0);
+  EXPECT_LE(after.machine_share_left, 1);
+  EXPECT_LE(after.group_share_left, 1);
+}
+
+}  // namespace
+}  // namespace flashmoe

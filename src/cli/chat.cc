@@ -1,0 +1,294 @@
+#include <unistd.h>
+
+#include <CLI/CLI.hpp>
+#include <fstream>
+#include <memory>
+#include <string>
+
+#include "base/memory_info.h"
+#include "base/result.h"
+#include "base/units.h"
+#include "cli/commands.h"
+#include "cli/conversation.h"
+#include "cli/engine_flags.h"
+#include "cli/interrupt.h"
+#include "cli/line_reader.h"
+#include "cli/output.h"
+#include "cli/progress_bar.h"
+#include "cli/sampling_flags.h"
+
+namespace flashmoe::cli {
+namespace {
+
+struct ChatOptions {
+  EngineFlags engine;
+  SamplingFlags sampling;
+  bool quiet = false;
+};
+
+constexpr const char* kExamples = R"(
+Without flags the model's own recommendation (generation_config.json) decides how tokens are drawn.
+Reply k of a conversation, counted from 0 and with retries, draws with --seed plus k.
+When standard input is not a terminal, each line is a turn, and replies are all that is printed.
+
+Examples:
+  flash-moe chat MODEL
+  flash-moe chat MODEL --memory 12GiB --context 32768 --temperature 0.7
+  echo "What is a prime number?" | flash-moe chat MODEL
+  printf '/system Answer in one word.\nCapital of France?\n/save talk.json\n' | flash-moe chat MODEL)";
+
+constexpr const char* kHelp = R"(/help         this list
+/reset        begin a new conversation; the system message stays
+/system TEXT  tell the model how to behave; without TEXT: no longer
+/retry        answer the last message again
+/stats        speed, hit rate and memory so far
+/save FILE    write the conversation as JSON
+/quit         leave, as Ctrl-D does
+A line that ends in \ goes on in the next one; """ begins and ends a message of several lines.
+To send a text that begins with /, put a space before it. Ctrl-C stops a reply.
+)";
+
+double ratio(double a, double b) { return b > 0 ? a / b : 0; }
+
+double hit_percent(std::uint64_t hits, std::uint64_t misses) {
+  return 100 * ratio(static_cast<double>(hits), static_cast<double>(hits + misses));
+}
+
+/// Tokens that decoding alone took: the first of each reply falls to prefill.
+double decode_rate(std::size_t tokens, std::size_t replies, double seconds) {
+  return ratio(static_cast<double>(tokens - std::min(tokens, replies)), seconds);
+}
+
+class Chat {
+ public:
+  Chat(Engine& engine, Conversation& conversation, LineReader& reader, const ChatOptions& options,
+       bool is_interactive)
+      : engine_(engine),
+        conversation_(conversation),
+        reader_(reader),
+        options_(options),
+        is_interactive_(is_interactive) {}
+
+  /// Turns until the user leaves. The exit code.
+  Result<int> run() {
+    if (is_interactive_) note("/help lists the commands, Ctrl-D leaves.");
+    while (!is_over_) FM_RETURN_IF_ERROR(turn());
+    return exit_code_;
+  }
+
+ private:
+  Status turn() {
+    bool is_block = false;
+    const Input input = read_message(reader_, is_block);
+    switch (input.kind) {
+      case Input::Kind::kEnd:
+        is_over_ = true;
+        return Status();
+      case Input::Kind::kInterrupted:
+        is_over_ = input.text.empty() && may_leave_;
+        may_leave_ = input.text.empty();
+        if (may_leave_ && !is_over_) note("Ctrl-C again leaves, as Ctrl-D and /quit do.");
+        return Status();
+      case Input::Kind::kTooLong:
+        return fail(error(StatusCode::kInvalidArgument, "the message is longer than {}",
+                          format_size(kInputSizeMax)));
+      case Input::Kind::kText:
+        break;
+    }
+    may_leave_ = false;
+    if (!is_block && input.text.starts_with('/')) return command(input.text);
+    if (input.text.find_first_not_of(" \t\n") == std::string::npos) return Status();
+    return show_reply(
+        [&](const GenerateOptions& generate) { return conversation_.say(input.text, generate); });
+  }
+
+  Status command(const std::string& line) {
+    const std::size_t space = std::min(line.find_first_of(" \t\n"), line.size());
+    const std::string name = line.substr(0, space);
+    const std::size_t begin = std::min(line.find_first_not_of(" \t\n", space), line.size());
+    const std::size_t end = line.find_last_not_of(" \t\n") + 1;
+    const std::string argument = line.substr(begin, std::max(begin, end) - begin);
+    if (name == "/help") return print(kHelp);
+    if (name == "/stats") return print_statistics();
+    if (name == "/save") return save(argument);
+    if (name == "/quit") {
+      is_over_ = true;
+      return Status();
+    }
+    if (name == "/reset") {
+      FM_RETURN_IF_ERROR(conversation_.reset());
+      note("A new conversation.");
+      return Status();
+    }
+    if (name == "/system") {
+      if (const Status set = conversation_.set_system(argument); !set.ok()) return fail(set);
+      note(argument.empty() ? "No system message." : "The system message is set.");
+      return Status();
+    }
+    if (name == "/retry") {
+      return show_reply(
+          [&](const GenerateOptions& generate) { return conversation_.retry(generate); });
+    }
+    return fail(error(StatusCode::kInvalidArgument,
+                      "{}: no such command; /help lists them, and a space before the / sends the "
+                      "line to the model",
+                      name));
+  }
+
+  /// Streams what `ask` generates. Only a failure to print ends the chat.
+  template <typename Ask>
+  Status show_reply(const Ask& ask) {
+    const InterruptGuard interrupt;
+    ProgressBar bar("reading the prompt");
+    Status printed;
+    bool line_is_open = false;
+    GenerateOptions generate = options_.sampling.generate;
+    generate.on_prompt = [&](std::size_t done, std::size_t total) {
+      bar.update(done, total);
+      return !interrupt.interrupted();
+    };
+    generate.on_text = [&](std::string_view text) {
+      bar.clear();
+      printed = print(text);
+      line_is_open = !text.ends_with('\n');
+      return printed.ok() && !interrupt.interrupted();
+    };
+    const Result<Reply> reply = ask(generate);
+    bar.clear();
+    FM_RETURN_IF_ERROR(printed);
+    if (line_is_open || reply.ok()) FM_RETURN_IF_ERROR(print("\n"));
+    if (!reply.ok()) return fail(reply.status());
+    explain_end(reply->result);
+    if (is_interactive_ && !options_.quiet) print_cost(*reply);
+    if (interrupt.interrupted() && !is_interactive_) {
+      is_over_ = true;
+      exit_code_ = interrupt.exit_code();
+    }
+    return Status();
+  }
+
+  void explain_end(const GenerateResult& result) {
+    if (result.finish_reason == FinishReason::kCancelled) note("Stopped; /retry asks again.");
+    if (result.finish_reason == FinishReason::kLength) {
+      note(fmt::format("Cut at {} tokens; --max-tokens allows more.", result.token_ids.size()));
+    }
+    if (result.finish_reason == FinishReason::kContext) {
+      note(
+          fmt::format("The context of {} tokens is full: /reset begins a new conversation, a "
+                      "larger --context allows longer ones.",
+                      engine_.memory_plan().context));
+    }
+  }
+
+  void print_cost(const Reply& reply) {
+    const GenerateStatistics& run = reply.result.statistics;
+    note(fmt::format("{} tokens, {:.1f} tokens/s | prompt {} tokens, {} reused | {:.1f} % hits",
+                     run.generated_tokens, decode_rate(run.generated_tokens, 1, run.decode_seconds),
+                     run.prompt_tokens + reply.reused_tokens, reply.reused_tokens,
+                     hit_percent(run.expert_hits, run.expert_misses)));
+  }
+
+  Status print_statistics() {
+    const ConversationStatistics& sum = conversation_.statistics();
+    const EngineStatistics total = engine_.statistics();
+    const ProcessMemory memory = read_process_memory();
+    const MemoryPlan& plan = engine_.memory_plan();
+    return print(
+        fmt::format("replies    {}\n"
+                    "context    {} of {} tokens\n"
+                    "prompts    {} tokens read at {:.1f}/s, {} reused\n"
+                    "generated  {} tokens at {:.1f}/s\n"
+                    "experts    {:.1f} % hits, {} of {} in memory, {} read\n"
+                    "memory     {} now, {} at most, budget {}\n",
+                    sum.reply_count, conversation_.token_count(), plan.context, sum.fed_tokens,
+                    ratio(static_cast<double>(sum.fed_tokens), sum.prefill_seconds),
+                    sum.reused_tokens, sum.generated_tokens,
+                    decode_rate(sum.generated_tokens, sum.reply_count, sum.decode_seconds),
+                    hit_percent(sum.expert_hits, sum.expert_misses), plan.expert_slots,
+                    plan.expert_count, format_size(total.bytes_read), format_size(memory.rss_bytes),
+                    format_size(memory.peak_rss_bytes), format_size(plan.budget_bytes)));
+  }
+
+  Status save(const std::string& path) {
+    if (path.empty()) {
+      return fail(error(StatusCode::kInvalidArgument, "/save needs a file, as in /save talk.json"));
+    }
+    const nlohmann::ordered_json value = {{"model", options_.engine.model},
+                                          {"messages", conversation_.messages()}};
+    std::ofstream file(path, std::ios::binary);
+    file << value.dump(2, ' ', false, nlohmann::ordered_json::error_handler_t::replace) << '\n';
+    file.close();
+    if (!file) return fail(error(StatusCode::kIo, "{}: writing the conversation failed", path));
+    note(fmt::format("Saved {} messages to {}.", conversation_.messages().size(), path));
+    return Status();
+  }
+
+  /// Tells what went wrong with this turn; a script also learns it from the exit code.
+  Status fail(const Status& status) {
+    report(status);
+    if (!is_interactive_) exit_code_ = kExitFailure;
+    return Status();
+  }
+
+  /// A remark beside the conversation: dim, and not part of what a script reads.
+  void note(std::string_view text) {
+    const bool is_dim = isatty(STDERR_FILENO) != 0 && std::getenv("NO_COLOR") == nullptr;
+    print_note(fmt::format("{}{}{}\n", is_dim ? "\033[2m" : "", text, is_dim ? "\033[0m" : ""));
+  }
+
+  Engine& engine_;
+  Conversation& conversation_;
+  LineReader& reader_;
+  const ChatOptions& options_;
+  bool is_interactive_;
+  bool is_over_ = false;
+  bool may_leave_ = false;  // Ctrl-C was pressed at an empty prompt
+  int exit_code_ = kExitOk;
+};
+
+/// What the user gave, and the model's recommendation for the rest.
+SamplingOptions choose_sampling(const CLI::App& command, const SamplingOptions& given,
+                                SamplingOptions recommended) {
+  recommended.seed = given.seed;
+  recommended.repeat_penalty = given.repeat_penalty;
+  if (command.count("--temperature") > 0) recommended.temperature = given.temperature;
+  if (command.count("--top-k") > 0) recommended.top_k = given.top_k;
+  if (command.count("--top-p") > 0) recommended.top_p = given.top_p;
+  if (command.count("--min-p") > 0) recommended.min_p = given.min_p;
+  return recommended;
+}
+
+Result<int> chat(const CLI::App& command, ChatOptions& options) {
+  FM_ASSIGN_OR_RETURN(const std::unique_ptr<Engine> engine, open_engine(options.engine));
+  FM_ASSIGN_OR_RETURN(const std::unique_ptr<Conversation> conversation,
+                      Conversation::create(*engine));
+  SamplingOptions& sampling = options.sampling.generate.sampling;
+  sampling = choose_sampling(command, sampling, engine->recommended_sampling());
+  const bool is_interactive = isatty(STDIN_FILENO) != 0 && isatty(STDOUT_FILENO) != 0;
+  std::unique_ptr<LineReader> reader;
+  if (is_interactive) reader = make_edit_line_reader(default_history_path());
+  if (reader == nullptr) reader = make_plain_line_reader(stdin, is_interactive);
+  return Chat(*engine, *conversation, *reader, options, is_interactive).run();
+}
+
+}  // namespace
+
+void add_chat(CLI::App& app, int& exit_code) {
+  auto options = std::make_shared<ChatOptions>();
+  options->sampling.generate.max_tokens = 2048;
+  CLI::App* command = app.add_subcommand("chat", "Talk with a model in the terminal");
+  add_engine_flags(*command, options->engine);
+  add_sampling_flags(*command, options->sampling);
+  add_resident_set_flag(*command, options->engine);
+  for (const char* name : {"--temperature", "--top-k", "--top-p", "--min-p"}) {
+    command->get_option(name)->default_str("the model's");
+  }
+  command->add_flag("--quiet", options->quiet, "No statistics after each reply");
+  command->footer(kExamples);
+  command->callback([options, command, &exit_code] {
+    const Result<int> result = chat(*command, *options);
+    exit_code = result.ok() ? *result : report(result.status());
+  });
+}
+
+}  // namespace flashmoe::cli

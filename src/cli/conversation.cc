@@ -1,0 +1,130 @@
+#include "cli/conversation.h"
+
+#include <algorithm>
+#include <span>
+#include <vector>
+
+#include "base/result.h"
+#include "tokenizer/utf8.h"
+
+namespace flashmoe::cli {
+namespace {
+
+using nlohmann::ordered_json;
+
+std::string dump(const ordered_json& messages) {
+  return messages.dump(-1, ' ', false, ordered_json::error_handler_t::replace);
+}
+
+ordered_json message(std::string_view role, std::string_view content) {
+  return {{"role", role}, {"content", content}};
+}
+
+bool has_role(const ordered_json& message, std::string_view role) {
+  return message.at("role").get_ref<const std::string&>() == role;
+}
+
+Status check_utf8(std::string_view text) {
+  const std::size_t at = find_invalid_utf8(text);
+  if (at >= text.size()) return Status();
+  return error(StatusCode::kInvalidArgument, "byte {} of the message is not valid UTF-8", at);
+}
+
+}  // namespace
+
+Result<std::unique_ptr<Conversation>> Conversation::create(Engine& engine) {
+  // A first rendering, so that a model that cannot chat says so before the user has typed.
+  const Result<std::string> text =
+      engine.render_chat(dump(ordered_json::array({message("user", "Hello")})), true);
+  if (!text.ok()) {
+    return error(text.status().code(), "{}; `flash-moe run` continues a text without a template",
+                 text.status().message());
+  }
+  FM_RETURN_IF_ERROR(engine.tokenize(*text).status());
+  FM_ASSIGN_OR_RETURN(std::unique_ptr<Session> session, engine.new_session());
+  return std::unique_ptr<Conversation>(new Conversation(engine, std::move(session)));
+}
+
+Result<Reply> Conversation::say(std::string_view text, const GenerateOptions& options) {
+  FM_RETURN_IF_ERROR(check_utf8(text));
+  ordered_json messages = messages_;
+  messages.push_back(message("user", text));
+  unanswered_ = text;
+  return answer(std::move(messages), options);
+}
+
+Result<Reply> Conversation::retry(const GenerateOptions& options) {
+  if (unanswered_) return say(std::string(*unanswered_), options);
+  ordered_json messages = messages_;
+  if (messages.empty() || !has_role(messages.back(), "assistant")) {
+    return error(StatusCode::kInvalidArgument, "there is no message to answer yet");
+  }
+  messages.erase(messages.size() - 1);
+  return answer(std::move(messages), options);
+}
+
+Result<Reply> Conversation::answer(ordered_json messages, const GenerateOptions& options) {
+  FM_ASSIGN_OR_RETURN(const std::string text, engine_.render_chat(dump(messages), true));
+  FM_ASSIGN_OR_RETURN(const std::vector<std::int32_t> ids, engine_.tokenize(text));
+  const std::size_t context = engine_.memory_plan().context;
+  if (ids.size() >= context) {
+    return error(StatusCode::kInvalidArgument,
+                 "the conversation would be {} tokens, and the context holds {}: begin a new one "
+                 "with /reset, or start the chat with a larger --context",
+                 ids.size(), context);
+  }
+  const std::span<const std::int32_t> known = session_->token_ids();
+  if (known.size() > ids.size() || !std::equal(known.begin(), known.end(), ids.begin())) {
+    FM_RETURN_IF_ERROR(session_->reset());
+  }
+  const std::span<const std::int32_t> rest =
+      std::span<const std::int32_t>(ids).subspan(session_->token_ids().size());
+  GenerateOptions seeded = options;
+  seeded.sampling.seed += seed_offset_;
+  Result<GenerateResult> result = session_->generate(rest, seeded);
+  if (!result.ok()) {
+    // The session may have stopped in the middle of a step; the next turn feeds all of it again.
+    if (const Status reset = session_->reset(); !reset.ok()) {
+      return reset.with_prefix(result.status().message());
+    }
+    return result.status();
+  }
+
+  const GenerateStatistics& run = result->statistics;
+  Reply reply{.reused_tokens = ids.size() - std::min(ids.size(), run.prompt_tokens)};
+  statistics_.reused_tokens += reply.reused_tokens;
+  statistics_.fed_tokens += run.prompt_tokens;
+  statistics_.generated_tokens += run.generated_tokens;
+  statistics_.prefill_seconds += run.prefill_seconds;
+  statistics_.decode_seconds += run.decode_seconds;
+  statistics_.expert_hits += run.expert_hits;
+  statistics_.expert_misses += run.expert_misses;
+  const bool nothing_said =
+      result->finish_reason == FinishReason::kCancelled && result->text.empty();
+  if (!nothing_said) {
+    messages.push_back(message("assistant", result->text));
+    messages_ = std::move(messages);
+    unanswered_.reset();
+    ++seed_offset_;
+    ++statistics_.reply_count;
+  }
+  reply.result = std::move(result).value();
+  return reply;
+}
+
+Status Conversation::set_system(std::string_view text) {
+  FM_RETURN_IF_ERROR(check_utf8(text));
+  if (!messages_.empty() && has_role(messages_.front(), "system")) messages_.erase(0);
+  if (!text.empty()) messages_.insert(messages_.begin(), message("system", text));
+  return Status();
+}
+
+Status Conversation::reset() {
+  const bool has_system = !messages_.empty() && has_role(messages_.front(), "system");
+  messages_ = has_system ? ordered_json::array({messages_.front()}) : ordered_json::array();
+  unanswered_.reset();
+  seed_offset_ = 0;
+  return session_->reset();
+}
+
+}  // namespace flashmoe::cli

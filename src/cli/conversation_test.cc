@@ -1,0 +1,224 @@
+#include "cli/conversation.h"
+
+#include <gtest/gtest.h>
+
+#include <filesystem>
+#include <vector>
+
+#include "base/result.h"
+
+namespace flashmoe::cli {
+namespace {
+
+/// A session that answers "ok" with two tokens, or fails; no model.
+class FakeSession : public Session {
+ public:
+  struct Script {
+    bool fails = false;
+    bool is_cancelled = false;  // before a word is said
+    std::vector<std::int32_t> reply = {'o', 'k'};
+    std::vector<std::size_t> fed;      // prompt tokens of each generation
+    std::vector<std::uint64_t> seeds;  // of each generation
+    std::size_t reset_count = 0;
+  };
+  explicit FakeSession(Script& script) : script_(script) {}
+
+  std::span<const std::int32_t> token_ids() const override { return ids_; }
+  Result<GenerateResult> generate(std::span<const std::int32_t> prompt,
+                                  const GenerateOptions& options) override {
+    ids_.insert(ids_.end(), prompt.begin(), prompt.end());
+    script_.fed.push_back(prompt.size());
+    script_.seeds.push_back(options.sampling.seed);
+    if (script_.fails) return error(StatusCode::kIo, "disk gone");
+    GenerateResult result;
+    result.statistics.prompt_tokens = prompt.size();
+    if (script_.is_cancelled) {
+      result.finish_reason = FinishReason::kCancelled;
+      return result;
+    }
+    ids_.insert(ids_.end(), script_.reply.begin(), script_.reply.end());
+    result.text = "ok";
+    return result;
+  }
+  Status forward(std::span<const std::int32_t>, const ForwardObserver&) override {
+    return Status();
+  }
+  Status reset() override {
+    ++script_.reset_count;
+    ids_.clear();
+    return Status();
+  }
+
+ private:
+  Script& script_;
+  std::vector<std::int32_t> ids_;
+};
+
+/// Renders "<content>" per message and ";" to begin the reply; a token is a byte.
+class FakeEngine : public Engine {
+ public:
+  FakeSession::Script script;
+  bool has_template = true;
+  MemoryPlan plan = {.context = 100};
+
+  const ModelInfo& info() const override { return info_; }
+  const MemoryPlan& memory_plan() const override { return plan; }
+  EngineStatistics statistics() const override { return {}; }
+  std::string_view cpu_target() const override { return "none"; }
+  std::string_view io_backend() const override { return "none"; }
+  Result<std::vector<std::int32_t>> tokenize(std::string_view text) const override {
+    return std::vector<std::int32_t>(text.begin(), text.end());
+  }
+  Result<std::string> detokenize(std::span<const std::int32_t> ids) const override {
+    return std::string(ids.begin(), ids.end());
+  }
+  Result<std::string> render_chat(std::string_view messages, bool) const override {
+    if (!has_template) return error(StatusCode::kNotFound, "no chat template");
+    std::string text;
+    for (const auto& message : nlohmann::json::parse(messages)) {
+      text += (message["role"] == "assistant" ? ";" : "<") + message["content"].get<std::string>();
+    }
+    return text + ";";
+  }
+  SamplingOptions recommended_sampling() const override { return {}; }
+  Result<std::unique_ptr<Session>> new_session() override {
+    return std::unique_ptr<Session>(std::make_unique<FakeSession>(script));
+  }
+  std::uint64_t huge_page_bytes() const override { return 0; }
+  Status finish_trace() override { return Status(); }
+
+ private:
+  ModelInfo info_;
+};
+
+TEST(Conversation, FeedsOnlyWhatTheSessionDoesNotHold) {
+  FakeEngine engine;
+  const auto conversation = Conversation::create(engine).value();
+  ASSERT_TRUE(conversation->say("abc", {}).ok());            // <abc;
+  const Result<Reply> second = conversation->say("de", {});  // <abc;ok<de;
+  ASSERT_TRUE(second.ok());
+  EXPECT_EQ(engine.script.fed, (std::vector<std::size_t>{5, 4}));
+  EXPECT_EQ(second->reused_tokens, 7u);
+  EXPECT_EQ(engine.script.reset_count, 0u);
+  EXPECT_EQ(conversation->statistics().reused_tokens, 7u);
+}
+
+TEST(Conversation, BeginsAnewWhereTheReplyTokenizesDifferently) {
+  FakeEngine engine;
+  engine.script.reply = {'o' * 256 + 'k'};  // one token, whose text gives two
+  const auto conversation = Conversation::create(engine).value();
+  ASSERT_TRUE(conversation->say("abc", {}).ok());
+  const Result<Reply> second = conversation->say("de", {});
+  ASSERT_TRUE(second.ok());
+  EXPECT_EQ(second->reused_tokens, 0u);
+  EXPECT_EQ(engine.script.fed, (std::vector<std::size_t>{5, 11}));
+}
+
+TEST(Conversation, AFailedReadLeavesTheMessagesAndCanBeRetried) {
+  FakeEngine engine;
+  const auto conversation = Conversation::create(engine).value();
+  ASSERT_TRUE(conversation->say("abc", {}).ok());
+  const auto before = conversation->messages();
+  engine.script.fails = true;
+  EXPECT_EQ(conversation->say("de", {}).status().code(), StatusCode::kIo);
+  EXPECT_EQ(conversation->messages(), before);
+  EXPECT_EQ(conversation->token_count(), 0u);
+  engine.script.fails = false;
+  ASSERT_TRUE(conversation->retry({}).ok());
+  EXPECT_EQ(conversation->messages().size(), 4u);
+  EXPECT_EQ(conversation->messages()[2]["content"], "de");
+}
+
+TEST(Conversation, AFullContextIsAnErrorThatLosesNothing) {
+  FakeEngine engine;
+  const auto conversation = Conversation::create(engine).value();
+  ASSERT_TRUE(conversation->say("abc", {}).ok());
+  const Status full = conversation->say(std::string(100, 'x'), {}).status();
+  EXPECT_EQ(full.code(), StatusCode::kInvalidArgument);
+  EXPECT_NE(full.message().find("/reset"), std::string::npos) << full.message();
+  EXPECT_NE(full.message().find("--context"), std::string::npos) << full.message();
+  EXPECT_EQ(conversation->messages().size(), 2u);
+  EXPECT_EQ(conversation->say("de", {})->reused_tokens, 7u);
+}
+
+TEST(Conversation, RetryReplacesTheReplyAndDrawsWithAnotherSeed) {
+  FakeEngine engine;
+  const auto conversation = Conversation::create(engine).value();
+  const GenerateOptions options{.sampling = {.seed = 40}};
+  ASSERT_TRUE(conversation->say("abc", options).ok());
+  ASSERT_TRUE(conversation->retry(options).ok());
+  EXPECT_EQ(conversation->messages().size(), 2u);
+  EXPECT_EQ(engine.script.seeds, (std::vector<std::uint64_t>{40, 41}));
+  ASSERT_TRUE(conversation->reset().ok());
+  EXPECT_EQ(conversation->retry(options).status().code(), StatusCode::kInvalidArgument);
+}
+
+TEST(Conversation, AMessageStoppedBeforeAWordIsTakenBack) {
+  FakeEngine engine;
+  engine.script.is_cancelled = true;
+  const auto conversation = Conversation::create(engine).value();
+  ASSERT_TRUE(conversation->say("abc", {}).ok());
+  EXPECT_TRUE(conversation->messages().empty());
+  engine.script.is_cancelled = false;
+  ASSERT_TRUE(conversation->retry({}).ok());
+  EXPECT_EQ(conversation->messages()[0]["content"], "abc");
+}
+
+TEST(Conversation, TheSystemMessageComesFirstAndOutlivesAReset) {
+  FakeEngine engine;
+  const auto conversation = Conversation::create(engine).value();
+  ASSERT_TRUE(conversation->say("abc", {}).ok());
+  ASSERT_TRUE(conversation->set_system("Be brief.").ok());
+  ASSERT_TRUE(conversation->set_system("Be long.").ok());
+  EXPECT_EQ(conversation->messages().size(), 3u);
+  EXPECT_EQ(conversation->messages()[0]["content"], "Be long.");
+  ASSERT_TRUE(conversation->reset().ok());
+  EXPECT_EQ(conversation->messages().size(), 1u);
+  ASSERT_TRUE(conversation->set_system("").ok());
+  EXPECT_TRUE(conversation->messages().empty());
+}
+
+TEST(Conversation, InvalidUtf8IsAnErrorThatNamesTheByte) {
+  FakeEngine engine;
+  const auto conversation = Conversation::create(engine).value();
+  const Status invalid = conversation->say("ab\xff", {}).status();
+  EXPECT_EQ(invalid.code(), StatusCode::kInvalidArgument);
+  EXPECT_NE(invalid.message().find("byte 2"), std::string::npos) << invalid.message();
+  EXPECT_FALSE(conversation->set_system("\xc3").ok());
+}
+
+TEST(Conversation, WithoutATemplatePointsToRun) {
+  FakeEngine engine;
+  engine.has_template = false;
+  const Status status = Conversation::create(engine).status();
+  EXPECT_EQ(status.code(), StatusCode::kNotFound);
+  EXPECT_NE(status.message().find("flash-moe run"), std::string::npos) << status.message();
+}
+
+TEST(Conversation, ASecondTurnGivesTheTokensOfOneFromScratch) {
+  const std::filesystem::path folder =
+      std::filesystem::path(FLASHMOE_SOURCE_DIR) / "models" / "sprout-89m-4bit";
+  const auto engine =
+      Engine::open({.model = folder, .memory_bytes = std::uint64_t{1} << 30, .context = 512})
+          .value();
+  const GenerateOptions options{.max_tokens = 24};
+  std::vector<std::int32_t> continued;
+  nlohmann::ordered_json messages;
+  {
+    const auto conversation = Conversation::create(*engine).value();
+    ASSERT_TRUE(
+        conversation->say("A bag holds 3 red and 2 blue balls. How many balls?", options).ok());
+    messages = conversation->messages();
+    const Result<Reply> second = conversation->say("And without the red ones?", options);
+    ASSERT_TRUE(second.ok()) << second.status().message();
+    EXPECT_GT(second->reused_tokens, 20u);
+    continued = second->result.token_ids;
+  }
+  messages.push_back({{"role", "user"}, {"content", "And without the red ones?"}});
+  const auto ids = engine->tokenize(engine->render_chat(messages.dump(), true).value()).value();
+  const auto session = engine->new_session().value();
+  EXPECT_EQ(session->generate(ids, options)->token_ids, continued);
+}
+
+}  // namespace
+}  // namespace flashmoe::cli

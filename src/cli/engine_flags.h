@@ -1,0 +1,56 @@
+#ifndef FLASHMOE_CLI_ENGINE_FLAGS_H_
+#define FLASHMOE_CLI_ENGINE_FLAGS_H_
+
+#include <CLI/App.hpp>
+#include <cstddef>
+#include <memory>
+#include <string>
+
+#include "flashmoe/engine.h"
+#include "flashmoe/result.h"
+
+namespace flashmoe::cli {
+
+/// The flags of every command that computes.
+struct EngineFlags {
+  std::string model;
+  std::string memory;
+  std::size_t threads = 0;
+  std::size_t context = 0;
+  std::size_t prefill_chunk = 0;
+  std::string io = "auto";
+  std::string record_trace;          // of commands that add it
+  std::string routing_trace;         // of commands that add it
+  std::string resident_set = "off";  // of commands that add it: auto, off or a file
+};
+
+/// Adds MODEL, --memory, --threads, --context, --prefill-chunk and --io. `flags` must outlive
+/// `command`.
+void add_engine_flags(CLI::App& command, EngineFlags& flags);
+
+/// Adds --record-trace, for a command that ends in finish_trace().
+void add_record_trace_flag(CLI::App& command, EngineFlags& flags);
+
+/// Adds --routing-trace, for a command that says in its output that routing was replayed.
+void add_routing_trace_flag(CLI::App& command, EngineFlags& flags);
+
+/// Adds --resident-set, auto unless given, for a command that neither measures nor compares.
+void add_resident_set_flag(CLI::App& command, EngineFlags& flags);
+
+/// Bytes of a --memory value. Errors: kInvalidArgument, naming the flag.
+Result<std::uint64_t> parse_memory(const std::string& text);
+
+/// The options the flags stand for; may create the user's cache folder. Errors: kInvalidArgument,
+/// naming the flag.
+Result<EngineOptions> engine_options(const EngineFlags& flags);
+
+/// Opens the engine, with a progress bar on a terminal.
+Result<std::unique_ptr<Engine>> open_engine(const EngineFlags& flags);
+
+/// Completes the recording that the flags asked for, however the command ended: a trace of what was
+/// computed helps as much after an error. Returns `outcome`, or why the trace could not be written.
+Result<int> finish_trace(const EngineFlags& flags, Engine& engine, Result<int> outcome);
+
+}  // namespace flashmoe::cli
+
+#endif  // FLASHMOE_CLI_ENGINE_FLAGS_H_

@@ -1,0 +1,35 @@
+#include "cli/input.h"
+
+#include <gtest/gtest.h>
+
+namespace flashmoe::cli {
+namespace {
+
+using Ids = std::vector<std::int32_t>;
+
+TEST(TokenIds, ComeAsAJsonArrayOrSeparatedByWhiteSpace) {
+  EXPECT_EQ(parse_token_ids("[1, 2,\n3]", "ids").value(), Ids({1, 2, 3}));
+  EXPECT_EQ(parse_token_ids(" 1\t2\r\n3\n", "ids").value(), Ids({1, 2, 3}));
+  EXPECT_EQ(parse_token_ids("2147483647", "ids").value(), Ids({2147483647}));
+  EXPECT_TRUE(parse_token_ids("", "ids").value().empty());
+  EXPECT_TRUE(parse_token_ids("[]", "ids").value().empty());
+}
+
+TEST(TokenIds, AreWholeAndNotNegative) {
+  for (const char* text : {"-1", "1.0", "1e30", "2147483648", "1,2", "0x1", "one", "[-1]", "[1.0]",
+                           "[1e30]", "[2147483648]", "[\"1\"]", "[[1]]", "[null]", "[1", "[1] 2"}) {
+    const Status status = parse_token_ids(text, "the ids").status();
+    EXPECT_EQ(status.code(), StatusCode::kInvalidArgument) << text;
+    EXPECT_TRUE(status.message().starts_with("the ids: ")) << status.message();
+  }
+}
+
+TEST(TokenIds, SendNoEscapeCodesToTheTerminalInMessages) {
+  for (const char* text : {"\033[2J", "[\"\033[2J\x7f\"]", "[\"\\u001b[2J\\u007f\"]"}) {
+    const std::string message = parse_token_ids(text, "ids").status().message();
+    EXPECT_EQ(message.find_first_of("\033\x7f"), std::string::npos) << message;
+  }
+}
+
+}  // namespace
+}  // namespace flashmoe::cli

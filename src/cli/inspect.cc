@@ -1,0 +1,294 @@
+#include <CLI/CLI.hpp>
+#include <algorithm>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "base/result.h"
+#include "base/units.h"
+#include "cli/commands.h"
+#include "cli/engine_flags.h"
+#include "cli/output.h"
+#include "flashmoe/inspection.h"
+
+namespace flashmoe::cli {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+struct InspectFlags {
+  std::string model;
+  std::vector<std::string> budgets;
+  std::size_t context = 0;
+  std::size_t prefill_chunk = 0;
+  bool tensors = false;
+  bool json = false;
+};
+
+constexpr const char* kExamples = R"(
+Examples:
+  flash-moe inspect MODEL
+  flash-moe inspect MODEL --context 32768 --memory 12GiB,17.7GB
+  flash-moe inspect MODEL --tensors
+  flash-moe inspect MODEL --json
+
+Reads the headers of MODEL's files, never its weights.)";
+
+/// Experts of one layer that a plan's slots hold, if every layer gets its share.
+double experts_per_layer(const MemoryPlan& plan, const ModelInspection& model) {
+  const std::size_t layers = model.architecture.moe_layers;
+  return layers == 0 ? 0 : static_cast<double>(plan.expert_slots) / static_cast<double>(layers);
+}
+
+double percent(std::uint64_t part, std::uint64_t whole) {
+  return whole == 0 ? 0 : 100 * static_cast<double>(part) / static_cast<double>(whole);
+}
+
+/// "89.1 M", "79.7 B".
+std::string format_count(std::uint64_t count) {
+  const auto value = static_cast<double>(count);
+  if (count < 1'000'000) return fmt::format("{:.1f} K", value / 1e3);
+  if (count < 1'000'000'000) return fmt::format("{:.1f} M", value / 1e6);
+  return fmt::format("{:.1f} B", value / 1e9);
+}
+
+Json to_json(const MemoryPlan& plan, const ModelInspection& model) {
+  return {{"budget_bytes", plan.budget_bytes},
+          {"works", plan.budget_bytes >= plan.budget_bytes_min},
+          {"prefill_chunk", plan.prefill_chunk},
+          {"buffer_bytes", plan.buffer_bytes},
+          {"expert_slots", plan.expert_slots},
+          {"expert_bytes", plan.expert_bytes},
+          {"experts_per_layer", experts_per_layer(plan, model)}};
+}
+
+Json architecture_json(const ModelInspection& model) {
+  const ModelArchitecture& a = model.architecture;
+  return {{"model_type", model.info.model_type},
+          {"num_hidden_layers", model.info.layer_count},
+          {"full_attention_layers", a.full_attention_layers},
+          {"linear_attention_layers", a.linear_attention_layers},
+          {"moe_layers", a.moe_layers},
+          {"hidden_size", model.info.hidden_size},
+          {"num_attention_heads", a.num_attention_heads},
+          {"num_key_value_heads", a.num_key_value_heads},
+          {"head_dim", a.head_dim},
+          {"linear_num_key_heads", a.linear_num_key_heads},
+          {"linear_num_value_heads", a.linear_num_value_heads},
+          {"linear_key_head_dim", a.linear_key_head_dim},
+          {"linear_value_head_dim", a.linear_value_head_dim},
+          {"num_experts", model.info.num_experts},
+          {"num_experts_per_tok", model.info.num_experts_per_tok},
+          {"moe_intermediate_size", a.moe_intermediate_size},
+          {"shared_expert_intermediate_size", a.shared_expert_intermediate_size},
+          {"vocab_size", model.info.vocab_size},
+          {"max_position_embeddings", a.max_position_embeddings},
+          {"tie_word_embeddings", a.tie_word_embeddings},
+          {"parameter_count", model.parameter_count},
+          {"active_parameter_count", model.active_parameter_count}};
+}
+
+Json to_json(const ModelInspection& model, bool with_tensors) {
+  Json groups = Json::array();
+  for (const TensorGroup& group : model.groups) {
+    groups.push_back({{"role", to_string(group.role)},
+                      {"format", group.format},
+                      {"tensor_count", group.tensor_count},
+                      {"size_bytes", group.size_bytes}});
+  }
+  Json budgets = Json::array();
+  for (const MemoryPlan& plan : model.plans) budgets.push_back(to_json(plan, model));
+  const MemoryPlan& least = model.minimum;
+  Json json = {{"architecture", architecture_json(model)},
+               {"checkpoint",
+                {{"layout", model.is_mlx ? "mlx" : "hugging_face"},
+                 {"format", model.format},
+                 {"file_count", model.file_count},
+                 {"has_tokenizer", model.has_tokenizer}}},
+               {"groups", std::move(groups)},
+               {"expert",
+                {{"size_bytes", model.expert_bytes},
+                 {"slot_bytes", least.expert_slot_bytes},
+                 {"count", least.expert_count}}},
+               {"context", least.context},
+               {"kv_bytes_per_token", model.kv_bytes_per_token},
+               {"budget_bytes_min", least.budget_bytes_min},
+               {"budget_bytes_resident", least.budget_bytes_resident},
+               {"minimum",
+                {{"process_bytes", least.process_bytes},
+                 {"dense_bytes", least.dense_bytes},
+                 {"kv_bytes", least.kv_bytes},
+                 {"recurrent_bytes", least.recurrent_bytes},
+                 {"buffer_bytes", least.buffer_bytes},
+                 {"expert_bytes", least.expert_bytes},
+                 {"expert_slots", least.expert_slots},
+                 {"prefill_chunk", least.prefill_chunk}}},
+               {"budgets", std::move(budgets)}};
+  if (!with_tensors) return json;
+  json["tensors"] = Json::array();
+  for (const InspectedTensor& tensor : model.tensors) {
+    json["tensors"].push_back({{"name", tensor.name},
+                               {"role", to_string(tensor.role)},
+                               {"format", tensor.format},
+                               {"dtype", tensor.dtype},
+                               {"shape", tensor.shape},
+                               {"size_bytes", tensor.size_bytes},
+                               {"file", tensor.file}});
+  }
+  return json;
+}
+
+std::string architecture_text(const ModelInspection& model) {
+  const ModelArchitecture& a = model.architecture;
+  const ModelInfo& info = model.info;
+  std::string text =
+      fmt::format("{}, {} parameters, {} active per token\n", info.model_type,
+                  format_count(model.parameter_count), format_count(model.active_parameter_count));
+  const auto line = [&text](std::string_view label, const std::string& value) {
+    text += fmt::format("  {:<12} {}\n", label, value);
+  };
+  line("layers",
+       fmt::format("{}: {} full attention, {} gated DeltaNet; {} with experts", info.layer_count,
+                   a.full_attention_layers, a.linear_attention_layers, a.moe_layers));
+  line("hidden", fmt::format("{}", info.hidden_size));
+  line("attention", fmt::format("{} query heads, {} key/value heads of {}", a.num_attention_heads,
+                                a.num_key_value_heads, a.head_dim));
+  line("DeltaNet",
+       fmt::format("{} key heads of {}, {} value heads of {}", a.linear_num_key_heads,
+                   a.linear_key_head_dim, a.linear_num_value_heads, a.linear_value_head_dim));
+  line("experts", fmt::format("{} per layer, {} per token, intermediate {}; shared expert {}",
+                              info.num_experts, info.num_experts_per_tok, a.moe_intermediate_size,
+                              a.shared_expert_intermediate_size));
+  line("vocabulary", fmt::format("{}{}", info.vocab_size,
+                                 a.tie_word_embeddings ? ", embedding tied to lm_head" : ""));
+  line("context", fmt::format("up to {} tokens", a.max_position_embeddings));
+  line("checkpoint", fmt::format("{} in {} file{}, {}{}", model.format, model.file_count,
+                                 model.file_count == 1 ? "" : "s",
+                                 model.is_mlx ? "MLX layout" : "Hugging Face layout",
+                                 model.has_tokenizer ? "" : ", no tokenizer.json: token ids only"));
+  return text;
+}
+
+std::string groups_text(const ModelInspection& model) {
+  std::uint64_t total = 0;
+  std::size_t count = 0;
+  for (const TensorGroup& group : model.groups) {
+    total += group.size_bytes;
+    count += group.tensor_count;
+  }
+  constexpr const char* kRow = "  {:<16} {:<18} {:>8} {:>11} {:>7}\n";
+  std::string text = fmt::format(kRow, "role", "format", "tensors", "size", "share");
+  for (const TensorGroup& group : model.groups) {
+    text += fmt::format(kRow, to_string(group.role), group.format, group.tensor_count,
+                        format_size(group.size_bytes),
+                        fmt::format("{:.1f} %", percent(group.size_bytes, total)));
+  }
+  return text + fmt::format(kRow, "total", "", count, format_size(total), "");
+}
+
+std::string minimum_text(const ModelInspection& model) {
+  const MemoryPlan& plan = model.minimum;
+  std::string text =
+      fmt::format("smallest budget for a context of {}: {} ({} bytes)\n", plan.context,
+                  format_size(plan.budget_bytes_min), plan.budget_bytes_min);
+  const auto line = [&text](const std::string& label, std::uint64_t size) {
+    text += fmt::format("  {:<52} {:>11}\n", label, format_size(size));
+  };
+  line("process: code, libraries, tokenizer, tables", plan.process_bytes);
+  line("dense weights", plan.dense_bytes);
+  line(fmt::format("KV cache, {} per token", format_size(model.kv_bytes_per_token)), plan.kv_bytes);
+  line("recurrent state", plan.recurrent_bytes);
+  line(fmt::format("buffers, for {} prompt tokens at a time", plan.prefill_chunk),
+       plan.buffer_bytes);
+  if (plan.expert_slots > 0) {
+    line(fmt::format("{} experts, as many as a token meets in a layer", plan.expert_slots),
+         plan.expert_bytes);
+  }
+  return text;
+}
+
+std::string budgets_text(const ModelInspection& model) {
+  constexpr const char* kRow = "  {:>12} {:>16} {:>14} {:>10} {:>14}  {}\n";
+  std::string text =
+      fmt::format(kRow, "budget", "experts/layer", "experts", "of all", "prefill chunk", "");
+  for (const MemoryPlan& plan : model.plans) {
+    std::string_view note;
+    if (plan.budget_bytes < plan.budget_bytes_min) note = "too small";
+    if (plan.budget_bytes == plan.budget_bytes_min) note = "smallest";
+    if (plan.budget_bytes == plan.budget_bytes_resident) note = "every expert stays in memory";
+    text += fmt::format(kRow, format_size(plan.budget_bytes),
+                        fmt::format("{:.1f}", experts_per_layer(plan, model)), plan.expert_slots,
+                        fmt::format("{:.1f} %", percent(plan.expert_slots, plan.expert_count)),
+                        plan.prefill_chunk, note);
+  }
+  return text;
+}
+
+std::string tensors_text(const ModelInspection& model) {
+  std::size_t width = 0;
+  for (const InspectedTensor& tensor : model.tensors) width = std::max(width, tensor.name.size());
+  std::string text;
+  for (const InspectedTensor& tensor : model.tensors) {
+    text += fmt::format("  {:<{}} {:<14} {:<5} {:<20} {:>11}  {}\n", tensor.name, width,
+                        to_string(tensor.role), tensor.dtype,
+                        fmt::format("[{}]", fmt::join(tensor.shape, ", ")),
+                        format_size(tensor.size_bytes), tensor.file);
+  }
+  return text;
+}
+
+std::string to_text(const ModelInspection& model, bool with_tensors) {
+  std::string text = architecture_text(model) + "\n" + groups_text(model) + "\n";
+  if (with_tensors) text += tensors_text(model) + "\n";
+  if (model.minimum.expert_count > 0) {
+    text += fmt::format("one routed expert: {} in the files, {} of memory; {} of them\n\n",
+                        format_size(model.expert_bytes),
+                        format_size(model.minimum.expert_slot_bytes), model.minimum.expert_count);
+  }
+  return text + minimum_text(model) + "\n" + budgets_text(model);
+}
+
+Status inspect(const InspectFlags& flags) {
+  InspectOptions options = {
+      .model = flags.model, .context = flags.context, .prefill_chunk = flags.prefill_chunk};
+  for (const std::string& budget : flags.budgets) {
+    FM_ASSIGN_OR_RETURN(options.budgets.emplace_back(), parse_memory(budget));
+  }
+  FM_ASSIGN_OR_RETURN(const ModelInspection model, inspect_model(options));
+  return flags.json ? print_json(to_json(model, flags.tensors))
+                    : print(to_text(model, flags.tensors));
+}
+
+}  // namespace
+
+void add_inspect(CLI::App& app, int& exit_code) {
+  auto flags = std::make_shared<InspectFlags>();
+  CLI::App* command = app.add_subcommand(
+      "inspect", "What a model is made of, and what each memory budget holds of it");
+  command->add_option("model", flags->model, "Model folder, as downloaded")
+      ->required()
+      ->type_name("MODEL");
+  command->add_option("--memory", flags->budgets, "More budgets to show, as 12GiB,17.7GB")
+      ->delimiter(',')
+      ->allow_extra_args(false)  // one list: the next word may be MODEL
+      ->type_name("SIZE,...");
+  command
+      ->add_option("--context", flags->context,
+                   fmt::format("Most tokens of a conversation; default: the model's limit, at most "
+                               "{}",
+                               kDefaultContext))
+      ->check(CLI::Range(std::size_t{1}, std::size_t{1} << 30));
+  command
+      ->add_option("--prefill-chunk", flags->prefill_chunk,
+                   "Prompt tokens computed at a time; default: by the budget")
+      ->check(CLI::Range(1, 65536));
+  command->add_flag("--tensors", flags->tensors, "List every tensor");
+  command->add_flag("--json", flags->json, "Print one JSON object, sizes in bytes");
+  command->footer(kExamples);
+  command->callback([flags, &exit_code] {
+    const Status status = inspect(*flags);
+    exit_code = status.ok() ? kExitOk : report(status);
+  });
+}
+
+}  // namespace flashmoe::cli

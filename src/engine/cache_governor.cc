@@ -1,0 +1,74 @@
+#include "engine/cache_governor.h"
+
+#include <algorithm>
+
+#include "base/check.h"
+
+namespace flashmoe {
+namespace {
+
+// A count whose file has gone reads 0.
+std::uint64_t growth(std::uint64_t before, std::uint64_t after) {
+  return after - std::min(before, after);
+}
+
+}  // namespace
+
+CacheGovernor::CacheGovernor(std::size_t planned, std::size_t least)
+    : planned_(planned), least_(least) {
+  FM_CHECK(least > 0);
+  FM_CHECK(least <= planned);
+}
+
+bool CacheGovernor::is_pressed(const Sample& now) {
+  const MemoryPressure& p = now.pressure;
+  bool pressed = p.group_share_left < kAtLimitShare &&
+                 growth(last_->pressure.limit_hit_count, p.limit_hit_count) > 0;
+  last_ = now;
+  const Duration elapsed = now.time - stall_window_.time;
+  if (elapsed < kStallWindow) return pressed;
+  // Stalls alone are no reason: reading much through the page cache makes some, and so do processes
+  // that are squeezed in groups of their own.
+  if (std::min(p.machine_share_left, p.group_share_left) < kShortShare) {
+    const std::uint64_t stalled_us = growth(stall_window_.pressure.stalled_us, p.stalled_us);
+    const std::chrono::duration<double, std::micro> elapsed_us = elapsed;
+    pressed = pressed || static_cast<double>(stalled_us) > kStalledShare * elapsed_us.count();
+  }
+  stall_window_ = now;
+  return pressed;
+}
+
+std::size_t CacheGovernor::update(TimePoint now, const MemoryPressure& pressure, Slots slots) {
+  if (!due(now)) return slots.limit;
+  const Sample sample = {now, pressure};
+  if (!last_) {
+    last_ = stall_window_ = sample;
+    shrunk_at_ = now - kShrinkInterval;
+    calm_since_ = now;
+    return slots.limit;
+  }
+  if (is_pressed(sample)) {
+    calm_since_ = now;
+    if (now - shrunk_at_ < kShrinkInterval) return slots.limit;
+    shrunk_at_ = now;
+    // The cache grew into the pressure that it meets now: wait longer before the next try.
+    if (grew_last_) calm_needed_ = std::min(2 * calm_needed_, kCalmMax);
+    grew_last_ = false;
+    // From those in use: slots that hold nothing have no memory to give.
+    const std::size_t step = std::max<std::size_t>(1, planned_ / kShrinkSteps);
+    const std::size_t wanted = slots.used - std::min(slots.used, step);
+    return std::min(slots.limit, std::max(least_, wanted));
+  }
+  if (now - calm_since_ < calm_needed_) return slots.limit;
+  calm_since_ = now;
+  if (slots.limit >= planned_) {
+    // All is back and stayed: what comes now is another story.
+    calm_needed_ = kCalmMin;
+    grew_last_ = false;
+    return slots.limit;
+  }
+  grew_last_ = true;
+  return std::min(planned_, slots.limit + std::max<std::size_t>(1, planned_ / kGrowthSteps));
+}
+
+}  // namespace flashmoe

@@ -1,0 +1,73 @@
+#ifndef FLASHMOE_ENGINE_CACHE_GOVERNOR_H_
+#define FLASHMOE_ENGINE_CACHE_GOVERNOR_H_
+
+#include <chrono>
+#include <cstddef>
+#include <optional>
+
+#include "base/memory_pressure.h"
+
+namespace flashmoe {
+
+/// Decides how many slots the expert cache may use while memory comes and goes: fewer under memory
+/// pressure, then step by step back to the plan. Pure: time and pressure are given to it.
+/// docs/memory.md has the rules and why they are so.
+class CacheGovernor {
+ public:
+  using TimePoint = std::chrono::steady_clock::time_point;
+  using Duration = std::chrono::steady_clock::duration;
+
+  /// Looks at the system are at least so far apart, and so are shrinks.
+  static constexpr Duration kSampleInterval = std::chrono::milliseconds(250);
+  static constexpr Duration kShrinkInterval = std::chrono::seconds(1);
+  /// Stalls are looked at over at least this time: the kernel adds them up every 2 seconds.
+  static constexpr Duration kStallWindow = std::chrono::seconds(2);
+  /// Without pressure for so long, the cache grows by a step.
+  static constexpr Duration kCalmMin = std::chrono::seconds(10);
+  static constexpr Duration kCalmMax = std::chrono::minutes(5);
+  /// One part in so many of the planned slots is a step.
+  static constexpr std::size_t kShrinkSteps = 8;
+  static constexpr std::size_t kGrowthSteps = 16;
+  /// Pressure: stalls of more than this share of the time while memory is short, which is when less
+  /// than the second share is left; or a group that meets its limit with less than the third left.
+  static constexpr double kStalledShare = 0.1;
+  static constexpr double kShortShare = 0.125;
+  static constexpr double kAtLimitShare = 0.04;
+
+  struct Slots {
+    std::size_t limit = 0;  // that may be used now
+    std::size_t used = 0;   // of them
+  };
+
+  /// `planned`: the most slots; `least`: the fewest that the model can do with.
+  CacheGovernor(std::size_t planned, std::size_t least);
+
+  /// Whether update() would do anything.
+  bool due(TimePoint now) const { return !last_ || now - last_->time >= kSampleInterval; }
+
+  /// The limit that should hold from `now` on. The first call only looks: what happened before it,
+  /// such as the loading of the model, never counts.
+  std::size_t update(TimePoint now, const MemoryPressure& pressure, Slots slots);
+
+ private:
+  struct Sample {
+    TimePoint time;
+    MemoryPressure pressure;
+  };
+
+  /// Notes `now` and says whether memory is short.
+  bool is_pressed(const Sample& now);
+
+  std::size_t planned_;
+  std::size_t least_;
+  std::optional<Sample> last_;
+  Sample stall_window_;  // its begin
+  TimePoint shrunk_at_;
+  TimePoint calm_since_;
+  Duration calm_needed_ = kCalmMin;
+  bool grew_last_ = false;  // the last change was a growth
+};
+
+}  // namespace flashmoe
+
+#endif  // FLASHMOE_ENGINE_CACHE_GOVERNOR_H_

@@ -1,0 +1,157 @@
+#include "engine/dense_loader.h"
+
+#include <algorithm>
+#include <array>
+#include <utility>
+
+#include "base/check.h"
+#include "base/page_warmer.h"
+#include "format/weight_catalog.h"
+#include "tensor/float_bits.h"
+
+namespace flashmoe {
+namespace {
+
+/// Matrices begin on a cache line.
+constexpr std::uint64_t kPartAlignment = 64;
+
+/// Reads are cut to this size, so that the device has several to work on and progress shows.
+constexpr std::uint64_t kReadSize = std::uint64_t{4} << 20;
+
+/// Reads handed to the queue at a time.
+constexpr std::size_t kReadsInFlight = 32;
+
+std::vector<float> widen(DType dtype, const std::byte* bytes, std::size_t count) {
+  std::vector<float> values(count);
+  for (std::size_t i = 0; i < count; ++i) {
+    switch (dtype) {
+      case DType::kF32:
+        values[i] = load_unaligned<float>(bytes + 4 * i);
+        break;
+      case DType::kBF16:
+        values[i] = float_from_bf16(load_unaligned<std::uint16_t>(bytes + 2 * i));
+        break;
+      case DType::kF16:
+        values[i] = float_from_f16(load_unaligned<std::uint16_t>(bytes + 2 * i));
+        break;
+      default:
+        FM_CHECK(false);
+    }
+  }
+  return values;
+}
+
+}  // namespace
+
+std::uint64_t DenseLoader::place(const TensorRecord& tensor) {
+  const std::uint64_t offset = size_;
+  parts_.push_back({&tensor, offset});
+  size_ += (tensor.size + kPartAlignment - 1) / kPartAlignment * kPartAlignment;
+  return offset;
+}
+
+Status DenseLoader::matrix(const std::string& path, std::size_t rows, std::size_t cols,
+                           WeightView* out) {
+  FM_ASSIGN_OR_RETURN(const WeightRecord record, find_weight(checkpoint_, path, 1, rows, cols));
+  *out = {.format = record.format, .rows = rows, .cols = cols};
+  Matrix matrix{.out = out, .weight_offset = place(*record.weight)};
+  if (record.format.kind == WeightFormat::Kind::kAffine) {
+    matrix.scales_offset = place(*record.scales);
+    matrix.biases_offset = place(*record.biases);
+  }
+  matrices_.push_back(matrix);
+  return Status();
+}
+
+Status DenseLoader::vector(const std::string& name,
+                           std::span<const std::vector<std::uint64_t>> accepted_shapes,
+                           std::vector<float>* out) {
+  const TensorRecord* tensor = checkpoint_.find(name);
+  if (tensor == nullptr) {
+    return error(StatusCode::kNotFound,
+                 "{}: tensor {} is not in the checkpoint; download the model again",
+                 checkpoint_.folder().string(), name);
+  }
+  if (std::find(accepted_shapes.begin(), accepted_shapes.end(), tensor->shape) ==
+      accepted_shapes.end()) {
+    return error(StatusCode::kCorrupt,
+                 "{}: tensor {} has shape [{}] where config.json implies [{}]",
+                 checkpoint_.files()[tensor->file_index].string(), name,
+                 fmt::join(tensor->shape, ", "), fmt::join(accepted_shapes.front(), ", "));
+  }
+  if (tensor->dtype != DType::kF32 && tensor->dtype != DType::kBF16 &&
+      tensor->dtype != DType::kF16) {
+    return error(StatusCode::kUnsupported, "{}: tensor {} has dtype {}; expected F32, BF16 or F16",
+                 checkpoint_.files()[tensor->file_index].string(), name, to_string(tensor->dtype));
+  }
+  vectors_.push_back({tensor, out, place(*tensor)});
+  widened_size_ += tensor->size / size_of(tensor->dtype) * sizeof(float);
+  return Status();
+}
+
+Status DenseLoader::read_parts(
+    std::span<const File> files, ReadQueue& queue, AlignedBuffer& buffer,
+    const std::function<void(std::uint64_t, std::uint64_t)>& on_progress) {
+  std::sort(parts_.begin(), parts_.end(), [](const Part& a, const Part& b) {
+    return std::pair(a.tensor->file_index, a.tensor->offset) <
+           std::pair(b.tensor->file_index, b.tensor->offset);
+  });
+  std::vector<ReadRequest> requests;
+  std::uint64_t total = 0;
+  for (const Part& part : parts_) {
+    for (std::uint64_t at = 0; at < part.tensor->size; at += kReadSize) {
+      const std::uint64_t size = std::min(kReadSize, part.tensor->size - at);
+      requests.push_back({.file = &files[part.tensor->file_index],
+                          .offset = part.tensor->offset + at,
+                          .destination = buffer.data() + part.buffer_offset + at,
+                          .size = size,
+                          .tag = size});
+      total += size;
+    }
+  }
+
+  std::array<ReadCompletion, kReadsInFlight> completions;
+  std::uint64_t done = 0;
+  std::size_t next = 0;
+  Status failure;
+  while (next < requests.size() || queue.in_flight_count() > 0) {
+    if (failure.ok() && next < requests.size()) {
+      const std::size_t count =
+          std::min(requests.size() - next, kReadsInFlight - queue.in_flight_count());
+      failure = queue.submit(std::span(requests).subspan(next, count));
+      next += count;
+    }
+    const std::size_t finished = queue.poll(completions, /*wait=*/true);
+    for (std::size_t i = 0; i < finished; ++i) {
+      if (failure.ok()) failure = completions[i].status;
+      done += completions[i].tag;
+    }
+    if (!failure.ok()) next = requests.size();
+    if (on_progress && failure.ok()) on_progress(done, total);
+  }
+  return failure;
+}
+
+Result<AlignedBuffer> DenseLoader::load(
+    std::span<const File> files, ReadQueue& queue,
+    const std::function<void(std::uint64_t, std::uint64_t)>& on_progress) {
+  FM_ASSIGN_OR_RETURN(AlignedBuffer buffer,
+                      AlignedBuffer::allocate(std::max<std::uint64_t>(size_, 1)));
+  PageWarmer warmer(buffer.bytes());
+  warmer.want(buffer.size());
+  FM_RETURN_IF_ERROR(read_parts(files, queue, buffer, on_progress).with_prefix("loading weights"));
+  for (const Matrix& matrix : matrices_) {
+    matrix.out->weight = buffer.data() + matrix.weight_offset;
+    if (matrix.out->format.kind == WeightFormat::Kind::kAffine) {
+      matrix.out->scales = buffer.data() + matrix.scales_offset;
+      matrix.out->biases = buffer.data() + matrix.biases_offset;
+    }
+  }
+  for (const Vector& vector : vectors_) {
+    const std::size_t count = vector.tensor->size / size_of(vector.tensor->dtype);
+    *vector.out = widen(vector.tensor->dtype, buffer.data() + vector.offset, count);
+  }
+  return buffer;
+}
+
+}  // namespace flashmoe

@@ -1,0 +1,72 @@
+#ifndef FLASHMOE_ENGINE_DENSE_LOADER_H_
+#define FLASHMOE_ENGINE_DENSE_LOADER_H_
+
+#include <cstdint>
+#include <functional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "base/aligned_buffer.h"
+#include "base/result.h"
+#include "format/checkpoint.h"
+#include "io/file.h"
+#include "io/read_queue.h"
+#include "model/weight_source.h"
+
+namespace flashmoe {
+
+/// Finds a model's dense weights in a checkpoint and loads them into one buffer. Until load() only
+/// headers are used, so it also tells what loading would take.
+class DenseLoader : public WeightSource {
+ public:
+  /// `checkpoint` must outlive the loader.
+  explicit DenseLoader(const Checkpoint& checkpoint) : checkpoint_(checkpoint) {}
+
+  Status matrix(const std::string& path, std::size_t rows, std::size_t cols,
+                WeightView* out) override;
+  Status vector(const std::string& name,
+                std::span<const std::vector<std::uint64_t>> accepted_shapes,
+                std::vector<float>* out) override;
+
+  /// Bytes of memory that everything declared so far takes: as stored, and vectors also as f32.
+  std::uint64_t size() const { return size_ + widened_size_; }
+
+  /// Reads everything declared, in file order, and fills the outputs. `files` are the checkpoint's.
+  /// The buffer that is returned holds the matrices and must outlive their views.
+  Result<AlignedBuffer> load(std::span<const File> files, ReadQueue& queue,
+                             const std::function<void(std::uint64_t, std::uint64_t)>& on_progress);
+
+ private:
+  /// Bytes of a file on their way to a place in the buffer.
+  struct Part {
+    const TensorRecord* tensor = nullptr;
+    std::uint64_t buffer_offset = 0;
+  };
+  struct Matrix {
+    WeightView* out = nullptr;
+    std::uint64_t weight_offset = 0;
+    std::uint64_t scales_offset = 0;
+    std::uint64_t biases_offset = 0;
+  };
+  struct Vector {
+    const TensorRecord* tensor = nullptr;
+    std::vector<float>* out = nullptr;
+    std::uint64_t offset = 0;
+  };
+
+  std::uint64_t place(const TensorRecord& tensor);
+  Status read_parts(std::span<const File> files, ReadQueue& queue, AlignedBuffer& buffer,
+                    const std::function<void(std::uint64_t, std::uint64_t)>& on_progress);
+
+  const Checkpoint& checkpoint_;
+  std::vector<Part> parts_;
+  std::vector<Matrix> matrices_;
+  std::vector<Vector> vectors_;
+  std::uint64_t size_ = 0;          // of the buffer
+  std::uint64_t widened_size_ = 0;  // of the vectors' own memory
+};
+
+}  // namespace flashmoe
+
+#endif  // FLASHMOE_ENGINE_DENSE_LOADER_H_

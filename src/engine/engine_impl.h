@@ -1,0 +1,73 @@
+#ifndef FLASHMOE_ENGINE_ENGINE_IMPL_H_
+#define FLASHMOE_ENGINE_ENGINE_IMPL_H_
+
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "base/aligned_buffer.h"
+#include "base/thread_pool.h"
+#include "engine/pressure_watch.h"
+#include "engine/trace_routing.h"
+#include "experts/expert_cache.h"
+#include "experts/resident_set_keeper.h"
+#include "flashmoe/engine.h"
+#include "kernels/ops.h"
+#include "model/model.h"
+#include "tokenizer/chat_template.h"
+#include "tokenizer/tokenizer.h"
+
+namespace flashmoe {
+
+/// The Engine: owns everything that a loaded model consists of. Members are destroyed in reverse
+/// order, users before used.
+class EngineImpl : public Engine {
+ public:
+  static Result<std::unique_ptr<EngineImpl>> open(const EngineOptions& options);
+
+  const ModelInfo& info() const override { return info_; }
+  const MemoryPlan& memory_plan() const override { return plan_; }
+  EngineStatistics statistics() const override;
+  std::string_view cpu_target() const override { return ops_->target(); }
+  std::string_view io_backend() const override { return to_string(io_backend_); }
+  std::uint64_t huge_page_bytes() const override;
+
+  Result<std::vector<std::int32_t>> tokenize(std::string_view text) const override;
+  Result<std::string> detokenize(std::span<const std::int32_t> ids) const override;
+  Result<std::string> render_chat(std::string_view messages_json,
+                                  bool add_generation_prompt) const override;
+  SamplingOptions recommended_sampling() const override { return recommended_sampling_; }
+  Result<std::unique_ptr<Session>> new_session() override;
+  Status finish_trace() override;
+
+ private:
+  EngineImpl() = default;
+  Status load(const EngineOptions& options);
+
+  ModelInfo info_;
+  MemoryPlan plan_;
+  SamplingOptions recommended_sampling_;
+  std::unique_ptr<Tokenizer> tokenizer_;  // null where the model folder has none
+  Status tokenizer_status_;
+  std::optional<ChatTemplate> chat_template_;
+  Status chat_template_status_;
+  std::unique_ptr<ThreadPool> threads_;
+  std::unique_ptr<Ops> ops_;
+  std::unique_ptr<ExpertStore> store_;
+  std::unique_ptr<ExpertCache> cache_;
+  std::optional<PressureWatch> pressure_;            // none: nothing to watch
+  std::unique_ptr<ResidentSetKeeper> resident_set_;  // null: nothing is kept
+  AlignedBuffer dense_;
+  std::unique_ptr<TraceRouting> trace_routing_;      // null: the routers decide
+  std::unique_ptr<TraceRecording> trace_recording_;  // null: nothing is recorded
+  std::unique_ptr<Model> model_;
+  IoBackend io_backend_ = IoBackend::kAuto;
+  double load_seconds_ = 0;
+  std::uint64_t bytes_read_loading_ = 0;
+  std::size_t sessions_max_ = 1;
+  std::size_t sessions_open_ = 0;
+};
+
+}  // namespace flashmoe
+
+#endif  // FLASHMOE_ENGINE_ENGINE_IMPL_H_

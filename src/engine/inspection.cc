@@ -1,0 +1,182 @@
+#include "flashmoe/inspection.h"
+
+#include <algorithm>
+#include <bit>
+#include <limits>
+#include <map>
+#include <set>
+#include <system_error>
+#include <utility>
+
+#include "base/result.h"
+#include "engine/model_files.h"
+#include "engine/tensor_roles.h"
+#include "model/kv_cache.h"
+
+namespace flashmoe {
+namespace {
+
+/// Round budgets shown between the smallest and the fully resident one.
+constexpr std::uint64_t kRoundBudgets = 6;
+
+ModelArchitecture architecture_of(const ModelConfig& config) {
+  return {.full_attention_layers = config.count(MixerKind::kFullAttention),
+          .linear_attention_layers = config.count(MixerKind::kLinearAttention),
+          .moe_layers = static_cast<std::size_t>(
+              std::count_if(config.layers.begin(), config.layers.end(),
+                            [](const LayerConfig& layer) { return layer.is_moe; })),
+          .num_attention_heads = config.attention.num_heads,
+          .num_key_value_heads = config.attention.num_kv_heads,
+          .head_dim = config.attention.head_dim,
+          .linear_num_key_heads = config.delta_net.key_heads,
+          .linear_num_value_heads = config.delta_net.value_heads,
+          .linear_key_head_dim = config.delta_net.key_dim,
+          .linear_value_head_dim = config.delta_net.value_dim,
+          .moe_intermediate_size = config.moe.moe_intermediate_size,
+          .shared_expert_intermediate_size = config.moe.shared_expert_intermediate_size,
+          .max_position_embeddings = config.max_position_embeddings,
+          .tie_word_embeddings = config.tie_word_embeddings};
+}
+
+std::vector<InspectedTensor> list_tensors(const Checkpoint& checkpoint, const TensorRoles& roles) {
+  std::vector<InspectedTensor> tensors;
+  for (const auto& [name, record] : checkpoint.tensors()) {
+    const TensorRoles::Use* use = roles.find(name);
+    const std::string dtype(to_string(record.dtype));
+    tensors.push_back({.name = name,
+                       .role = use == nullptr ? TensorRole::kUnused : use->role,
+                       .format = use == nullptr ? dtype : format_name(use->format),
+                       .dtype = dtype,
+                       .shape = record.shape,
+                       .size_bytes = record.size,
+                       .file = checkpoint.files()[record.file_index].filename().string()});
+  }
+  return tensors;
+}
+
+std::vector<TensorGroup> group_tensors(const std::vector<InspectedTensor>& tensors) {
+  std::map<std::pair<TensorRole, std::string>, TensorGroup> by_kind;
+  for (const InspectedTensor& tensor : tensors) {
+    TensorGroup& group = by_kind[{tensor.role, tensor.format}];
+    group.role = tensor.role;
+    group.format = tensor.format;
+    ++group.tensor_count;
+    group.size_bytes += tensor.size_bytes;
+  }
+  std::vector<TensorGroup> groups;
+  groups.reserve(by_kind.size());
+  for (auto& [kind, group] : by_kind) groups.push_back(std::move(group));
+  std::stable_sort(groups.begin(), groups.end(), [](const TensorGroup& a, const TensorGroup& b) {
+    return a.role != b.role ? a.role < b.role : a.size_bytes > b.size_bytes;
+  });
+  return groups;
+}
+
+/// The format of most of the bytes.
+std::string main_format(const std::vector<TensorGroup>& groups) {
+  std::map<std::string, std::uint64_t> size_by_format;
+  for (const TensorGroup& group : groups) size_by_format[group.format] += group.size_bytes;
+  return std::max_element(size_by_format.begin(), size_by_format.end(),
+                          [](const auto& a, const auto& b) { return a.second < b.second; })
+      ->first;
+}
+
+/// Multiples of a power of two between the smallest budget and the fully resident one.
+void add_round_budgets(const MemoryPlan& plan, std::set<std::uint64_t>& budgets) {
+  const std::uint64_t range = plan.budget_bytes_resident - plan.budget_bytes_min;
+  const std::uint64_t step = std::bit_ceil(range / kRoundBudgets + 1);
+  for (std::uint64_t budget = (plan.budget_bytes_min / step + 1) * step;
+       budget < plan.budget_bytes_resident; budget += step) {
+    budgets.insert(budget);
+  }
+}
+
+Status plan_budgets(const ModelFiles& files, const InspectOptions& options,
+                    ModelInspection& inspection) {
+  PlanRequest request = {.budget_bytes = std::numeric_limits<std::uint64_t>::max(),
+                         .context = options.context,
+                         .prefill_chunk = options.prefill_chunk};
+  FM_ASSIGN_OR_RETURN(const MemoryPlan boundless,
+                      plan_memory(files.config(), files.footprint(), request));
+  request.budget_bytes = boundless.budget_bytes_min;
+  FM_ASSIGN_OR_RETURN(inspection.minimum, plan_memory(files.config(), files.footprint(), request));
+
+  std::set<std::uint64_t> budgets(options.budgets.begin(), options.budgets.end());
+  budgets.insert(boundless.budget_bytes_min);
+  budgets.insert(boundless.budget_bytes_resident);
+  add_round_budgets(boundless, budgets);
+  for (const std::uint64_t budget : budgets) {
+    MemoryPlan plan = inspection.minimum;
+    plan.expert_slots = 0;
+    plan.expert_bytes = 0;
+    plan.budget_bytes = request.budget_bytes = budget;
+    if (budget >= plan.budget_bytes_min) {
+      FM_ASSIGN_OR_RETURN(plan, plan_memory(files.config(), files.footprint(), request));
+    }
+    inspection.plans.push_back(plan);
+  }
+  return Status();
+}
+
+}  // namespace
+
+std::string_view to_string(TensorRole role) {
+  switch (role) {
+    case TensorRole::kEmbedding:
+      return "embedding";
+    case TensorRole::kLmHead:
+      return "lm_head";
+    case TensorRole::kNorm:
+      return "norm";
+    case TensorRole::kAttention:
+      return "attention";
+    case TensorRole::kDeltaNet:
+      return "deltanet";
+    case TensorRole::kDenseMlp:
+      return "dense_mlp";
+    case TensorRole::kRouter:
+      return "router";
+    case TensorRole::kSharedExpert:
+      return "shared_expert";
+    case TensorRole::kRoutedExperts:
+      return "routed_experts";
+    case TensorRole::kUnused:
+      break;
+  }
+  return "unused";
+}
+
+Result<ModelInspection> inspect_model(const InspectOptions& options) {
+  FM_ASSIGN_OR_RETURN(const std::unique_ptr<ModelFiles> files, ModelFiles::open(options.model));
+  const ModelConfig& config = files->config();
+  FM_ASSIGN_OR_RETURN(const TensorRoles roles, TensorRoles::create(*files));
+
+  ModelInspection inspection;
+  inspection.info = model_info(config);
+  inspection.architecture = architecture_of(config);
+  const std::uint64_t expert_parameters =
+      std::uint64_t{3} * config.hidden_size * config.moe.moe_intermediate_size;
+  inspection.parameter_count =
+      roles.dense_parameter_count() + files->footprint().expert_count * expert_parameters;
+  inspection.active_parameter_count =
+      roles.dense_parameter_count() +
+      inspection.architecture.moe_layers * config.moe.num_experts_per_tok * expert_parameters;
+  inspection.is_mlx = files->checkpoint().is_mlx();
+  std::error_code ignored;
+  inspection.has_tokenizer = std::filesystem::exists(options.model / "tokenizer.json", ignored);
+  inspection.file_count = files->checkpoint().files().size();
+  inspection.tensors = list_tensors(files->checkpoint(), roles);
+  inspection.groups = group_tensors(inspection.tensors);
+  inspection.format = main_format(inspection.groups);
+  for (std::uint32_t layer = 0; layer < files->store().layer_count(); ++layer) {
+    if (files->store().expert_count(LayerId{layer}) == 0) continue;
+    inspection.expert_bytes =
+        std::max(inspection.expert_bytes, files->store().expert_size(LayerId{layer}));
+  }
+  const std::size_t whole_blocks = std::size_t{1} << 20;
+  inspection.kv_bytes_per_token = KvCache::size_for(config, whole_blocks) / whole_blocks;
+  FM_RETURN_IF_ERROR(plan_budgets(*files, options, inspection));
+  return inspection;
+}
+
+}  // namespace flashmoe

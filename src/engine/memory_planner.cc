@@ -1,0 +1,134 @@
+#include "engine/memory_planner.h"
+
+#include <algorithm>
+
+#include "base/units.h"
+#include "flashmoe/engine.h"
+#include "model/kv_cache.h"
+#include "model/sequence_state.h"
+#include "model/workspace.h"
+
+namespace flashmoe {
+namespace {
+
+/// A larger chunk makes prompts faster and leaves less for experts, which make everything faster:
+/// an eighth is where chunks stop growing.
+constexpr std::uint64_t kChunkShare = 8;
+
+std::uint64_t buffer_bytes(const ModelConfig& config, const ModelFootprint& footprint,
+                           std::size_t chunk) {
+  return footprint.io_bytes + Workspace::size_for(WorkspaceShape(config, chunk));
+}
+
+/// A page table entry takes 8 bytes for 4096, also under huge pages, which the kernel must be able
+/// to split. Control groups count tables as ours.
+constexpr std::uint64_t kBytesPerPageTableByte = 512;
+
+std::uint64_t page_table_bytes(std::uint64_t bytes) {
+  return bytes / kBytesPerPageTableByte + (bytes % kBytesPerPageTableByte != 0 ? 1 : 0);
+}
+
+/// The most bytes that fit in `bytes` beside their page tables.
+std::uint64_t without_page_tables(std::uint64_t bytes) {
+  constexpr std::uint64_t kWithTables = kBytesPerPageTableByte + 1;
+  return bytes - bytes / kWithTables - (bytes % kWithTables != 0 ? 1 : 0);
+}
+
+/// What the plan maps beside the experts' slots.
+std::uint64_t fixed_bytes(const MemoryPlan& plan) {
+  return plan.dense_bytes + plan.kv_bytes + plan.recurrent_bytes + plan.buffer_bytes;
+}
+
+/// The budget that has room for `mapped_bytes`.
+std::uint64_t budget_for(const ModelFootprint& footprint, std::uint64_t mapped_bytes) {
+  return footprint.process_bytes + mapped_bytes + page_table_bytes(mapped_bytes);
+}
+
+/// What a larger chunk than the smallest adds to the buffers.
+std::uint64_t extra_bytes(const ModelConfig& config, const ModelFootprint& footprint,
+                          std::size_t chunk, std::size_t chunk_min) {
+  return buffer_bytes(config, footprint, chunk) - buffer_bytes(config, footprint, chunk_min);
+}
+
+std::size_t choose_chunk(const ModelConfig& config, const ModelFootprint& footprint,
+                         std::uint64_t spare_bytes, const MemoryPlan& plan) {
+  std::size_t chunk = std::max(std::min(kPrefillChunkMax, plan.context), plan.prefill_chunk);
+  while (chunk > plan.prefill_chunk &&
+         extra_bytes(config, footprint, chunk, plan.prefill_chunk) > spare_bytes / kChunkShare) {
+    chunk = std::max(chunk / 2, plan.prefill_chunk);
+  }
+  return chunk;
+}
+
+/// What is mapped beyond the smallest plan when all experts fit beside the chunk that
+/// choose_chunk() picks there: of what is spare, a share goes to the chunk, up to the largest.
+std::uint64_t resident_spare_bytes(const ModelConfig& config, const ModelFootprint& footprint,
+                                   const PlanRequest& request, const MemoryPlan& plan,
+                                   std::size_t slots_min) {
+  const std::uint64_t experts = (footprint.expert_count - slots_min) * footprint.expert_slot_bytes;
+  if (request.prefill_chunk != 0) return experts;
+  const std::size_t chunk_max =
+      std::max(std::min(kPrefillChunkMax, plan.context), plan.prefill_chunk);
+  const std::uint64_t chunk_share = experts / (kChunkShare - 1) + 1;
+  return experts +
+         std::min(chunk_share, extra_bytes(config, footprint, chunk_max, plan.prefill_chunk));
+}
+
+}  // namespace
+
+Result<MemoryPlan> plan_memory(const ModelConfig& config, const ModelFootprint& footprint,
+                               const PlanRequest& request) {
+  if (request.context > config.max_position_embeddings) {
+    return error(StatusCode::kInvalidArgument,
+                 "a context of {} tokens is more than the model's {}; choose a smaller --context",
+                 request.context, config.max_position_embeddings);
+  }
+  MemoryPlan plan;
+  plan.budget_bytes = request.budget_bytes;
+  plan.context = request.context != 0 ? request.context
+                                      : std::min(config.max_position_embeddings, kDefaultContext);
+  plan.expert_count = footprint.expert_count;
+  plan.expert_slot_bytes = footprint.expert_slot_bytes;
+  plan.dense_bytes = footprint.dense_bytes;
+  plan.kv_bytes = request.sessions * KvCache::size_for(config, plan.context);
+  plan.recurrent_bytes = request.sessions * SequenceState::recurrent_size(config);
+
+  const std::size_t chunk_min =
+      std::min(request.prefill_chunk != 0 ? request.prefill_chunk : kPrefillChunkMin, plan.context);
+  plan.prefill_chunk = chunk_min;
+  plan.buffer_bytes = buffer_bytes(config, footprint, chunk_min);
+  const std::size_t slots_min = footprint.expert_count == 0 ? 0 : config.moe.num_experts_per_tok;
+  const std::uint64_t mapped_min = fixed_bytes(plan) + slots_min * plan.expert_slot_bytes;
+  plan.budget_bytes_min = budget_for(footprint, mapped_min);
+  plan.budget_bytes_resident = budget_for(
+      footprint, mapped_min + resident_spare_bytes(config, footprint, request, plan, slots_min));
+  if (plan.budget_bytes < plan.budget_bytes_min) {
+    return error(StatusCode::kOutOfBudget,
+                 "a budget of {} cannot run this model; the smallest that works is {} bytes ({}): "
+                 "process {} + dense weights {} + KV cache for {} tokens {} + recurrent state {} + "
+                 "buffers {} + {} experts {}; raise --memory or lower --context",
+                 format_size(plan.budget_bytes), plan.budget_bytes_min,
+                 format_size(plan.budget_bytes_min),
+                 format_size(footprint.process_bytes + page_table_bytes(mapped_min)),
+                 format_size(plan.dense_bytes), plan.context, format_size(plan.kv_bytes),
+                 format_size(plan.recurrent_bytes), format_size(plan.buffer_bytes), slots_min,
+                 format_size(slots_min * plan.expert_slot_bytes));
+  }
+
+  const std::uint64_t mapped_max = without_page_tables(plan.budget_bytes - footprint.process_bytes);
+  if (request.prefill_chunk == 0) {
+    plan.prefill_chunk = choose_chunk(config, footprint, mapped_max - mapped_min, plan);
+    plan.buffer_bytes = buffer_bytes(config, footprint, plan.prefill_chunk);
+  }
+  if (footprint.expert_count > 0) {
+    const std::uint64_t spare = mapped_max - fixed_bytes(plan);
+    plan.expert_slots = static_cast<std::size_t>(
+        std::min<std::uint64_t>(spare / plan.expert_slot_bytes, footprint.expert_count));
+    plan.expert_bytes = plan.expert_slots * plan.expert_slot_bytes;
+  }
+  plan.process_bytes =
+      footprint.process_bytes + page_table_bytes(fixed_bytes(plan) + plan.expert_bytes);
+  return plan;
+}
+
+}  // namespace flashmoe

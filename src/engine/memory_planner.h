@@ -1,0 +1,41 @@
+#ifndef FLASHMOE_ENGINE_MEMORY_PLANNER_H_
+#define FLASHMOE_ENGINE_MEMORY_PLANNER_H_
+
+#include <cstddef>
+#include <cstdint>
+
+#include "base/result.h"
+#include "flashmoe/memory_plan.h"
+#include "model/model_config.h"
+
+namespace flashmoe {
+
+/// What a model needs, whatever the budget: read from headers.
+struct ModelFootprint {
+  std::uint64_t process_bytes = 0;
+  std::uint64_t dense_bytes = 0;
+  std::uint64_t io_bytes = 0;           // the read queue's own buffers
+  std::uint64_t expert_slot_bytes = 0;  // 0 if there are no routed experts
+  std::size_t expert_count = 0;         // over all layers
+};
+
+struct PlanRequest {
+  std::uint64_t budget_bytes = 0;
+  std::size_t context = 0;        // 0: the model's limit, at most kDefaultContext
+  std::size_t prefill_chunk = 0;  // 0: as large as a small share of the budget allows
+  std::size_t sessions = 1;
+};
+
+/// Prompt rows per step where the budget leaves no choice, and where it leaves all of it.
+inline constexpr std::size_t kPrefillChunkMin = 16;
+inline constexpr std::size_t kPrefillChunkMax = 4096;
+
+/// Shares a budget out: first what the model cannot do without, then a prefill chunk, then slots
+/// for experts. Errors: kOutOfBudget, naming the smallest budget that works and what it consists
+/// of; kInvalidArgument for a context beyond the model's.
+Result<MemoryPlan> plan_memory(const ModelConfig& config, const ModelFootprint& footprint,
+                               const PlanRequest& request);
+
+}  // namespace flashmoe
+
+#endif  // FLASHMOE_ENGINE_MEMORY_PLANNER_H_

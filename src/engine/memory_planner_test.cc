@@ -1,0 +1,168 @@
+#include "engine/memory_planner.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <limits>
+
+#include "flashmoe/engine.h"
+
+namespace flashmoe {
+namespace {
+
+using ::testing::HasSubstr;
+
+constexpr std::uint64_t kMib = std::uint64_t{1} << 20;
+
+ModelConfig small_config() {
+  ModelConfig config;
+  config.vocab_size = 4096;
+  config.hidden_size = 256;
+  config.max_position_embeddings = 20000;
+  config.attention = {.num_heads = 4, .num_kv_heads = 2, .head_dim = 64, .rotary_dim = 16};
+  config.delta_net = {
+      .key_heads = 2, .value_heads = 4, .key_dim = 64, .value_dim = 64, .conv_kernel = 4};
+  config.moe = {.num_experts = 64,
+                .num_experts_per_tok = 6,
+                .moe_intermediate_size = 128,
+                .shared_expert_intermediate_size = 128};
+  config.layers.assign(4, {.mixer = MixerKind::kLinearAttention});
+  config.layers.back().mixer = MixerKind::kFullAttention;
+  return config;
+}
+
+ModelFootprint small_footprint() {
+  return {.process_bytes = 20 * kMib,
+          .dense_bytes = 10 * kMib + 1,
+          .io_bytes = 4 * kMib,
+          .expert_slot_bytes = 200 * 1024 + 512,
+          .expert_count = 4 * 64};
+}
+
+Result<MemoryPlan> plan(const PlanRequest& request) {
+  return plan_memory(small_config(), small_footprint(), request);
+}
+
+MemoryPlan boundless(PlanRequest request = {}) {
+  request.budget_bytes = std::numeric_limits<std::uint64_t>::max();
+  return plan(request).value();
+}
+
+std::uint64_t sum_of_parts(const MemoryPlan& plan) {
+  return plan.process_bytes + plan.dense_bytes + plan.kv_bytes + plan.recurrent_bytes +
+         plan.buffer_bytes + plan.expert_bytes;
+}
+
+TEST(MemoryPlanner, PartsFillTheBudgetAndNeverExceedIt) {
+  const MemoryPlan all = boundless();
+  const std::uint64_t step = (all.budget_bytes_resident - all.budget_bytes_min) / 997;
+  for (std::uint64_t budget = all.budget_bytes_min; budget < all.budget_bytes_resident;
+       budget += step) {
+    const MemoryPlan p = plan({.budget_bytes = budget}).value();
+    EXPECT_LE(sum_of_parts(p), budget);
+    EXPECT_EQ(p.expert_bytes, p.expert_slots * p.expert_slot_bytes);
+    if (p.expert_slots < p.expert_count) {
+      // Less is left than a slot and its page tables.
+      EXPECT_LT(budget - sum_of_parts(p), p.expert_slot_bytes + p.expert_slot_bytes / 512 + 2);
+    }
+  }
+}
+
+TEST(MemoryPlanner, TheSmallestBudgetWorksAndOneByteLessDoesNot) {
+  for (const std::size_t context : {1, 64, 4096, 20000}) {
+    const std::uint64_t least = boundless({.context = context}).budget_bytes_min;
+    const Result<MemoryPlan> p = plan({.budget_bytes = least, .context = context});
+    ASSERT_TRUE(p.ok()) << p.status().message();
+    EXPECT_EQ(p->expert_slots, small_config().moe.num_experts_per_tok);
+    EXPECT_EQ(sum_of_parts(*p), least);
+    const Result<MemoryPlan> less = plan({.budget_bytes = least - 1, .context = context});
+    ASSERT_FALSE(less.ok());
+    EXPECT_EQ(less.status().code(), StatusCode::kOutOfBudget);
+    EXPECT_THAT(less.status().message(), HasSubstr(std::to_string(least)));
+  }
+}
+
+TEST(MemoryPlanner, EveryExpertStaysFromTheResidentBudgetOn) {
+  for (const std::size_t chunk : {0, 1, 300}) {
+    const std::uint64_t resident = boundless({.prefill_chunk = chunk}).budget_bytes_resident;
+    for (std::uint64_t more = 0; more < 40 * kMib; more += kMib / 4) {
+      const MemoryPlan p = plan({.budget_bytes = resident + more, .prefill_chunk = chunk}).value();
+      EXPECT_EQ(p.expert_slots, p.expert_count) << "chunk " << chunk << ", " << more << " more";
+    }
+  }
+}
+
+TEST(MemoryPlanner, MoreMemoryMeansALargerChunkOrMoreExperts) {
+  const MemoryPlan all = boundless();
+  MemoryPlan before = plan({.budget_bytes = all.budget_bytes_min}).value();
+  for (std::uint64_t budget = all.budget_bytes_min; budget < all.budget_bytes_resident + 9 * kMib;
+       budget += 50'001) {
+    const MemoryPlan p = plan({.budget_bytes = budget}).value();
+    EXPECT_GE(p.prefill_chunk, before.prefill_chunk);
+    if (p.prefill_chunk == before.prefill_chunk) {
+      EXPECT_GE(p.expert_slots, before.expert_slots);
+    }
+    before = p;
+  }
+  EXPECT_EQ(before.expert_slots, before.expert_count);
+}
+
+TEST(MemoryPlanner, TheChunkTakesAtMostAnEighthOfWhatIsSpare) {
+  const MemoryPlan all = boundless();
+  EXPECT_EQ(plan({.budget_bytes = all.budget_bytes_min})->prefill_chunk, kPrefillChunkMin);
+  EXPECT_EQ(all.prefill_chunk, kPrefillChunkMax);
+  const std::uint64_t buffer_min = plan({.budget_bytes = all.budget_bytes_min})->buffer_bytes;
+  for (std::uint64_t spare = 0; spare < 60 * kMib; spare += kMib) {
+    const MemoryPlan p = plan({.budget_bytes = all.budget_bytes_min + spare}).value();
+    EXPECT_LE(p.buffer_bytes - buffer_min, spare / 8);
+  }
+}
+
+TEST(MemoryPlanner, AChunkAskedForIsTakenUpToTheContext) {
+  EXPECT_EQ(boundless({.prefill_chunk = 7}).prefill_chunk, 7U);
+  EXPECT_EQ(boundless({.context = 5, .prefill_chunk = 100}).prefill_chunk, 5U);
+  EXPECT_EQ(boundless({.context = 5}).prefill_chunk, 5U);
+  EXPECT_GT(boundless({.prefill_chunk = 100}).budget_bytes_min,
+            boundless({.prefill_chunk = 7}).budget_bytes_min);
+}
+
+TEST(MemoryPlanner, EachSessionHasItsOwnMemory) {
+  const MemoryPlan one = boundless();
+  const MemoryPlan three = boundless({.sessions = 3});
+  EXPECT_EQ(three.kv_bytes, 3 * one.kv_bytes);
+  EXPECT_EQ(three.recurrent_bytes, 3 * one.recurrent_bytes);
+  EXPECT_EQ(three.buffer_bytes, one.buffer_bytes);
+}
+
+TEST(MemoryPlanner, TheDefaultContextIsTheModelsUpToALimit) {
+  EXPECT_EQ(boundless().context, kDefaultContext);
+  ModelConfig config = small_config();
+  config.max_position_embeddings = 100;
+  const Result<MemoryPlan> p =
+      plan_memory(config, small_footprint(), {.budget_bytes = std::uint64_t{1} << 40});
+  ASSERT_TRUE(p.ok());
+  EXPECT_EQ(p->context, 100U);
+}
+
+TEST(MemoryPlanner, AContextBeyondTheModelsIsTheCallersMistake) {
+  const Result<MemoryPlan> p = plan({.budget_bytes = std::uint64_t{1} << 40, .context = 20001});
+  ASSERT_FALSE(p.ok());
+  EXPECT_EQ(p.status().code(), StatusCode::kInvalidArgument);
+  EXPECT_THAT(p.status().message(), HasSubstr("20001"));
+  EXPECT_THAT(p.status().message(), HasSubstr("20000"));
+}
+
+TEST(MemoryPlanner, AModelWithoutExpertsNeedsNoSlots) {
+  ModelFootprint footprint = small_footprint();
+  footprint.expert_count = 0;
+  footprint.expert_slot_bytes = 0;
+  const Result<MemoryPlan> p =
+      plan_memory(small_config(), footprint, {.budget_bytes = std::uint64_t{1} << 40});
+  ASSERT_TRUE(p.ok());
+  EXPECT_EQ(p->expert_slots, 0U);
+  EXPECT_EQ(p->expert_bytes, 0U);
+  EXPECT_LE(p->budget_bytes_min, p->budget_bytes_resident);
+}
+
+}  // namespace
+}  // namespace flashmoe

@@ -1,0 +1,115 @@
+#include "engine/model_files.h"
+
+#include <system_error>
+#include <utility>
+
+#include "base/name_hash.h"
+#include "engine/expert_index.h"
+
+namespace flashmoe {
+namespace {
+
+// Each is what was measured and a margin (docs/memory.md).
+
+/// Code, libraries, thread stacks, the tokenizer's cache of pieces, the allocator's slack.
+constexpr std::uint64_t kProcessBytes = std::uint64_t{16} << 20;
+
+/// Memory of half a byte of tokenizer.json while it is parsed and after.
+constexpr std::uint64_t kTokenizerHalfFactor = 5;
+
+/// Memory of one entry of the checkpoint's tensor table, with its name and its part in the header
+/// and in the index while those are parsed.
+constexpr std::uint64_t kTensorEntryBytes = 400;
+
+/// The books of the cache and its policy for one expert, and for its slot.
+constexpr std::uint64_t kExpertEntryBytes = 256;
+
+std::uint64_t process_bytes(const Checkpoint& checkpoint, const ExpertStore& store) {
+  std::error_code ignored;
+  const std::uintmax_t tokenizer_size =
+      std::filesystem::file_size(checkpoint.folder() / "tokenizer.json", ignored);
+  std::uint64_t bytes = kProcessBytes + checkpoint.tensors().size() * kTensorEntryBytes;
+  if (!ignored) bytes += kTokenizerHalfFactor * tokenizer_size / 2;
+  for (std::uint32_t i = 0; i < store.layer_count(); ++i) {
+    const LayerId layer{i};
+    if (store.expert_count(layer) == 0) continue;
+    const std::size_t segments = store.segments({layer, ExpertId{0}}).size();
+    bytes += store.expert_count(layer) * (segments * sizeof(ExpertSegment) + kExpertEntryBytes);
+  }
+  return bytes;
+}
+
+}  // namespace
+
+ModelInfo model_info(const ModelConfig& config) {
+  return {.model_type = config.model_type,
+          .vocab_size = config.vocab_size,
+          .layer_count = config.layers.size(),
+          .hidden_size = config.hidden_size,
+          .num_experts = config.moe.num_experts,
+          .num_experts_per_tok = config.moe.num_experts_per_tok,
+          .eos_token_ids = config.eos_token_ids};
+}
+
+ModelFiles::ModelFiles(Checkpoint checkpoint)
+    : checkpoint_(std::move(checkpoint)),
+      weights_(std::make_unique<ModelWeights>()),
+      loader_(checkpoint_) {}
+
+Result<std::unique_ptr<ModelFiles>> ModelFiles::open(const std::filesystem::path& folder) {
+  FM_ASSIGN_OR_RETURN(Checkpoint checkpoint, Checkpoint::open(folder));
+  std::unique_ptr<ModelFiles> files(new ModelFiles(std::move(checkpoint)));
+  FM_RETURN_IF_ERROR(files->read());
+  return files;
+}
+
+Status ModelFiles::read() {
+  FM_ASSIGN_OR_RETURN(family_, find_model_family(checkpoint_));
+  FM_ASSIGN_OR_RETURN(config_, family_->read_config(checkpoint_));
+  FM_RETURN_IF_ERROR(weights_->declare(*family_, config_, loader_));
+  FM_ASSIGN_OR_RETURN(ExpertIndex index, build_expert_index(checkpoint_, *family_, config_));
+  layouts_ = std::move(index.layouts);
+  FM_ASSIGN_OR_RETURN(ExpertStore store,
+                      ExpertStore::open(checkpoint_.files(), std::move(index.layers)));
+  store_ = std::make_unique<ExpertStore>(std::move(store));
+
+  footprint_.process_bytes = process_bytes(checkpoint_, *store_);
+  footprint_.dense_bytes = loader_.size();
+  footprint_.io_bytes = kReadQueueBufferBytesMax;
+  for (std::uint32_t i = 0; i < store_->layer_count(); ++i) {
+    footprint_.expert_count += store_->expert_count(LayerId{i});
+  }
+  footprint_.expert_slot_bytes = footprint_.expert_count == 0 ? 0 : store_->slot_size();
+  return Status();
+}
+
+std::string ModelFiles::identity() const {
+  const nlohmann::json& config = checkpoint_.config();
+  std::string text = config.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
+  text += fmt::format("\n{}\n{}\n", store_->slot_size(), fmt::join(store_->expert_counts(), " "));
+  for (const std::filesystem::path& path : checkpoint_.files()) {
+    std::error_code ignored;
+    const std::uintmax_t size = std::filesystem::file_size(path, ignored);
+    const auto time = std::filesystem::last_write_time(path, ignored).time_since_epoch();
+    text += fmt::format("{}\n{} {}\n", path.filename().string(), size, time.count());
+  }
+  return fmt::format("{:016x}", name_hash(text));
+}
+
+Result<ModelFiles::DenseWeights> ModelFiles::load_dense(
+    ReadQueue& queue, const std::function<void(std::uint64_t, std::uint64_t)>& on_progress) {
+  std::vector<File> files;
+  for (const std::filesystem::path& path : checkpoint_.files()) {
+    FM_ASSIGN_OR_RETURN(File file, File::open(path, File::Mode::kDirect));
+    files.push_back(std::move(file));
+  }
+  DenseWeights dense;
+  FM_ASSIGN_OR_RETURN(dense.buffer, loader_.load(files, queue, on_progress));
+  dense.weights = std::move(weights_);
+  const bool add_one = family_->norms_are_zero_centred && !checkpoint_.is_mlx();
+  FM_RETURN_IF_ERROR(
+      dense.weights->finish(config_, add_one).with_prefix(checkpoint_.folder().string()));
+  return dense;
+}
+
+}  // namespace flashmoe

@@ -1,0 +1,72 @@
+#ifndef FLASHMOE_ENGINE_MODEL_FILES_H_
+#define FLASHMOE_ENGINE_MODEL_FILES_H_
+
+#include <filesystem>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "base/result.h"
+#include "engine/dense_loader.h"
+#include "engine/memory_planner.h"
+#include "experts/expert_store.h"
+#include "flashmoe/engine.h"
+#include "format/checkpoint.h"
+#include "model/expert_layout.h"
+#include "model/model_config.h"
+#include "model/model_family.h"
+#include "model/model_weights.h"
+
+namespace flashmoe {
+
+/// The part of a config that callers see.
+ModelInfo model_info(const ModelConfig& config);
+
+/// Everything about a model folder that its headers tell: what there is, where it lies, and what
+/// loading it will take. Not movable: the loader refers to its neighbours.
+class ModelFiles {
+ public:
+  /// Opens and checks the folder; reads no weights. Errors name the file, the field or tensor, and
+  /// the remedy.
+  static Result<std::unique_ptr<ModelFiles>> open(const std::filesystem::path& folder);
+
+  const Checkpoint& checkpoint() const { return checkpoint_; }
+  const ModelFamily& family() const { return *family_; }
+  const ModelConfig& config() const { return config_; }
+  const std::vector<ExpertLayout>& layouts() const { return layouts_; }
+  const ExpertStore& store() const { return *store_; }
+  const ModelFootprint& footprint() const { return footprint_; }
+
+  /// A short text that tells this model and state of its files from any other: of the config, the
+  /// experts, and the shards' names, sizes and times. Cheap: reads no weights. Call it before
+  /// take_store().
+  std::string identity() const;
+
+  /// Reads the dense weights through `queue`. Call once. The buffer must outlive the weights.
+  struct DenseWeights {
+    std::unique_ptr<ModelWeights> weights;
+    AlignedBuffer buffer;
+  };
+  Result<DenseWeights> load_dense(
+      ReadQueue& queue, const std::function<void(std::uint64_t, std::uint64_t)>& on_progress);
+
+  /// Gives up the store, for the engine that goes on without the rest.
+  std::unique_ptr<ExpertStore> take_store() { return std::move(store_); }
+
+ private:
+  explicit ModelFiles(Checkpoint checkpoint);
+  Status read();
+
+  Checkpoint checkpoint_;
+  const ModelFamily* family_ = nullptr;
+  ModelConfig config_;
+  std::vector<ExpertLayout> layouts_;
+  std::unique_ptr<ExpertStore> store_;
+  std::unique_ptr<ModelWeights> weights_;
+  DenseLoader loader_;
+  ModelFootprint footprint_;
+};
+
+}  // namespace flashmoe
+
+#endif  // FLASHMOE_ENGINE_MODEL_FILES_H_

@@ -1,0 +1,87 @@
+// The whole way from the kernel's files to the cache's slots, in a made-up file system.
+#include "engine/pressure_watch.h"
+
+#include <gtest/gtest.h>
+
+#include <filesystem>
+#include <fstream>
+
+#include "engine/model_files.h"
+#include "experts/policies/residency_policies.h"
+
+namespace flashmoe {
+namespace {
+
+using std::chrono::seconds;
+
+class PressureWatchTest : public testing::Test {
+ protected:
+  PressureWatchTest() {
+    std::filesystem::remove_all(root_);
+    std::filesystem::create_directories(root_ / "proc/pressure");
+    std::ofstream(root_ / "proc/meminfo") << "MemTotal: 1000 kB\nMemAvailable: 20 kB\n";
+    write_stalls(123456);
+    cache_ = ExpertCache::create(
+                 files_->store(),
+                 make_residency_policy(kDefaultResidencyPolicy, files_->store().expert_counts()),
+                 make_read_queue({}).value(), {.budget_bytes = 64 * files_->store().slot_size()})
+                 .value();
+  }
+  ~PressureWatchTest() override { std::filesystem::remove_all(root_); }
+
+  void write_stalls(std::uint64_t total_us) const {
+    std::ofstream(root_ / "proc/pressure/memory")
+        << "some avg10=0.00 avg60=0.00 avg300=0.00 total=" << total_us << "\n";
+  }
+  void load(std::uint16_t count) {
+    for (std::uint16_t e = 0; e < count; ++e) {
+      const ExpertId expert{e};
+      ExpertLease lease;
+      ASSERT_TRUE(cache_->acquire(e, LayerId{0}, {&expert, 1}, {&lease, 1}).ok());
+      ASSERT_TRUE(lease.wait().ok());
+    }
+  }
+
+  const std::filesystem::path root_ =
+      std::filesystem::current_path() / "flashmoe_pressure_watch_root";
+  const std::unique_ptr<ModelFiles> files_ =
+      ModelFiles::open(std::filesystem::path(FLASHMOE_SOURCE_DIR) / "models" / "sprout-89m-4bit")
+          .value();
+  std::unique_ptr<ExpertCache> cache_;
+  CacheGovernor::TimePoint now_;
+};
+
+TEST_F(PressureWatchTest, ShrinksTheCacheUnderPressureAndGrowsItAfterwards) {
+  load(16);
+  PressureWatch watch(MemoryPressureProbe(root_), *cache_, 4);
+  watch.before_step(now_);
+  EXPECT_EQ(cache_->slot_limit(), 64u);
+  write_stalls(123456 + 900'000);
+  watch.before_step(now_ + seconds(1));
+  EXPECT_EQ(cache_->slot_limit(), 64u) << "too early to tell";
+  watch.before_step(now_ + seconds(2));
+  EXPECT_EQ(cache_->slot_limit(), 16u - 64u / 8);
+  EXPECT_EQ(cache_->resident_count(LayerId{0}), 8u);
+  EXPECT_EQ(watch.shrink_count(), 1u);
+  EXPECT_EQ(watch.growth_count(), 0u);
+  for (int i = 3; i <= 12; ++i) watch.before_step(now_ + seconds(i));
+  EXPECT_EQ(cache_->slot_limit(), 8u + 64u / 16);
+  EXPECT_EQ(watch.shrink_count(), 1u);
+  EXPECT_EQ(watch.growth_count(), 1u);
+}
+
+TEST_F(PressureWatchTest, AChangeThatLeasesPreventIsNone) {
+  const std::vector<ExpertId> experts = {ExpertId{0}, ExpertId{1}, ExpertId{2}, ExpertId{3}};
+  std::vector<ExpertLease> leases(4);
+  ASSERT_TRUE(cache_->acquire(0, LayerId{0}, experts, leases).ok());
+  cache_->set_slot_limit(4);
+  PressureWatch watch(MemoryPressureProbe(root_), *cache_, 2);
+  watch.before_step(now_);
+  write_stalls(123456 + 900'000);
+  watch.before_step(now_ + seconds(2));
+  EXPECT_EQ(cache_->slot_limit(), 4u);
+  EXPECT_EQ(watch.shrink_count(), 0u);
+}
+
+}  // namespace
+}  // namespace flashmoe

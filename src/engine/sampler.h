@@ -1,0 +1,51 @@
+#ifndef FLASHMOE_ENGINE_SAMPLER_H_
+#define FLASHMOE_ENGINE_SAMPLER_H_
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "base/result.h"
+#include "flashmoe/session.h"
+
+namespace flashmoe {
+
+/// Picks tokens from logits. A function of the logits, the options and the tokens it has accepted,
+/// and so of the seed: the same on every machine. Not thread-safe.
+///
+/// Order: repeat penalty, temperature, top-k, top-p, min-p, draw. Ties go to the smaller id.
+class Sampler {
+ public:
+  /// Errors: kInvalidArgument, naming the option, its value and its range.
+  static Result<Sampler> create(const SamplingOptions& options);
+
+  /// The next token for `logits` [vocab_size], which are not changed.
+  std::int32_t sample(std::span<const float> logits);
+
+  /// Tells the sampler that `id` is now part of the text (for the repeat penalty).
+  void accept(std::int32_t id);
+
+ private:
+  struct Candidate {
+    float logit = 0;
+    std::int32_t id = 0;
+  };
+
+  explicit Sampler(const SamplingOptions& options)
+      : options_(options), random_state_(options.seed) {}
+  void apply_repeat_penalty();
+  const Candidate& likeliest(std::size_t rank);
+  double probability(const Candidate& candidate, float largest) const;
+  std::size_t kept_count(float largest, double total, double* kept_total);
+  double next_uniform();
+
+  SamplingOptions options_;
+  std::uint64_t random_state_;
+  std::vector<std::int32_t> recent_;   // the last repeat_window tokens, oldest first
+  std::vector<Candidate> candidates_;  // the first sorted_count_ in descending order
+  std::size_t sorted_count_ = 0;
+};
+
+}  // namespace flashmoe
+
+#endif  // FLASHMOE_ENGINE_SAMPLER_H_

@@ -1,0 +1,272 @@
+// Sessions of the shipped model: how generations end, and what they refuse.
+#include "flashmoe/session.h"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <filesystem>
+#include <limits>
+
+#include "base/aligned_buffer.h"
+#include "flashmoe/engine.h"
+
+namespace flashmoe {
+namespace {
+
+class SessionOf : public ::testing::Test {
+ protected:
+  static constexpr std::size_t kContext = 128;
+
+  static void SetUpTestSuite() {
+    engine_ = Engine::open({.model = std::filesystem::path(FLASHMOE_SOURCE_DIR) / "models" /
+                                     "sprout-89m-4bit",
+                            .memory_bytes = std::uint64_t{1} << 30,
+                            .context = kContext,
+                            .prefill_chunk = 8})
+                  .value();
+  }
+  static void TearDownTestSuite() { engine_.reset(); }
+  void SetUp() override { session_ = engine_->new_session().value(); }
+
+  std::vector<std::int32_t> ids(const std::string& text) const {
+    return engine_->tokenize(text).value();
+  }
+  GenerateResult generate(const std::vector<std::int32_t>& prompt, const GenerateOptions& options) {
+    return session_->generate(prompt, options).value();
+  }
+  /// The same generation, by a session that has seen nothing before.
+  GenerateResult generate_fresh(const std::vector<std::int32_t>& prompt,
+                                const GenerateOptions& options) {
+    EXPECT_TRUE(session_->reset().ok());
+    return generate(prompt, options);
+  }
+
+  const std::string story_ = "Once upon a time there was a small village by the sea, and";
+  static std::unique_ptr<Engine> engine_;
+  std::unique_ptr<Session> session_;
+};
+
+std::unique_ptr<Engine> SessionOf::engine_;
+
+TEST_F(SessionOf, EndsWhenTheContextIsFull) {
+  const GenerateResult result = generate(ids(story_), {.max_tokens = 1000, .ignore_eos = true});
+  EXPECT_EQ(result.finish_reason, FinishReason::kContext);
+  EXPECT_EQ(session_->token_ids().size(), kContext);
+  EXPECT_EQ(session_->generate(ids("x"), {}).status().code(), StatusCode::kInvalidArgument);
+}
+
+TEST_F(SessionOf, NeverHoldsMoreTokensThanTheContext) {
+  const std::vector<std::int32_t> full(kContext, 5);
+  const GenerateResult result = generate(full, {.max_tokens = 3, .ignore_eos = true});
+  EXPECT_EQ(result.finish_reason, FinishReason::kContext);
+  EXPECT_TRUE(result.token_ids.empty());
+  EXPECT_EQ(session_->token_ids().size(), kContext);
+  EXPECT_EQ(generate({}, {.max_tokens = 3}).finish_reason, FinishReason::kContext);
+}
+
+TEST_F(SessionOf, RefusesAPromptBeyondTheContextAndStaysUsable) {
+  const Status status = session_->generate(std::vector<std::int32_t>(kContext + 1, 5), {}).status();
+  EXPECT_EQ(status.code(), StatusCode::kInvalidArgument);
+  EXPECT_NE(status.message().find("--context"), std::string::npos) << status.message();
+  EXPECT_TRUE(session_->token_ids().empty());
+  EXPECT_TRUE(session_->generate(ids("x"), {.max_tokens = 1}).ok());
+}
+
+TEST_F(SessionOf, RefusesAnEmptyPromptAndIdsOutOfRange) {
+  EXPECT_EQ(session_->generate({}, {}).status().code(), StatusCode::kInvalidArgument);
+  const auto vocab_size = static_cast<std::int32_t>(engine_->info().vocab_size);
+  for (const std::int32_t id : {-1, vocab_size, std::numeric_limits<std::int32_t>::max()}) {
+    const std::vector<std::int32_t> prompt = {1, id};
+    const Status status = session_->generate(prompt, {}).status();
+    EXPECT_EQ(status.code(), StatusCode::kInvalidArgument) << id;
+    EXPECT_NE(status.message().find(std::to_string(id)), std::string::npos) << status.message();
+  }
+  EXPECT_TRUE(session_->token_ids().empty());
+}
+
+TEST_F(SessionOf, RefusesOptionsBeforeItReadsThePrompt) {
+  const GenerateOptions bad_stop{.stop = {"x", ""}};
+  EXPECT_EQ(session_->generate(ids(story_), bad_stop).status().code(),
+            StatusCode::kInvalidArgument);
+  const GenerateOptions bad_sampling{.sampling = {.temperature = -1}};
+  EXPECT_EQ(session_->generate(ids(story_), bad_sampling).status().code(),
+            StatusCode::kInvalidArgument);
+  EXPECT_TRUE(session_->token_ids().empty());
+}
+
+TEST_F(SessionOf, GoesOnFromTheStepThatItsObserverRefused) {
+  const std::vector<std::int32_t> prompt = ids(story_);
+  ASSERT_GT(prompt.size(), 8u);
+  ForwardObserver observer;
+  observer.on_logits = [](std::size_t, std::size_t, std::span<const float>) {
+    return Status(StatusCode::kIo, "the disk is full");
+  };
+  EXPECT_EQ(session_->forward(prompt, observer).message(), "the disk is full");
+  const std::vector<std::int32_t> seen(prompt.begin(), prompt.begin() + 8);  // prefill_chunk
+  EXPECT_TRUE(std::ranges::equal(session_->token_ids(), seen));
+  const GenerateOptions four{.max_tokens = 4, .ignore_eos = true};
+  const std::vector<std::int32_t> continued = generate({}, four).token_ids;
+  EXPECT_EQ(generate_fresh(seen, four).token_ids, continued);
+}
+
+TEST_F(SessionOf, RefusesAPromptThatIsNotUtf8) {
+  EXPECT_EQ(engine_->tokenize("a\xff").status().code(), StatusCode::kInvalidArgument);
+}
+
+TEST_F(SessionOf, PromptsOfOneToThreeTokensWork) {
+  const std::vector<std::int32_t> all = ids(story_);
+  for (std::size_t count = 1; count <= 3; ++count) {
+    const GenerateResult result =
+        generate_fresh({all.begin(), all.begin() + static_cast<std::ptrdiff_t>(count)},
+                       {.max_tokens = 2, .ignore_eos = true});
+    EXPECT_EQ(result.token_ids.size(), 2u);
+    EXPECT_EQ(result.statistics.prompt_tokens, count);
+  }
+}
+
+TEST_F(SessionOf, NoTokensAskedForReadsThePromptOnly) {
+  const GenerateResult result = generate(ids(story_), {.max_tokens = 0});
+  EXPECT_TRUE(result.token_ids.empty());
+  EXPECT_EQ(result.finish_reason, FinishReason::kLength);
+  const GenerateOptions four{.max_tokens = 4, .ignore_eos = true};
+  const std::vector<std::int32_t> continued = generate({}, four).token_ids;
+  EXPECT_EQ(generate_fresh(ids(story_), four).token_ids, continued);
+}
+
+TEST_F(SessionOf, TheBytesReadOfAGenerationAreItsOwn) {
+  // An engine that nobody has used: the first generation must not be charged with the loading.
+  const auto engine = Engine::open({.model = std::filesystem::path(FLASHMOE_SOURCE_DIR) / "models" /
+                                             "sprout-89m-4bit",
+                                    .memory_bytes = std::uint64_t{1} << 30,
+                                    .context = kContext})
+                          .value();
+  const std::uint64_t loaded = engine->statistics().bytes_read;
+  EXPECT_GE(loaded, engine->memory_plan().dense_bytes / 2);  // vectors are planned for twice
+  const auto session = engine->new_session().value();
+  const GenerateResult result = session->generate(ids(story_), {.max_tokens = 2}).value();
+  EXPECT_GT(result.statistics.bytes_read, 0u);
+  EXPECT_EQ(engine->statistics().bytes_read, loaded + result.statistics.bytes_read);
+}
+
+TEST_F(SessionOf, TwoGenerationsContinueEachOther) {
+  const GenerateOptions five{.max_tokens = 5, .ignore_eos = true};
+  std::vector<std::int32_t> twice = generate(ids(story_), five).token_ids;
+  const std::vector<std::int32_t> second = generate({}, five).token_ids;
+  twice.insert(twice.end(), second.begin(), second.end());
+  EXPECT_EQ(generate_fresh(ids(story_), {.max_tokens = 10, .ignore_eos = true}).token_ids, twice);
+}
+
+TEST_F(SessionOf, StopsBeforeAStopStringEvenAcrossTokens) {
+  const GenerateOptions plain{.max_tokens = 24, .ignore_eos = true};
+  const GenerateResult whole = generate(ids(story_), plain);
+  ASSERT_GT(whole.text.size(), 20u);
+  // The end of one token and the beginning of the next: a stop string over their border.
+  const std::string first = engine_->detokenize(std::span(whole.token_ids).first(6)).value();
+  const std::string stop = whole.text.substr(first.size() - 2, 4);
+  GenerateOptions stopping = plain;
+  stopping.stop = {stop};
+  std::string streamed;
+  stopping.on_text = [&](std::string_view text) {
+    streamed += text;
+    return true;
+  };
+  const GenerateResult result = generate_fresh(ids(story_), stopping);
+  EXPECT_EQ(result.finish_reason, FinishReason::kStopText);
+  EXPECT_EQ(result.text, whole.text.substr(0, whole.text.find(stop)));
+  EXPECT_EQ(streamed, result.text);
+}
+
+TEST_F(SessionOf, EndOfTextEndsUnlessIgnored) {
+  const std::vector<std::int32_t> question =
+      ids(engine_
+              ->render_chat(R"([{"role":"user","content":"A bag holds 10 red and 3 blue balls. )"
+                            R"(One ball is drawn. What is the probability that it is red?"}])",
+                            true)
+              .value());
+  const GenerateResult result = generate(question, {.max_tokens = 80});
+  ASSERT_EQ(result.finish_reason, FinishReason::kStop);
+  const auto& eos = engine_->info().eos_token_ids;
+  EXPECT_NE(std::find(eos.begin(), eos.end(), result.token_ids.back()), eos.end());
+  const std::size_t longer = result.token_ids.size() + 3;
+  const GenerateResult ignoring =
+      generate_fresh(question, {.max_tokens = longer, .ignore_eos = true});
+  EXPECT_EQ(ignoring.token_ids.size(), longer);
+}
+
+TEST_F(SessionOf, StopsWhenOnTextSaysSo) {
+  GenerateOptions options{.max_tokens = 50, .ignore_eos = true};
+  options.on_text = [](std::string_view) { return false; };
+  const GenerateResult result = generate(ids(story_), options);
+  EXPECT_EQ(result.finish_reason, FinishReason::kCancelled);
+  EXPECT_FALSE(result.text.empty());
+  EXPECT_LT(result.token_ids.size(), 50u);
+}
+
+TEST_F(SessionOf, StopsAfterAnyStepOfThePromptAndGoesOnFromThere) {
+  const std::vector<std::int32_t> prompt = ids(story_);
+  ASSERT_GT(prompt.size(), 8u);
+  const GenerateOptions plain{.max_tokens = 6, .ignore_eos = true};
+  for (const std::size_t stop_at : {std::size_t{8}, prompt.size()}) {
+    GenerateOptions options = plain;
+    options.on_prompt = [&](std::size_t done, std::size_t) { return done < stop_at; };
+    const GenerateResult stopped = generate_fresh(prompt, options);
+    EXPECT_EQ(stopped.finish_reason, FinishReason::kCancelled) << stop_at;
+    EXPECT_TRUE(stopped.token_ids.empty()) << stop_at;
+    ASSERT_EQ(session_->token_ids().size(), stop_at);
+    const std::vector<std::int32_t> continued = generate({}, plain).token_ids;
+    const std::vector<std::int32_t> seen(prompt.begin(),
+                                         prompt.begin() + static_cast<std::ptrdiff_t>(stop_at));
+    EXPECT_EQ(generate_fresh(seen, plain).token_ids, continued) << stop_at;
+  }
+}
+
+TEST_F(SessionOf, AResetForgetsTheSequence) {
+  const GenerateOptions options{.max_tokens = 5, .ignore_eos = true};
+  const std::vector<std::int32_t> first = generate(ids(story_), options).token_ids;
+  EXPECT_EQ(generate_fresh(ids(story_), options).token_ids, first);
+  EXPECT_EQ(session_->token_ids().size(), ids(story_).size() + 5);
+}
+
+TEST(EngineStatisticsOf, TheWeightsSayWhetherHugePagesBackThem) {
+  const auto engine = Engine::open({.model = std::filesystem::path(FLASHMOE_SOURCE_DIR) / "models" /
+                                             "sprout-89m-4bit",
+                                    .memory_bytes = std::uint64_t{1} << 30,
+                                    .context = 64})
+                          .value();
+  const MemoryPlan& plan = engine->memory_plan();
+  EXPECT_LE(engine->huge_page_bytes(),
+            plan.dense_bytes + plan.expert_bytes + 2 * AlignedBuffer::kHugePageSize);
+  AlignedBuffer other = AlignedBuffer::allocate(2 * AlignedBuffer::kHugePageSize).value();
+  std::ranges::fill(other.bytes(), std::byte{1});
+  if (other.huge_page_bytes() == 0) GTEST_SKIP() << "no huge pages to be had here";
+  EXPECT_GT(engine->huge_page_bytes(), 0u);
+}
+
+TEST(EngineStatisticsOf, AGenerationAreThoseOfItsOwnWork) {
+  const auto engine = Engine::open({.model = std::filesystem::path(FLASHMOE_SOURCE_DIR) / "models" /
+                                             "sprout-89m-4bit",
+                                    .memory_bytes = std::uint64_t{1} << 30,
+                                    .context = 64,
+                                    .prefill_chunk = 8})
+                          .value();
+  const EngineStatistics loaded = engine->statistics();
+  EXPECT_GT(loaded.bytes_read, 7'000'000u);  // the dense weights
+  EXPECT_EQ(loaded.steps, 0u);
+  const auto session = engine->new_session().value();
+  const std::vector<std::int32_t> prompt = {5, 6, 7, 8, 9, 10, 11, 12, 13, 14};
+  const GenerateResult result =
+      session->generate(prompt, {.max_tokens = 3, .ignore_eos = true}).value();
+  const EngineStatistics after = engine->statistics();
+  EXPECT_EQ(after.bytes_read, loaded.bytes_read + result.statistics.bytes_read);
+  EXPECT_EQ(after.steps, 2u + 2u);  // two chunks; the prompt gives the first token
+  for (const double seconds :
+       {after.mixer_seconds, after.router_seconds, after.mlp_seconds, after.output_seconds}) {
+    EXPECT_GT(seconds, 0);
+  }
+  EXPECT_LE(after.mixer_seconds + after.router_seconds + after.mlp_seconds + after.output_seconds +
+                after.expert_wait_seconds,
+            result.statistics.prefill_seconds + result.statistics.decode_seconds);
+}
+
+}  // namespace
+}  // namespace flashmoe

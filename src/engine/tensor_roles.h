@@ -1,0 +1,58 @@
+#ifndef FLASHMOE_ENGINE_TENSOR_ROLES_H_
+#define FLASHMOE_ENGINE_TENSOR_ROLES_H_
+
+#include <cstdint>
+#include <string>
+#include <unordered_map>
+
+#include "base/result.h"
+#include "engine/model_files.h"
+#include "flashmoe/inspection.h"
+#include "model/weight_source.h"
+#include "tensor/weight_view.h"
+
+namespace flashmoe {
+
+/// "affine 4-bit g64", "BF16".
+std::string format_name(const WeightFormat& format);
+
+/// What the model does with each tensor of its files: it declares what it needs, and this source
+/// takes notes instead of loading.
+class TensorRoles : public WeightSource {
+ public:
+  struct Use {
+    TensorRole role = TensorRole::kUnused;
+    WeightFormat format;
+  };
+
+  /// Asks the model of `files`, which must outlive this object.
+  static Result<TensorRoles> create(const ModelFiles& files);
+
+  /// The use of the tensor called `name`, or null.
+  const Use* find(const std::string& name) const;
+
+  /// Weights of all matrices and vectors but those of routed experts.
+  std::uint64_t dense_parameter_count() const { return parameter_count_; }
+
+  Status matrix(const std::string& path, std::size_t rows, std::size_t cols,
+                WeightView* out) override;
+  Status vector(const std::string& name,
+                std::span<const std::vector<std::uint64_t>> accepted_shapes,
+                std::vector<float>* out) override;
+
+ private:
+  explicit TensorRoles(const ModelFiles& files) : files_(&files) {}
+  void list_dense_roles();
+  void add_experts(std::size_t layer);
+  void add_matrix(const std::string& path, const Use& use);
+  TensorRole dense_role(const std::string& path) const;
+
+  const ModelFiles* files_;
+  std::unordered_map<std::string, TensorRole> dense_roles_;  // by the paths that the model declares
+  std::unordered_map<std::string, Use> uses_;                // by tensor name
+  std::uint64_t parameter_count_ = 0;
+};
+
+}  // namespace flashmoe
+
+#endif  // FLASHMOE_ENGINE_TENSOR_ROLES_H_

@@ -1,0 +1,236 @@
+#ifndef FLASHMOE_EXPERTS_EXPERT_CACHE_H_
+#define FLASHMOE_EXPERTS_EXPERT_CACHE_H_
+
+#include <array>
+#include <atomic>
+#include <condition_variable>
+#include <cstddef>
+#include <cstdint>
+#include <limits>
+#include <memory>
+#include <mutex>
+#include <span>
+#include <vector>
+
+#include "base/aligned_buffer.h"
+#include "base/page_warmer.h"
+#include "base/result.h"
+#include "experts/expert_id.h"
+#include "experts/expert_store.h"
+#include "experts/residency_policy.h"
+#include "experts/resident_set.h"
+#include "io/read_queue.h"
+
+namespace flashmoe {
+
+class ExpertCache;
+
+/// The bytes of one resident expert: its segments in the store's order. Valid while its lease
+/// lives.
+class ExpertView {
+ public:
+  /// No pointer is aligned: the bytes lie as they do on disk.
+  std::span<const std::byte> segment(std::size_t i) const { return (*segments_)[i]; }
+
+ private:
+  friend class ExpertCache;
+  using Segments = std::array<std::span<const std::byte>, kExpertSegmentsMax>;
+  explicit ExpertView(const Segments* segments) : segments_(segments) {}
+  const Segments* segments_;
+};
+
+/// Keeps one expert in its slot while alive. Move-only. May be used by one thread at a time, and
+/// destroyed by any.
+class ExpertLease {
+ public:
+  ExpertLease() = default;
+  ExpertLease(ExpertLease&& other) noexcept;
+  ExpertLease& operator=(ExpertLease&& other) noexcept;
+  ~ExpertLease();
+
+  /// Blocks until the bytes are in place. Errors: kIo, kCorrupt, naming layer, expert, file and
+  /// offset; the expert is then not resident, and the next acquire tries again.
+  Result<ExpertView> wait() const;
+
+  /// True if wait() would not block. Collects whatever reads have finished, never waits for the
+  /// disk.
+  bool ready() const;
+
+ private:
+  friend class ExpertCache;
+  ExpertLease(ExpertCache* cache, std::uint32_t slot) : cache_(cache), slot_(slot) {}
+  ExpertCache* cache_ = nullptr;
+  std::uint32_t slot_ = 0;
+};
+
+/// Counts since the cache was made.
+struct ExpertCacheStatistics {
+  std::uint64_t hit_count = 0;   // leases of experts that were resident, or already being read
+  std::uint64_t miss_count = 0;  // leases that started a read
+  std::uint64_t eviction_count = 0;
+  std::uint64_t bytes_wanted = 0;    // expert bytes whose reads completed
+  double wait_seconds = 0;           // time that threads spent blocked on the disk
+  std::uint64_t prefetch_count = 0;  // experts that prefetches read; neither hits nor misses
+  /// Those of eviction_count that lowered the slot limit.
+  std::uint64_t limit_eviction_count = 0;
+};
+
+/// How far ExpertCache::prefetch() came.
+struct PrefetchProgress {
+  std::size_t done_count = 0;     // first experts of the list that are here or being read
+  std::size_t reading_count = 0;  // experts that prefetches have in flight
+  bool is_full = false;           // every slot is taken
+};
+
+struct ExpertCacheOptions {
+  /// For slots: slot count = budget_bytes / store.slot_size(), at most one per expert.
+  std::uint64_t budget_bytes = 0;
+};
+
+/// Holds at most `budget_bytes` of expert weights, whatever the policy asks for.
+///
+/// Thread-safe. One mutex guards the books and is never held while waiting for the disk. The read
+/// queue allows one caller: a thread that waits for the disk owns it until the next read ends, and
+/// threads with reads to start go before the next wait. So hits never wait for the disk, and misses
+/// wait for at most one read of somebody else's before theirs start.
+class ExpertCache {
+ public:
+  /// `store` must outlive the cache, and the cache its leases. Errors: kOutOfBudget if not even one
+  /// expert fits; kIo if memory cannot be had.
+  static Result<std::unique_ptr<ExpertCache>> create(const ExpertStore& store,
+                                                     std::unique_ptr<ResidencyPolicy> policy,
+                                                     std::unique_ptr<ReadQueue> queue,
+                                                     const ExpertCacheOptions& options);
+  ~ExpertCache();
+  ExpertCache(const ExpertCache&) = delete;
+  ExpertCache& operator=(const ExpertCache&) = delete;
+
+  /// Leases `routed` (distinct ids, most wanted first) to `leases`, in the order given, and starts
+  /// one batch of reads for those that are not resident; never waits for the disk, except where
+  /// every slot without a lease is still being read into. What `leases` held before is released
+  /// first. On failure they are empty. Errors: kOutOfBudget if the slots cannot hold `routed`
+  /// beside the experts already leased; those of ReadQueue::submit.
+  Status acquire(std::uint64_t step, LayerId layer, std::span<const ExpertId> routed,
+                 std::span<ExpertLease> leases);
+
+  /// Returns when the bytes of at least one of leases[i], i in `which`, have arrived or will not:
+  /// at once if one is ready() already. `which` is not empty.
+  void wait_any(std::span<const ExpertLease> leases, std::span<const std::size_t> which);
+
+  /// Lets at most `limit` slots be used from now on: at least 1, at most slot_count(). Above it,
+  /// empty slots go first, then experts leave, coldest first by the policy from the layer that has
+  /// most; the memory of these slots goes back to the system. Never waits: leased experts and those
+  /// being read stay, so the limit it returns, which holds from now on, can be higher.
+  std::size_t set_slot_limit(std::size_t limit);
+
+  /// Starts reading the first of `wanted` that are not here, into free slots: nobody is evicted,
+  /// and leases wait for nothing, as a few experts at most are in flight and none is begun while
+  /// somebody waits for the disk. Never waits; call it again for the rest. A read that fails leaves
+  /// its slot free. Errors: those of ReadQueue::submit.
+  Result<PrefetchProgress> prefetch(std::span<const ExpertKey> wanted);
+
+  /// The experts that are here or being read, in the policy's order.
+  ResidentSet resident_set() const;
+
+  std::size_t slot_count() const { return slot_count_; }
+  /// How many of them may be used now.
+  std::size_t slot_limit() const;
+  /// How many hold an expert or are being read into.
+  std::size_t used_slot_count() const;
+  /// Experts of `layer` whose bytes are in memory now.
+  std::size_t resident_count(LayerId layer) const;
+  bool is_resident(ExpertKey key) const;
+  ExpertCacheStatistics statistics() const;
+  /// Of the queue, since it was made: what others read through it before counts too.
+  ReadStatistics read_statistics() const;
+  /// Of the slots: AlignedBuffer::huge_page_bytes().
+  std::uint64_t huge_page_bytes() const { return memory_.huge_page_bytes(); }
+
+ private:
+  friend class ExpertLease;
+  class Evictable;
+  static constexpr std::uint32_t kNoSlot = std::numeric_limits<std::uint32_t>::max();
+
+  enum class SlotState : std::uint8_t {
+    kFree,
+    kReading,
+    kResident,
+    kFailed,  // no longer in index_: becomes free when its last lease ends
+  };
+
+  struct Slot {
+    std::atomic<SlotState> state = SlotState::kFree;  // written under mutex_
+    std::uint16_t reads_left = 0;
+    bool is_prefetch = false;  // no lease began its reads
+    std::uint32_t lease_count = 0;
+    ExpertKey key;
+  };
+
+  ExpertCache(const ExpertStore& store, std::unique_ptr<ResidencyPolicy> policy,
+              std::unique_ptr<ReadQueue> queue, AlignedBuffer memory, std::size_t slot_count);
+
+  // What leases call.
+  Result<ExpertView> wait(std::uint32_t slot_id);
+  bool ready(std::uint32_t slot_id);
+  void release(std::uint32_t slot_id);
+
+  // All below are called with mutex_ held; those that take the lock give it up while they wait.
+  const std::uint32_t& slot_of(ExpertKey key) const;
+  std::uint32_t& slot_of(ExpertKey key);
+  Status make_room(std::unique_lock<std::mutex>& lock, LayerId layer,
+                   std::span<const ExpertId> routed);
+  std::uint32_t lease_missing(ExpertKey key);
+  std::uint32_t empty_slot(LayerId layer);
+  std::uint32_t evict(LayerId layer);
+  void withhold(std::uint32_t slot_id);
+  std::uint32_t take_free_slot();
+  void start_reading(std::uint32_t slot_id, ExpertKey key);
+  void end_reading(const Slot& slot);
+  void forget(const Slot& slot);
+  void fail(std::uint32_t slot_id);
+  void add_lease(Slot& slot);
+  void drop_lease(std::uint32_t slot_id);
+  void free_slot(std::uint32_t slot_id);
+  void take_turn(std::unique_lock<std::mutex>& lock);
+  void wait_for_disk(std::unique_lock<std::mutex>& lock);
+  void collect_reads(std::size_t count);
+  void finish_reading(std::uint32_t slot_id);
+
+  const ExpertStore& store_;
+  const std::unique_ptr<ResidencyPolicy> policy_;
+  const std::size_t slot_count_;
+  AlignedBuffer memory_;  // outlives queue_, whose destruction waits for reads into it
+  PageWarmer warmer_;
+
+  mutable std::mutex mutex_;
+  std::unique_ptr<ReadQueue> queue_;
+  std::condition_variable queue_changed_;
+  bool queue_taken_ = false;            // a thread waits in it, without mutex_
+  std::size_t submitters_waiting_ = 0;  // they go before the next wait
+
+  std::vector<std::size_t> first_;    // of each layer: where its experts begin in index_; the end
+  std::vector<std::uint32_t> index_;  // slot of each expert, or kNoSlot
+  std::unique_ptr<Slot[]> slots_;
+  std::vector<ExpertView::Segments> segments_;  // of each slot, set when its reads begin
+  std::vector<Status> errors_;                  // of each slot: why its reads failed
+  std::vector<std::uint32_t> free_slots_;
+  std::vector<std::size_t> resident_counts_;  // of each layer
+  std::size_t idle_count_ = 0;                // slots without a lease, free ones included
+  std::size_t idle_reading_count_ = 0;        // those of them that are still being read into
+  // Slots above the limit: empty, without memory, and in no count.
+  std::vector<std::uint32_t> withheld_slots_;
+  std::size_t reading_count_ = 0;      // slots being read into, leased ones included
+  std::size_t prefetching_count_ = 0;  // those of them that no lease began
+  ExpertCacheStatistics statistics_;
+  ReadStatistics read_statistics_;  // of queue_ when it was last polled
+
+  // Reused from call to call.
+  std::vector<std::uint32_t> leased_slots_;  // of one acquire, in its order
+  std::vector<std::uint32_t> new_slots_;     // of one acquire or prefetch: they must be read
+  std::vector<ReadRequest> requests_;
+  std::vector<ReadCompletion> completions_;  // belongs to whoever has the queue
+};
+
+}  // namespace flashmoe
+
+#endif  // FLASHMOE_EXPERTS_EXPERT_CACHE_H_

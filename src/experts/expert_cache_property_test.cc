@@ -1,0 +1,145 @@
+// Whatever the trace, the budget and the backend: never more residents than slots, leases keep
+// their bytes, the bytes are the file's, and the counts add up.
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <deque>
+#include <numeric>
+#include <random>
+#include <vector>
+
+#include "experts/expert_cache.h"
+#include "experts/policies/lru.h"
+#include "experts/testing/expert_files.h"
+
+namespace flashmoe {
+namespace {
+
+constexpr std::size_t kTopK = 4;
+
+// Draws kTopK distinct experts of a layer, some much more often than others.
+std::vector<ExpertId> draw_routed(std::mt19937_64& random, std::size_t expert_count) {
+  std::vector<ExpertId> routed;
+  while (routed.size() < kTopK) {
+    const std::size_t a = random() % expert_count, b = random() % expert_count;
+    const ExpertId id{static_cast<std::uint16_t>(std::min(a, b))};
+    if (std::ranges::find(routed, id) == routed.end()) routed.push_back(id);
+  }
+  return routed;
+}
+
+struct Held {
+  ExpertKey key;
+  ExpertLease lease;
+};
+
+struct Case {
+  IoBackend backend;
+  std::size_t slot_count;
+};
+
+class ExpertCacheProperty : public testing::TestWithParam<Case> {};
+
+TEST_P(ExpertCacheProperty, HoldsOnRandomTraces) {
+  const std::uint64_t seed = 20250 + GetParam().slot_count;
+  SCOPED_TRACE(testing::Message() << "seed " << seed);
+  const ExpertFiles files(ExpertFiles::mixed_shapes(), seed);
+  const ExpertStore store = files.open_store();
+  auto queue = make_read_queue({.backend = GetParam().backend, .depth = 4});
+  if (!queue.ok()) GTEST_SKIP() << queue.status().message();
+  auto created = ExpertCache::create(
+      store, make_lru_policy(store.expert_counts()), std::move(*queue),
+      {.budget_bytes = GetParam().slot_count * store.slot_size() + store.slot_size() - 1});
+  ASSERT_TRUE(created.ok()) << created.status().message();
+  ExpertCache& cache = **created;
+  const std::vector<std::size_t> counts = store.expert_counts();
+  const std::size_t expert_count = std::accumulate(counts.begin(), counts.end(), std::size_t{0});
+  const std::size_t slot_count = std::min(GetParam().slot_count, expert_count);
+  ASSERT_EQ(cache.slot_count(), slot_count);
+
+  std::mt19937_64 random(seed);
+  std::deque<Held> held;  // leases of several acquires, some never waited for
+  std::uint64_t lease_count = 0, refused_count = 0;
+  for (std::uint64_t step = 0; step < 200; ++step) {
+    for (std::uint32_t l = 0; l < counts.size(); ++l) {
+      if (counts[l] == 0) continue;
+      const LayerId layer{l};
+      const std::vector<ExpertId> routed = draw_routed(random, counts[l]);
+      std::vector<ExpertLease> leases(kTopK);
+      const std::size_t held_max = slot_count - kTopK;
+      while (held.size() > held_max) held.pop_front();
+      const Status status = cache.acquire(step, layer, routed, leases);
+      ASSERT_TRUE(status.ok()) << status.message();
+      lease_count += kTopK;
+      for (std::size_t k = 0; k < kTopK; ++k) {
+        held.push_back({{layer, routed[k]}, std::move(leases[k])});
+      }
+      // More than there are slots: refused, and nothing changes.
+      if (counts[l] > slot_count) {
+        std::vector<ExpertId> all(counts[l]);
+        for (std::uint16_t e = 0; e < counts[l]; ++e) all[e] = ExpertId{e};
+        std::vector<ExpertLease> none(counts[l]);
+        ASSERT_EQ(cache.acquire(step, layer, all, none).code(), StatusCode::kOutOfBudget);
+        ++refused_count;
+      }
+      // Look at a random half of what is held, in random order.
+      std::vector<std::size_t> order(held.size());
+      std::iota(order.begin(), order.end(), std::size_t{0});
+      std::ranges::shuffle(order, random);
+      for (const std::size_t i : std::span(order).first(order.size() / 2)) {
+        const Result<ExpertView> view = held[i].lease.wait();
+        ASSERT_TRUE(view.ok()) << view.status().message();
+        ASSERT_TRUE(held[i].lease.ready());
+        ASSERT_TRUE(cache.is_resident(held[i].key));
+        ASSERT_TRUE(files.matches(store, held[i].key, *view));
+      }
+      for (std::size_t drop = random() % (kTopK + 2); drop > 0 && !held.empty(); --drop) {
+        held.erase(held.begin() + static_cast<std::ptrdiff_t>(random() % held.size()));
+      }
+      std::size_t resident_count = 0;
+      for (std::uint32_t m = 0; m < counts.size(); ++m) resident_count += cache.resident_count({m});
+      ASSERT_LE(resident_count, slot_count);
+    }
+  }
+  EXPECT_EQ(refused_count > 0, slot_count < 16);
+
+  // Bring everything in flight home, so that the byte counts are complete.
+  std::uint64_t resident_bytes = 0;
+  held.clear();
+  for (std::uint32_t l = 0; l < counts.size(); ++l) {
+    for (std::uint16_t e = 0; e < counts[l]; ++e) {
+      std::vector<ExpertLease> lease(1);
+      ASSERT_TRUE(cache.acquire(200, {l}, std::vector{ExpertId{e}}, lease).ok());
+      ASSERT_TRUE(lease[0].wait().ok());
+      ++lease_count;
+      resident_bytes += store.expert_size({l});
+    }
+  }
+  const ExpertCacheStatistics statistics = cache.statistics();
+  EXPECT_EQ(statistics.hit_count + statistics.miss_count, lease_count);
+  EXPECT_GE(statistics.bytes_wanted, resident_bytes);
+  EXPECT_EQ(statistics.bytes_wanted, cache.read_statistics().bytes_wanted);
+  EXPECT_GE(cache.read_statistics().bytes_read, cache.read_statistics().bytes_wanted);
+  if (slot_count == expert_count) {
+    EXPECT_EQ(statistics.miss_count, expert_count);
+    EXPECT_EQ(statistics.eviction_count, 0u);
+    EXPECT_EQ(statistics.bytes_wanted, resident_bytes);
+  } else {
+    EXPECT_EQ(statistics.eviction_count, statistics.miss_count - slot_count);
+  }
+}
+
+// 48 experts: from the least that works to all of them, and a budget for more.
+INSTANTIATE_TEST_SUITE_P(Budgets, ExpertCacheProperty,
+                         testing::Values(Case{IoBackend::kPread, 4}, Case{IoBackend::kPread, 7},
+                                         Case{IoBackend::kPread, 20}, Case{IoBackend::kPread, 48},
+                                         Case{IoBackend::kPread, 100}, Case{IoBackend::kIoUring, 4},
+                                         Case{IoBackend::kIoUring, 20},
+                                         Case{IoBackend::kIoUring, 48}),
+                         [](const auto& info) {
+                           return std::string(to_string(info.param.backend)) + "_" +
+                                  std::to_string(info.param.slot_count);
+                         });
+
+}  // namespace
+}  // namespace flashmoe

@@ -1,0 +1,63 @@
+#ifndef FLASHMOE_EXPERTS_POLICIES_LAYER_SHARES_H_
+#define FLASHMOE_EXPERTS_POLICIES_LAYER_SHARES_H_
+
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <vector>
+
+#include "base/check.h"
+#include "experts/expert_id.h"
+
+namespace flashmoe {
+
+/// How layers share slots, whatever the order within a layer: the fair share of a layer is slot
+/// count / layers with experts. A layer that has its share gives up one of its own; a layer below
+/// its share takes from the layer furthest above (ties: the smaller layer). So any slot count
+/// works, a burst in one layer is paid back, and counts below one token's experts do not collapse
+/// to the hit rate of 0 that one order over all layers has there.
+class LayerShares {
+ public:
+  explicit LayerShares(std::span<const std::size_t> expert_counts)
+      : resident_counts_(expert_counts.size()) {
+    for (const std::size_t count : expert_counts) {
+      if (count > 0) ++moe_layer_count_;
+    }
+  }
+
+  void set_slot_count(std::size_t slot_count) {
+    share_ = moe_layer_count_ == 0 ? 0 : slot_count / moe_layer_count_;
+  }
+  void on_loaded(LayerId layer) { ++resident_counts_[layer.value]; }
+  void on_dropped(LayerId layer) { --resident_counts_[layer.value]; }
+
+  /// Who leaves so that one of `layer` can come in. `first_of(LayerId)` gives the first of a layer
+  /// that may go, as std::optional<ExpertKey>; some layer has one. O(layers) beside its calls.
+  template <typename FirstOf>
+  ExpertKey choose_victim(LayerId layer, const FirstOf& first_of) const {
+    if (resident_counts_[layer.value] >= share_) {
+      if (const std::optional<ExpertKey> own = first_of(layer)) return *own;
+    }
+    std::optional<ExpertKey> victim;
+    std::size_t most = 0;
+    for (std::uint32_t l = 0; l < resident_counts_.size(); ++l) {
+      if (resident_counts_[l] <= most) continue;
+      if (const std::optional<ExpertKey> candidate = first_of(LayerId{l})) {
+        victim = candidate;
+        most = resident_counts_[l];
+      }
+    }
+    FM_CHECK(victim.has_value());
+    return *victim;
+  }
+
+ private:
+  std::vector<std::size_t> resident_counts_;  // of each layer
+  std::size_t moe_layer_count_ = 0;
+  std::size_t share_ = 0;
+};
+
+}  // namespace flashmoe
+
+#endif  // FLASHMOE_EXPERTS_POLICIES_LAYER_SHARES_H_

@@ -1,0 +1,134 @@
+#include "experts/policies/lfu.h"
+
+#include <algorithm>
+#include <cstdint>
+#include <functional>
+#include <optional>
+#include <tuple>
+#include <vector>
+
+#include "base/check.h"
+#include "base/portable_math.h"
+#include "experts/policies/layer_shares.h"
+
+namespace flashmoe {
+namespace {
+
+// After so many half-lives nothing is left of a frequency.
+constexpr std::size_t kHalfLivesMax = 32;
+
+class LfuPolicy final : public ResidencyPolicy {
+ public:
+  explicit LfuPolicy(std::span<const std::size_t> expert_counts)
+      : shares_(expert_counts), layers_(expert_counts.size()) {
+    for (std::size_t l = 0; l < expert_counts.size(); ++l) {
+      layers_[l].experts.resize(expert_counts[l]);
+    }
+    const double step = portable::pow(0.5, 1.0 / static_cast<double>(kLfuHalfLife));
+    double decay = 1;
+    for (std::size_t age = 0; age < kLfuHalfLife * kHalfLivesMax; ++age, decay *= step) {
+      decay_.push_back(decay);
+    }
+  }
+
+  void set_slot_count(std::size_t slot_count) override { shares_.set_slot_count(slot_count); }
+
+  void on_routed(std::uint64_t step, LayerId layer, std::span<const ExpertId> routed) override {
+    step_ = step;
+    for (const ExpertId id : routed) {
+      Expert& expert = layers_[layer.value].experts[id.value];
+      expert.frequency = frequency(expert) + 1;
+      expert.last_step = step;
+    }
+  }
+
+  void on_loaded(ExpertKey key) override {
+    Layer& layer = layers_[key.layer.value];
+    Expert& expert = layer.experts[key.expert.value];
+    FM_CHECK(expert.resident_index == kNone);
+    expert.resident_index = static_cast<std::uint32_t>(layer.residents.size());
+    layer.residents.push_back(key.expert);
+    shares_.on_loaded(key.layer);
+  }
+
+  void on_dropped(ExpertKey key) override {
+    Layer& layer = layers_[key.layer.value];
+    Expert& expert = layer.experts[key.expert.value];
+    FM_CHECK(expert.resident_index != kNone);
+    const ExpertId last = layer.residents.back();
+    layer.residents[expert.resident_index] = last;
+    layer.experts[last.value].resident_index = expert.resident_index;
+    layer.residents.pop_back();
+    expert.resident_index = kNone;
+    shares_.on_dropped(key.layer);
+  }
+
+  ExpertKey choose_victim(LayerId layer, const EvictableSet& evictable) override {
+    return shares_.choose_victim(layer,
+                                 [&](LayerId from) { return least_frequent(from, evictable); });
+  }
+
+  std::vector<ExpertId> ranked_residents(LayerId layer) const override {
+    const Layer& l = layers_[layer.value];
+    std::vector<Rank> ranks;
+    for (const ExpertId id : l.residents) ranks.push_back(rank(l, id));
+    std::ranges::sort(ranks, std::ranges::greater());
+    std::vector<ExpertId> ids;
+    for (const Rank& rank : ranks) ids.push_back(std::get<ExpertId>(rank));
+    return ids;
+  }
+
+ private:
+  static constexpr std::uint32_t kNone = ~std::uint32_t{0};
+
+  // Frequency now, last step, id: the least leaves first.
+  using Rank = std::tuple<double, std::uint64_t, ExpertId>;
+
+  struct Expert {
+    double frequency = 0;  // at last_step
+    std::uint64_t last_step = 0;
+    std::uint32_t resident_index = kNone;  // in its layer's residents
+  };
+  struct Layer {
+    std::vector<Expert> experts;
+    std::vector<ExpertId> residents;  // in no order
+  };
+
+  // Now.
+  double frequency(const Expert& expert) const {
+    const std::uint64_t age = step_ - expert.last_step;
+    return age < decay_.size() ? expert.frequency * decay_[age] : 0;
+  }
+
+  Rank rank(const Layer& layer, ExpertId id) const {
+    const Expert& expert = layer.experts[id.value];
+    return {frequency(expert), expert.last_step, id};
+  }
+
+  std::optional<ExpertKey> least_frequent(LayerId layer, const EvictableSet& evictable) const {
+    const Layer& l = layers_[layer.value];
+    std::optional<ExpertKey> least;
+    Rank least_rank;
+    for (const ExpertId id : l.residents) {
+      const Rank candidate = rank(l, id);
+      if (least && candidate >= least_rank) continue;
+      if (!evictable.contains({layer, id})) continue;
+      least = ExpertKey{layer, id};
+      least_rank = candidate;
+    }
+    return least;
+  }
+
+  LayerShares shares_;
+  std::vector<Layer> layers_;
+  std::vector<double> decay_;  // 2^-(age / kLfuHalfLife), by age
+  std::uint64_t step_ = 0;
+};
+
+}  // namespace
+
+std::unique_ptr<ResidencyPolicy> make_lfu_policy(std::span<const std::size_t> expert_counts) {
+  return std::make_unique<LfuPolicy>(expert_counts);
+}
+
+}  // namespace flashmoe

@@ -1,0 +1,26 @@
+#ifndef FLASHMOE_EXPERTS_POLICIES_LFU_H_
+#define FLASHMOE_EXPERTS_POLICIES_LFU_H_
+
+#include <cstddef>
+#include <memory>
+#include <span>
+
+#include "experts/residency_policy.h"
+
+namespace flashmoe {
+
+/// Drops the expert with the lowest decayed frequency, layer by layer (LayerShares):
+///   frequency = sum over the steps that routed it of 2^-(steps since / kLfuHalfLife)
+/// Ties: the expert routed longest ago, then the smaller id. Between LRU (a half-life of 0) and
+/// counting (an endless one); docs/residency.md says why this one. Being routed costs a
+/// multiplication, a victim one look at each resident of the layer.
+///
+/// `expert_counts`: routed experts of each layer (ExpertStore::expert_counts()).
+std::unique_ptr<ResidencyPolicy> make_lfu_policy(std::span<const std::size_t> expert_counts);
+
+/// In steps. bench/results/policies.md has 16 to 512.
+inline constexpr std::size_t kLfuHalfLife = 48;
+
+}  // namespace flashmoe
+
+#endif  // FLASHMOE_EXPERTS_POLICIES_LFU_H_

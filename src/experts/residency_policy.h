@@ -1,0 +1,57 @@
+#ifndef FLASHMOE_EXPERTS_RESIDENCY_POLICY_H_
+#define FLASHMOE_EXPERTS_RESIDENCY_POLICY_H_
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "experts/expert_id.h"
+
+namespace flashmoe {
+
+/// Which residents may leave now: not those that are leased or still being read. Implemented by
+/// ExpertCache; in a trace replay by the replay.
+class EvictableSet {
+ public:
+  virtual bool contains(ExpertKey key) const = 0;
+
+ protected:
+  ~EvictableSet() = default;
+};
+
+/// Decides which experts stay in memory; ExpertCache does the moving. Pure bookkeeping (no I/O,
+/// clock, threads or weights), so the engine and a trace replay run the very same object. Equal
+/// calls give equal answers; ties go to the smaller ExpertKey. Not thread-safe: the cache calls it
+/// under its own lock.
+class ResidencyPolicy {
+ public:
+  virtual ~ResidencyPolicy() = default;
+
+  /// How many experts may be resident. Called before anything else, and again when it changes: may
+  /// then be below the number of residents, until enough of them are dropped.
+  virtual void set_slot_count(std::size_t slot_count) = 0;
+
+  /// The router picked `routed` for `layer`, the most wanted first, at `step` (a count of forward
+  /// passes that only grows). Comes before the loads and drops that follow from it.
+  virtual void on_routed(std::uint64_t step, LayerId layer, std::span<const ExpertId> routed) = 0;
+
+  /// Resident from now on: it has a slot. Its bytes may still be on their way, so that decisions do
+  /// not depend on the speed of the disk.
+  virtual void on_loaded(ExpertKey key) = 0;
+
+  /// No longer resident: evicted, or its read failed.
+  virtual void on_dropped(ExpertKey key) = 0;
+
+  /// The expert to drop so that one of `layer` can come in: any resident that `evictable` contains;
+  /// there is at least one. A policy walks its own order and asks, so a victim costs a few steps
+  /// and not a list of all residents.
+  virtual ExpertKey choose_victim(LayerId layer, const EvictableSet& evictable) = 0;
+
+  /// The residents of `layer`, in the policy's own order: the one it would drop last comes first.
+  virtual std::vector<ExpertId> ranked_residents(LayerId layer) const = 0;
+};
+
+}  // namespace flashmoe
+
+#endif  // FLASHMOE_EXPERTS_RESIDENCY_POLICY_H_

@@ -1,0 +1,92 @@
+#include "experts/residency_replay.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "base/check.h"
+
+namespace flashmoe {
+
+class ResidencyReplay::Evictable final : public EvictableSet {
+ public:
+  explicit Evictable(const ResidencyReplay& replay) : replay_(replay) {}
+  bool contains(ExpertKey key) const override {
+    const std::size_t i = replay_.index_of(key);
+    return replay_.resident_[i] && !replay_.leased_[i];
+  }
+
+ private:
+  const ResidencyReplay& replay_;
+};
+
+ResidencyReplay::ResidencyReplay(std::span<const std::size_t> expert_counts,
+                                 std::unique_ptr<ResidencyPolicy> policy, std::size_t slot_count)
+    : policy_(std::move(policy)), free_count_(slot_count) {
+  std::size_t count = 0;
+  for (const std::size_t experts : expert_counts) {
+    first_.push_back(count);
+    count += experts;
+  }
+  resident_.resize(count);
+  leased_.resize(count);
+  policy_->set_slot_count(slot_count);
+}
+
+std::size_t ResidencyReplay::acquire(std::uint64_t step, LayerId layer,
+                                     std::span<const ExpertId> routed) {
+  policy_->on_routed(step, layer, routed);
+  missing_.clear();
+  for (const ExpertId expert : routed) {
+    const std::size_t i = index_of({layer, expert});
+    if (resident_[i]) {
+      leased_[i] = true;
+    } else {
+      missing_.push_back(expert);
+    }
+  }
+  for (const ExpertId expert : missing_) {
+    if (free_count_ > 0) {
+      --free_count_;
+    } else {
+      const Evictable evictable(*this);
+      const ExpertKey victim = policy_->choose_victim(layer, evictable);
+      FM_CHECK(evictable.contains(victim));
+      resident_[index_of(victim)] = false;
+      policy_->on_dropped(victim);
+    }
+    const ExpertKey key{layer, expert};
+    resident_[index_of(key)] = leased_[index_of(key)] = true;
+    policy_->on_loaded(key);
+  }
+  for (const ExpertId expert : routed) leased_[index_of({layer, expert})] = false;
+  return routed.size() - missing_.size();
+}
+
+ReplayResult replay(const RoutingTrace& trace, const PolicyFactory& policy,
+                    std::size_t slot_count) {
+  FM_CHECK(slot_count >= trace.experts_per_token());
+  ReplayResult result;
+  std::vector<ExpertId> routed;
+  for (std::size_t i = 0; i < trace.starts().size(); ++i) {
+    const std::size_t begin = trace.starts()[i];
+    const std::size_t end = trace.sequence_end(i);
+    ResidencyReplay cache(trace.num_experts(), policy(begin, end), slot_count);
+    for (std::size_t t = begin; t < end; ++t) {
+      HitCount token;
+      for (std::size_t l = 0; l < trace.layer_count(); ++l) {
+        const auto ids = trace.routed(l, t);
+        // MoeBlock leases a token's experts in the order in which it adds them.
+        routed.assign(ids.begin(), ids.end());
+        std::ranges::sort(routed);
+        token.hits += cache.acquire(t - begin, {static_cast<std::uint32_t>(l)}, routed);
+        token.lookups += routed.size();
+      }
+      result.all.add(token);
+      if (t - begin < kColdTokens) result.cold.add(token);
+      if (t - begin >= kSteadyFrom) result.steady.add(token);
+    }
+  }
+  return result;
+}
+
+}  // namespace flashmoe

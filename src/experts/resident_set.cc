@@ -1,0 +1,141 @@
+#include "experts/resident_set.h"
+
+#include <algorithm>
+#include <cstdint>
+#include <iterator>
+#include <set>
+#include <string>
+#include <utility>
+
+#include "base/check.h"
+#include "format/printable.h"
+#include "format/safetensors_file.h"
+#include "format/safetensors_writer.h"
+#include "tensor/float_bits.h"
+
+namespace flashmoe {
+namespace {
+
+constexpr const char* kVersionKey = "flash-moe.resident_set";
+constexpr const char* kVersion = "1";
+constexpr const char* kIdentityKey = "model";
+constexpr const char* kCounts = "counts";
+constexpr const char* kIds = "ids";
+
+/// The metadata must say `expected` under `key`.
+Status check_metadata(const SafetensorsFile& file, const char* key, std::string_view expected,
+                      StatusCode code, std::string_view meaning) {
+  const auto& metadata = file.header().metadata;
+  const auto found = metadata.find(key);
+  if (found == metadata.end()) return error(StatusCode::kCorrupt, "not a resident set: no {}", key);
+  if (found->second == expected) return Status();
+  return error(code, "{} is {} where {} is expected", meaning, printable(found->second), expected);
+}
+
+/// Whether there is a tensor `name` of `size` elements of `dtype`; nothing is read before that.
+Status check_tensor(const SafetensorsFile& file, const char* name, DType dtype,
+                    std::uint64_t size) {
+  const SafetensorsEntry* const entry = file.find(name);
+  if (entry == nullptr || entry->dtype != dtype || entry->shape.size() != 1 ||
+      static_cast<std::uint64_t>(entry->shape[0]) != size) {
+    return error(StatusCode::kCorrupt, "no tensor {} of {} elements of {}", name, size,
+                 to_string(dtype));
+  }
+  return Status();
+}
+
+Result<ResidentSet> read(const SafetensorsFile& file, std::string_view identity,
+                         std::span<const std::size_t> expert_counts) {
+  FM_RETURN_IF_ERROR(check_metadata(file, kVersionKey, kVersion, StatusCode::kUnsupported,
+                                    "the version of the resident set"));
+  FM_RETURN_IF_ERROR(check_metadata(file, kIdentityKey, identity, StatusCode::kInvalidArgument,
+                                    "the resident set is another model's: it"));
+  FM_RETURN_IF_ERROR(check_tensor(file, kCounts, DType::kI64, expert_counts.size()));
+  FM_ASSIGN_OR_RETURN(const std::vector<std::int64_t> counts, file.read_integers(kCounts));
+  std::uint64_t total = 0;
+  for (std::size_t l = 0; l < counts.size(); ++l) {
+    if (counts[l] < 0 || static_cast<std::uint64_t>(counts[l]) > expert_counts[l]) {
+      return error(StatusCode::kCorrupt, "layer {} has {} of {} experts", l, counts[l],
+                   expert_counts[l]);
+    }
+    total += static_cast<std::uint64_t>(counts[l]);
+  }
+  FM_RETURN_IF_ERROR(check_tensor(file, kIds, DType::kU16, total));
+  FM_ASSIGN_OR_RETURN(const std::vector<std::byte> bytes, file.read(kIds));
+
+  ResidentSet set;
+  const std::byte* next = bytes.data();
+  for (std::size_t l = 0; l < counts.size(); ++l) {
+    std::vector<bool> seen(expert_counts[l]);
+    std::vector<ExpertId>& ids = set.layers.emplace_back();
+    for (std::int64_t i = 0; i < counts[l]; ++i, next += sizeof(std::uint16_t)) {
+      const ExpertId id{load_unaligned<std::uint16_t>(next)};
+      if (id.value >= seen.size() || seen[id.value]) {
+        return error(StatusCode::kCorrupt, "layer {}: expert {} is unknown or named twice", l,
+                     id.value);
+      }
+      seen[id.value] = true;
+      ids.push_back(id);
+    }
+  }
+  return set;
+}
+
+}  // namespace
+
+Result<ResidentSet> read_resident_set(const std::filesystem::path& path, std::string_view identity,
+                                      std::span<const std::size_t> expert_counts) {
+  FM_ASSIGN_OR_RETURN(const SafetensorsFile file, SafetensorsFile::open(path));
+  Result<ResidentSet> set = read(file, identity, expert_counts);
+  if (!set.ok()) return set.status().with_prefix(path.string());
+  return set;
+}
+
+Status write_resident_set(const std::filesystem::path& path, std::string_view identity,
+                          const ResidentSet& set) {
+  std::vector<std::int64_t> counts;
+  std::vector<std::uint16_t> values;
+  for (const std::vector<ExpertId>& ids : set.layers) {
+    counts.push_back(static_cast<std::int64_t>(ids.size()));
+    for (const ExpertId id : ids) values.push_back(id.value);
+  }
+  FM_ASSIGN_OR_RETURN(
+      SafetensorsWriter writer,
+      SafetensorsWriter::create(
+          path, {{kCounts, DType::kI64, {counts.size()}}, {kIds, DType::kU16, {values.size()}}},
+          {{kVersionKey, kVersion}, {kIdentityKey, std::string(identity)}}));
+  FM_RETURN_IF_ERROR(writer.write(kCounts, 0, std::span<const std::int64_t>(counts)));
+  FM_RETURN_IF_ERROR(writer.write(kIds, 0, std::span<const std::uint16_t>(values)));
+  return writer.finish();
+}
+
+void append_missing(ResidentSet& set, const ResidentSet& older) {
+  FM_CHECK(set.layers.size() == older.layers.size());
+  for (std::size_t l = 0; l < set.layers.size(); ++l) {
+    std::vector<ExpertId>& ids = set.layers[l];
+    const std::set<ExpertId> present(ids.begin(), ids.end());
+    std::ranges::copy_if(older.layers[l], std::back_inserter(ids),
+                         [&](ExpertId id) { return !present.contains(id); });
+  }
+}
+
+std::vector<ExpertKey> by_rank(const ResidentSet& set) {
+  std::size_t ranks = 0;
+  for (const std::vector<ExpertId>& ids : set.layers) ranks = std::max(ranks, ids.size());
+  std::vector<ExpertKey> keys;
+  for (std::size_t rank = 0; rank < ranks; ++rank) {
+    for (std::uint32_t l = 0; l < set.layers.size(); ++l) {
+      if (rank < set.layers[l].size()) keys.push_back({LayerId{l}, set.layers[l][rank]});
+    }
+  }
+  return keys;
+}
+
+void sort_in_file_order(const ExpertStore& store, std::span<ExpertKey> keys) {
+  std::ranges::sort(keys, {}, [&store](ExpertKey key) {
+    const ExpertSegment& first = store.segments(key).front();
+    return std::pair(first.file_index, first.offset);
+  });
+}
+
+}  // namespace flashmoe

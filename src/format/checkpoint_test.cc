@@ -1,0 +1,218 @@
+#include "format/checkpoint.h"
+
+#include <gtest/gtest.h>
+#include <sys/stat.h>
+
+#include <string>
+
+#include "format/shard_list.h"
+#include "format/testing/expect_failure.h"
+#include "format/testing/fixture_folder.h"
+
+namespace flashmoe {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr std::string_view kIndexName = "model.safetensors.index.json";
+
+/// A file with one U8 tensor of one byte for each of `names`.
+std::string shard_of(std::initializer_list<std::string_view> names,
+                     std::string_view metadata = "{}") {
+  std::string header = fmt::format(R"({{"__metadata__":{})", metadata);
+  std::size_t at = 0;
+  for (const std::string_view name : names) {
+    header += fmt::format(R"(,"{}":{{"dtype":"U8","shape":[1],"data_offsets":[{},{}]}})", name, at,
+                          at + 1);
+    ++at;
+  }
+  return safetensors_bytes(header + "}", names.size());
+}
+
+Status open_status(const FixtureFolder& folder) { return Checkpoint::open(folder.path()).status(); }
+
+class CheckpointTest : public testing::Test {
+ protected:
+  CheckpointTest() { folder_.write("config.json", R"({"model_type": "tiny"})"); }
+
+  FixtureFolder folder_;
+};
+
+TEST_F(CheckpointTest, OpensAFolderWithoutAnIndex) {
+  folder_.write("model.safetensors", shard_of({"a"}));
+  folder_.write("model-extra.safetensors", shard_of({"b"}));
+  folder_.write("golden.safetensors", "not one of the model's files");
+  const auto checkpoint = Checkpoint::open(folder_.path());
+  ASSERT_TRUE(checkpoint.ok()) << checkpoint.status().message();
+  EXPECT_EQ(checkpoint->tensors().size(), 2u);
+  EXPECT_EQ(checkpoint->config_reader().string("model_type").value(), "tiny");
+  EXPECT_EQ(checkpoint->generation_config(), nlohmann::json::object());
+  ASSERT_NE(checkpoint->find("b"), nullptr);
+  EXPECT_EQ(checkpoint->files()[checkpoint->find("b")->file_index].filename(),
+            "model-extra.safetensors");
+  EXPECT_EQ(checkpoint->find("c"), nullptr);
+}
+
+TEST_F(CheckpointTest, OpensTheFilesThatTheIndexNames) {
+  folder_.write("z.safetensors", shard_of({"a"}));
+  folder_.write("m.safetensors", shard_of({"b", "unlisted"}));
+  folder_.write("model-stale.safetensors", shard_of({"a"}));
+  folder_.write("generation_config.json", R"({"eos_token_id": [1, 2]})");
+  folder_.write(kIndexName, R"({"metadata": {"total_size": 2, "x": [{"weight_map": 1}]},
+                               "weight_map": {"a": "z.safetensors", "b": "m.safetensors"}})");
+  const auto checkpoint = Checkpoint::open(folder_.path());
+  ASSERT_TRUE(checkpoint.ok()) << checkpoint.status().message();
+  EXPECT_EQ(checkpoint->files().size(), 2u);
+  EXPECT_EQ(checkpoint->tensors().size(), 3u);
+  EXPECT_EQ(checkpoint->generation_config()["eos_token_id"][1], 2);
+}
+
+TEST_F(CheckpointTest, FollowsSymbolicLinksAsInAHubCache) {
+  folder_.write("blob", shard_of({"a"}));
+  fs::create_symlink("blob", folder_.path() / "model.safetensors");
+  EXPECT_TRUE(Checkpoint::open(folder_.path()).ok());
+  fs::remove(folder_.path() / "blob");
+  expect_failure(open_status(folder_), StatusCode::kNotFound, {"model.safetensors"});
+  folder_.write(kIndexName, R"({"weight_map": {"a": "model.safetensors"}})");
+  expect_failure(open_status(folder_), StatusCode::kNotFound, {"1 of the 1", "model.safetensors"});
+}
+
+TEST_F(CheckpointTest, NamesTheShardsThatAreMissing) {
+  folder_.write("model-00002-of-00003.safetensors", shard_of({"b"}));
+  folder_.write(kIndexName, R"({"weight_map": {"a": "model-00001-of-00003.safetensors",
+      "b": "model-00002-of-00003.safetensors", "c": "model-00003-of-00003.safetensors"}})");
+  expect_failure(
+      open_status(folder_), StatusCode::kNotFound,
+      {folder_.path().string(), "2 of the 3", std::string(kIndexName),
+       "model-00001-of-00003.safetensors, model-00003-of-00003.safetensors", "download"});
+  fs::remove(folder_.path() / kIndexName);  // the numbering tells as well
+  expect_failure(open_status(folder_), StatusCode::kNotFound,
+                 {"2 of the 3", "model-00001-of-00003.safetensors", "download"});
+}
+
+TEST_F(CheckpointTest, RefusesAnIndexThatIsWrong) {
+  folder_.write("m.safetensors", shard_of({"a"}));
+  const std::pair<const char*, const char*> cases[] = {
+      {"{", "column"},
+      {"[]", "instead of an object"},
+      {"{}", "weight_map is absent"},
+      {R"({"metadata": {"weight_map": {"a": "m.safetensors"}}})", "weight_map is absent"},
+      {R"({"weight_map": {}})", "names no tensor"},
+      {R"({"weight_map": 1})", "a number"},
+      {R"({"weight_map": ["a"]})", "a list"},
+      {R"({"weight_map": {"a": 1}})", "tensor a has a number"},
+      {R"({"weight_map": {"a": ["m.safetensors"]}})", "tensor a has a list"},
+      {R"({"weight_map": {"a": {"b": "m.safetensors"}}})", "tensor a has an object"},
+      {R"({"weight_map": {"a": null}})", "tensor a has null"},
+      {R"({"weight_map": {"a": "m.safetensors"}, "weight_map": {}})", "twice"},
+      {R"({"weight_map": {"a": "../m.safetensors"}})", "\"../m.safetensors\""},
+      {R"({"weight_map": {"a": "/etc/m.safetensors"}})", "\"/etc/m.safetensors\""},
+      {R"({"weight_map": {"a": "x/m.safetensors"}})", "plain name"},
+      {R"({"weight_map": {"a": "config.json"}})", "plain name"},
+      {R"({"weight_map": {"a": "m.safetensors\u0000.safetensors"}})", "plain name"},
+  };
+  for (const auto& [text, complaint] : cases) {
+    SCOPED_TRACE(text);
+    folder_.write(kIndexName, text);
+    expect_failure(open_status(folder_), StatusCode::kCorrupt, {kIndexName, complaint, "download"});
+  }
+}
+
+TEST_F(CheckpointTest, RefusesATensorThatIsNotWhereTheIndexPutsIt) {
+  folder_.write("m1.safetensors", shard_of({"a"}));
+  folder_.write("m2.safetensors", shard_of({"b"}));
+  folder_.write(kIndexName, R"({"weight_map": {"a": "m1.safetensors", "b": "m2.safetensors",
+                               "c": "m2.safetensors"}})");
+  expect_failure(open_status(folder_), StatusCode::kCorrupt,
+                 {"m2.safetensors", "tensor c is absent", "download"});
+  folder_.write(kIndexName, R"({"weight_map": {"a": "m1.safetensors", "b": "m1.safetensors",
+                               "x": "m2.safetensors"}})");
+  expect_failure(open_status(folder_), StatusCode::kCorrupt, {"m1.safetensors", "tensor b"});
+}
+
+TEST_F(CheckpointTest, RefusesATensorThatTwoFilesHold) {
+  folder_.write("model-1.safetensors", shard_of({"a", "b"}));
+  folder_.write("model-2.safetensors", shard_of({"b"}));
+  expect_failure(open_status(folder_), StatusCode::kCorrupt,
+                 {"tensor b", "model-1.safetensors", "model-2.safetensors", "one download"});
+}
+
+TEST_F(CheckpointTest, NamesTheFileWhoseHeaderIsWrong) {
+  folder_.write("model-1.safetensors", shard_of({"a"}));
+  folder_.write("model-2.safetensors", shard_of({"b"}).substr(0, 40));
+  expect_failure(open_status(folder_), StatusCode::kCorrupt, {"model-2.safetensors", "cut short"});
+}
+
+TEST_F(CheckpointTest, SaysWhatIsMissingInAFolderWithoutWeights) {
+  expect_failure(open_status(folder_), StatusCode::kNotFound,
+                 {"no model*.safetensors", "download"});
+  folder_.write("weights.gguf", "");
+  expect_failure(open_status(folder_), StatusCode::kUnsupported, {"weights.gguf", "safetensors"});
+}
+
+TEST(Checkpoint, RefusesWhatIsNoModelFolder) {
+  const FixtureFolder folder;
+  expect_failure(Checkpoint::open(folder.path() / "no").status(), StatusCode::kNotFound,
+                 {"/no", "no such folder"});
+  expect_failure(Checkpoint::open(folder.write("file", "")).status(), StatusCode::kInvalidArgument,
+                 {"/file", "not a folder"});
+  folder.write("model.safetensors", shard_of({"a"}));
+  expect_failure(open_status(folder), StatusCode::kNotFound,
+                 {"config.json", "download the whole model"});
+  for (const char* text : {"[]", "{", "", "3"}) {
+    folder.write("config.json", text);
+    expect_failure(open_status(folder), StatusCode::kCorrupt, {"config.json", "download"});
+  }
+  folder.write("config.json", "{}");
+  folder.write("generation_config.json", "{");
+  expect_failure(open_status(folder), StatusCode::kCorrupt, {"generation_config.json"});
+}
+
+TEST_F(CheckpointTest, ReportsAFolderThatCannotBeRead) {
+  folder_.write("model.safetensors", shard_of({"a"}));
+  for (const mode_t mode : {0000, 0111}) {  // closed, and one whose files open but don't list
+    ASSERT_EQ(chmod(folder_.path().c_str(), mode), 0);
+    Status status;
+    {
+      const WithoutRoot nobody;
+      status = open_status(folder_);
+    }
+    ASSERT_EQ(chmod(folder_.path().c_str(), 0755), 0);
+    expect_failure(status, StatusCode::kIo, {folder_.path().string(), "ermission denied"});
+  }
+}
+
+TEST_F(CheckpointTest, TellsMlxConversionsByTheirTensors) {
+  struct Case {
+    const char* tensor;
+    const char* shape;
+    const char* metadata;
+    bool is_mlx;
+  };
+  const Case cases[] = {
+      {"l.0.mlp.switch_mlp.up_proj.weight", "[1]", "{}", true},
+      {"l.0.linear_attn.conv1d.weight", "[1,4,1]", "{}", true},
+      {"l.0.linear_attn.conv1d.weight", "[1,1,4]", R"({"format":"mlx"})", false},
+      {"l.0.linear_attn.conv1d.weight", "[4,1,1]", R"({"format":"pt"})", false},
+      {"l.0.linear_attn.conv1d.weight", "[4,1,1]", R"({"format":"mlx"})", true},
+      {"l.0.norm.weight", "[1]", R"({"format":"mlx"})", true},
+      {"l.0.norm.weight", "[1]", R"({"format":"pt"})", false},
+  };
+  for (const Case& c : cases) {
+    SCOPED_TRACE(fmt::format("{} {} {}", c.tensor, c.shape, c.metadata));
+    const int size = std::string_view(c.shape).find('4') != std::string_view::npos ? 4 : 1;
+    folder_.write(
+        "model.safetensors",
+        safetensors_bytes(
+            fmt::format(
+                R"({{"__metadata__":{},"{}":{{"dtype":"U8","shape":{},"data_offsets":[0,{}]}}}})",
+                c.metadata, c.tensor, c.shape, size),
+            4));
+    const auto checkpoint = Checkpoint::open(folder_.path());
+    ASSERT_TRUE(checkpoint.ok()) << checkpoint.status().message();
+    EXPECT_EQ(checkpoint->is_mlx(), c.is_mlx);
+  }
+}
+
+}  // namespace
+}  // namespace flashmoe

@@ -1,0 +1,222 @@
+#include "format/weight_catalog.h"
+
+#include <fmt/ranges.h>
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "format/printable.h"
+#include "format/quantization_config.h"
+
+namespace flashmoe {
+namespace {
+
+/// A tensor with the name it has in the checkpoint, for messages.
+struct NamedTensor {
+  std::string name;
+  const TensorRecord* record = nullptr;
+};
+
+/// Where a weight should be found, and of which logical shape.
+struct Wanted {
+  const Checkpoint& checkpoint;
+  std::string_view path;
+  std::uint64_t stack;
+  std::uint64_t rows;
+  std::uint64_t cols;
+};
+
+NamedTensor find_named(const Wanted& wanted, std::string_view suffix) {
+  std::string name = fmt::format("{}{}", wanted.path, suffix);
+  const TensorRecord* record = wanted.checkpoint.find(name);
+  return {std::move(name), record};
+}
+
+std::string place_of(const Wanted& wanted, const NamedTensor& tensor) {
+  return fmt::format("{}: tensor {}", wanted.checkpoint.files()[tensor.record->file_index].string(),
+                     printable(tensor.name));
+}
+
+/// [rows, last], behind the stack axis where there is one.
+std::vector<std::uint64_t> shape_with(const Wanted& wanted, std::uint64_t last) {
+  if (wanted.stack > 1) return {wanted.stack, wanted.rows, last};
+  return {wanted.rows, last};
+}
+
+/// True if `tensor` is [stack, rows, anything]; a stack of one may lack the axis or have it.
+bool has_leading_shape(const Wanted& wanted, const TensorRecord& tensor) {
+  const auto& shape = tensor.shape;
+  if (shape.size() == 2) return wanted.stack == 1 && shape[0] == wanted.rows;
+  return shape.size() == 3 && shape[0] == wanted.stack && shape[1] == wanted.rows;
+}
+
+Status check_shape(const Wanted& wanted, const NamedTensor& tensor, std::uint64_t last) {
+  if (has_leading_shape(wanted, *tensor.record) && tensor.record->shape.back() == last) {
+    return Status();
+  }
+  return error(StatusCode::kCorrupt,
+               "{} has shape [{}], but by config.json it should have [{}]; the two files do not "
+               "belong together, download both again",
+               place_of(wanted, tensor), fmt::join(tensor.record->shape, ", "),
+               fmt::join(shape_with(wanted, last), ", "));
+}
+
+bool is_weight_float(DType dtype) {
+  return dtype == DType::kF32 || dtype == DType::kBF16 || dtype == DType::kF16;
+}
+
+Result<WeightRecord> float_weight(const Wanted& wanted, const NamedTensor& weight) {
+  const DType dtype = weight.record->dtype;
+  if (dtype == DType::kU32) {
+    return error(StatusCode::kCorrupt,
+                 "{} holds packed weights (U32), but {}.scales is absent; download the model again",
+                 place_of(wanted, weight), printable(wanted.path));
+  }
+  if (!is_weight_float(dtype)) {
+    return error(StatusCode::kUnsupported,
+                 "{} has dtype {}; weights must be BF16, F16, F32 or MLX affine",
+                 place_of(wanted, weight), to_string(dtype));
+  }
+  FM_RETURN_IF_ERROR(check_shape(wanted, weight, wanted.cols));
+  WeightRecord record;
+  record.format = {.kind = WeightFormat::Kind::kFloat, .dtype = dtype};
+  record.stack = wanted.stack;
+  record.rows = wanted.rows;
+  record.cols = wanted.cols;
+  record.weight = weight.record;
+  return record;
+}
+
+/// Bits and group size as the shapes of weight and scales imply them for `cols` inputs, if they do.
+struct PackedWidths {
+  std::uint64_t bits = 0;
+  std::uint64_t group_size = 0;
+};
+std::optional<PackedWidths> infer_widths(const Wanted& wanted, const TensorRecord& weight,
+                                         const TensorRecord& scales) {
+  if (!has_leading_shape(wanted, weight)) return std::nullopt;
+  if (!has_leading_shape(wanted, scales)) return std::nullopt;
+  const std::uint64_t words = weight.shape.back(), groups = scales.shape.back();
+  std::uint64_t weight_bits = 0;
+  if (words == 0 || groups == 0 || wanted.cols == 0) return std::nullopt;
+  if (__builtin_mul_overflow(words, std::uint64_t{32}, &weight_bits)) return std::nullopt;
+  if (weight_bits % wanted.cols != 0 || wanted.cols % groups != 0) return std::nullopt;
+  return PackedWidths{weight_bits / wanted.cols, wanted.cols / groups};
+}
+
+Status unsupported_fp_mode(const Wanted& wanted, const NamedTensor& scales,
+                           const std::optional<PackedWidths>& widths) {
+  std::string_view mode = "mxfp4, nvfp4 or mxfp8";
+  if (widths) {
+    if (widths->bits == 8) mode = "mxfp8";
+    if (widths->bits == 4) mode = widths->group_size == 16 ? "nvfp4" : "mxfp4";
+  }
+  return error(StatusCode::kUnsupported,
+               "{} has dtype U8, as in mode {}, which is not supported; use an affine checkpoint, "
+               "or one in bf16, f16 or f32",
+               place_of(wanted, scales), mode);
+}
+
+/// The module's parameters: config.json's where it lists the module, else those of the shapes.
+Result<PackedWidths> choose_widths(const Wanted& wanted, const ModuleQuantization& listed,
+                                   const NamedTensor& weight,
+                                   const std::optional<PackedWidths>& inferred) {
+  if (listed.kind == ModuleQuantization::Kind::kAffine) {
+    if (wanted.cols % listed.group_size == 0) {
+      return PackedWidths{listed.bits, listed.group_size};
+    }
+    return error(StatusCode::kCorrupt,
+                 "{}: config.json says groups of {}, which do not divide its {} inputs; the two "
+                 "files do not belong together, download both again",
+                 place_of(wanted, weight), listed.group_size, wanted.cols);
+  }
+  if (!inferred || !is_affine_bits(inferred->bits) || !is_affine_group_size(inferred->group_size)) {
+    const TensorRecord& scales = *wanted.checkpoint.find(fmt::format("{}.scales", wanted.path));
+    return error(StatusCode::kCorrupt,
+                 "{} has shape [{}] and its scales [{}], which fit no affine quantisation of [{}]; "
+                 "the model does not match its config.json, download it again",
+                 place_of(wanted, weight), fmt::join(weight.record->shape, ", "),
+                 fmt::join(scales.shape, ", "), fmt::join(shape_with(wanted, wanted.cols), ", "));
+  }
+  return *inferred;
+}
+
+Result<WeightRecord> affine_weight(const Wanted& wanted, const ModuleQuantization& listed,
+                                   const NamedTensor& weight, const NamedTensor& scales) {
+  const auto inferred = infer_widths(wanted, *weight.record, *scales.record);
+  if (scales.record->dtype == DType::kU8) return unsupported_fp_mode(wanted, scales, inferred);
+  const NamedTensor biases = find_named(wanted, ".biases");
+  if (biases.record == nullptr) {
+    return error(StatusCode::kNotFound,
+                 "{}: tensor {} is absent, though the scales beside it are there; download the "
+                 "model again",
+                 wanted.checkpoint.folder().string(), printable(biases.name));
+  }
+  if (weight.record->dtype != DType::kU32) {
+    return error(StatusCode::kCorrupt, "{} has scales, so its dtype should be U32, not {}",
+                 place_of(wanted, weight), to_string(weight.record->dtype));
+  }
+  const DType dtype = scales.record->dtype;
+  if (!is_weight_float(dtype) || biases.record->dtype != dtype) {
+    return error(StatusCode::kCorrupt,
+                 "{} has dtype {} and its biases {}; both should be BF16, both F16 or both F32",
+                 place_of(wanted, scales), to_string(dtype), to_string(biases.record->dtype));
+  }
+  FM_ASSIGN_OR_RETURN(const PackedWidths widths, choose_widths(wanted, listed, weight, inferred));
+  // Groups are multiples of 32, so rows end at whole 32-bit words; cols / 32 first: no overflow.
+  FM_RETURN_IF_ERROR(check_shape(wanted, weight, wanted.cols / 32 * widths.bits));
+  FM_RETURN_IF_ERROR(check_shape(wanted, scales, wanted.cols / widths.group_size));
+  FM_RETURN_IF_ERROR(check_shape(wanted, biases, wanted.cols / widths.group_size));
+
+  WeightRecord record;
+  record.format = {.kind = WeightFormat::Kind::kAffine,
+                   .dtype = dtype,
+                   .bits = static_cast<std::uint32_t>(widths.bits),
+                   .group_size = static_cast<std::uint32_t>(widths.group_size)};
+  record.stack = wanted.stack;
+  record.rows = wanted.rows;
+  record.cols = wanted.cols;
+  record.weight = weight.record;
+  record.scales = scales.record;
+  record.biases = biases.record;
+  return record;
+}
+
+}  // namespace
+
+Result<WeightRecord> find_weight(const Checkpoint& checkpoint, std::string_view path,
+                                 std::uint64_t stack, std::uint64_t rows, std::uint64_t cols) {
+  const Wanted wanted{checkpoint, path, stack, rows, cols};
+  FM_ASSIGN_OR_RETURN(
+      const ModuleQuantization listed,
+      read_module_quantization(checkpoint.config(), (checkpoint.folder() / "config.json").string(),
+                               path));
+  NamedTensor weight = find_named(wanted, ".weight");
+  if (weight.record == nullptr) weight = find_named(wanted, "");
+  if (weight.record == nullptr) {
+    return error(StatusCode::kNotFound,
+                 "{}: tensor {}.weight is absent; the download is incomplete, or the model is "
+                 "another than config.json says",
+                 checkpoint.folder().string(), printable(path));
+  }
+  const NamedTensor scales = find_named(wanted, ".scales");
+  const bool is_listed = listed.kind == ModuleQuantization::Kind::kAffine;
+  const bool is_denied = listed.kind == ModuleQuantization::Kind::kPlain;
+  if (scales.record == nullptr) {
+    if (!is_listed) return float_weight(wanted, weight);
+    return error(StatusCode::kNotFound,
+                 "{}: tensor {} is absent, though config.json lists {} as quantised; download the "
+                 "model again",
+                 checkpoint.folder().string(), printable(scales.name), printable(path));
+  }
+  if (is_denied) {
+    return error(StatusCode::kCorrupt,
+                 "{} exists, though config.json lists {} as not quantised; the two files do not "
+                 "belong together, download both again",
+                 place_of(wanted, scales), printable(path));
+  }
+  return affine_weight(wanted, listed, weight, scales);
+}
+
+}  // namespace flashmoe

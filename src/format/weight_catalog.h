@@ -1,0 +1,38 @@
+#ifndef FLASHMOE_FORMAT_WEIGHT_CATALOG_H_
+#define FLASHMOE_FORMAT_WEIGHT_CATALOG_H_
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "base/result.h"
+#include "format/checkpoint.h"
+#include "tensor/weight_view.h"
+
+namespace flashmoe {
+
+/// Where the parts of one weight matrix, or of a stack of equal ones, lie in a checkpoint.
+struct WeightRecord {
+  WeightFormat format;
+  std::uint64_t stack = 1;  // matrices stacked on the leading axis: num_experts for fused experts
+  std::uint64_t rows = 0;
+  std::uint64_t cols = 0;
+  const TensorRecord* weight = nullptr;
+  const TensorRecord* scales = nullptr;  // affine only
+  const TensorRecord* biases = nullptr;  // affine only
+};
+
+/// The weight matrix of the module called `path` (tensor name without ".weight"), of logical shape
+/// [rows, cols], or [stack, rows, cols] when `stack` > 1. Quantised if `<path>.scales` exists: bits
+/// and group size come from config.json's `quantization` object (per-module overrides first) and
+/// are checked against the shapes, from which they are inferred where the config does not list the
+/// module (docs/formats.md). Errors: kNotFound if there is no such tensor, kCorrupt if shapes,
+/// dtypes or the quantisation contradict each other, kUnsupported for modes other than affine, each
+/// naming the tensor.
+Result<WeightRecord> find_weight(const Checkpoint& checkpoint, std::string_view path,
+                                 std::uint64_t stack, std::uint64_t rows, std::uint64_t cols);
+
+}  // namespace flashmoe
+
+#endif  // FLASHMOE_FORMAT_WEIGHT_CATALOG_H_

@@ -1,0 +1,271 @@
+#include "format/weight_catalog.h"
+
+#include <gtest/gtest.h>
+
+#include <string>
+#include <vector>
+
+#include "format/safetensors_writer.h"
+#include "format/testing/expect_failure.h"
+#include "format/testing/fixture_folder.h"
+
+namespace flashmoe {
+namespace {
+
+using Tensors = std::vector<SafetensorsWriter::Tensor>;
+
+/// A checkpoint of zeros with these tensors and this config.json.
+class Fixture {
+ public:
+  Fixture(std::string_view config, const Tensors& tensors) {
+    folder_.write("config.json", config);
+    auto writer = SafetensorsWriter::create(folder_.path() / "model.safetensors", tensors);
+    EXPECT_TRUE(writer.ok()) << writer.status().message();
+    for (const auto& tensor : tensors) {
+      std::uint64_t count = 1;
+      for (const std::uint64_t dimension : tensor.shape) count *= dimension;
+      Status written;
+      switch (size_of(tensor.dtype)) {
+        case 1:
+          written = writer->write<std::uint8_t>(tensor.name, 0, std::vector<std::uint8_t>(count));
+          break;
+        case 2:
+          written = writer->write<std::uint16_t>(tensor.name, 0, std::vector<std::uint16_t>(count));
+          break;
+        default:
+          written = writer->write<std::uint32_t>(tensor.name, 0, std::vector<std::uint32_t>(count));
+      }
+      EXPECT_TRUE(written.ok()) << written.message();
+    }
+    EXPECT_TRUE(writer->finish().ok());
+    auto checkpoint = Checkpoint::open(folder_.path());
+    EXPECT_TRUE(checkpoint.ok()) << checkpoint.status().message();
+    checkpoint_ = std::make_unique<Checkpoint>(std::move(*checkpoint));
+  }
+
+  Result<WeightRecord> find(std::string_view path, std::uint64_t stack, std::uint64_t rows,
+                            std::uint64_t cols) const {
+    return find_weight(*checkpoint_, path, stack, rows, cols);
+  }
+
+ private:
+  FixtureFolder folder_;
+  std::unique_ptr<Checkpoint> checkpoint_;
+};
+
+/// The three tensors of an affine weight "p" of [rows, cols].
+Tensors affine(std::uint64_t rows, std::uint64_t cols, std::uint64_t bits, std::uint64_t group_size,
+               DType scales = DType::kBF16) {
+  return {{"p.weight", DType::kU32, {rows, cols * bits / 32}},
+          {"p.scales", scales, {rows, cols / group_size}},
+          {"p.biases", scales, {rows, cols / group_size}}};
+}
+
+std::string listed(std::string_view value) {
+  return fmt::format(R"({{"quantization": {{"group_size": 64, "bits": 4, "p": {}}}}})", value);
+}
+
+Status find_status(std::string_view config, const Tensors& tensors) {
+  return Fixture(config, tensors).find("p", 1, 8, 256).status();
+}
+
+TEST(WeightCatalog, InfersEveryWidthAndGroupFromTheShapes) {
+  for (const std::uint32_t bits : {1, 2, 3, 4, 5, 6, 8}) {
+    for (const std::uint32_t group_size : {32, 64, 128}) {
+      for (const DType dtype : {DType::kBF16, DType::kF16, DType::kF32}) {
+        const Fixture fixture("{}", affine(8, 256, bits, group_size, dtype));
+        const auto record = fixture.find("p", 1, 8, 256);
+        ASSERT_TRUE(record.ok()) << record.status().message();
+        EXPECT_EQ(record->format,
+                  (WeightFormat{WeightFormat::Kind::kAffine, dtype, bits, group_size}));
+        EXPECT_EQ(record->rows, 8u);
+        EXPECT_EQ(record->cols, 256u);
+        EXPECT_EQ(record->weight->size, 8 * record->format.weight_row_size(256));
+        EXPECT_EQ(record->biases->size, 8 * record->format.scale_row_size(256));
+      }
+    }
+  }
+}
+
+TEST(WeightCatalog, TakesTheParametersOfAListedModule) {
+  const std::pair<const char*, std::uint32_t> cases[] = {
+      {R"({"group_size": 64, "bits": 8})", 8},
+      {R"({"group_size": null, "bits": 6})", 6},
+      {R"({"bits": 3})", 3},
+      {R"({"group_size": 64})", 4},
+      {R"({"mode": "affine", "bits": 2})", 2},
+      {"true", 4},
+  };
+  for (const auto& [value, bits] : cases) {
+    SCOPED_TRACE(value);
+    const Fixture fixture(listed(value), affine(8, 256, bits, 64));
+    const auto record = fixture.find("p", 1, 8, 256);
+    ASSERT_TRUE(record.ok()) << record.status().message();
+    EXPECT_EQ(record->format.bits, bits);
+    EXPECT_EQ(record->format.group_size, 64u);
+  }
+}
+
+TEST(WeightCatalog, AnUnlistedModuleFollowsItsTensorsNotTheGlobalSettings) {
+  const Fixture fixture(R"({"quantization": {"group_size": 64, "bits": 4}})",
+                        affine(8, 256, 8, 32));
+  EXPECT_EQ(fixture.find("p", 1, 8, 256).value().format.bits, 8u);
+}
+
+TEST(WeightCatalog, AnOverrideWithoutModeIsAffineWhateverTheGlobalMode) {
+  const Fixture fixture(
+      R"({"quantization": {"group_size": 32, "bits": 4, "mode": "mxfp4", "p": {"bits": 8}}})",
+      affine(8, 256, 8, 64));
+  EXPECT_EQ(fixture.find("p", 1, 8, 256).value().format.bits, 8u);
+}
+
+TEST(WeightCatalog, ReadsTheCopyWhereTheObjectItselfIsAbsent) {
+  const Fixture fixture(R"({"quantization_config": {"bits": 4, "p": {"bits": 8}}})",
+                        affine(8, 256, 8, 64));
+  EXPECT_EQ(fixture.find("p", 1, 8, 256).value().format.bits, 8u);
+  expect_failure(find_status(R"({"quantization_config": {"bits": 4, "p": {"bits": 4}}})",
+                             affine(8, 256, 8, 64)),
+                 StatusCode::kCorrupt, {"p.weight", "[8, 64]", "[8, 32]"});
+}
+
+TEST(WeightCatalog, FindsUnquantisedWeights) {
+  for (const DType dtype : {DType::kBF16, DType::kF16, DType::kF32}) {
+    const Fixture fixture(
+        "{}", {{"p.weight", dtype, {8, 256}}, {"experts.down_proj", dtype, {4, 8, 256}}});
+    const auto record = fixture.find("p", 1, 8, 256);
+    ASSERT_TRUE(record.ok()) << record.status().message();
+    EXPECT_EQ(record->format, (WeightFormat{WeightFormat::Kind::kFloat, dtype}));
+    EXPECT_EQ(record->scales, nullptr);
+    // Fused experts have no ".weight".
+    EXPECT_EQ(fixture.find("experts.down_proj", 4, 8, 256).value().stack, 4u);
+  }
+  for (const char* value : {"false", "null", "{}"}) {
+    const Fixture fixture(listed(value), {{"p.weight", DType::kBF16, {8, 256}}});
+    EXPECT_EQ(fixture.find("p", 1, 8, 256).value().format.kind, WeightFormat::Kind::kFloat);
+  }
+}
+
+TEST(WeightCatalog, FindsStacksOfWeights) {
+  const Tensors tensors = {{"p.weight", DType::kU32, {4, 8, 32}},
+                           {"p.scales", DType::kBF16, {4, 8, 4}},
+                           {"p.biases", DType::kBF16, {4, 8, 4}},
+                           {"one.weight", DType::kF16, {1, 8, 256}}};
+  const Fixture fixture("{}", tensors);
+  const auto record = fixture.find("p", 4, 8, 256);
+  ASSERT_TRUE(record.ok()) << record.status().message();
+  EXPECT_EQ(record->stack, 4u);
+  EXPECT_EQ(record->format.bits, 4u);
+  EXPECT_TRUE(fixture.find("one", 1, 8, 256).ok());
+  expect_failure(fixture.find("p", 1, 8, 256).status(), StatusCode::kCorrupt, {"p.weight"});
+  expect_failure(fixture.find("p", 5, 8, 256).status(), StatusCode::kCorrupt, {"[5, 8, 256]"});
+  expect_failure(fixture.find("one", 2, 8, 256).status(), StatusCode::kCorrupt,
+                 {"one.weight", "[1, 8, 256]", "[2, 8, 256]"});
+}
+
+TEST(WeightCatalog, NamesATensorThatIsAbsent) {
+  expect_failure(find_status("{}", {}), StatusCode::kNotFound, {"p.weight is absent", "download"});
+  Tensors tensors = affine(8, 256, 4, 64);
+  tensors.pop_back();
+  expect_failure(find_status("{}", tensors), StatusCode::kNotFound, {"p.biases is absent"});
+  tensors.pop_back();
+  expect_failure(find_status("{}", tensors), StatusCode::kCorrupt,
+                 {"p.weight", "p.scales is absent"});
+  expect_failure(find_status(listed("true"), tensors), StatusCode::kNotFound,
+                 {"p.scales is absent", "config.json lists p"});
+}
+
+TEST(WeightCatalog, RefusesShapesThatContradictConfig) {
+  const char* const plain = "{}";
+  expect_failure(find_status(plain, {{"p.weight", DType::kBF16, {8, 255}}}), StatusCode::kCorrupt,
+                 {"model.safetensors", "p.weight", "[8, 255]", "[8, 256]"});
+  expect_failure(find_status(plain, {{"p.weight", DType::kBF16, {256}}}), StatusCode::kCorrupt,
+                 {"[256]"});
+  expect_failure(find_status(plain, affine(9, 256, 4, 64)), StatusCode::kCorrupt, {"[9, 32]"});
+  expect_failure(find_status(plain, affine(8, 224, 4, 32)), StatusCode::kCorrupt, {"[8, 28]"});
+  expect_failure(find_status(plain, affine(8, 256, 7, 32)), StatusCode::kCorrupt, {"[8, 56]"});
+  expect_failure(find_status(plain, affine(8, 256, 4, 16)), StatusCode::kCorrupt, {"[8, 16]"});
+  expect_failure(find_status(plain, affine(8, 0, 4, 16)), StatusCode::kCorrupt, {"[8, 0]"});
+  Tensors tensors = affine(8, 256, 4, 64);
+  tensors[2].shape = {8, 3};
+  expect_failure(find_status(plain, tensors), StatusCode::kCorrupt,
+                 {"p.biases", "[8, 3]", "[8, 4]"});
+  expect_failure(find_status(listed(R"({"bits": 8})"), affine(8, 256, 4, 64)), StatusCode::kCorrupt,
+                 {"p.weight", "[8, 32]", "[8, 64]"});
+  expect_failure(find_status(listed(R"({"group_size": 32})"), affine(8, 256, 4, 64)),
+                 StatusCode::kCorrupt, {"p.scales", "[8, 4]", "[8, 8]"});
+  const Fixture fixture(listed(R"({"group_size": 128})"), affine(8, 192, 4, 64));
+  expect_failure(fixture.find("p", 1, 8, 192).status(), StatusCode::kCorrupt,
+                 {"p.weight", "groups of 128", "192 inputs"});
+}
+
+TEST(WeightCatalog, RefusesDtypesThatNoWeightHas) {
+  expect_failure(find_status("{}", {{"p.weight", DType::kF8E4M3, {8, 256}}}),
+                 StatusCode::kUnsupported, {"p.weight", "F8_E4M3"});
+  Tensors tensors = affine(8, 256, 4, 64);
+  tensors[0].dtype = DType::kI32;
+  expect_failure(find_status("{}", tensors), StatusCode::kCorrupt, {"p.weight", "U32, not I32"});
+  tensors = affine(8, 256, 4, 64);
+  tensors[2].dtype = DType::kF16;
+  expect_failure(find_status("{}", tensors), StatusCode::kCorrupt, {"p.scales", "BF16", "F16"});
+  expect_failure(find_status("{}", affine(8, 256, 4, 64, DType::kI32)), StatusCode::kCorrupt,
+                 {"p.scales", "I32"});
+}
+
+TEST(WeightCatalog, RefusesAQuantisedTensorThatConfigDenies) {
+  expect_failure(find_status(listed("false"), affine(8, 256, 4, 64)), StatusCode::kCorrupt,
+                 {"p.scales", "not quantised"});
+}
+
+TEST(WeightCatalog, NamesTheModeThatIsNotSupported) {
+  expect_failure(find_status(listed(R"({"mode": "mxfp8"})"), affine(8, 256, 8, 32)),
+                 StatusCode::kUnsupported, {"config.json", "quantization.p.mode", "mxfp8"});
+  expect_failure(
+      find_status(R"({"quantization": {"mode": "nvfp4", "p": true}})", affine(8, 256, 4, 32)),
+      StatusCode::kUnsupported, {"quantization.mode", "nvfp4"});
+  const std::tuple<int, int, const char*> inferred[] = {
+      {4, 16, "nvfp4"}, {4, 32, "mxfp4"}, {8, 32, "mxfp8"}};
+  for (const auto& [bits, group_size, mode] : inferred) {
+    Tensors tensors = affine(8, 256, bits, group_size, DType::kU8);
+    tensors.pop_back();
+    expect_failure(find_status("{}", tensors), StatusCode::kUnsupported, {"p.scales", mode});
+  }
+  expect_failure(find_status(R"({"quantize_activations": true})", affine(8, 256, 4, 32)),
+                 StatusCode::kUnsupported, {"quantize_activations"});
+}
+
+TEST(WeightCatalog, NamesTheMethodThatIsNotSupported) {
+  for (const char* method : {"gptq", "awq", "fp8", "compressed-tensors", "bitnet"}) {
+    const std::string config = fmt::format(
+        R"({{"quantization_config": {{"quant_method": "{}", "bits": 4, "group_size": 128}}}})",
+        method);
+    expect_failure(find_status(config, {{"p.weight", DType::kBF16, {8, 256}}}),
+                   StatusCode::kUnsupported, {"config.json", "quant_method", method});
+  }
+}
+
+TEST(WeightCatalog, RefusesAQuantizationObjectThatMakesNoSense) {
+  const std::pair<std::string, const char*> cases[] = {
+      {R"({"quantization": 4})", "quantization is 4"},
+      {R"({"quantization_config": []})", "quantization_config"},
+      {R"({"quantize_activations": 1})", "quantize_activations"},
+      {listed("4"), "quantization.p"},
+      {listed("\"affine\""), "quantization.p"},
+      {listed("[]"), "quantization.p"},
+      {listed(R"({"bits": 7})"), "quantization.p.bits"},
+      {listed(R"({"bits": 0})"), "quantization.p.bits is 0"},
+      {listed(R"({"bits": 9})"), "quantization.p.bits is 9"},
+      {listed(R"({"bits": "4"})"), "quantization.p.bits"},
+      {listed(R"({"group_size": 16})"), "quantization.p.group_size is 16"},
+      {listed(R"({"group_size": 48})"), "quantization.p.group_size"},
+      {listed(R"({"group_size": 64.0})"), "quantization.p.group_size"},
+      {listed(R"({"mode": 1})"), "quantization.p.mode"},
+  };
+  for (const auto& [config, field] : cases) {
+    SCOPED_TRACE(config);
+    expect_failure(find_status(config, affine(8, 256, 4, 64)), StatusCode::kCorrupt,
+                   {"config.json", field});
+  }
+}
+
+}  // namespace
+}  // namespace flashmoe

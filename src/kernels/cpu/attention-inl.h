@@ -1,0 +1,165 @@
+// Causal attention over blocks of 64 positions. Included by kernels-inl.h.
+
+/// One query head on its way through the blocks.
+struct HeadState {
+  const float* q;
+  float* o;
+  float highest;
+  float total;
+};
+
+/// scores[h][i] = heads[h].q . keys[i] for kCount keys, each in the lanes and tree of `dot`. Keys
+/// come from the second-level cache: two heads that meet them together halve that.
+template <int kHeads, int kCount>
+inline void dot_keys(const HeadState* heads, const float* keys, size_t head_dim,
+                     float (*scores)[kAttentionBlock], size_t at) {
+  F32x16 sum[kHeads][kCount];
+  for (auto& sums : sum) {
+    for (F32x16& s : sums) s = set1(0.0f);
+  }
+  for_lanes(head_dim, [&](size_t d, size_t n) {
+    F32x16 qd[kHeads];
+    for (int h = 0; h < kHeads; ++h) qd[h] = load_lanes(heads[h].q + d, n);
+    for (int i = 0; i < kCount; ++i) {
+      const F32x16 key = load_lanes(keys + i * head_dim + d, n);
+      for (int h = 0; h < kHeads; ++h) sum[h][i] = fma(qd[h], key, sum[h][i]);
+    }
+  });
+  for (int h = 0; h < kHeads; ++h) {
+    if constexpr (kCount % 4 == 0) {
+      for (int i = 0; i < kCount; i += 4) reduce_add_4(sum[h] + i, scores[h] + at + i);
+    } else {
+      for (int i = 0; i < kCount; ++i) scores[h][at + i] = reduce_add(sum[h][i]);
+    }
+  }
+}
+
+/// o = o * c, then o = fma(p_j, v_j, o) for ascending j, in kCount vectors of dimensions.
+template <int kHeads, int kCount>
+inline void add_values(const HeadState* heads, size_t d, const float* c,
+                       const float (*p)[kAttentionBlock], const float* values, size_t head_dim,
+                       size_t position_count) {
+  F32x16 sum[kHeads][kCount];
+  for (int h = 0; h < kHeads; ++h) {
+    for (int i = 0; i < kCount; ++i) sum[h][i] = load(heads[h].o + d + 16 * i) * set1(c[h]);
+  }
+  for (size_t j = 0; j < position_count; ++j) {
+    F32x16 pj[kHeads];
+    for (int h = 0; h < kHeads; ++h) pj[h] = set1(p[h][j]);
+    for (int i = 0; i < kCount; ++i) {
+      const F32x16 value = load(values + j * head_dim + d + 16 * i);
+      for (int h = 0; h < kHeads; ++h) sum[h][i] = fma(pj[h], value, sum[h][i]);
+    }
+  }
+  for (int h = 0; h < kHeads; ++h) {
+    for (int i = 0; i < kCount; ++i) store(heads[h].o + d + 16 * i, sum[h][i]);
+  }
+}
+
+/// Turns the scores of a block into softmax weights; returns what the weights before it shrink by.
+inline float weigh_scores(float* score, size_t count, float scale, HeadState& head) {
+  F32x16 block_max = set1(-__builtin_inff());
+  for_lanes(count, [&](size_t i, size_t n) {
+    const F32x16 s = load_lanes(score + i, n) * set1(scale);
+    store_lanes(score + i, s, n);
+    if (n == 16) {
+      block_max = max(block_max, s);
+    } else {
+      float lanes[16];
+      store(lanes, set1(-__builtin_inff()));
+      store_n(lanes, s, n);
+      block_max = max(block_max, load(lanes));
+    }
+  });
+  const float block_highest = reduce_max(block_max);
+  const float next = head.highest > block_highest ? head.highest : block_highest;
+  float c[16];
+  store(c, exp(set1(head.highest) - set1(next)));
+  F32x16 sum = set1(0.0f);
+  for_lanes(count, [&](size_t i, size_t n) {
+    const F32x16 p = exp(load_lanes(score + i, n) - set1(next));
+    store_lanes(score + i, p, n);
+    sum = sum + load_lanes(score + i, n);
+  });
+  head.highest = next;
+  head.total = head.total * c[0] + reduce_add(sum);
+  return c[0];
+}
+
+/// kHeads query heads meet the first `count` positions of one block.
+template <int kHeads>
+inline void attend_block(HeadState* heads, const float* keys, const float* values, size_t head_dim,
+                         size_t count, float scale) {
+  float score[kHeads][kAttentionBlock];
+  size_t j = 0;
+  for (; j + kKeyTile <= count; j += kKeyTile) {
+    dot_keys<kHeads, kKeyTile>(heads, keys + j * head_dim, head_dim, score, j);
+  }
+  for (; j < count; ++j) dot_keys<kHeads, 1>(heads, keys + j * head_dim, head_dim, score, j);
+  float c[kHeads];
+  for (int h = 0; h < kHeads; ++h) c[h] = weigh_scores(score[h], count, scale, heads[h]);
+
+  size_t d = 0;
+  for (; d + 16 * kValueTile <= head_dim; d += 16 * kValueTile) {
+    add_values<kHeads, kValueTile>(heads, d, c, score, values, head_dim, count);
+  }
+  for (; d + 16 <= head_dim; d += 16) {
+    add_values<kHeads, 1>(heads, d, c, score, values, head_dim, count);
+  }
+  for (; d < head_dim; ++d) {
+    for (int h = 0; h < kHeads; ++h) {
+      float od = heads[h].o[d] * c[h];
+      for (size_t i = 0; i < count; ++i) {
+        od = __builtin_fmaf(score[h][i], values[i * head_dim + d], od);
+      }
+      heads[h].o[d] = od;
+    }
+  }
+}
+
+// Blocks outside, queries and heads inside: a block of keys and values serves all of them from the
+// cache.
+void attention(const AttentionHeads& heads, const AttentionQuery* queries, size_t query_count) {
+  const size_t head_count = heads.head_end - heads.head_begin;
+  const size_t head_dim = heads.head_dim;
+  HeadState states[kAttentionTileMax];
+  size_t block_count = 0;
+  for (size_t i = 0; i < query_count; ++i) {
+    const AttentionQuery& query = queries[i];
+    const size_t blocks = query.position / kAttentionBlock + 1;
+    if (blocks > block_count) block_count = blocks;
+    for (size_t h = 0; h < head_count; ++h) {
+      const size_t head = heads.head_begin + h;
+      states[i * head_count + h] = {.q = query.q + head * query.q_stride,
+                                    .o = query.out + head * head_dim,
+                                    .highest = -__builtin_inff(),
+                                    .total = 0};
+    }
+    memset(query.out + heads.head_begin * head_dim, 0, head_count * head_dim * sizeof(float));
+  }
+  const size_t kv_offset = heads.kv_head * kAttentionBlock * head_dim;
+  for (size_t b = 0; b < block_count; ++b) {
+    for (size_t i = 0; i < query_count; ++i) {
+      const AttentionQuery& query = queries[i];
+      if (query.position < b * kAttentionBlock) continue;
+      const size_t left = query.position - b * kAttentionBlock + 1;
+      const size_t count = left < kAttentionBlock ? left : kAttentionBlock;
+      const float* const keys = query.key_blocks[b] + kv_offset;
+      const float* const values = query.value_blocks[b] + kv_offset;
+      HeadState* const mine = states + i * head_count;
+      size_t h = 0;
+      for (; h + kHeadTile <= head_count; h += kHeadTile) {
+        attend_block<kHeadTile>(mine + h, keys, values, head_dim, count, heads.scale);
+      }
+      for (; h < head_count; ++h) {
+        attend_block<1>(mine + h, keys, values, head_dim, count, heads.scale);
+      }
+    }
+  }
+  for (size_t i = 0; i < query_count * head_count; ++i) {
+    float* const o = states[i].o;
+    const F32x16 l = set1(states[i].total);
+    for_lanes(head_dim,
+              [&](size_t d, size_t n) { store_lanes(o + d, load_lanes(o + d, n) / l, n); });
+  }
+}

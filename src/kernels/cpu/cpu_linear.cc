@@ -1,0 +1,126 @@
+#include <algorithm>
+
+#include "base/check.h"
+#include "kernels/cpu/cpu_ops_impl.h"
+
+namespace flashmoe {
+namespace {
+
+// Weight bytes (times activation rows) below which the caller computes alone, and the least and
+// most weight bytes that a thread takes at a time.
+constexpr std::size_t kInlineSize = 24 << 10;
+constexpr std::size_t kChunkSizeMin = 8 << 10;
+constexpr std::size_t kChunkSizeMax = 64 << 10;
+constexpr std::size_t kChunksPerThread = 8;
+
+// Weight rows that share the cache lines of transposed 16-bit floats.
+constexpr std::size_t kTransposedTile = 32;
+
+FloatType to_float_type(DType dtype) {
+  switch (dtype) {
+    case DType::kF32:
+      return FloatType::kF32;
+    case DType::kBF16:
+      return FloatType::kBF16;
+    default:
+      FM_CHECK(dtype == DType::kF16);
+      return FloatType::kF16;
+  }
+}
+
+}  // namespace
+
+WeightRows to_weight_rows(const WeightView& view) {
+  const WeightFormat& format = view.format;
+  WeightRows weights = {
+      .weight = reinterpret_cast<const std::uint8_t*>(view.weight),
+      .scales = reinterpret_cast<const std::uint8_t*>(view.scales),
+      .biases = reinterpret_cast<const std::uint8_t*>(view.biases),
+      .weight_stride = 0,
+      .scale_stride = 0,
+      .transposed_stride = view.transposed_stride,
+      .cols = view.cols,
+      .bits = 0,
+      .group_size = 0,
+      .type = to_float_type(format.dtype),
+  };
+  if (format.kind == WeightFormat::Kind::kAffine) {
+    FM_CHECK(format.bits >= 1);
+    FM_CHECK(format.bits <= 8);
+    FM_CHECK(format.bits != 7);
+    FM_CHECK(format.group_size == 32 || format.group_size == 64 || format.group_size == 128);
+    FM_CHECK(view.cols % format.group_size == 0);
+    FM_CHECK(view.transposed_stride == 0);
+    weights.bits = format.bits;
+    weights.group_size = format.group_size;
+  }
+  weights.weight_stride = format.weight_row_size(view.cols);
+  weights.scale_stride = format.scale_row_size(view.cols);
+  return weights;
+}
+
+void CpuOps::run_chunk(std::size_t chunk) {
+  const auto after = std::upper_bound(
+      plans_.begin(), plans_.end(), chunk,
+      [](std::size_t value, const LinearPlan& plan) { return value < plan.first_chunk; });
+  const LinearPlan& plan = *(after - 1);
+  const std::size_t begin = (chunk - plan.first_chunk) * plan.rows_per_chunk;
+  const std::size_t end = std::min(begin + plan.rows_per_chunk, plan.row_count);
+  kernels_.linear(plan.weights, begin, end, x_.data() + plan.x_begin, y_.data() + plan.x_begin,
+                  plan.x_count);
+}
+
+void CpuOps::linear(std::span<const LinearTask> tasks) {
+  plans_.clear();
+  x_.clear();
+  y_.clear();
+  std::size_t weight_bytes = 0;
+  std::size_t cost = 0;
+  for (const LinearTask& task : tasks) {
+    FM_CHECK(task.x->cols() == task.weight.cols);
+    FM_CHECK(task.y.cols == task.weight.rows);
+    FM_CHECK(task.y.rows == (task.x_rows.empty() ? task.x->rows() : task.x_rows.size()));
+    if (task.y.rows == 0 || task.weight.rows == 0) continue;
+    const WeightRows weights = to_weight_rows(task.weight);
+    if (weights.bits != 0) FM_CHECK(task.x->has_integers());
+    plans_.push_back({.weights = weights,
+                      .row_count = task.weight.rows,
+                      .rows_per_chunk = 0,
+                      .first_chunk = 0,
+                      .x_begin = x_.size(),
+                      .x_count = task.y.rows});
+    for (std::size_t r = 0; r < task.y.rows; ++r) {
+      const std::size_t x_row = task.x_rows.empty() ? r : task.x_rows[r];
+      FM_CHECK(x_row < task.x->rows());
+      x_.push_back(task.x->row(x_row));
+      y_.push_back(task.y.row(r));
+    }
+    const std::size_t size = task.weight.rows * (weights.weight_stride + 2 * weights.scale_stride);
+    weight_bytes += size;
+    cost += size * task.y.rows;
+  }
+  const std::size_t chunk_size =
+      cost < kInlineSize ? cost
+                         : std::clamp(weight_bytes / (pool_.thread_count() * kChunksPerThread),
+                                      kChunkSizeMin, kChunkSizeMax);
+  std::size_t chunk_count = 0;
+  for (LinearPlan& plan : plans_) {
+    const std::size_t row_size = plan.weights.weight_stride + 2 * plan.weights.scale_stride;
+    // An even number, so that tiles of two rows leave no single one behind; transposed, whole lines
+    // of the cache.
+    const std::size_t tile = plan.weights.transposed_stride == 0 ? 2 : kTransposedTile;
+    plan.rows_per_chunk =
+        (chunk_size / std::max<std::size_t>(row_size, 1) + tile / 2) / tile * tile;
+    plan.rows_per_chunk =
+        std::clamp<std::size_t>(plan.rows_per_chunk, tile, std::max(tile, plan.row_count + 1));
+    plan.first_chunk = chunk_count;
+    chunk_count += (plan.row_count + plan.rows_per_chunk - 1) / plan.rows_per_chunk;
+  }
+  if (cost < kInlineSize) {
+    for (std::size_t chunk = 0; chunk < chunk_count; ++chunk) run_chunk(chunk);
+  } else {
+    pool_.parallel_for(chunk_count, [this](std::size_t chunk) { run_chunk(chunk); });
+  }
+}
+
+}  // namespace flashmoe

@@ -1,0 +1,179 @@
+#include "kernels/cpu/cpu_ops.h"
+
+#include <bit>
+
+#include "base/check.h"
+#include "base/portable_math.h"
+#include "kernels/cpu/cpu_ops_impl.h"
+
+namespace flashmoe {
+namespace {
+
+void check_same_shape(MatrixView<const float> a, MatrixView<const float> b) {
+  FM_CHECK(a.rows == b.rows);
+  FM_CHECK(a.cols == b.cols);
+}
+
+/// Larger for larger logits; zeros of both signs equal, NaN below everything.
+std::uint32_t order_key(float logit) {
+  if (logit != logit) return 0;
+  const auto bits = std::bit_cast<std::uint32_t>(logit + 0.0f);
+  return (bits >> 31) != 0 ? ~bits : bits | 0x80000000u;
+}
+
+/// The k largest of logits to ids[k], descending, ties to the smaller id.
+void select_top_k(std::span<const float> logits, std::size_t k, std::uint16_t* ids) {
+  std::size_t count = 0;
+  for (std::size_t e = 0; e < logits.size(); ++e) {
+    const std::uint32_t key = order_key(logits[e]);
+    if (count == k && key <= order_key(logits[ids[k - 1]])) continue;
+    std::size_t at = count < k ? count++ : k - 1;
+    for (; at > 0 && key > order_key(logits[ids[at - 1]]); --at) ids[at] = ids[at - 1];
+    ids[at] = static_cast<std::uint16_t>(e);
+  }
+}
+
+}  // namespace
+
+Result<std::unique_ptr<Ops>> make_cpu_ops(ThreadPool& pool, std::string_view target) {
+  FM_ASSIGN_OR_RETURN(const KernelTable* kernels, find_kernels(target));
+  return std::unique_ptr<Ops>(std::make_unique<CpuOps>(pool, *kernels));
+}
+
+void CpuOps::embed(const WeightView& table, std::span<const std::int32_t> ids,
+                   MatrixView<float> out) {
+  FM_CHECK(out.rows == ids.size());
+  FM_CHECK(out.cols == table.cols);
+  FM_CHECK(table.transposed_stride == 0);
+  const WeightRows weights = to_weight_rows(table);
+  for (const std::int32_t id : ids) {
+    FM_CHECK(id >= 0);
+    FM_CHECK(static_cast<std::size_t>(id) < table.rows);
+  }
+  for_rows(out.rows, out.cols, [&](std::size_t r) {
+    kernels_.dequantize_row(weights, static_cast<std::size_t>(ids[r]), out.row(r));
+  });
+}
+
+void CpuOps::prepare(MatrixView<const float> x, Activations& out) {
+  out.reset(x);
+  if (!out.has_integers()) return;
+  for_rows(x.rows, x.cols,
+           [&](std::size_t r) { kernels_.quantize_row(x.row(r), x.cols, out.parts(r)); });
+}
+
+void CpuOps::rms_norm(MatrixView<const float> x, const float* weight, float eps,
+                      MatrixView<float> y) {
+  check_same_shape(x, y);
+  for_rows(x.rows, x.cols,
+           [&](std::size_t r) { kernels_.rms_norm(x.row(r), weight, eps, x.cols, y.row(r)); });
+}
+
+void CpuOps::gated_rms_norm(MatrixView<float> x, MatrixView<const float> gate, const float* weight,
+                            float eps) {
+  check_same_shape(x, gate);
+  for_rows(x.rows, 2 * x.cols, [&](std::size_t r) {
+    kernels_.gated_rms_norm(x.row(r), gate.row(r), weight, eps, x.cols);
+  });
+}
+
+void CpuOps::l2_normalize(MatrixView<float> x, float scale) {
+  for_rows(x.rows, x.cols, [&](std::size_t r) { kernels_.l2_normalize(x.row(r), scale, x.cols); });
+}
+
+void CpuOps::add(MatrixView<float> x, MatrixView<const float> y) {
+  check_same_shape(x, y);
+  for_rows(x.rows, x.cols, [&](std::size_t r) { kernels_.add(x.row(r), y.row(r), x.cols); });
+}
+
+void CpuOps::swiglu(MatrixView<const float> gate, MatrixView<const float> up, MatrixView<float> h) {
+  check_same_shape(gate, up);
+  check_same_shape(gate, h);
+  for_rows(h.rows, 2 * h.cols,
+           [&](std::size_t r) { kernels_.swiglu(gate.row(r), up.row(r), h.row(r), h.cols); });
+}
+
+void CpuOps::sigmoid_gate(MatrixView<float> x, MatrixView<const float> gate) {
+  check_same_shape(x, gate);
+  for_rows(x.rows, 2 * x.cols,
+           [&](std::size_t r) { kernels_.sigmoid_gate(x.row(r), gate.row(r), x.cols); });
+}
+
+void CpuOps::sigmoid_scale_rows(MatrixView<float> x, MatrixView<const float> gate) {
+  FM_CHECK(gate.rows == x.rows);
+  FM_CHECK(gate.cols == 1);
+  for_rows(x.rows, x.cols,
+           [&](std::size_t r) { kernels_.sigmoid_scale(x.row(r), *gate.row(r), x.cols); });
+}
+
+void CpuOps::route_top_k(MatrixView<const float> logits, std::size_t k, bool normalize,
+                         std::span<std::uint16_t> ids, std::span<float> weights) {
+  FM_CHECK(k >= 1);
+  FM_CHECK(k <= logits.cols);
+  FM_CHECK(logits.cols <= 65536);
+  FM_CHECK(ids.size() == logits.rows * k);
+  FM_CHECK(weights.size() == logits.rows * k);
+  for_rows(logits.rows, 4 * logits.cols, [&](std::size_t r) {
+    std::uint16_t* const row_ids = ids.data() + r * k;
+    select_top_k(logits.row_span(r), k, row_ids);
+    kernels_.route_weights(logits.row(r), logits.cols, row_ids, k, normalize,
+                           weights.data() + r * k);
+  });
+}
+
+void CpuOps::add_weighted_rows(MatrixView<const float> d, std::span<const WeightedRow> terms,
+                               MatrixView<float> y) {
+  FM_CHECK(d.cols == y.cols);
+  for (const WeightedRow& term : terms) {
+    FM_CHECK(term.d_row < d.rows);
+    FM_CHECK(term.y_row < y.rows);
+  }
+  // Ranges of columns, so that every element meets its terms in the order given.
+  constexpr std::size_t kColumns = 128;
+  for_rows((y.cols + kColumns - 1) / kColumns, terms.size() * kColumns, [&](std::size_t range) {
+    const std::size_t begin = range * kColumns;
+    const std::size_t count = y.cols - begin < kColumns ? y.cols - begin : kColumns;
+    for (const WeightedRow& term : terms) {
+      kernels_.add_scaled(y.row(term.y_row) + begin, term.weight, d.row(term.d_row) + begin, count);
+    }
+  });
+}
+
+void CpuOps::rope_angles(std::span<const std::uint32_t> positions, std::span<const float> inv_freq,
+                         MatrixView<float> cos, MatrixView<float> sin) {
+  check_same_shape(cos, sin);
+  FM_CHECK(cos.rows == positions.size());
+  FM_CHECK(cos.cols == inv_freq.size());
+  for_rows(cos.rows, 16 * cos.cols, [&](std::size_t r) {
+    for (std::size_t j = 0; j < inv_freq.size(); ++j) {
+      const float angle = static_cast<float>(positions[r]) * inv_freq[j];
+      const portable::SinCos value = portable::sin_cos(static_cast<double>(angle));
+      cos.row(r)[j] = static_cast<float>(value.cos);
+      sin.row(r)[j] = static_cast<float>(value.sin);
+    }
+  });
+}
+
+void CpuOps::rope(MatrixView<float> x, std::size_t heads, MatrixView<const float> cos,
+                  MatrixView<const float> sin) {
+  check_same_shape(cos, sin);
+  FM_CHECK(heads >= 1);
+  FM_CHECK(x.rows == cos.rows * heads);
+  FM_CHECK(2 * cos.cols <= x.cols);
+  for_rows(x.rows, 2 * cos.cols, [&](std::size_t r) {
+    kernels_.rope(x.row(r), cos.row(r / heads), sin.row(r / heads), cos.cols);
+  });
+}
+
+void CpuOps::delta_gates(MatrixView<const float> a, MatrixView<const float> b,
+                         const float* neg_exp_a, const float* dt_bias, MatrixView<float> decay,
+                         MatrixView<float> beta) {
+  check_same_shape(a, b);
+  check_same_shape(a, decay);
+  check_same_shape(a, beta);
+  for_rows(a.rows, 8 * a.cols, [&](std::size_t r) {
+    kernels_.delta_gates(a.row(r), b.row(r), neg_exp_a, dt_bias, decay.row(r), beta.row(r), a.cols);
+  });
+}
+
+}  // namespace flashmoe

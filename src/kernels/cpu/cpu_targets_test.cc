@@ -1,0 +1,385 @@
+#include "kernels/cpu/cpu_targets.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <bit>
+#include <cmath>
+#include <cstdlib>
+#include <limits>
+#include <string>
+#include <vector>
+
+#include "kernels/cpu/cpu_ops.h"
+#include "kernels/testing/op_inputs.h"
+
+// docs/numerics.md promises the same bits on every target, thread count and batch. Here every op
+// runs on seeded inputs of awkward sizes, and what it wrote is hashed.
+
+namespace flashmoe {
+namespace {
+
+using testing::allocate_activations;
+using testing::Fill;
+using testing::filled_matrix;
+using testing::Matrix;
+using testing::mixed_matrix;
+using testing::Random;
+using testing::Weight;
+
+/// FNV-1a over the bits of floats; every NaN counts as the same.
+class Hash {
+ public:
+  void add(const float* values, std::size_t count) {
+    for (std::size_t i = 0; i < count; ++i) {
+      const std::uint32_t bits =
+          values[i] == values[i] ? std::bit_cast<std::uint32_t>(values[i]) : 0x7fc00000u;
+      add_bits(bits);
+    }
+  }
+  void add(const Matrix& m) {
+    for (std::size_t r = 0; r < m.rows(); ++r) add(m.row(r), m.cols());
+  }
+  void add_bits(std::uint32_t bits) { value_ = (value_ ^ bits) * 0x100000001b3u; }
+  std::uint64_t value() const { return value_; }
+
+ private:
+  std::uint64_t value_ = 0xcbf29ce484222325u;
+};
+
+struct Case {
+  std::string name;
+  std::uint64_t hash = 0;
+  friend bool operator==(const Case&, const Case&) = default;
+};
+void PrintTo(const Case& c, std::ostream* out) { *out << c.name << " " << std::hex << c.hash; }
+
+std::string name_of(const WeightFormat& format) {
+  return std::to_string(format.bits) + " bits, groups of " + std::to_string(format.group_size) +
+         ", " + std::string(to_string(format.dtype));
+}
+
+std::vector<WeightFormat> all_formats() {
+  std::vector<WeightFormat> formats;
+  for (const DType dtype : {DType::kF32, DType::kBF16, DType::kF16}) {
+    formats.push_back({.kind = WeightFormat::Kind::kFloat, .dtype = dtype});
+    for (const std::uint32_t bits : {1u, 2u, 3u, 4u, 5u, 6u, 8u}) {
+      for (const std::uint32_t group_size : {32u, 64u, 128u}) {
+        formats.push_back({.kind = WeightFormat::Kind::kAffine,
+                           .dtype = dtype,
+                           .bits = bits,
+                           .group_size = group_size});
+      }
+    }
+  }
+  return formats;
+}
+
+Matrix linear(Ops& ops, const WeightView& weight, const Matrix& x,
+              std::span<const std::uint32_t> x_rows = {}) {
+  Activations prepared = allocate_activations(x.rows(), x.cols());
+  ops.prepare(x.view(), prepared);
+  Matrix y(x_rows.empty() ? x.rows() : x_rows.size(), weight.rows, 3);
+  const LinearTask task = {.weight = weight, .x = &prepared, .x_rows = x_rows, .y = y.view()};
+  ops.linear({&task, 1});
+  return y;
+}
+
+void run_linear(Ops& ops, std::vector<Case>& cases) {
+  for (const WeightFormat& format : all_formats()) {
+    Random random(format.bits * 1000 + format.group_size);
+    Hash hash;
+    const std::size_t group = format.kind == WeightFormat::Kind::kFloat ? 1 : format.group_size;
+    // Columns below, at and above 128, and beyond the 16 groups that are taken at a time.
+    for (const std::size_t groups : {1, 5, 18}) {
+      const Weight weight(random, format, 7, groups * group);
+      for (const std::size_t rows : {1, 3, 9}) {
+        hash.add(linear(ops, weight.view(), mixed_matrix(random, rows, groups * group)));
+      }
+    }
+    cases.push_back({"linear " + name_of(format), hash.value()});
+
+    Hash embedded;
+    const Weight table(random, format, 9, 5 * group);
+    Matrix out(4, 5 * group, 1);
+    const std::int32_t ids[] = {8, 0, 3, 3};
+    ops.embed(table.view(), ids, out.view());
+    embedded.add(out);
+    cases.push_back({"embed " + name_of(format), embedded.value()});
+  }
+}
+
+void run_prepare(Ops& ops, std::vector<Case>& cases) {
+  Random random(5);
+  Hash hash;
+  for (const std::size_t cols : {32, 96, 128, 416, 1024}) {
+    Matrix x = mixed_matrix(random, 8, cols, 5);
+    x.row(0)[3] = std::numeric_limits<float>::infinity();
+    x.row(1)[5] = std::nanf("");
+    Activations prepared = allocate_activations(8, cols);
+    ops.prepare(x.view(), prepared);
+    for (std::size_t r = 0; r < x.rows(); ++r) {
+      const ActivationRow row = prepared.row(r);
+      const std::size_t padded = (cols + 127) / 128 * 128;
+      for (std::size_t i = 0; i < padded; ++i) {
+        hash.add_bits(static_cast<std::uint16_t>(row.q[i]));
+      }
+      const std::size_t lane_padded = (cols + 511) / 512 * 512;
+      for (std::size_t i = 0; i < 2 * lane_padded; ++i) {
+        hash.add_bits(static_cast<std::uint8_t>(row.planes[i]));
+      }
+      hash.add(row.lane_scale, lane_padded / 32);
+      hash.add(row.lane_sum, lane_padded / 32);
+      hash.add(row.scale, padded / 32);
+      hash.add(row.sum32, padded / 32);
+      hash.add(row.sum64, padded / 64);
+      hash.add(row.sum128, padded / 128);
+    }
+  }
+  cases.push_back({"prepare", hash.value()});
+}
+
+void run_elementwise(Ops& ops, std::vector<Case>& cases) {
+  const auto record = [&](const std::string& name, std::size_t cols, const Matrix& m) {
+    EXPECT_TRUE(m.gaps_intact()) << name;
+    Hash hash;
+    hash.add(m);
+    cases.push_back({name + " " + std::to_string(cols), hash.value()});
+  };
+  for (const std::size_t cols : {1, 15, 16, 17, 64, 1000}) {
+    Random random(cols);
+    const Matrix x = mixed_matrix(random, 9, cols, 2);
+    const Matrix other = filled_matrix(random, Fill::kSaturating, 9, cols, 3);
+    const Matrix weight = filled_matrix(random, Fill::kNormal, 1, cols);
+    Matrix y(9, cols, 1);
+    ops.rms_norm(x.view(), weight.data(), 1e-6f, y.view());
+    record("rms_norm", cols, y);
+    y = x;
+    ops.add(y.view(), other.view());
+    record("add", cols, y);
+    ops.swiglu(other.view(), x.view(), y.view());
+    record("swiglu", cols, y);
+    y = x;
+    ops.sigmoid_gate(y.view(), other.view());
+    record("sigmoid_gate", cols, y);
+    const Matrix gate = filled_matrix(random, Fill::kSaturating, 9, 1, 4);
+    y = x;
+    ops.sigmoid_scale_rows(y.view(), gate.view());
+    record("sigmoid_scale_rows", cols, y);
+    y = x;
+    ops.l2_normalize(y.view(), 0.125f);
+    record("l2_normalize", cols, y);
+    y = x;
+    ops.gated_rms_norm(y.view(), other.view(), weight.data(), 1e-6f);
+    record("gated_rms_norm", cols, y);
+    const WeightedRow terms[] = {{0, 3, 0.3f}, {8, 1, -2.0f}, {0, 2, 0.7f}, {0, 3, 1e-3f}};
+    y = x;
+    ops.add_weighted_rows(other.view(), terms, y.view());
+    record("add_weighted_rows", cols, y);
+    const Matrix rate = filled_matrix(random, Fill::kNormal, 1, cols);
+    Matrix decay(9, cols), beta(9, cols);
+    ops.delta_gates(other.view(), x.view(), rate.data(), weight.data(), decay.view(), beta.view());
+    record("delta_gates decay", cols, decay);
+    record("delta_gates beta", cols, beta);
+  }
+}
+
+void run_routing(Ops& ops, std::vector<Case>& cases) {
+  for (const std::size_t experts : {3, 16, 128, 515}) {
+    for (const bool normalize : {false, true}) {
+      Random random(experts);
+      Matrix logits = mixed_matrix(random, 9, experts);
+      for (std::size_t e = 0; e < experts; e += 3) logits.row(4)[e] = 1.5f;  // ties
+      const std::size_t k = experts < 20 ? experts : 18;
+      std::vector<std::uint16_t> ids(9 * k);
+      std::vector<float> weights(9 * k);
+      ops.route_top_k(logits.view(), k, normalize, ids, weights);
+      Hash hash;
+      for (const std::uint16_t id : ids) hash.add_bits(id);
+      hash.add(weights.data(), weights.size());
+      cases.push_back({"route_top_k " + std::to_string(experts), hash.value()});
+    }
+  }
+}
+
+void run_rope(Ops& ops, std::vector<Case>& cases) {
+  for (const std::size_t half : {1, 5, 16, 32}) {
+    Random random(half);
+    std::vector<float> inv_freq(half);
+    for (float& f : inv_freq) f = random.uniform(1e-6f, 1.0f);
+    const std::uint32_t positions[] = {0, 1, 77, 262143};
+    Matrix cos(4, half), sin(4, half), x = mixed_matrix(random, 12, 2 * half + 3, 2);
+    ops.rope_angles(positions, inv_freq, cos.view(), sin.view());
+    ops.rope(x.view(), 3, cos.view(), sin.view());
+    Hash hash;
+    hash.add(cos);
+    hash.add(sin);
+    hash.add(x);
+    cases.push_back({"rope " + std::to_string(half), hash.value()});
+  }
+}
+
+void run_attention(Ops& ops, std::vector<Case>& cases) {
+  for (const std::size_t head_dim : {8, 24, 64, 160, 256}) {
+    const AttentionShape shape = {
+        .num_heads = 6, .num_kv_heads = 2, .head_dim = head_dim, .scale = 0.1f};
+    constexpr std::size_t kBlocks = 4;
+    Random random(head_dim);
+    const std::size_t block_rows = shape.num_kv_heads * kKvBlock;
+    const Matrix keys = filled_matrix(random, Fill::kNormal, kBlocks * block_rows, head_dim);
+    const Matrix values = filled_matrix(random, Fill::kNormal, kBlocks * block_rows, head_dim);
+    std::vector<const float*> key_blocks, value_blocks;
+    for (std::size_t b = 0; b < kBlocks; ++b) {
+      key_blocks.push_back(keys.row(b * block_rows));
+      value_blocks.push_back(values.row(b * block_rows));
+    }
+    const std::size_t positions[] = {0, 3, 62, 63, 64, 65, 130, 200, 201, 202, 255};
+    const Matrix q = filled_matrix(random, Fill::kNormal, std::size(positions), 6 * head_dim + 6);
+    Matrix out(std::size(positions), 6 * head_dim, 2);
+    std::vector<AttentionRow> rows;
+    for (std::size_t i = 0; i < std::size(positions); ++i) {
+      rows.push_back({.q = q.row(i),
+                      .q_stride = head_dim + 1,
+                      .key_blocks = key_blocks.data(),
+                      .value_blocks = value_blocks.data(),
+                      .position = positions[i],
+                      .out = out.row(i)});
+    }
+    ops.attention(shape, rows);
+    Hash hash;
+    hash.add(out);
+    cases.push_back({"attention " + std::to_string(head_dim), hash.value()});
+  }
+}
+
+void run_delta(Ops& ops, std::vector<Case>& cases) {
+  for (const std::size_t value_dim : {5, 16, 40, 64, 128, 200}) {
+    const DeltaShape shape = {
+        .key_heads = 2, .value_heads = 4, .key_dim = 24 + value_dim / 2, .value_dim = value_dim};
+    Random random(value_dim);
+    const std::size_t key_cols = shape.key_heads * shape.key_dim;
+    const Matrix q = filled_matrix(random, Fill::kNormal, 9, key_cols, 1);
+    Matrix k = filled_matrix(random, Fill::kNormal, 9, key_cols, 2);
+    ops.l2_normalize(k.view(), 1);
+    const Matrix v = filled_matrix(random, Fill::kNormal, 9, shape.value_heads * value_dim, 3);
+    Matrix decay(9, 4), beta(9, 4);
+    for (std::size_t r = 0; r < 9; ++r) {
+      for (std::size_t h = 0; h < 4; ++h) {
+        decay.row(r)[h] = random.uniform(0, 1);
+        beta.row(r)[h] = random.uniform(0, 1);
+      }
+    }
+    Matrix state = filled_matrix(random, Fill::kNormal, 2, 4 * shape.key_dim * value_dim);
+    const DeltaSegment segments[] = {{0, 1, state.row(0)}, {1, 9, state.row(1)}};
+    Matrix o(9, shape.value_heads * value_dim, 1);
+    ops.delta_rule(shape, q.view(), k.view(), v.view(), decay.view(), beta.view(), segments,
+                   o.view());
+    Hash hash;
+    hash.add(o);
+    hash.add(state);
+    cases.push_back({"delta_rule " + std::to_string(value_dim), hash.value()});
+  }
+}
+
+void run_conv(Ops& ops, std::vector<Case>& cases) {
+  for (const std::size_t kernel : {1, 2, 4, 7}) {
+    constexpr std::size_t kChannels = 523;
+    Random random(kernel);
+    const Matrix u = mixed_matrix(random, 9, kChannels);
+    const Matrix weight = filled_matrix(random, Fill::kNormal, kernel, kChannels);
+    Matrix state = filled_matrix(random, Fill::kNormal, 2 * kernel, kChannels);
+    const ConvSegment segments[] = {{0, 2, state.row(0)}, {2, 9, state.row(kernel)}};
+    Matrix y(9, kChannels, 1);
+    ops.causal_conv_silu(u.view(), weight.data(), kernel, segments, y.view());
+    Hash hash;
+    hash.add(y);
+    hash.add(state);
+    cases.push_back({"causal_conv_silu " + std::to_string(kernel), hash.value()});
+  }
+}
+
+std::vector<Case> run_all(std::string_view target, std::size_t threads) {
+  ThreadPool pool(threads);
+  const auto ops = make_cpu_ops(pool, target).value();
+  EXPECT_EQ(ops->target(), target);
+  std::vector<Case> cases;
+  run_prepare(*ops, cases);
+  run_linear(*ops, cases);
+  run_elementwise(*ops, cases);
+  run_routing(*ops, cases);
+  run_rope(*ops, cases);
+  run_attention(*ops, cases);
+  run_delta(*ops, cases);
+  run_conv(*ops, cases);
+  return cases;
+}
+
+TEST(CpuTargets, WriteTheSameBitsOnEveryTargetAndThreadCount) {
+  const std::vector<Case> expected = run_all("scalar", 1);
+  for (const std::string_view target : supported_cpu_targets()) {
+    for (const std::size_t threads : {1, 3}) {
+      SCOPED_TRACE(std::string(target) + ", threads: " + std::to_string(threads));
+      EXPECT_THAT(run_all(target, threads), ::testing::Pointwise(::testing::Eq(), expected));
+    }
+  }
+}
+
+// The same constant on x86-64 and AArch64, from g++ and clang: change it only together with
+// docs/numerics.md.
+TEST(CpuTargets, WriteTheBitsOfTheContractOnEveryArchitecture) {
+  Hash hash;
+  for (const Case& c : run_all(supported_cpu_targets().front(), 2)) {
+    hash.add_bits(static_cast<std::uint32_t>(c.hash));
+    hash.add_bits(static_cast<std::uint32_t>(c.hash >> 32));
+  }
+  EXPECT_EQ(hash.value(), 0x69244eb9633492e4u);
+}
+
+TEST(CpuTargets, ARowDoesNotDependOnItsBatch) {
+  ThreadPool pool(2);
+  for (const std::string_view target : supported_cpu_targets()) {
+    const auto ops = make_cpu_ops(pool, target).value();
+    for (const WeightFormat& format : all_formats()) {
+      Random random(11);
+      const Weight weight(random, format, 9, 384);
+      const Matrix x = mixed_matrix(random, 9, 384);
+      const Matrix all = linear(*ops, weight.view(), x);
+      for (std::uint32_t r = 0; r < x.rows(); ++r) {
+        const Matrix one = linear(*ops, weight.view(), x, {&r, 1});
+        EXPECT_TRUE(std::equal(one.row(0), one.row(0) + one.cols(), all.row(r)))
+            << target << ", row " << r << ": " << name_of(format);
+      }
+    }
+  }
+}
+
+TEST(CpuTargets, AnUnknownOneIsRefusedWithTheListOfThoseHere) {
+  const Status status = find_kernels("mmx").status();
+  EXPECT_EQ(status.code(), StatusCode::kInvalidArgument);
+  EXPECT_THAT(status.message(), ::testing::HasSubstr("\"mmx\": unknown"));
+  EXPECT_THAT(status.message(), ::testing::HasSubstr("scalar"));
+}
+
+TEST(CpuTargets, OneOfAnotherArchitectureIsUnsupported) {
+#if defined(__x86_64__)
+  constexpr std::string_view kForeign = "neon";
+#else
+  constexpr std::string_view kForeign = "avx2";
+#endif
+  EXPECT_EQ(find_kernels(kForeign).status().code(), StatusCode::kUnsupported);
+}
+
+TEST(CpuTargets, TheEnvironmentForcesOneUnlessTheCallerNamesOne) {
+  const char* before = std::getenv("FLASHMOE_CPU_TARGET");
+  const std::string saved = before == nullptr ? "" : before;
+  ASSERT_EQ(setenv("FLASHMOE_CPU_TARGET", "scalar", 1), 0);
+  EXPECT_STREQ(find_kernels("").value()->name, "scalar");
+  const std::string_view best = supported_cpu_targets().front();
+  EXPECT_EQ(find_kernels(best).value()->name, best);
+  ASSERT_EQ(setenv("FLASHMOE_CPU_TARGET", "fast", 1), 0);
+  EXPECT_THAT(find_kernels("").status().message(), ::testing::HasSubstr("FLASHMOE_CPU_TARGET"));
+  ASSERT_EQ(setenv("FLASHMOE_CPU_TARGET", saved.c_str(), 1), 0);
+}
+
+}  // namespace
+}  // namespace flashmoe

@@ -1,0 +1,208 @@
+// Kernels that go once along a row. Included by kernels-inl.h.
+
+/// Calls body(i, n) for 16 lanes at a time; n is 16 but for the last.
+template <typename Body>
+inline void for_lanes(size_t n, Body body) {
+  size_t i = 0;
+  for (; i + 16 <= n; i += 16) body(i, size_t{16});
+  if (i < n) body(i, n - i);
+}
+inline F32x16 load_lanes(const float* p, size_t n) { return n == 16 ? load(p) : load_n(p, n); }
+inline void store_lanes(float* p, F32x16 a, size_t n) {
+  if (n == 16) {
+    store(p, a);
+  } else {
+    store_n(p, a, n);
+  }
+}
+
+inline float dot(const float* a, const float* b, size_t n) {
+  F32x16 sum = set1(0.0f);
+  for_lanes(
+      n, [&](size_t i, size_t m) { sum = fma(load_lanes(a + i, m), load_lanes(b + i, m), sum); });
+  return reduce_add(sum);
+}
+
+inline float rms_scale(const float* x, float eps, size_t n) {
+  return 1.0f / __builtin_sqrtf(dot(x, x, n) / static_cast<float>(n) + eps);
+}
+
+// y = (x * r) * weight, r = 1 / sqrt(dot(x, x) / n + eps)
+void rms_norm(const float* x, const float* weight, float eps, size_t n, float* y) {
+  const F32x16 r = set1(rms_scale(x, eps, n));
+  for_lanes(n, [&](size_t i, size_t m) {
+    store_lanes(y + i, load_lanes(x + i, m) * r * load_lanes(weight + i, m), m);
+  });
+}
+
+// x = ((x * r) * weight) * silu(gate)
+void gated_rms_norm(float* x, const float* gate, const float* weight, float eps, size_t n) {
+  const F32x16 r = set1(rms_scale(x, eps, n));
+  for_lanes(n, [&](size_t i, size_t m) {
+    const F32x16 normed = load_lanes(x + i, m) * r * load_lanes(weight + i, m);
+    store_lanes(x + i, normed * silu(load_lanes(gate + i, m)), m);
+  });
+}
+
+// x = x * (scale / sqrt(dot(x, x) + 1e-6))
+void l2_normalize(float* x, float scale, size_t n) {
+  const F32x16 r = set1(scale / __builtin_sqrtf(dot(x, x, n) + 1e-6f));
+  for_lanes(n, [&](size_t i, size_t m) { store_lanes(x + i, load_lanes(x + i, m) * r, m); });
+}
+
+void add(float* x, const float* y, size_t n) {
+  for_lanes(n, [&](size_t i, size_t m) {
+    store_lanes(x + i, load_lanes(x + i, m) + load_lanes(y + i, m), m);
+  });
+}
+
+void add_scaled(float* y, float weight, const float* d, size_t n) {
+  const F32x16 w = set1(weight);
+  for_lanes(n, [&](size_t i, size_t m) {
+    store_lanes(y + i, fma(w, load_lanes(d + i, m), load_lanes(y + i, m)), m);
+  });
+}
+
+void swiglu(const float* gate, const float* up, float* h, size_t n) {
+  for_lanes(n, [&](size_t i, size_t m) {
+    store_lanes(h + i, silu(load_lanes(gate + i, m)) * load_lanes(up + i, m), m);
+  });
+}
+
+void sigmoid_gate(float* x, const float* gate, size_t n) {
+  for_lanes(n, [&](size_t i, size_t m) {
+    store_lanes(x + i, load_lanes(x + i, m) * sigmoid(load_lanes(gate + i, m)), m);
+  });
+}
+
+void sigmoid_scale(float* x, float gate, size_t n) {
+  const F32x16 s = sigmoid(set1(gate));
+  for_lanes(n, [&](size_t i, size_t m) { store_lanes(x + i, load_lanes(x + i, m) * s, m); });
+}
+
+// decay = exp(neg_exp_a * softplus(a + dt_bias)), beta = sigmoid(b)
+void delta_gates(const float* a, const float* b, const float* neg_exp_a, const float* dt_bias,
+                 float* decay, float* beta, size_t n) {
+  for_lanes(n, [&](size_t i, size_t m) {
+    const F32x16 step = softplus(load_lanes(a + i, m) + load_lanes(dt_bias + i, m));
+    const F32x16 rate = load_lanes(neg_exp_a + i, m);
+    const F32x16 gate = sigmoid(load_lanes(b + i, m));
+    store_lanes(decay + i, exp(rate * step), m);
+    store_lanes(beta + i, gate, m);
+  });
+}
+
+// (x1, x2) = (x1 cos - x2 sin, x2 cos + x1 sin), the second product rounded into the first by fma
+void rope(float* x, const float* cos, const float* sin, size_t half) {
+  for_lanes(half, [&](size_t i, size_t m) {
+    const F32x16 x1 = load_lanes(x + i, m);
+    const F32x16 x2 = load_lanes(x + half + i, m);
+    const F32x16 c = load_lanes(cos + i, m);
+    const F32x16 s = load_lanes(sin + i, m);
+    store_lanes(x + i, fnma(x2, s, x1 * c), m);
+    store_lanes(x + half + i, fma(x1, s, x2 * c), m);
+  });
+}
+
+// weights[i] = exp(logits[ids[i]] - max) / sum; the sum over the k in 16 lanes by rank, or over all
+// n by id.
+void route_weights(const float* logits, size_t n, const uint16_t* ids, size_t k, bool normalize,
+                   float* weights) {
+  const F32x16 highest = set1(logits[ids[0]]);
+  for (size_t i = 0; i < k; ++i) weights[i] = logits[ids[i]];
+  F32x16 sum = set1(0.0f);
+  for_lanes(k, [&](size_t i, size_t m) {
+    const F32x16 e = exp(load_lanes(weights + i, m) - highest);
+    store_lanes(weights + i, e, m);
+    if (normalize) sum = sum + (m == 16 ? e : load_n(weights + i, m));
+  });
+  if (!normalize) {
+    for_lanes(n, [&](size_t i, size_t m) {
+      float e[16];
+      store(e, exp(load_lanes(logits + i, m) - highest));
+      sum = sum + load_lanes(e, m);
+    });
+  }
+  const F32x16 total = set1(reduce_add(sum));
+  for_lanes(k, [&](size_t i, size_t m) {
+    store_lanes(weights + i, load_lanes(weights + i, m) / total, m);
+  });
+}
+
+// y[c] = silu(sum over t of weight[t][c] * taps[t][c]), ascending t from 0
+void conv_silu(const float* const* taps, size_t kernel, const float* weight, size_t channels,
+               size_t channel_begin, size_t channel_end, float* y) {
+  for_lanes(channel_end - channel_begin, [&](size_t i, size_t m) {
+    const size_t c = channel_begin + i;
+    F32x16 sum = set1(0.0f);
+    for (size_t t = 0; t < kernel; ++t) {
+      sum = fma(load_lanes(weight + t * channels + c, m), load_lanes(taps[t] + c, m), sum);
+    }
+    store_lanes(y + c, silu(sum), m);
+  });
+}
+
+// docs/numerics.md, "Activations as 16-bit integers".
+inline void quantize_block(const float* values, int16_t* q, float& scale, float& sum) {
+  const F32x16 x0 = load(values);
+  const F32x16 x1 = load(values + 16);
+  const float highest = reduce_max_magnitude(max_magnitude(max_magnitude(set1(0.0f), x0), x1));
+  if (highest < 0x1p-100f) {
+    memset(q, 0, 32 * sizeof(int16_t));
+    scale = sum = 0;
+    return;
+  }
+  const F32x16 inverse = set1(32639.0f / highest);
+  const F32x16 limit = set1(32639.0f);
+  const F32x16 rounder = set1(kRounder);
+  // NaN becomes 32639, and its scale carries the NaN on.
+  const auto quantize = [&](F32x16 x) {
+    return max(min(x * inverse, limit), set1(0.0f) - limit) + rounder;
+  };
+  const F32x16 q0 = quantize(x0);
+  const F32x16 q1 = quantize(x1);
+  store_low_16(q, q0);
+  store_low_16(q + 16, q1);
+  scale = highest / 32639.0f;
+  // Whole numbers below 2^24: this sum is exact.
+  sum = scale * reduce_add((q0 - rounder) + (q1 - rounder));
+}
+
+// 512 elements, of which `count` times 32 are there, in the order in which 4-bit weights meet them.
+inline void write_lanes(const int16_t* q, const float* scale, const float* sum, size_t count,
+                        int8_t* planes, float* lane_scale, float* lane_sum) {
+  for (size_t lane = 0; lane < 16; ++lane) {
+    const size_t b = lane % 4 * 4 + lane / 4;
+    lane_scale[lane] = b < count ? scale[b] : 0;
+    lane_sum[lane] = b < count ? sum[b] : 0;
+    int8_t bytes[2][32] = {};
+    if (b < count) split_planes(q + 32 * b, bytes[0], bytes[1]);
+    for (size_t i = 0; i < 8; ++i) {
+      memcpy(planes + 128 * i + 4 * lane, bytes[0] + 4 * i, 4);
+      memcpy(planes + 128 * i + 64 + 4 * lane, bytes[1] + 4 * i, 4);
+    }
+  }
+}
+
+void quantize_row(const float* values, size_t cols, const ActivationRowParts& out) {
+  const size_t padded = (cols + 127) / 128 * 128;
+  for (size_t b = 0; b < cols / 32; ++b) {
+    quantize_block(values + 32 * b, out.q + 32 * b, out.scale[b], out.sum32[b]);
+  }
+  for (size_t b = cols / 32; b < padded / 32; ++b) {
+    memset(out.q + 32 * b, 0, 32 * sizeof(int16_t));
+    out.scale[b] = out.sum32[b] = 0;
+  }
+  for (size_t i = 0; i < padded / 64; ++i) out.sum64[i] = out.sum32[2 * i] + out.sum32[2 * i + 1];
+  for (size_t i = 0; i < padded / 128; ++i) {
+    out.sum128[i] = out.sum64[2 * i] + out.sum64[2 * i + 1];
+  }
+  // The kernels read sums 16 at a time.
+  for (size_t i = padded / 32; i % 16 != 0; ++i) out.sum32[i] = 0;
+  for (size_t i = padded / 64; i % 16 != 0; ++i) out.sum64[i] = 0;
+  for (size_t i = padded / 128; i % 16 != 0; ++i) out.sum128[i] = 0;
+  for (size_t b = 0; 512 * b < cols; ++b) {
+    write_lanes(out.q + 512 * b, out.scale + 16 * b, out.sum32 + 16 * b, (padded - 512 * b) / 32,
+                out.planes + 1024 * b, out.lane_scale + 16 * b, out.lane_sum + 16 * b);
+  }
+}

@@ -1,0 +1,59 @@
+// The one source of all CPU kernels. A target_*.cc defines FLASHMOE_TARGET, the namespace of its
+// kernels, and FLASHMOE_SIMD, the header with the vector types of its instruction set, and includes
+// this file, once.
+//
+// Everything is in an unnamed namespace and uses C headers only: a function that the linker could
+// share with another file would carry this file's instruction set there.
+
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#include "kernels/cpu/kernel_table.h"
+#include FLASHMOE_SIMD
+
+#if defined(__FAST_MATH__)
+#error "-ffast-math changes the bits of the output (docs/numerics.md): build without it"
+#endif
+
+namespace flashmoe {
+namespace FLASHMOE_TARGET {
+namespace {
+
+// Each uses those above it.
+// clang-format off
+#include "kernels/cpu/vector_math-inl.h"
+#include "kernels/cpu/elementwise-inl.h"
+#include "kernels/cpu/weights-inl.h"
+#include "kernels/cpu/linear4-inl.h"
+#include "kernels/cpu/linear-inl.h"
+#include "kernels/cpu/attention-inl.h"
+#include "kernels/cpu/delta-inl.h"
+// clang-format on
+
+constexpr KernelTable make_kernels(const char* name) {
+  return {
+      .name = name,
+      .quantize_row = quantize_row,
+      .linear = linear,
+      .dequantize_row = dequantize_row,
+      .rms_norm = rms_norm,
+      .gated_rms_norm = gated_rms_norm,
+      .l2_normalize = l2_normalize,
+      .add = add,
+      .add_scaled = add_scaled,
+      .swiglu = swiglu,
+      .sigmoid_gate = sigmoid_gate,
+      .sigmoid_scale = sigmoid_scale,
+      .delta_gates = delta_gates,
+      .rope = rope,
+      .route_weights = route_weights,
+      .conv_silu = conv_silu,
+      .attention = attention,
+      .delta_rule = delta_rule,
+  };
+}
+
+}  // namespace
+}  // namespace FLASHMOE_TARGET
+}  // namespace flashmoe

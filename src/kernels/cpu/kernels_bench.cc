@@ -1,0 +1,279 @@
+// Kernels on random weights. Every size is compared with what it should cost: mat-vec with the
+// memory read ceiling of the same run, mat-mul with mat-vec per row.
+
+#include <benchmark/benchmark.h>
+
+#include <algorithm>
+#include <cstdint>
+#include <cstring>
+#include <random>
+#include <vector>
+
+#include "base/aligned_buffer.h"
+#include "kernels/cpu/cpu_ops.h"
+
+namespace flashmoe {
+namespace {
+
+AlignedBuffer random_bytes(std::size_t size) {
+  AlignedBuffer buffer = AlignedBuffer::allocate(size).value();
+  std::mt19937_64 random(size);
+  for (std::size_t i = 0; i + 8 <= size; i += 8) {
+    const std::uint64_t bits = random();
+    std::memcpy(buffer.data() + i, &bits, 8);
+  }
+  return buffer;
+}
+
+/// Scales and biases that keep sums finite: bfloat16 1.0.
+AlignedBuffer bf16_ones(std::size_t count) {
+  AlignedBuffer buffer = AlignedBuffer::allocate(2 * count).value();
+  const std::uint16_t one = 0x3f80;
+  for (std::size_t i = 0; i < count; ++i) std::memcpy(buffer.data() + 2 * i, &one, 2);
+  return buffer;
+}
+
+class Weights {
+ public:
+  Weights(std::uint32_t bits, std::size_t rows, std::size_t cols)
+      : weight_(random_bytes(rows * cols * bits / 8)),
+        scales_(bf16_ones(rows * cols / 64)),
+        view_{.format = {.kind = WeightFormat::Kind::kAffine,
+                         .dtype = DType::kBF16,
+                         .bits = bits,
+                         .group_size = 64},
+              .rows = rows,
+              .cols = cols,
+              .weight = weight_.data(),
+              .scales = scales_.data(),
+              .biases = scales_.data()} {}
+  const WeightView& view() const { return view_; }
+  /// Bytes of memory that one pass over all rows reads.
+  std::size_t size() const { return weight_.size() + scales_.size(); }
+
+ private:
+  AlignedBuffer weight_;
+  AlignedBuffer scales_;
+  WeightView view_;
+};
+
+std::vector<float> random_floats(std::size_t count) {
+  std::mt19937 random(7);
+  std::vector<float> values(count);
+  for (float& v : values) v = static_cast<float>(random() % 2001) / 1000.0f - 1.0f;
+  return values;
+}
+
+/// x rows, prepared, and y rows for one weight matrix.
+struct Operands {
+  Operands(Ops& ops, std::size_t rows, const WeightView& weight)
+      : x(random_floats(rows * weight.cols)),
+        y(rows * weight.rows),
+        prepared(Activations::allocate(rows, weight.cols).value()) {
+    ops.prepare({x.data(), rows, weight.cols}, prepared);
+    task = {.weight = weight, .x = &prepared, .y = {y.data(), rows, weight.rows}};
+  }
+  std::vector<float> x, y;
+  Activations prepared;
+  LinearTask task;
+};
+
+// The ceiling: every thread sums 64-bit words of its chunks, nothing else.
+void BM_MemoryRead(benchmark::State& state) {
+  ThreadPool pool(static_cast<std::size_t>(state.range(0)));
+  constexpr std::size_t kSize = std::size_t{1} << 30;
+  constexpr std::size_t kChunk = 64 << 10;
+  const AlignedBuffer buffer = random_bytes(kSize);
+  for (auto _ : state) {
+    pool.parallel_for(kSize / kChunk, [&](std::size_t chunk) {
+      std::uint64_t sum[16] = {};
+      const std::byte* p = buffer.data() + chunk * kChunk;
+      for (std::size_t i = 0; i < kChunk; i += sizeof(sum)) {
+        std::uint64_t words[16];
+        std::memcpy(words, p + i, sizeof(words));
+        __builtin_prefetch(p + i + 8192);
+        __builtin_prefetch(p + i + 8192 + 64);
+        for (int w = 0; w < 16; ++w) sum[w] ^= words[w];
+      }
+      benchmark::DoNotOptimize(sum);
+    });
+  }
+  state.SetBytesProcessed(state.iterations() * static_cast<std::int64_t>(kSize));
+}
+BENCHMARK(BM_MemoryRead)->ArgName("threads")->Arg(1)->Arg(2)->UseRealTime();
+
+// 1 GB of weights, rows of 2048: the dense weights of a large model. Args: bits, threads.
+void BM_MatVecLarge(benchmark::State& state) {
+  ThreadPool pool(static_cast<std::size_t>(state.range(1)));
+  const auto ops = make_cpu_ops(pool, "").value();
+  state.SetLabel(std::string(ops->target()));
+  const auto bits = static_cast<std::uint32_t>(state.range(0));
+  const Weights weights(bits, (std::size_t{1} << 30) * 8 / bits / 2048, 2048);
+  Operands operands(*ops, 1, weights.view());
+  for (auto _ : state) ops->linear({&operands.task, 1});
+  state.SetBytesProcessed(state.iterations() * static_cast<std::int64_t>(weights.size()));
+}
+BENCHMARK(BM_MatVecLarge)
+    ->ArgNames({"bits", "threads"})
+    ->ArgsProduct({{4, 8, 3}, {1, 2}})
+    ->UseRealTime();
+
+// One layer's routed experts of sprout (8 of 64 x 384 gate and up, 8 of 384 x 64 down), in cache.
+void BM_SmallExperts(benchmark::State& state) {
+  ThreadPool pool(static_cast<std::size_t>(state.range(0)));
+  const auto ops = make_cpu_ops(pool, "").value();
+  const Weights up(4, 16 * 64, 384);
+  const Weights down(4, 8 * 384, 64);
+  std::vector<Operands> first, second;
+  std::vector<LinearTask> first_tasks, second_tasks;
+  const auto rows_of = [](const Weights& w, std::size_t rows, std::size_t begin) {
+    WeightView view = w.view();
+    view.weight = w.view().weight_row(begin);
+    view.scales = w.view().scale_row(begin);
+    view.biases = w.view().bias_row(begin);
+    view.rows = rows;
+    return view;
+  };
+  for (std::size_t i = 0; i < 16; ++i) first.emplace_back(*ops, 1, rows_of(up, 64, 64 * i));
+  for (std::size_t i = 0; i < 8; ++i) second.emplace_back(*ops, 1, rows_of(down, 384, 384 * i));
+  for (Operands& o : first) first_tasks.push_back(o.task);
+  for (Operands& o : second) second_tasks.push_back(o.task);
+  for (std::size_t i = 0; i < first.size(); ++i) first_tasks[i].x = &first[i].prepared;
+  for (std::size_t i = 0; i < second.size(); ++i) second_tasks[i].x = &second[i].prepared;
+  for (auto _ : state) {
+    ops->linear(first_tasks);
+    ops->linear(second_tasks);
+  }
+  state.SetBytesProcessed(state.iterations() * static_cast<std::int64_t>(up.size() + down.size()));
+}
+BENCHMARK(BM_SmallExperts)->ArgName("threads")->Arg(1)->Arg(2)->UseRealTime();
+
+// One token's routed experts of a layer of Qwen3-Coder-Next, 10 of 600 in memory: 512 x 2048 gate
+// and up, or 2048 x 512 down. Args: inputs of the matrices, threads.
+void BM_LargeExperts(benchmark::State& state) {
+  ThreadPool pool(static_cast<std::size_t>(state.range(1)));
+  const auto ops = make_cpu_ops(pool, "").value();
+  const auto cols = static_cast<std::size_t>(state.range(0));
+  const std::size_t rows = (std::size_t{2} << 20) / cols;  // 2 of 512 x 2048 or of 2048 x 512
+  constexpr std::size_t kExperts = 600;
+  const Weights weights(4, kExperts * rows, cols);
+  std::vector<float> y(10 * rows);
+  const std::vector<float> x = random_floats(cols);
+  Activations prepared = Activations::allocate(1, cols).value();
+  ops->prepare({x.data(), 1, cols}, prepared);
+  std::mt19937 random(1);
+  std::vector<LinearTask> tasks;
+  for (auto _ : state) {
+    tasks.clear();
+    for (std::size_t i = 0; i < 10; ++i) {
+      const std::size_t begin = random() % kExperts * rows;
+      WeightView view = weights.view();
+      view.weight = weights.view().weight_row(begin);
+      view.scales = weights.view().scale_row(begin);
+      view.biases = weights.view().bias_row(begin);
+      view.rows = rows;
+      tasks.push_back({.weight = view, .x = &prepared, .y = {y.data() + i * rows, 1, rows}});
+    }
+    ops->linear(tasks);
+  }
+  state.SetBytesProcessed(state.iterations() *
+                          static_cast<std::int64_t>(weights.size() * 10 / kExperts));
+}
+BENCHMARK(BM_LargeExperts)
+    ->ArgNames({"cols", "threads"})
+    ->ArgsProduct({{512, 2048}, {1, 2}})
+    ->UseRealTime();
+
+// 2048 x 2048 at 4 bits times several rows. Args: rows, threads.
+void BM_MatMul(benchmark::State& state) {
+  ThreadPool pool(static_cast<std::size_t>(state.range(1)));
+  const auto ops = make_cpu_ops(pool, "").value();
+  const Weights weights(4, 2048, 2048);
+  const auto rows = static_cast<std::size_t>(state.range(0));
+  Operands operands(*ops, rows, weights.view());
+  for (auto _ : state) ops->linear({&operands.task, 1});
+  const double operations = 2.0 * 2048 * 2048 * static_cast<double>(rows);
+  state.counters["op/s"] = benchmark::Counter(operations * static_cast<double>(state.iterations()),
+                                              benchmark::Counter::kIsRate);
+}
+BENCHMARK(BM_MatMul)
+    ->ArgNames({"rows", "threads"})
+    ->ArgsProduct({{1, 4, 32, 512}, {1, 2}})
+    ->UseRealTime();
+
+// The DeltaNet geometry of Qwen3-Coder-Next: 16 key heads, 32 value heads of 128 x 128.
+void BM_DeltaRule(benchmark::State& state) {
+  ThreadPool pool(static_cast<std::size_t>(state.range(1)));
+  const auto ops = make_cpu_ops(pool, "").value();
+  const auto rows = static_cast<std::size_t>(state.range(0));
+  std::vector<float> q = random_floats(rows * 2048), k = q, v = random_floats(rows * 4096);
+  std::vector<float> o(v.size()), decay(rows * 32, 0.99f), beta(rows * 32, 0.5f);
+  std::vector<float> memory(32 * 128 * 128);
+  ops->l2_normalize({k.data(), rows * 16, 128}, 1);
+  const DeltaSegment segment = {.row_begin = 0, .row_end = rows, .state = memory.data()};
+  for (auto _ : state) {
+    ops->delta_rule({.key_heads = 16, .value_heads = 32, .key_dim = 128, .value_dim = 128},
+                    {q.data(), rows, 2048}, {k.data(), rows, 2048}, {v.data(), rows, 4096},
+                    {decay.data(), rows, 32}, {beta.data(), rows, 32}, {&segment, 1},
+                    {o.data(), rows, 4096});
+  }
+  state.SetItemsProcessed(state.iterations() * static_cast<std::int64_t>(rows));
+}
+BENCHMARK(BM_DeltaRule)
+    ->ArgNames({"rows", "threads"})
+    ->ArgsProduct({{1, 128}, {1, 2}})
+    ->UseRealTime();
+
+// The attention geometry of Qwen3-Coder-Next, 16 heads on 2 KV heads of 256, after 4096 positions.
+void BM_Attention(benchmark::State& state) {
+  ThreadPool pool(static_cast<std::size_t>(state.range(1)));
+  const auto ops = make_cpu_ops(pool, "").value();
+  const auto rows = static_cast<std::size_t>(state.range(0));
+  constexpr std::size_t kPositions = 4096;
+  constexpr std::size_t kBlockSize = 2 * kKvBlock * 256;
+  const std::size_t blocks = (kPositions + rows) / kKvBlock + 1;
+  const std::vector<float> cache = random_floats(2 * blocks * kBlockSize);
+  std::vector<const float*> keys, values;
+  for (std::size_t b = 0; b < blocks; ++b) {
+    keys.push_back(cache.data() + 2 * b * kBlockSize);
+    values.push_back(cache.data() + (2 * b + 1) * kBlockSize);
+  }
+  const std::vector<float> q = random_floats(rows * 4096);
+  std::vector<float> out(rows * 4096);
+  std::vector<AttentionRow> queries;
+  for (std::size_t r = 0; r < rows; ++r) {
+    queries.push_back({.q = q.data() + r * 4096,
+                       .q_stride = 256,
+                       .key_blocks = keys.data(),
+                       .value_blocks = values.data(),
+                       .position = kPositions + r,
+                       .out = out.data() + r * 4096});
+  }
+  for (auto _ : state) {
+    ops->attention({.num_heads = 16, .num_kv_heads = 2, .head_dim = 256, .scale = 0.0625f},
+                   queries);
+  }
+  state.SetItemsProcessed(state.iterations() * static_cast<std::int64_t>(rows));
+  state.counters["op/s"] =
+      benchmark::Counter(4.0 * 4096 * kPositions * static_cast<double>(rows * state.iterations()),
+                         benchmark::Counter::kIsRate);
+}
+BENCHMARK(BM_Attention)
+    ->ArgNames({"rows", "threads"})
+    ->ArgsProduct({{1, 64}, {1, 2}})
+    ->UseRealTime();
+
+// The cost of a parallel region in which nothing happens.
+void BM_EmptyParallelFor(benchmark::State& state) {
+  const auto threads = static_cast<std::size_t>(state.range(0));
+  ThreadPool pool(threads);
+  for (auto _ : state) {
+    pool.parallel_for(threads, [](std::size_t i) { benchmark::DoNotOptimize(i); });
+  }
+}
+BENCHMARK(BM_EmptyParallelFor)->ArgName("threads")->Arg(2)->Arg(3)->UseRealTime();
+
+}  // namespace
+}  // namespace flashmoe
+
+BENCHMARK_MAIN();

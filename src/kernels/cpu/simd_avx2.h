@@ -1,0 +1,359 @@
+// The vector types of docs/numerics.md for AVX2 with FMA, F16C and BMI2: the 16 lanes are two
+// registers, lanes 0..7 in `a`, 8..15 in `b`. simd_scalar.h says what each function does. Included
+// by target_avx2.cc and, with dot products of bytes, target_avxvnni.cc.
+#ifndef FLASHMOE_KERNELS_CPU_SIMD_AVX2_H_
+#define FLASHMOE_KERNELS_CPU_SIMD_AVX2_H_
+
+#include <immintrin.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#include "kernels/cpu/unpack_tables.h"
+
+namespace flashmoe {
+namespace FLASHMOE_TARGET {
+namespace {
+
+// 16 registers: two accumulators of two registers each, or what surrounds them spills.
+constexpr int kWeightTile = 1;
+constexpr int kRowTile = 2;
+constexpr int kKeyTile = 4;
+constexpr int kHeadTile = 1;
+constexpr int kValueTile = 8;
+
+struct F32x16 {
+  __m256 a, b;
+};
+struct I32x16 {
+  __m256i a, b;
+};
+struct I16x32 {
+  __m256i a, b;
+};
+
+inline __m256i load_256(const void* p) {
+  return _mm256_loadu_si256(static_cast<const __m256i*>(p));
+}
+/// All ones in lane l where first + l < n.
+inline __m256i lanes_below(size_t n, int first) {
+  const __m256i lane =
+      _mm256_add_epi32(_mm256_set_epi32(7, 6, 5, 4, 3, 2, 1, 0), _mm256_set1_epi32(first));
+  return _mm256_cmpgt_epi32(_mm256_set1_epi32(static_cast<int>(n)), lane);
+}
+
+inline F32x16 set1(float x) { return {_mm256_set1_ps(x), _mm256_set1_ps(x)}; }
+inline F32x16 load(const float* p) { return {_mm256_loadu_ps(p), _mm256_loadu_ps(p + 8)}; }
+inline F32x16 load_n(const float* p, size_t n) {
+  return {_mm256_maskload_ps(p, lanes_below(n, 0)), _mm256_maskload_ps(p + 8, lanes_below(n, 8))};
+}
+inline void store(float* p, F32x16 x) {
+  _mm256_storeu_ps(p, x.a);
+  _mm256_storeu_ps(p + 8, x.b);
+}
+inline void store_n(float* p, F32x16 x, size_t n) {
+  _mm256_maskstore_ps(p, lanes_below(n, 0), x.a);
+  _mm256_maskstore_ps(p + 8, lanes_below(n, 8), x.b);
+}
+inline __m128i load_128(const void* p) { return _mm_loadu_si128(static_cast<const __m128i*>(p)); }
+inline __m256 widen_bf16(__m128i x) {
+  return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(x), 16));
+}
+inline F32x16 load_bf16(const uint8_t* p) {
+  return {widen_bf16(load_128(p)), widen_bf16(load_128(p + 16))};
+}
+inline F32x16 load_f16(const uint8_t* p) {
+  return {_mm256_cvtph_ps(load_128(p)), _mm256_cvtph_ps(load_128(p + 16))};
+}
+inline F32x16 load_f32(const uint8_t* p) {
+  return {_mm256_castsi256_ps(load_256(p)), _mm256_castsi256_ps(load_256(p + 32))};
+}
+// A copy of a few halves to the stack and a wide load of it would wait for the store.
+inline __m256i load_halves_n(const uint8_t* p, size_t n) {
+  const int pair_count = static_cast<int>(n / 2);
+  const __m256i pairs =
+      _mm256_maskload_epi32(reinterpret_cast<const int*>(p), lanes_below(n / 2, 0));
+  if (n % 2 == 0) return pairs;
+  uint16_t last;
+  memcpy(&last, p + 4 * pair_count, 2);
+  const __m256i lane = _mm256_set_epi32(7, 6, 5, 4, 3, 2, 1, 0);
+  const __m256i at_last = _mm256_cmpeq_epi32(lane, _mm256_set1_epi32(pair_count));
+  return _mm256_or_si256(pairs, _mm256_and_si256(at_last, _mm256_set1_epi32(last)));
+}
+inline F32x16 load_bf16_n(const uint8_t* p, size_t n) {
+  const __m256i halves = load_halves_n(p, n);
+  return {widen_bf16(_mm256_castsi256_si128(halves)),
+          widen_bf16(_mm256_extracti128_si256(halves, 1))};
+}
+inline F32x16 load_f16_n(const uint8_t* p, size_t n) {
+  const __m256i halves = load_halves_n(p, n);
+  return {_mm256_cvtph_ps(_mm256_castsi256_si128(halves)),
+          _mm256_cvtph_ps(_mm256_extracti128_si256(halves, 1))};
+}
+inline F32x16 load_f32_n(const uint8_t* p, size_t n) {
+  return load_n(reinterpret_cast<const float*>(p), n);
+}
+
+inline F32x16 operator+(F32x16 x, F32x16 y) {
+  return {_mm256_add_ps(x.a, y.a), _mm256_add_ps(x.b, y.b)};
+}
+inline F32x16 operator-(F32x16 x, F32x16 y) {
+  return {_mm256_sub_ps(x.a, y.a), _mm256_sub_ps(x.b, y.b)};
+}
+inline F32x16 operator*(F32x16 x, F32x16 y) {
+  return {_mm256_mul_ps(x.a, y.a), _mm256_mul_ps(x.b, y.b)};
+}
+inline F32x16 operator/(F32x16 x, F32x16 y) {
+  return {_mm256_div_ps(x.a, y.a), _mm256_div_ps(x.b, y.b)};
+}
+inline F32x16 fma(F32x16 x, F32x16 y, F32x16 z) {
+  return {_mm256_fmadd_ps(x.a, y.a, z.a), _mm256_fmadd_ps(x.b, y.b, z.b)};
+}
+inline F32x16 fnma(F32x16 x, F32x16 y, F32x16 z) {
+  return {_mm256_fnmadd_ps(x.a, y.a, z.a), _mm256_fnmadd_ps(x.b, y.b, z.b)};
+}
+// The instructions return their second operand where either is NaN: the definition.
+inline F32x16 max(F32x16 x, F32x16 y) { return {_mm256_max_ps(x.a, y.a), _mm256_max_ps(x.b, y.b)}; }
+inline F32x16 min(F32x16 x, F32x16 y) { return {_mm256_min_ps(x.a, y.a), _mm256_min_ps(x.b, y.b)}; }
+inline F32x16 select_less(F32x16 x, F32x16 y, F32x16 p, F32x16 q) {
+  return {_mm256_blendv_ps(q.a, p.a, _mm256_cmp_ps(x.a, y.a, _CMP_LT_OQ)),
+          _mm256_blendv_ps(q.b, p.b, _mm256_cmp_ps(x.b, y.b, _CMP_LT_OQ))};
+}
+inline __m256 max_magnitude_8(__m256 m, __m256 x) {
+  const __m256i magnitude = _mm256_and_si256(_mm256_castps_si256(x), _mm256_set1_epi32(0x7fffffff));
+  return _mm256_castsi256_ps(_mm256_max_epu32(_mm256_castps_si256(m), magnitude));
+}
+inline F32x16 max_magnitude(F32x16 m, F32x16 x) {
+  return {max_magnitude_8(m.a, x.a), max_magnitude_8(m.b, x.b)};
+}
+inline F32x16 shift_bits_left_23(F32x16 x) {
+  return {_mm256_castsi256_ps(_mm256_slli_epi32(_mm256_castps_si256(x.a), 23)),
+          _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_castps_si256(x.b), 23))};
+}
+inline void store_low_16(int16_t* p, F32x16 x) {
+  // Sign-extended first, so that packing with saturation changes nothing.
+  const __m256i a = _mm256_srai_epi32(_mm256_slli_epi32(_mm256_castps_si256(x.a), 16), 16);
+  const __m256i b = _mm256_srai_epi32(_mm256_slli_epi32(_mm256_castps_si256(x.b), 16), 16);
+  const __m256i packed = _mm256_permute4x64_epi64(_mm256_packs_epi32(a, b), 0xd8);
+  _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), packed);
+}
+
+// Lanes 0..7 to one float by the steps 4, 2, 1 of the tree.
+inline float reduce_add_8(__m256 x) {
+  const __m128 y = _mm_add_ps(_mm256_castps256_ps128(x), _mm256_extractf128_ps(x, 1));
+  const __m128 z = _mm_add_ps(y, _mm_movehl_ps(y, y));
+  return _mm_cvtss_f32(_mm_add_ss(z, _mm_movehdup_ps(z)));
+}
+inline float reduce_add(F32x16 x) { return reduce_add_8(_mm256_add_ps(x.a, x.b)); }
+inline void reduce_add_4(const F32x16* x, float* sums) {
+  const auto four = [](F32x16 y, F32x16 z) {  // lanes 0..3 of y, then of z
+    const __m256 y8 = _mm256_add_ps(y.a, y.b);
+    const __m256 z8 = _mm256_add_ps(z.a, z.b);
+    return _mm256_add_ps(_mm256_permute2f128_ps(y8, z8, 0x20),
+                         _mm256_permute2f128_ps(y8, z8, 0x31));
+  };
+  const __m256 x01 = four(x[0], x[1]);
+  const __m256 x23 = four(x[2], x[3]);
+  // [0: lanes 0, 1 | 2: lanes 0, 1], and the same of 1 and 3 in the upper half.
+  const __m256 two =
+      _mm256_add_ps(_mm256_shuffle_ps(x01, x23, 0x44), _mm256_shuffle_ps(x01, x23, 0xee));
+  const __m256 one = _mm256_add_ps(two, _mm256_movehdup_ps(two));
+  const __m128 even = _mm256_castps256_ps128(one);
+  const __m128 odd = _mm256_extractf128_ps(one, 1);
+  _mm_storeu_ps(sums, _mm_shuffle_ps(_mm_unpacklo_ps(even, odd), _mm_unpackhi_ps(even, odd), 0x44));
+}
+inline void reduce_add_rows(F32x16 x, float* sums) {
+  const __m256 y = _mm256_add_ps(x.a, x.b);
+  const __m128 z = _mm_add_ps(_mm256_castps256_ps128(y), _mm256_extractf128_ps(y, 1));
+  _mm_storeu_ps(sums, _mm_add_ps(z, _mm_setzero_ps()));
+}
+// Both trees side by side.
+inline float reduce_add_sum(F32x16 x, F32x16 y) {
+  const __m256 x8 = _mm256_add_ps(x.a, x.b);
+  const __m256 y8 = _mm256_add_ps(y.a, y.b);
+  const __m256 xy4 =
+      _mm256_add_ps(_mm256_permute2f128_ps(x8, y8, 0x20), _mm256_permute2f128_ps(x8, y8, 0x31));
+  const __m256 xy2 = _mm256_add_ps(xy4, _mm256_permute_ps(xy4, 0x0e));
+  const __m256 xy1 = _mm256_add_ps(xy2, _mm256_movehdup_ps(xy2));
+  return _mm_cvtss_f32(_mm_add_ss(_mm256_castps256_ps128(xy1), _mm256_extractf128_ps(xy1, 1)));
+}
+inline float reduce_max(F32x16 x) {
+  const __m256 y = _mm256_max_ps(x.a, x.b);
+  const __m128 z = _mm_max_ps(_mm256_castps256_ps128(y), _mm256_extractf128_ps(y, 1));
+  const __m128 w = _mm_max_ps(z, _mm_movehl_ps(z, z));
+  return _mm_cvtss_f32(_mm_max_ss(w, _mm_movehdup_ps(w)));
+}
+inline float reduce_max_magnitude(F32x16 x) {
+  const __m256i y = _mm256_max_epu32(_mm256_castps_si256(x.a), _mm256_castps_si256(x.b));
+  __m128i z = _mm_max_epu32(_mm256_castsi256_si128(y), _mm256_extracti128_si256(y, 1));
+  z = _mm_max_epu32(z, _mm_shuffle_epi32(z, 0x4e));
+  z = _mm_max_epu32(z, _mm_shuffle_epi32(z, 0xb1));
+  return _mm_cvtss_f32(_mm_castsi128_ps(z));
+}
+
+struct LaneMap {
+  alignas(32) int32_t from[16] = {};
+  constexpr void set(size_t lane, size_t source) { from[lane] = static_cast<int32_t>(source); }
+};
+inline __m256 permute_8(F32x16 x, const int32_t* from) {
+  const __m256i index = load_256(from);
+  const __m256 upper = _mm256_castsi256_ps(_mm256_cmpgt_epi32(index, _mm256_set1_epi32(7)));
+  return _mm256_blendv_ps(_mm256_permutevar8x32_ps(x.a, index),
+                          _mm256_permutevar8x32_ps(x.b, index), upper);
+}
+inline F32x16 permute_lanes(F32x16 x, const LaneMap& map) {
+  return {permute_8(x, map.from), permute_8(x, map.from + 8)};
+}
+
+inline I32x16 zero_i32() { return {_mm256_setzero_si256(), _mm256_setzero_si256()}; }
+inline F32x16 to_float(I32x16 x) { return {_mm256_cvtepi32_ps(x.a), _mm256_cvtepi32_ps(x.b)}; }
+inline I16x32 load_i16(const int16_t* p) { return {load_256(p), load_256(p + 16)}; }
+/// 16 of 32 packed numbers: groups i and i + 1 of UnpackTables.
+template <int kBits>
+inline __m256i unpack_groups(const uint8_t* p, int i) {
+  static constexpr UnpackTables<kBits> kTables;
+  const auto group = [&](int g) {
+    uint64_t bytes = 0;
+    memcpy(&bytes, p + kTables.offset[g], kTables.kLoadSize);
+    return _mm_cvtsi64_si128(static_cast<long long>(bytes));
+  };
+  const __m256i both = _mm256_set_m128i(group(i + 1), group(i));
+  const __m256i words = _mm256_shuffle_epi8(both, load_256(kTables.byte_index[i]));
+  // AVX2 cannot shift 16-bit lanes each on its own; it can multiply them.
+  return _mm256_srli_epi16(_mm256_mullo_epi16(words, load_256(kTables.left_multiplier[i])),
+                           16 - kBits);
+}
+template <int kBits>
+inline I16x32 unpack(const uint8_t* p) {
+  if constexpr (kBits == 8) {
+    return {_mm256_cvtepu8_epi16(load_128(p)), _mm256_cvtepu8_epi16(load_128(p + 16))};
+  } else {
+    return {unpack_groups<kBits>(p, 0), unpack_groups<kBits>(p, 2)};
+  }
+}
+inline I32x16 dot_add(I32x16 acc, I16x32 x, I16x32 y) {
+  return {_mm256_add_epi32(acc.a, _mm256_madd_epi16(x.a, y.a)),
+          _mm256_add_epi32(acc.b, _mm256_madd_epi16(x.b, y.b))};
+}
+
+struct Bytes64 {
+  __m256i a, b;
+};
+inline Bytes64 load_bytes(const int8_t* p) { return {load_256(p), load_256(p + 32)}; }
+inline void split_planes(const int16_t* q, int8_t* high, int8_t* low) {
+  const __m256i order = _mm256_broadcastsi128_si256(
+      _mm_set_epi8(15, 13, 11, 9, 14, 12, 10, 8, 7, 5, 3, 1, 6, 4, 2, 0));
+  const auto store_bytes = [&](int8_t* p, __m256i x, __m256i y) {
+    const __m256i packed = _mm256_permute4x64_epi64(_mm256_packs_epi16(x, y), 0xd8);
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), _mm256_shuffle_epi8(packed, order));
+  };
+  const auto high_of = [](__m256i x) {
+    return _mm256_srai_epi16(_mm256_add_epi16(x, _mm256_set1_epi16(128)), 8);
+  };
+  const auto low_of = [](__m256i x) { return _mm256_srai_epi16(_mm256_slli_epi16(x, 8), 8); };
+  const __m256i x = load_256(q);
+  const __m256i y = load_256(q + 16);
+  store_bytes(high, high_of(x), high_of(y));
+  store_bytes(low, low_of(x), low_of(y));
+}
+
+inline Bytes64 repeat_firsts(Bytes64 x) {
+  return {_mm256_shuffle_epi32(x.a, 0), _mm256_shuffle_epi32(x.b, 0)};
+}
+inline F32x16 repeat_firsts(F32x16 x) {
+  return {_mm256_permute_ps(x.a, 0), _mm256_permute_ps(x.b, 0)};
+}
+
+struct NibbleBlock {
+  Bytes64 part[4];
+};
+/// 4 rows of 4 words, twice side by side.
+struct Words {
+  __m256i part[4];
+};
+inline Words transpose_words(__m256i a, __m256i b, __m256i c, __m256i d) {
+  const __m256i ab_low = _mm256_unpacklo_epi32(a, b);
+  const __m256i ab_high = _mm256_unpackhi_epi32(a, b);
+  const __m256i cd_low = _mm256_unpacklo_epi32(c, d);
+  const __m256i cd_high = _mm256_unpackhi_epi32(c, d);
+  return {{_mm256_unpacklo_epi64(ab_low, cd_low), _mm256_unpackhi_epi64(ab_low, cd_low),
+           _mm256_unpacklo_epi64(ab_high, cd_high), _mm256_unpackhi_epi64(ab_high, cd_high)}};
+}
+template <typename Load>
+inline NibbleBlock load_nibbles_by(Load load_half) {
+  const Words a = transpose_words(load_half(0), load_half(2), load_half(4), load_half(6));
+  const Words b = transpose_words(load_half(1), load_half(3), load_half(5), load_half(7));
+  return {{{a.part[0], b.part[0]},
+           {a.part[1], b.part[1]},
+           {a.part[2], b.part[2]},
+           {a.part[3], b.part[3]}}};
+}
+inline NibbleBlock load_nibbles(const uint8_t* p) {
+  return load_nibbles_by([&](int i) { return load_256(p + 32 * i); });
+}
+struct NibbleMask {
+  explicit NibbleMask(size_t size) {
+    for (int i = 0; i < 8; ++i) {
+      half[i] = lanes_below(size / 4, 8 * i);
+    }
+  }
+  static NibbleMask lines(size_t size) {
+    NibbleMask mask(0);
+    for (int i = 0; i < 8; ++i) mask.half[i] = lanes_below(size / 4, i % 2 * 8);
+    return mask;
+  }
+  __m256i half[8];
+};
+inline NibbleBlock load_nibbles(const uint8_t* p, size_t stride, const NibbleMask& mask) {
+  return load_nibbles_by([&](int i) {
+    return _mm256_maskload_epi32(reinterpret_cast<const int*>(p + i / 2 * stride + i % 2 * 32),
+                                 mask.half[i]);
+  });
+}
+inline Bytes64 low_nibbles(Bytes64 x) {
+  const __m256i mask = _mm256_set1_epi8(15);
+  return {_mm256_and_si256(x.a, mask), _mm256_and_si256(x.b, mask)};
+}
+inline Bytes64 high_nibbles(Bytes64 x) {
+  return low_nibbles({_mm256_srli_epi16(x.a, 4), _mm256_srli_epi16(x.b, 4)});
+}
+
+struct PlaneSums {
+  __m256i high_a, high_b, low_a, low_b;
+};
+inline PlaneSums zero_sums() {
+  const __m256i zero = _mm256_setzero_si256();
+  return {zero, zero, zero, zero};
+}
+#if defined(__AVXVNNI__)
+inline PlaneSums add_products(PlaneSums s, Bytes64 w, Bytes64 high, Bytes64 low) {
+  return {_mm256_dpbusd_avx_epi32(s.high_a, w.a, high.a),
+          _mm256_dpbusd_avx_epi32(s.high_b, w.b, high.b),
+          _mm256_dpbusd_avx_epi32(s.low_a, w.a, low.a),
+          _mm256_dpbusd_avx_epi32(s.low_b, w.b, low.b)};
+}
+inline I32x16 total(PlaneSums s) {
+  return {_mm256_add_epi32(_mm256_slli_epi32(s.high_a, 8), s.low_a),
+          _mm256_add_epi32(_mm256_slli_epi32(s.high_b, 8), s.low_b)};
+}
+#else
+// In 16 bits: 8 times 2 products of at most 15 * 128.
+inline PlaneSums add_products(PlaneSums s, Bytes64 w, Bytes64 high, Bytes64 low) {
+  return {_mm256_add_epi16(s.high_a, _mm256_maddubs_epi16(w.a, high.a)),
+          _mm256_add_epi16(s.high_b, _mm256_maddubs_epi16(w.b, high.b)),
+          _mm256_add_epi16(s.low_a, _mm256_maddubs_epi16(w.a, low.a)),
+          _mm256_add_epi16(s.low_b, _mm256_maddubs_epi16(w.b, low.b))};
+}
+inline I32x16 total(PlaneSums s) {
+  const __m256i high = _mm256_set1_epi16(256);
+  const __m256i low = _mm256_set1_epi16(1);
+  return {_mm256_add_epi32(_mm256_madd_epi16(s.high_a, high), _mm256_madd_epi16(s.low_a, low)),
+          _mm256_add_epi32(_mm256_madd_epi16(s.high_b, high), _mm256_madd_epi16(s.low_b, low))};
+}
+#endif
+
+}  // namespace
+}  // namespace FLASHMOE_TARGET
+}  // namespace flashmoe
+
+#endif  // FLASHMOE_KERNELS_CPU_SIMD_AVX2_H_

@@ -1,0 +1,273 @@
+// The vector types of docs/numerics.md for AVX-512 (F, BW, DQ, VL): the 16 lanes are one register.
+// With VNNI enabled the dot products use it. simd_scalar.h says what each function does. Included
+// by target_avx512.cc and target_avx512vnni.cc only, each with its own FLASHMOE_TARGET.
+#ifndef FLASHMOE_KERNELS_CPU_SIMD_AVX512_H_
+#define FLASHMOE_KERNELS_CPU_SIMD_AVX512_H_
+
+#include <immintrin.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+namespace flashmoe {
+namespace FLASHMOE_TARGET {
+namespace {
+
+constexpr int kWeightTile = 2;
+constexpr int kRowTile = 4;
+constexpr int kKeyTile = 4;
+constexpr int kHeadTile = 2;
+constexpr int kValueTile = 8;
+
+struct F32x16 {
+  __m512 v;
+};
+struct I32x16 {
+  __m512i v;
+};
+struct I16x32 {
+  __m512i v;
+};
+
+inline __mmask16 first_lanes(size_t n) { return static_cast<__mmask16>((1u << n) - 1); }
+
+inline F32x16 set1(float x) { return {_mm512_set1_ps(x)}; }
+inline F32x16 load(const float* p) { return {_mm512_loadu_ps(p)}; }
+inline F32x16 load_n(const float* p, size_t n) {
+  return {_mm512_maskz_loadu_ps(first_lanes(n), p)};
+}
+inline void store(float* p, F32x16 a) { _mm512_storeu_ps(p, a.v); }
+inline void store_n(float* p, F32x16 a, size_t n) { _mm512_mask_storeu_ps(p, first_lanes(n), a.v); }
+inline F32x16 widen_bf16(__m256i halves) {
+  return {_mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(halves), 16))};
+}
+inline __m256i load_halves(const uint8_t* p) {
+  return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p));
+}
+inline __m256i load_halves_n(const uint8_t* p, size_t n) {
+  return _mm256_maskz_loadu_epi16(first_lanes(n), p);
+}
+inline F32x16 load_bf16(const uint8_t* p) { return widen_bf16(load_halves(p)); }
+inline F32x16 load_f16(const uint8_t* p) { return {_mm512_cvtph_ps(load_halves(p))}; }
+inline F32x16 load_f32(const uint8_t* p) { return {_mm512_loadu_ps(p)}; }
+inline F32x16 load_bf16_n(const uint8_t* p, size_t n) { return widen_bf16(load_halves_n(p, n)); }
+inline F32x16 load_f16_n(const uint8_t* p, size_t n) {
+  return {_mm512_cvtph_ps(load_halves_n(p, n))};
+}
+inline F32x16 load_f32_n(const uint8_t* p, size_t n) {
+  return {_mm512_maskz_loadu_ps(first_lanes(n), p)};
+}
+
+inline F32x16 operator+(F32x16 a, F32x16 b) { return {_mm512_add_ps(a.v, b.v)}; }
+inline F32x16 operator-(F32x16 a, F32x16 b) { return {_mm512_sub_ps(a.v, b.v)}; }
+inline F32x16 operator*(F32x16 a, F32x16 b) { return {_mm512_mul_ps(a.v, b.v)}; }
+inline F32x16 operator/(F32x16 a, F32x16 b) { return {_mm512_div_ps(a.v, b.v)}; }
+inline F32x16 fma(F32x16 a, F32x16 b, F32x16 c) { return {_mm512_fmadd_ps(a.v, b.v, c.v)}; }
+inline F32x16 fnma(F32x16 a, F32x16 b, F32x16 c) { return {_mm512_fnmadd_ps(a.v, b.v, c.v)}; }
+// The instructions return their second operand where either is NaN: the definition.
+inline F32x16 max(F32x16 a, F32x16 b) { return {_mm512_max_ps(a.v, b.v)}; }
+inline F32x16 min(F32x16 a, F32x16 b) { return {_mm512_min_ps(a.v, b.v)}; }
+inline F32x16 select_less(F32x16 x, F32x16 y, F32x16 a, F32x16 b) {
+  return {_mm512_mask_blend_ps(_mm512_cmp_ps_mask(x.v, y.v, _CMP_LT_OQ), b.v, a.v)};
+}
+inline F32x16 max_magnitude(F32x16 m, F32x16 a) {
+  const __m512i magnitude =
+      _mm512_and_si512(_mm512_castps_si512(a.v), _mm512_set1_epi32(0x7fffffff));
+  return {_mm512_castsi512_ps(_mm512_max_epu32(_mm512_castps_si512(m.v), magnitude))};
+}
+inline F32x16 shift_bits_left_23(F32x16 a) {
+  return {_mm512_castsi512_ps(_mm512_slli_epi32(_mm512_castps_si512(a.v), 23))};
+}
+inline void store_low_16(int16_t* p, F32x16 a) {
+  _mm256_storeu_si256(reinterpret_cast<__m256i*>(p),
+                      _mm512_cvtepi32_epi16(_mm512_castps_si512(a.v)));
+}
+
+inline __m256 lower(__m512 a) { return _mm512_castps512_ps256(a); }
+inline __m256 upper(__m512 a) { return _mm512_extractf32x8_ps(a, 1); }
+// Lanes 0..7 to one float by the steps 4, 2, 1 of the tree.
+inline float reduce_add_8(__m256 a) {
+  const __m128 b = _mm_add_ps(_mm256_castps256_ps128(a), _mm256_extractf128_ps(a, 1));
+  const __m128 c = _mm_add_ps(b, _mm_movehl_ps(b, b));
+  return _mm_cvtss_f32(_mm_add_ss(c, _mm_movehdup_ps(c)));
+}
+inline float reduce_add(F32x16 a) { return reduce_add_8(_mm256_add_ps(lower(a.v), upper(a.v))); }
+// Both trees side by side.
+inline float reduce_add_sum(F32x16 a, F32x16 b) {
+  const __m256 a8 = _mm256_add_ps(lower(a.v), upper(a.v));
+  const __m256 b8 = _mm256_add_ps(lower(b.v), upper(b.v));
+  const __m256 ab4 =
+      _mm256_add_ps(_mm256_permute2f128_ps(a8, b8, 0x20), _mm256_permute2f128_ps(a8, b8, 0x31));
+  const __m256 ab2 = _mm256_add_ps(ab4, _mm256_permute_ps(ab4, 0x0e));
+  const __m256 ab1 = _mm256_add_ps(ab2, _mm256_movehdup_ps(ab2));
+  return _mm_cvtss_f32(_mm_add_ss(_mm256_castps256_ps128(ab1), _mm256_extractf128_ps(ab1, 1)));
+}
+inline void reduce_add_4(const F32x16* a, float* sums) {
+  const auto add_halves = [](__m512 x, __m512 y) {  // x to the lower 8 lanes, y to the upper
+    return _mm512_add_ps(_mm512_shuffle_f32x4(x, y, 0x44), _mm512_shuffle_f32x4(x, y, 0xee));
+  };
+  const __m512 eight01 = add_halves(a[0].v, a[1].v);
+  const __m512 eight23 = add_halves(a[2].v, a[3].v);
+  const __m512 four = _mm512_add_ps(_mm512_shuffle_f32x4(eight01, eight23, 0x88),
+                                    _mm512_shuffle_f32x4(eight01, eight23, 0xdd));
+  const __m512 two = _mm512_add_ps(four, _mm512_permute_ps(four, 0x4e));
+  const __m512 one = _mm512_add_ps(two, _mm512_permute_ps(two, 0xb1));
+  const __m512i firsts = _mm512_set_epi32(0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 12, 8, 4, 0);
+  _mm_storeu_ps(sums, _mm512_castps512_ps128(_mm512_permutexvar_ps(firsts, one)));
+}
+inline void reduce_add_rows(F32x16 a, float* sums) {
+  const __m256 b = _mm256_add_ps(lower(a.v), upper(a.v));
+  const __m128 c = _mm_add_ps(_mm256_castps256_ps128(b), _mm256_extractf128_ps(b, 1));
+  _mm_storeu_ps(sums, _mm_add_ps(c, _mm_setzero_ps()));
+}
+inline float reduce_max(F32x16 a) {
+  const __m256 b = _mm256_max_ps(lower(a.v), upper(a.v));
+  const __m128 c = _mm_max_ps(_mm256_castps256_ps128(b), _mm256_extractf128_ps(b, 1));
+  const __m128 d = _mm_max_ps(c, _mm_movehl_ps(c, c));
+  return _mm_cvtss_f32(_mm_max_ss(d, _mm_movehdup_ps(d)));
+}
+inline float reduce_max_magnitude(F32x16 a) {
+  const uint32_t bits = _mm512_reduce_max_epu32(_mm512_castps_si512(a.v));
+  float x;
+  memcpy(&x, &bits, 4);
+  return x;
+}
+
+struct LaneMap {
+  alignas(64) int32_t from[16] = {};
+  constexpr void set(size_t lane, size_t source) { from[lane] = static_cast<int32_t>(source); }
+};
+inline F32x16 permute_lanes(F32x16 a, const LaneMap& map) {
+  return {_mm512_permutexvar_ps(_mm512_load_si512(map.from), a.v)};
+}
+
+inline I32x16 zero_i32() { return {_mm512_setzero_si512()}; }
+inline F32x16 to_float(I32x16 a) { return {_mm512_cvtepi32_ps(a.v)}; }
+inline I16x32 load_i16(const int16_t* p) { return {_mm512_loadu_si512(p)}; }
+/// The two 16-bit words that number j of 32 packed ones begins and may end in, and its shift.
+template <int kBits>
+struct WordTables {
+  alignas(64) uint16_t word[32] = {};
+  alignas(64) uint16_t next_word[32] = {};
+  alignas(64) uint16_t right_shift[32] = {};
+  alignas(64) uint16_t left_shift[32] = {};
+
+  constexpr WordTables() {
+    for (int j = 0; j < 32; ++j) {
+      word[j] = static_cast<uint16_t>(j * kBits / 16);
+      next_word[j] = static_cast<uint16_t>(word[j] + 1);
+      right_shift[j] = static_cast<uint16_t>(j * kBits % 16);
+      left_shift[j] = static_cast<uint16_t>(16 - right_shift[j]);
+    }
+  }
+};
+template <int kBits>
+inline I16x32 unpack(const uint8_t* p) {
+  if constexpr (kBits == 8) {
+    return {_mm512_cvtepu8_epi16(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)))};
+  } else {
+    static constexpr WordTables<kBits> kTables;
+    constexpr auto kBytes = static_cast<__mmask32>((uint64_t{1} << (4 * kBits)) - 1);
+    const __m512i x = _mm512_castsi256_si512(_mm256_maskz_loadu_epi8(kBytes, p));
+    const __m512i low = _mm512_permutexvar_epi16(_mm512_load_si512(kTables.word), x);
+    const __m512i high = _mm512_permutexvar_epi16(_mm512_load_si512(kTables.next_word), x);
+    const __m512i joined =
+        _mm512_or_si512(_mm512_srlv_epi16(low, _mm512_load_si512(kTables.right_shift)),
+                        _mm512_sllv_epi16(high, _mm512_load_si512(kTables.left_shift)));
+    return {_mm512_and_si512(joined, _mm512_set1_epi16((1 << kBits) - 1))};
+  }
+}
+inline I32x16 dot_add(I32x16 acc, I16x32 a, I16x32 b) {
+#if defined(__AVX512VNNI__)
+  return {_mm512_dpwssd_epi32(acc.v, a.v, b.v)};
+#else
+  return {_mm512_add_epi32(acc.v, _mm512_madd_epi16(a.v, b.v))};
+#endif
+}
+
+struct Bytes64 {
+  __m512i v;
+};
+inline Bytes64 load_bytes(const int8_t* p) { return {_mm512_loadu_si512(p)}; }
+inline void split_planes(const int16_t* q, int8_t* high, int8_t* low) {
+  const __m512i x = _mm512_loadu_si512(q);
+  const __m512i rounded = _mm512_add_epi16(x, _mm512_set1_epi16(128));
+  const __m256i order = _mm256_broadcastsi128_si256(
+      _mm_set_epi8(15, 13, 11, 9, 14, 12, 10, 8, 7, 5, 3, 1, 6, 4, 2, 0));
+  const auto store_bytes = [&](int8_t* p, __m512i words) {
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(p),
+                        _mm256_shuffle_epi8(_mm512_cvtepi16_epi8(words), order));
+  };
+  store_bytes(high, _mm512_srai_epi16(rounded, 8));
+  store_bytes(low, x);
+}
+
+inline Bytes64 repeat_firsts(Bytes64 a) {
+  return {_mm512_shuffle_epi32(a.v, static_cast<_MM_PERM_ENUM>(0))};
+}
+inline F32x16 repeat_firsts(F32x16 a) { return {_mm512_permute_ps(a.v, 0)}; }
+
+struct NibbleBlock {
+  Bytes64 part[4];
+};
+inline NibbleBlock transpose_words(__m512i a, __m512i b, __m512i c, __m512i d) {
+  const __m512i ab_low = _mm512_unpacklo_epi32(a, b);
+  const __m512i ab_high = _mm512_unpackhi_epi32(a, b);
+  const __m512i cd_low = _mm512_unpacklo_epi32(c, d);
+  const __m512i cd_high = _mm512_unpackhi_epi32(c, d);
+  return {{{_mm512_unpacklo_epi64(ab_low, cd_low)},
+           {_mm512_unpackhi_epi64(ab_low, cd_low)},
+           {_mm512_unpacklo_epi64(ab_high, cd_high)},
+           {_mm512_unpackhi_epi64(ab_high, cd_high)}}};
+}
+inline NibbleBlock load_nibbles(const uint8_t* p) {
+  return transpose_words(_mm512_loadu_si512(p), _mm512_loadu_si512(p + 64),
+                         _mm512_loadu_si512(p + 128), _mm512_loadu_si512(p + 192));
+}
+struct NibbleMask {
+  explicit NibbleMask(size_t size) {
+    const uint64_t words = (uint64_t{1} << (size / 4)) - 1;
+    for (int i = 0; i < 4; ++i) line[i] = static_cast<__mmask16>(words >> (16 * i));
+  }
+  static NibbleMask lines(size_t size) {
+    NibbleMask mask(0);
+    for (__mmask16& words : mask.line) words = static_cast<__mmask16>((1u << (size / 4)) - 1);
+    return mask;
+  }
+  __mmask16 line[4];
+};
+inline NibbleBlock load_nibbles(const uint8_t* p, size_t stride, const NibbleMask& mask) {
+  const auto line = [&](int i) { return _mm512_maskz_loadu_epi32(mask.line[i], p + i * stride); };
+  return transpose_words(line(0), line(1), line(2), line(3));
+}
+inline Bytes64 low_nibbles(Bytes64 a) { return {_mm512_and_si512(a.v, _mm512_set1_epi8(15))}; }
+inline Bytes64 high_nibbles(Bytes64 a) {
+  return {_mm512_and_si512(_mm512_srli_epi16(a.v, 4), _mm512_set1_epi8(15))};
+}
+
+struct PlaneSums {
+  __m512i high, low;
+};
+inline PlaneSums zero_sums() { return {_mm512_setzero_si512(), _mm512_setzero_si512()}; }
+#if defined(__AVX512VNNI__)
+inline PlaneSums add_products(PlaneSums s, Bytes64 w, Bytes64 high, Bytes64 low) {
+  return {_mm512_dpbusd_epi32(s.high, w.v, high.v), _mm512_dpbusd_epi32(s.low, w.v, low.v)};
+}
+inline I32x16 total(PlaneSums s) { return {_mm512_add_epi32(_mm512_slli_epi32(s.high, 8), s.low)}; }
+#else
+// In 16 bits: 8 times 2 products of at most 15 * 128.
+inline PlaneSums add_products(PlaneSums s, Bytes64 w, Bytes64 high, Bytes64 low) {
+  return {_mm512_add_epi16(s.high, _mm512_maddubs_epi16(w.v, high.v)),
+          _mm512_add_epi16(s.low, _mm512_maddubs_epi16(w.v, low.v))};
+}
+inline I32x16 total(PlaneSums s) {
+  return {_mm512_add_epi32(_mm512_madd_epi16(s.high, _mm512_set1_epi16(256)),
+                           _mm512_madd_epi16(s.low, _mm512_set1_epi16(1)))};
+}
+#endif
+
+}  // namespace
+}  // namespace FLASHMOE_TARGET
+}  // namespace flashmoe
+
+#endif  // FLASHMOE_KERNELS_CPU_SIMD_AVX512_H_

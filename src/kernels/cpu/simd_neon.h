@@ -1,0 +1,363 @@
+// The vector types of docs/numerics.md for AArch64's baseline NEON: the 16 lanes are four
+// registers. simd_scalar.h says what each function does. Included by target_neon.cc and, with dot
+// products of bytes, target_neondot.cc.
+#ifndef FLASHMOE_KERNELS_CPU_SIMD_NEON_H_
+#define FLASHMOE_KERNELS_CPU_SIMD_NEON_H_
+
+#include <arm_neon.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#include "kernels/cpu/unpack_tables.h"
+
+namespace flashmoe {
+namespace FLASHMOE_TARGET {
+namespace {
+
+constexpr int kWeightTile = 1;
+constexpr int kRowTile = 4;
+constexpr int kKeyTile = 4;
+constexpr int kHeadTile = 2;
+constexpr int kValueTile = 4;
+
+struct F32x16 {
+  float32x4_t v[4];
+};
+struct I32x16 {
+  int32x4_t v[4];
+};
+struct I16x32 {
+  int16x8_t v[4];
+};
+
+template <typename Fn>
+inline F32x16 map(Fn fn) {
+  return {{fn(0), fn(1), fn(2), fn(3)}};
+}
+
+inline F32x16 set1(float x) {
+  return map([&](int) { return vdupq_n_f32(x); });
+}
+inline F32x16 load(const float* p) {
+  return map([&](int i) { return vld1q_f32(p + 4 * i); });
+}
+inline F32x16 load_n(const float* p, size_t n) {
+  float lanes[16] = {};
+  memcpy(lanes, p, n * sizeof(float));
+  return load(lanes);
+}
+inline void store(float* p, F32x16 a) {
+  for (int i = 0; i < 4; ++i) vst1q_f32(p + 4 * i, a.v[i]);
+}
+inline void store_n(float* p, F32x16 a, size_t n) {
+  float lanes[16];
+  store(lanes, a);
+  memcpy(p, lanes, n * sizeof(float));
+}
+// Through bytes: the addresses are not aligned to the elements.
+inline F32x16 load_bf16(const uint8_t* p) {
+  return map([&](int i) {
+    const uint16x4_t half = vreinterpret_u16_u8(vld1_u8(p + 8 * i));
+    return vreinterpretq_f32_u32(vshll_n_u16(half, 16));
+  });
+}
+inline F32x16 load_f16(const uint8_t* p) {
+  return map([&](int i) { return vcvt_f32_f16(vreinterpret_f16_u8(vld1_u8(p + 8 * i))); });
+}
+inline F32x16 load_f32(const uint8_t* p) {
+  return map([&](int i) { return vreinterpretq_f32_u8(vld1q_u8(p + 16 * i)); });
+}
+// The first n of 16, never reading past them; zeros in the other lanes. 8 scales are most common.
+inline void copy_halves(uint8_t* to, const uint8_t* from, size_t n) {
+  if (n == 8) {
+    vst1q_u8(to, vld1q_u8(from));
+  } else {
+    memcpy(to, from, 2 * n);
+  }
+}
+inline F32x16 load_bf16_n(const uint8_t* p, size_t n) {
+  uint8_t bytes[32] = {};
+  copy_halves(bytes, p, n);
+  return load_bf16(bytes);
+}
+inline F32x16 load_f16_n(const uint8_t* p, size_t n) {
+  uint8_t bytes[32] = {};
+  copy_halves(bytes, p, n);
+  return load_f16(bytes);
+}
+inline F32x16 load_f32_n(const uint8_t* p, size_t n) {
+  uint8_t bytes[64] = {};
+  memcpy(bytes, p, 4 * n);
+  return load_f32(bytes);
+}
+
+inline F32x16 operator+(F32x16 a, F32x16 b) {
+  return map([&](int i) { return vaddq_f32(a.v[i], b.v[i]); });
+}
+inline F32x16 operator-(F32x16 a, F32x16 b) {
+  return map([&](int i) { return vsubq_f32(a.v[i], b.v[i]); });
+}
+inline F32x16 operator*(F32x16 a, F32x16 b) {
+  return map([&](int i) { return vmulq_f32(a.v[i], b.v[i]); });
+}
+inline F32x16 operator/(F32x16 a, F32x16 b) {
+  return map([&](int i) { return vdivq_f32(a.v[i], b.v[i]); });
+}
+inline F32x16 fma(F32x16 a, F32x16 b, F32x16 c) {
+  return map([&](int i) { return vfmaq_f32(c.v[i], a.v[i], b.v[i]); });
+}
+inline F32x16 fnma(F32x16 a, F32x16 b, F32x16 c) {
+  return map([&](int i) { return vfmsq_f32(c.v[i], a.v[i], b.v[i]); });
+}
+// Not vmaxq_f32, which returns NaN where either is.
+inline F32x16 max(F32x16 a, F32x16 b) {
+  return map([&](int i) { return vbslq_f32(vcgtq_f32(a.v[i], b.v[i]), a.v[i], b.v[i]); });
+}
+inline F32x16 min(F32x16 a, F32x16 b) {
+  return map([&](int i) { return vbslq_f32(vcltq_f32(a.v[i], b.v[i]), a.v[i], b.v[i]); });
+}
+inline F32x16 select_less(F32x16 x, F32x16 y, F32x16 a, F32x16 b) {
+  return map([&](int i) { return vbslq_f32(vcltq_f32(x.v[i], y.v[i]), a.v[i], b.v[i]); });
+}
+inline F32x16 max_magnitude(F32x16 m, F32x16 a) {
+  return map([&](int i) {
+    const uint32x4_t magnitude = vandq_u32(vreinterpretq_u32_f32(a.v[i]), vdupq_n_u32(0x7fffffff));
+    return vreinterpretq_f32_u32(vmaxq_u32(vreinterpretq_u32_f32(m.v[i]), magnitude));
+  });
+}
+inline F32x16 shift_bits_left_23(F32x16 a) {
+  return map(
+      [&](int i) { return vreinterpretq_f32_u32(vshlq_n_u32(vreinterpretq_u32_f32(a.v[i]), 23)); });
+}
+inline void store_low_16(int16_t* p, F32x16 a) {
+  for (int i = 0; i < 4; ++i) vst1_s16(p + 4 * i, vmovn_s32(vreinterpretq_s32_f32(a.v[i])));
+}
+
+/// Lanes i and i + half for half = 8, 4, 2, 1.
+template <typename Fn4, typename Fn2>
+inline float tree(F32x16 a, Fn4 fn4, Fn2 fn2) {
+  const float32x4_t b = fn4(fn4(a.v[0], a.v[2]), fn4(a.v[1], a.v[3]));
+  const float32x2_t c = fn2(vget_low_f32(b), vget_high_f32(b));
+  return vget_lane_f32(fn2(c, vdup_lane_f32(c, 1)), 0);
+}
+inline float reduce_add(F32x16 a) {
+  return tree(
+      a, [](float32x4_t x, float32x4_t y) { return vaddq_f32(x, y); },
+      [](float32x2_t x, float32x2_t y) { return vadd_f32(x, y); });
+}
+inline void reduce_add_4(const F32x16* a, float* sums) {
+  for (int i = 0; i < 4; ++i) sums[i] = reduce_add(a[i]);
+}
+inline void reduce_add_rows(F32x16 a, float* sums) {
+  const float32x4_t b = vaddq_f32(vaddq_f32(a.v[0], a.v[2]), vaddq_f32(a.v[1], a.v[3]));
+  vst1q_f32(sums, vaddq_f32(b, vdupq_n_f32(0)));
+}
+inline float reduce_add_sum(F32x16 a, F32x16 b) { return reduce_add(a) + reduce_add(b); }
+inline float reduce_max(F32x16 a) {
+  return tree(
+      a, [](float32x4_t x, float32x4_t y) { return vbslq_f32(vcgtq_f32(x, y), x, y); },
+      [](float32x2_t x, float32x2_t y) { return vbsl_f32(vcgt_f32(x, y), x, y); });
+}
+inline float reduce_max_magnitude(F32x16 a) {
+  const auto bits = [&](int i) { return vreinterpretq_u32_f32(a.v[i]); };
+  const uint32_t highest =
+      vmaxvq_u32(vmaxq_u32(vmaxq_u32(bits(0), bits(1)), vmaxq_u32(bits(2), bits(3))));
+  float x;
+  memcpy(&x, &highest, 4);
+  return x;
+}
+
+struct LaneMap {
+  uint8_t from[64] = {};  // bytes of the four registers
+  constexpr void set(size_t lane, size_t source) {
+    for (size_t i = 0; i < 4; ++i) from[4 * lane + i] = static_cast<uint8_t>(4 * source + i);
+  }
+};
+inline F32x16 permute_lanes(F32x16 a, const LaneMap& map) {
+  const auto bytes = [](float32x4_t x) { return vreinterpretq_u8_f32(x); };
+  const uint8x16x4_t table = {{bytes(a.v[0]), bytes(a.v[1]), bytes(a.v[2]), bytes(a.v[3])}};
+  return FLASHMOE_TARGET::map(
+      [&](int i) { return vreinterpretq_f32_u8(vqtbl4q_u8(table, vld1q_u8(map.from + 16 * i))); });
+}
+
+inline I32x16 zero_i32() {
+  const int32x4_t zero = vdupq_n_s32(0);
+  return {{zero, zero, zero, zero}};
+}
+inline F32x16 to_float(I32x16 a) {
+  return map([&](int i) { return vcvtq_f32_s32(a.v[i]); });
+}
+inline I16x32 load_i16(const int16_t* p) {
+  return {{vld1q_s16(p), vld1q_s16(p + 8), vld1q_s16(p + 16), vld1q_s16(p + 24)}};
+}
+template <int kBits>
+inline I16x32 unpack(const uint8_t* p) {
+  I16x32 r;
+  if constexpr (kBits == 8) {
+    for (int i = 0; i < 4; ++i) r.v[i] = vreinterpretq_s16_u16(vmovl_u8(vld1_u8(p + 8 * i)));
+  } else {
+    static constexpr UnpackTables<kBits> kTables;
+    for (int i = 0; i < 4; ++i) {
+      uint64_t bytes = 0;
+      memcpy(&bytes, p + kTables.offset[i], kTables.kLoadSize);
+      const uint8x16_t group = vreinterpretq_u8_u64(vdupq_n_u64(bytes));
+      const uint16x8_t words =
+          vreinterpretq_u16_u8(vqtbl1q_u8(group, vld1q_u8(kTables.byte_index[i])));
+      const uint16x8_t left = vmulq_u16(words, vld1q_u16(kTables.left_multiplier[i]));
+      r.v[i] = vreinterpretq_s16_u16(vshrq_n_u16(left, 16 - kBits));
+    }
+  }
+  return r;
+}
+inline I32x16 dot_add(I32x16 acc, I16x32 a, I16x32 b) {
+  for (int i = 0; i < 4; ++i) {
+    const int32x4_t low = vmull_s16(vget_low_s16(a.v[i]), vget_low_s16(b.v[i]));
+    const int32x4_t high = vmull_high_s16(a.v[i], b.v[i]);
+    acc.v[i] = vaddq_s32(acc.v[i], vpaddq_s32(low, high));
+  }
+  return acc;
+}
+
+struct Bytes64 {
+  uint8x16_t v[4];
+};
+template <typename Fn>
+inline Bytes64 map_bytes(Fn fn) {
+  return {{fn(0), fn(1), fn(2), fn(3)}};
+}
+inline Bytes64 load_bytes(const int8_t* p) {
+  return map_bytes([&](int i) { return vreinterpretq_u8_s8(vld1q_s8(p + 16 * i)); });
+}
+inline void split_planes(const int16_t* q, int8_t* high, int8_t* low) {
+  for (int i = 0; i < 32; i += 8) {
+    // Words to their even elements, then the odd ones.
+    const int16x8_t x = vld1q_s16(q + i);
+    const int16x8_t ordered =
+        vcombine_s16(vget_low_s16(vuzp1q_s16(x, x)), vget_low_s16(vuzp2q_s16(x, x)));
+    vst1_s8(high + i, vmovn_s16(vshrq_n_s16(vaddq_s16(ordered, vdupq_n_s16(128)), 8)));
+    vst1_s8(low + i, vmovn_s16(ordered));
+  }
+}
+
+inline Bytes64 repeat_firsts(Bytes64 a) {
+  return map_bytes([&](int i) {
+    return vreinterpretq_u8_u32(vdupq_laneq_u32(vreinterpretq_u32_u8(a.v[i]), 0));
+  });
+}
+inline F32x16 repeat_firsts(F32x16 a) {
+  return map([&](int i) { return vdupq_laneq_f32(a.v[i], 0); });
+}
+
+struct NibbleBlock {
+  Bytes64 part[4];
+};
+template <typename Load>
+inline NibbleBlock load_nibbles_by(Load load_words) {
+  NibbleBlock r;
+  for (int s = 0; s < 4; ++s) {
+    const uint32x4_t row[4] = {load_words(0, s), load_words(1, s), load_words(2, s),
+                               load_words(3, s)};
+    const auto pairs = [](uint32x4_t x) { return vreinterpretq_u64_u32(x); };
+    const auto bytes = [](uint64x2_t x) { return vreinterpretq_u8_u64(x); };
+    const uint64x2_t even01 = pairs(vtrn1q_u32(row[0], row[1]));  // words 0, 2 of both
+    const uint64x2_t odd01 = pairs(vtrn2q_u32(row[0], row[1]));   // words 1, 3
+    const uint64x2_t even23 = pairs(vtrn1q_u32(row[2], row[3]));
+    const uint64x2_t odd23 = pairs(vtrn2q_u32(row[2], row[3]));
+    r.part[0].v[s] = bytes(vtrn1q_u64(even01, even23));
+    r.part[1].v[s] = bytes(vtrn1q_u64(odd01, odd23));
+    r.part[2].v[s] = bytes(vtrn2q_u64(even01, even23));
+    r.part[3].v[s] = bytes(vtrn2q_u64(odd01, odd23));
+  }
+  return r;
+}
+inline uint32x4_t load_words(const uint8_t* p) { return vreinterpretq_u32_u8(vld1q_u8(p)); }
+inline NibbleBlock load_nibbles(const uint8_t* p) {
+  return load_nibbles_by([&](int line, int s) { return load_words(p + 64 * line + 16 * s); });
+}
+struct NibbleMask {
+  explicit NibbleMask(size_t size) {
+    for (size_t i = 0; i < 4; ++i) line[i] = size < 64 * i ? 0 : size - 64 * i;
+  }
+  static NibbleMask lines(size_t size) {
+    NibbleMask mask(0);
+    for (size_t& bytes : mask.line) bytes = size;
+    return mask;
+  }
+  size_t line[4];  // bytes that are there, a multiple of 16; may be more than 64
+};
+inline NibbleBlock load_nibbles(const uint8_t* p, size_t stride, const NibbleMask& mask) {
+  return load_nibbles_by([&](int line, int s) {
+    if (16 * static_cast<size_t>(s) >= mask.line[line]) return vdupq_n_u32(0);
+    return load_words(p + line * stride + 16 * s);
+  });
+}
+inline Bytes64 low_nibbles(Bytes64 a) {
+  return map_bytes([&](int i) { return vandq_u8(a.v[i], vdupq_n_u8(15)); });
+}
+inline Bytes64 high_nibbles(Bytes64 a) {
+  return map_bytes([&](int i) { return vshrq_n_u8(a.v[i], 4); });
+}
+
+#if defined(__ARM_FEATURE_DOTPROD)
+struct PlaneSums {
+  int32x4_t high[4], low[4];
+};
+inline PlaneSums zero_sums() {
+  PlaneSums s;
+  for (int i = 0; i < 4; ++i) s.high[i] = s.low[i] = vdupq_n_s32(0);
+  return s;
+}
+inline PlaneSums add_products(PlaneSums s, Bytes64 w, Bytes64 high, Bytes64 low) {
+  for (int i = 0; i < 4; ++i) {
+    const int8x16_t nibbles = vreinterpretq_s8_u8(w.v[i]);
+    s.high[i] = vdotq_s32(s.high[i], nibbles, vreinterpretq_s8_u8(high.v[i]));
+    s.low[i] = vdotq_s32(s.low[i], nibbles, vreinterpretq_s8_u8(low.v[i]));
+  }
+  return s;
+}
+inline I32x16 total(PlaneSums s) {
+  I32x16 r;
+  for (int i = 0; i < 4; ++i) r.v[i] = vaddq_s32(vshlq_n_s32(s.high[i], 8), s.low[i]);
+  return r;
+}
+#else
+/// In 16 bits: 8 products of at most 15 * 128 each.
+struct PlaneSums {
+  int16x8_t high[8], low[8];
+};
+inline PlaneSums zero_sums() {
+  PlaneSums s;
+  for (int i = 0; i < 8; ++i) s.high[i] = s.low[i] = vdupq_n_s16(0);
+  return s;
+}
+inline PlaneSums add_products(PlaneSums s, Bytes64 w, Bytes64 high, Bytes64 low) {
+  for (int i = 0; i < 4; ++i) {
+    const int8x16_t nibbles = vreinterpretq_s8_u8(w.v[i]);
+    const int8x16_t h = vreinterpretq_s8_u8(high.v[i]);
+    const int8x16_t l = vreinterpretq_s8_u8(low.v[i]);
+    s.high[2 * i] = vmlal_s8(s.high[2 * i], vget_low_s8(nibbles), vget_low_s8(h));
+    s.high[2 * i + 1] = vmlal_high_s8(s.high[2 * i + 1], nibbles, h);
+    s.low[2 * i] = vmlal_s8(s.low[2 * i], vget_low_s8(nibbles), vget_low_s8(l));
+    s.low[2 * i + 1] = vmlal_high_s8(s.low[2 * i + 1], nibbles, l);
+  }
+  return s;
+}
+inline I32x16 total(PlaneSums s) {
+  // 4 16-bit sums to a lane.
+  const auto by_lane = [](const int16x8_t* pair) {
+    return vpaddq_s32(vpaddlq_s16(pair[0]), vpaddlq_s16(pair[1]));
+  };
+  I32x16 r;
+  for (int i = 0; i < 4; ++i) {
+    r.v[i] = vaddq_s32(vshlq_n_s32(by_lane(s.high + 2 * i), 8), by_lane(s.low + 2 * i));
+  }
+  return r;
+}
+#endif
+
+}  // namespace
+}  // namespace FLASHMOE_TARGET
+}  // namespace flashmoe
+
+#endif  // FLASHMOE_KERNELS_CPU_SIMD_NEON_H_

@@ -1,0 +1,309 @@
+// The vector types of docs/numerics.md in plain C++: what the other simd_*.h are measured by.
+// Included by target_scalar.cc only; the functions are described here for all targets.
+#ifndef FLASHMOE_KERNELS_CPU_SIMD_SCALAR_H_
+#define FLASHMOE_KERNELS_CPU_SIMD_SCALAR_H_
+
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#include "tensor/float_bits.h"
+
+namespace flashmoe::scalar {
+namespace {
+
+/// Tile of weight rows x activation rows that fits the registers.
+constexpr int kWeightTile = 2;
+constexpr int kRowTile = 4;
+/// Keys that query heads meet at a time, how many of those, and vectors of a value's dimensions.
+constexpr int kKeyTile = 4;
+constexpr int kHeadTile = 1;
+constexpr int kValueTile = 8;
+
+/// 16 floats, one per virtual lane.
+struct F32x16 {
+  float lane[16];
+};
+/// 16 32-bit sums, and 32 16-bit factors: factors 2l, 2l + 1 belong to lane l.
+struct I32x16 {
+  int32_t lane[16];
+};
+struct I16x32 {
+  int16_t lane[32];
+};
+
+template <typename Fn>
+inline F32x16 map(Fn fn) {
+  F32x16 r;
+  for (int i = 0; i < 16; ++i) r.lane[i] = fn(i);
+  return r;
+}
+inline uint32_t bits_of(float x) {
+  uint32_t bits;
+  memcpy(&bits, &x, 4);
+  return bits;
+}
+inline float float_of(uint32_t bits) {
+  float x;
+  memcpy(&x, &bits, 4);
+  return x;
+}
+
+inline F32x16 set1(float x) {
+  return map([&](int) { return x; });
+}
+inline F32x16 load(const float* p) {
+  F32x16 r;
+  memcpy(r.lane, p, sizeof(r.lane));
+  return r;
+}
+/// The first n <= 16 lanes; zeros in the others.
+inline F32x16 load_n(const float* p, size_t n) {
+  F32x16 r = {};
+  memcpy(r.lane, p, n * sizeof(float));
+  return r;
+}
+inline void store(float* p, F32x16 a) { memcpy(p, a.lane, sizeof(a.lane)); }
+inline void store_n(float* p, F32x16 a, size_t n) { memcpy(p, a.lane, n * sizeof(float)); }
+/// 16 elements at any address, widened.
+inline F32x16 load_bf16(const uint8_t* p) {
+  return map([&](int i) { return float_from_bf16(load_unaligned<uint16_t>(p + 2 * i)); });
+}
+inline F32x16 load_f16(const uint8_t* p) {
+  return map([&](int i) { return float_from_f16(load_unaligned<uint16_t>(p + 2 * i)); });
+}
+inline F32x16 load_f32(const uint8_t* p) {
+  F32x16 r;
+  memcpy(r.lane, p, sizeof(r.lane));
+  return r;
+}
+// The first n of 16, never reading past them; zeros in the other lanes.
+inline F32x16 load_bf16_n(const uint8_t* p, size_t n) {
+  uint8_t bytes[32] = {};
+  memcpy(bytes, p, 2 * n);
+  return load_bf16(bytes);
+}
+inline F32x16 load_f16_n(const uint8_t* p, size_t n) {
+  uint8_t bytes[32] = {};
+  memcpy(bytes, p, 2 * n);
+  return load_f16(bytes);
+}
+inline F32x16 load_f32_n(const uint8_t* p, size_t n) {
+  uint8_t bytes[64] = {};
+  memcpy(bytes, p, 4 * n);
+  return load_f32(bytes);
+}
+
+inline F32x16 operator+(F32x16 a, F32x16 b) {
+  return map([&](int i) { return a.lane[i] + b.lane[i]; });
+}
+inline F32x16 operator-(F32x16 a, F32x16 b) {
+  return map([&](int i) { return a.lane[i] - b.lane[i]; });
+}
+inline F32x16 operator*(F32x16 a, F32x16 b) {
+  return map([&](int i) { return a.lane[i] * b.lane[i]; });
+}
+inline F32x16 operator/(F32x16 a, F32x16 b) {
+  return map([&](int i) { return a.lane[i] / b.lane[i]; });
+}
+/// a * b + c, and c - a * b, rounded once.
+inline F32x16 fma(F32x16 a, F32x16 b, F32x16 c) {
+  return map([&](int i) { return __builtin_fmaf(a.lane[i], b.lane[i], c.lane[i]); });
+}
+inline F32x16 fnma(F32x16 a, F32x16 b, F32x16 c) {
+  return map([&](int i) { return __builtin_fmaf(-a.lane[i], b.lane[i], c.lane[i]); });
+}
+/// a > b ? a : b, and a < b ? a : b: b where either is NaN.
+inline F32x16 max(F32x16 a, F32x16 b) {
+  return map([&](int i) { return a.lane[i] > b.lane[i] ? a.lane[i] : b.lane[i]; });
+}
+inline F32x16 min(F32x16 a, F32x16 b) {
+  return map([&](int i) { return a.lane[i] < b.lane[i] ? a.lane[i] : b.lane[i]; });
+}
+/// x < y ? a : b
+inline F32x16 select_less(F32x16 x, F32x16 y, F32x16 a, F32x16 b) {
+  return map([&](int i) { return x.lane[i] < y.lane[i] ? a.lane[i] : b.lane[i]; });
+}
+/// The larger of m and |a| as bits, so that NaN counts as larger than infinity. m >= 0.
+inline F32x16 max_magnitude(F32x16 m, F32x16 a) {
+  return map([&](int i) {
+    const uint32_t magnitude = bits_of(a.lane[i]) & 0x7fffffffu;
+    return float_of(bits_of(m.lane[i]) > magnitude ? bits_of(m.lane[i]) : magnitude);
+  });
+}
+/// The float whose bits are a's, shifted left by 23.
+inline F32x16 shift_bits_left_23(F32x16 a) {
+  return map([&](int i) { return float_of(bits_of(a.lane[i]) << 23); });
+}
+/// The low 16 bits of every lane.
+inline void store_low_16(int16_t* p, F32x16 a) {
+  for (int i = 0; i < 16; ++i) p[i] = static_cast<int16_t>(bits_of(a.lane[i]) & 0xffffu);
+}
+
+template <typename Fn>
+inline float tree(F32x16 a, Fn fn) {
+  for (int half = 8; half > 0; half /= 2) {
+    for (int i = 0; i < half; ++i) a.lane[i] = fn(a.lane[i], a.lane[i + half]);
+  }
+  return a.lane[0];
+}
+/// lane[i] += lane[i + half] for half = 8, 4, 2, 1.
+inline float reduce_add(F32x16 a) {
+  return tree(a, [](float x, float y) { return x + y; });
+}
+/// reduce_add of each.
+inline void reduce_add_4(const F32x16* a, float* sums) {
+  for (int i = 0; i < 4; ++i) sums[i] = reduce_add(a[i]);
+}
+/// What reduce_add would give of lanes j, 4 + j, 8 + j, 12 + j alone, for j < 4.
+inline void reduce_add_rows(F32x16 a, float* sums) {
+  for (int j = 0; j < 4; ++j) {
+    sums[j] = (a.lane[j] + a.lane[8 + j]) + (a.lane[4 + j] + a.lane[12 + j]) + 0.0f;
+  }
+}
+inline float reduce_add_sum(F32x16 a, F32x16 b) { return reduce_add(a) + reduce_add(b); }
+/// The same tree of max(lane[i], lane[i + half]).
+inline float reduce_max(F32x16 a) {
+  return tree(a, [](float x, float y) { return x > y ? x : y; });
+}
+inline float reduce_max_magnitude(F32x16 a) {
+  return tree(a, [](float x, float y) { return bits_of(x) > bits_of(y) ? x : y; });
+}
+
+/// Which lane each lane takes its value from.
+struct LaneMap {
+  int32_t from[16] = {};
+  constexpr void set(size_t lane, size_t source) { from[lane] = static_cast<int32_t>(source); }
+};
+inline F32x16 permute_lanes(F32x16 a, const LaneMap& map) {
+  return scalar::map([&](int i) { return a.lane[map.from[i]]; });
+}
+
+inline I32x16 zero_i32() { return {}; }
+inline F32x16 to_float(I32x16 a) {
+  return map([&](int i) { return static_cast<float>(a.lane[i]); });
+}
+inline I16x32 load_i16(const int16_t* p) {
+  I16x32 r;
+  memcpy(r.lane, p, sizeof(r.lane));
+  return r;
+}
+/// 32 numbers of kBits bits, element e in bits [e * kBits, ...) of 4 * kBits bytes.
+template <int kBits>
+inline I16x32 unpack(const uint8_t* p) {
+  I16x32 r;
+  for (int i = 0; i < 32; ++i) {
+    const int bit = i * kBits;
+    uint32_t window = p[bit / 8];
+    if (bit % 8 + kBits > 8) window |= uint32_t{p[bit / 8 + 1]} << 8;
+    r.lane[i] = static_cast<int16_t>((window >> (bit % 8)) & ((1u << kBits) - 1));
+  }
+  return r;
+}
+/// acc + the products of both factors of each lane.
+inline I32x16 dot_add(I32x16 acc, I16x32 a, I16x32 b) {
+  for (int i = 0; i < 16; ++i) {
+    acc.lane[i] +=
+        int32_t{a.lane[2 * i]} * b.lane[2 * i] + int32_t{a.lane[2 * i + 1]} * b.lane[2 * i + 1];
+  }
+  return acc;
+}
+
+/// 16 lanes of 4 bytes.
+struct Bytes64 {
+  uint8_t byte[64];
+};
+inline Bytes64 load_bytes(const int8_t* p) {
+  Bytes64 r;
+  memcpy(r.byte, p, sizeof(r.byte));
+  return r;
+}
+/// Of 32 numbers q = 256 high + low, |q| <= 32639: the planes, of each 8 numbers the even ones
+/// before the odd ones.
+inline void split_planes(const int16_t* q, int8_t* high, int8_t* low) {
+  for (int i = 0; i < 32; ++i) {
+    const int number = q[i / 8 * 8 + i % 4 * 2 + i / 4 % 2];
+    const int h = (number + 128) >> 8;
+    high[i] = static_cast<int8_t>(h);
+    low[i] = static_cast<int8_t>(number - 256 * h);
+  }
+}
+
+/// Lane 4s + j gets lane 4s.
+inline Bytes64 repeat_firsts(const Bytes64& a) {
+  Bytes64 r;
+  for (int i = 0; i < 64; ++i) r.byte[i] = a.byte[i / 16 * 16 + i % 4];
+  return r;
+}
+inline F32x16 repeat_firsts(F32x16 a) {
+  return map([&](int i) { return a.lane[i / 4 * 4]; });
+}
+
+/// 512 4-bit numbers in 4 x 64 bytes. Of bytes [64j + 16s, 64j + 16s + 16) lane 4s + j holds one
+/// word of 8 numbers in each part, in their order.
+struct NibbleBlock {
+  Bytes64 part[4];
+};
+inline NibbleBlock load_nibbles(const uint8_t* p) {
+  NibbleBlock r;
+  for (int lane = 0; lane < 16; ++lane) {
+    for (int part = 0; part < 4; ++part) {
+      memcpy(r.part[part].byte + 4 * lane, p + 64 * (lane % 4) + 16 * (lane / 4) + 4 * part, 4);
+    }
+  }
+  return r;
+}
+/// Which bytes of the 4 lines of 64 are there: the first `size` < 256, or the first `size` of each;
+/// sizes are multiples of 16.
+struct NibbleMask {
+  explicit NibbleMask(size_t size) {
+    for (size_t i = 0; i < 4; ++i) line[i] = size < 64 * i ? 0 : size - 64 * i;
+    for (size_t& bytes : line) bytes = bytes < 64 ? bytes : 64;
+  }
+  static NibbleMask lines(size_t size) {
+    NibbleMask mask(0);
+    for (size_t& bytes : mask.line) bytes = size;
+    return mask;
+  }
+  size_t line[4];
+};
+/// The same of lines `stride` bytes apart; zeros for bytes that are not there, which are not read.
+inline NibbleBlock load_nibbles(const uint8_t* p, size_t stride, const NibbleMask& mask) {
+  uint8_t bytes[256] = {};
+  for (size_t i = 0; i < 4; ++i) memcpy(bytes + 64 * i, p + i * stride, mask.line[i]);
+  return load_nibbles(bytes);
+}
+/// Numbers 0, 2, 4, 6 and 1, 3, 5, 7 of each lane's word.
+inline Bytes64 low_nibbles(Bytes64 a) {
+  for (uint8_t& byte : a.byte) byte &= 15;
+  return a;
+}
+inline Bytes64 high_nibbles(Bytes64 a) {
+  for (uint8_t& byte : a.byte) byte = static_cast<uint8_t>(byte >> 4);
+  return a;
+}
+
+/// Exact sums of nibbles times planes, for up to the 8 products of 4 bytes that one block has.
+struct PlaneSums {
+  I32x16 high, low;
+};
+inline PlaneSums zero_sums() { return {}; }
+inline PlaneSums add_products(PlaneSums s, const Bytes64& w, const Bytes64& high,
+                              const Bytes64& low) {
+  for (int i = 0; i < 64; ++i) {
+    s.high.lane[i / 4] += w.byte[i] * static_cast<int8_t>(high.byte[i]);
+    s.low.lane[i / 4] += w.byte[i] * static_cast<int8_t>(low.byte[i]);
+  }
+  return s;
+}
+/// 256 high + low
+inline I32x16 total(const PlaneSums& s) {
+  I32x16 r;
+  for (int i = 0; i < 16; ++i) r.lane[i] = 256 * s.high.lane[i] + s.low.lane[i];
+  return r;
+}
+
+}  // namespace
+}  // namespace flashmoe::scalar
+
+#endif  // FLASHMOE_KERNELS_CPU_SIMD_SCALAR_H_

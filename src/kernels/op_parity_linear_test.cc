@@ -1,0 +1,222 @@
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <vector>
+
+#include "kernels/reference/dequantize.h"
+#include "kernels/testing/cpu_ops_fixture.h"
+#include "kernels/testing/op_inputs.h"
+
+// embed and linear on every CPU target, for every weight format, against the reference.
+
+namespace flashmoe {
+namespace {
+
+using testing::allocate_activations;
+using testing::Matrix;
+using testing::mixed_matrix;
+using testing::Random;
+using testing::relative_rms_of_rows;
+using testing::Weight;
+
+constexpr DType kFloatTypes[] = {DType::kF32, DType::kBF16, DType::kF16};
+
+std::vector<WeightFormat> affine_formats() {
+  std::vector<WeightFormat> formats;
+  for (const std::uint32_t bits : {1u, 2u, 3u, 4u, 5u, 6u, 8u}) {
+    for (const std::uint32_t group_size : {32u, 64u, 128u}) {
+      for (const DType dtype : kFloatTypes) {
+        formats.push_back({.kind = WeightFormat::Kind::kAffine,
+                           .dtype = dtype,
+                           .bits = bits,
+                           .group_size = group_size});
+      }
+    }
+  }
+  return formats;
+}
+
+std::string to_string(const WeightFormat& format) {
+  return fmt::format("{} {} bits, group {}", flashmoe::to_string(format.dtype), format.bits,
+                     format.group_size);
+}
+
+class LinearParity : public testing::CpuOpsTest {
+ protected:
+  // The outputs of [out, cols] for rows of every kind against the reference's.
+  void expect_close(const WeightFormat& format, std::size_t out, std::size_t cols,
+                    std::size_t x_count, double tolerance) {
+    SCOPED_TRACE(fmt::format("{}: [{}, {}] times {} rows", to_string(format), out, cols, x_count));
+    const Weight weight(random_, format, out, cols);
+    const Matrix x = mixed_matrix(random_, x_count, cols, 3);
+    Activations prepared = allocate_activations(x_count, cols);
+    Matrix actual(x_count, out, 2), expected = actual;
+    ops_->prepare(x.view(), prepared);
+    LinearTask task = {.weight = weight.view(), .x = &prepared, .y = actual.view()};
+    ops_->linear({&task, 1});
+    task.y = expected.view();
+    reference_->linear({&task, 1});
+    // A block of activations all below 2^-100 counts as zeros.
+    EXPECT_LE(relative_rms_of_rows(actual, expected, 0x1p-100), tolerance);
+    EXPECT_TRUE(actual.gaps_intact());
+  }
+
+  Random random_{8};
+};
+
+TEST_P(LinearParity, EmbedGivesTheReferencesBits) {
+  std::vector<WeightFormat> formats = affine_formats();
+  for (const DType dtype : kFloatTypes) {
+    formats.push_back({.kind = WeightFormat::Kind::kFloat, .dtype = dtype});
+  }
+  for (const WeightFormat& format : formats) {
+    for (std::size_t cols : {1u, 17u, 32u, 64u, 96u, 128u, 160u, 384u}) {
+      if (format.kind == WeightFormat::Kind::kAffine && cols % format.group_size != 0) continue;
+      SCOPED_TRACE(fmt::format("{}: {} columns", to_string(format), cols));
+      const Weight table(random_, format, 9, cols);
+      const std::vector<std::int32_t> ids = {8, 0, 3, 3, 7};
+      Matrix actual(ids.size(), cols, 3), expected = actual;
+      ops_->embed(table.view(), ids, actual.view());
+      reference_->embed(table.view(), ids, expected.view());
+      EXPECT_EQ(actual, expected);
+      EXPECT_TRUE(actual.gaps_intact());
+    }
+  }
+}
+
+// 16-bit activations are off by at most half of amax / 32639, by amax / 113064 in RMS; where one
+// element of 32 outweighs the others that is sqrt(32) / 113064 = 5.0e-5 of the row. All outputs of
+// a row share these errors, and weights of a group share their sign, so it is one draw: five
+// deviations.
+constexpr double kAffineTolerance = 2.5e-4;
+
+TEST_P(LinearParity, AffineWeightsOfEveryFormat) {
+  for (const WeightFormat& format : affine_formats()) {
+    for (const std::size_t cols : {32u, 64u, 96u, 128u, 160u, 192u, 384u}) {
+      if (cols % format.group_size == 0) expect_close(format, 33, cols, 7, kAffineTolerance);
+    }
+  }
+}
+
+// Kernels may take scales and biases 16 groups at a time: 17 of each size, with tails of blocks.
+// 4 bits go in blocks of 512.
+TEST_P(LinearParity, AffineWeightsOfSeveralBlocks) {
+  for (const WeightFormat& format : affine_formats()) {
+    if (format.bits != 4) continue;
+    for (const std::size_t cols : {512u, 544u, 640u, 1024u, 1184u, 2112u}) {
+      if (cols % format.group_size == 0) expect_close(format, 9, cols, 5, kAffineTolerance);
+    }
+  }
+}
+
+TEST_P(LinearParity, AffineWeightsOfManyGroups) {
+  for (const WeightFormat& format : affine_formats()) {
+    if (format.dtype != DType::kBF16) continue;
+    for (const std::size_t group_count : {16u, 17u, 33u}) {
+      expect_close(format, 9, group_count * format.group_size, 3, kAffineTolerance);
+    }
+  }
+}
+
+TEST_P(LinearParity, AffineWeightsTimesAnyNumberOfRows) {
+  for (const std::uint32_t bits : {3u, 4u, 8u}) {
+    for (const std::size_t x_count : {0u, 1u, 2u, 3u, 4u, 5u, 8u, 9u, 17u, 40u}) {
+      const WeightFormat format = {.kind = WeightFormat::Kind::kAffine,
+                                   .dtype = DType::kBF16,
+                                   .bits = bits,
+                                   .group_size = 64};
+      expect_close(format, 64, 192, x_count, kAffineTolerance);
+    }
+  }
+}
+
+TEST_P(LinearParity, FloatWeightsOfEveryFormat) {
+  for (const DType dtype : kFloatTypes) {
+    for (const std::size_t cols : {1u, 3u, 15u, 16u, 17u, 31u, 64u, 96u, 100u, 160u, 384u}) {
+      // Sums in float over 16 lanes, relative to what random signs leave of them.
+      expect_close({.kind = WeightFormat::Kind::kFloat, .dtype = dtype}, 33, cols, 9, 1e-6);
+    }
+  }
+}
+
+// A part of wider transposed rows, as gate_proj is of a fused gate_up_proj.
+TEST_P(LinearParity, TransposedFloatsGiveTheBitsOfStraightOnes) {
+  constexpr std::size_t kPadding = 3;  // elements between the transposed rows
+  for (const DType dtype : kFloatTypes) {
+    for (const std::size_t out : {1u, 15u, 33u, 130u}) {
+      for (const std::size_t cols : {1u, 15u, 16u, 33u, 384u}) {
+        SCOPED_TRACE(fmt::format("{}: [{}, {}]", flashmoe::to_string(dtype), out, cols));
+        const Weight weight(random_, {.kind = WeightFormat::Kind::kFloat, .dtype = dtype}, out,
+                            cols);
+        const std::size_t size = size_of(dtype);
+        WeightView turned = weight.view();
+        turned.transposed_stride = (out + kPadding) * size;
+        // The last row ends the memory: nothing may be read behind it.
+        std::vector<std::byte> bytes((cols - 1) * turned.transposed_stride + out * size);
+        turned.weight = bytes.data();
+        for (std::size_t row = 0; row < out; ++row) {
+          for (std::size_t i = 0; i < cols; ++i) {
+            std::copy_n(weight.view().weight_row(row) + i * size, size,
+                        bytes.data() + i * turned.transposed_stride + row * size);
+          }
+        }
+        const Matrix x = mixed_matrix(random_, 5, cols);
+        Activations prepared = allocate_activations(5, cols);
+        ops_->prepare(x.view(), prepared);
+        Matrix actual(5, out, 2), expected = actual;
+        LinearTask task = {.weight = turned, .x = &prepared, .y = actual.view()};
+        ops_->linear({&task, 1});
+        EXPECT_TRUE(actual.gaps_intact());
+        task = {.weight = weight.view(), .x = &prepared, .y = expected.view()};
+        ops_->linear({&task, 1});
+        EXPECT_EQ(actual, expected);
+
+        std::vector<float> row(cols), turned_row(cols);
+        reference::dequantize_row(weight.view(), out - 1, row);
+        reference::dequantize_row(turned, out - 1, turned_row);
+        EXPECT_EQ(row, turned_row);
+      }
+    }
+  }
+}
+
+TEST_P(LinearParity, TasksOfOneCallGatherTheirRows) {
+  const WeightFormat formats[] = {
+      {.kind = WeightFormat::Kind::kAffine, .dtype = DType::kBF16, .bits = 4, .group_size = 32},
+      {.kind = WeightFormat::Kind::kAffine, .dtype = DType::kF16, .bits = 6, .group_size = 64},
+      {.kind = WeightFormat::Kind::kFloat, .dtype = DType::kBF16}};
+  const std::vector<std::uint32_t> x_rows[] = {{4, 0, 4}, {}, {6}};
+  const std::size_t outs[] = {1, 70, 16}, y_rows[] = {3, 7, 1};
+  const Matrix x = testing::filled_matrix(random_, testing::Fill::kNormal, 7, 192);
+  Activations prepared = allocate_activations(7, 192);
+  ops_->prepare(x.view(), prepared);
+  std::vector<Weight> weights;
+  std::vector<Matrix> actual, expected;
+  std::vector<LinearTask> tasks;
+  for (std::size_t i = 0; i < 3; ++i) {
+    weights.emplace_back(random_, formats[i], outs[i], 192);
+    actual.emplace_back(y_rows[i], outs[i]);
+    expected.emplace_back(y_rows[i], outs[i]);
+  }
+  for (auto* y : {&actual, &expected}) {
+    tasks.clear();
+    for (std::size_t i = 0; i < 3; ++i) {
+      tasks.push_back(
+          {.weight = weights[i].view(), .x = &prepared, .x_rows = x_rows[i], .y = (*y)[i].view()});
+    }
+    (y == &actual ? ops_ : reference_)->linear(tasks);
+  }
+  for (std::size_t i = 1; i < 3; ++i) {
+    EXPECT_LE(relative_rms_of_rows(actual[i], expected[i]), kAffineTolerance) << "task " << i;
+  }
+  // One output alone may cancel: by its column of three.
+  EXPECT_LE(testing::relative_rms({actual[0].data(), 3}, {expected[0].data(), 3}),
+            kAffineTolerance);
+  EXPECT_EQ(actual[0].row(0)[0], actual[0].row(2)[0]);
+}
+
+INSTANTIATE_TEST_SUITE_P(Targets, LinearParity, ::testing::ValuesIn(testing::cpu_targets()),
+                         [](const auto& info) { return info.param; });
+
+}  // namespace
+}  // namespace flashmoe

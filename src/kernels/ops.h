@@ -1,0 +1,169 @@
+#ifndef FLASHMOE_KERNELS_OPS_H_
+#define FLASHMOE_KERNELS_OPS_H_
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <string_view>
+
+#include "kernels/activations.h"
+#include "tensor/matrix_view.h"
+#include "tensor/weight_view.h"
+
+namespace flashmoe {
+
+/// y.row(i) = W x.row(x_rows[i]) for every row of y. x_rows empty means row i itself; x then has as
+/// many rows as y.
+struct LinearTask {
+  WeightView weight;                        // [out, in]
+  const Activations* x = nullptr;           // prepared, cols == in
+  std::span<const std::uint32_t> x_rows{};  // size y.rows, or empty
+  MatrixView<float> y;                      // [rows, out]
+};
+
+/// y[y_row] += weight * d[d_row]
+struct WeightedRow {
+  std::uint32_t y_row = 0;
+  std::uint32_t d_row = 0;
+  float weight = 0;
+};
+
+/// Positions per block of the KV cache. Blocks begin at multiples of this, whatever chunk wrote
+/// them: attention adds up block by block, so its bits do not depend on how a prompt was cut.
+inline constexpr std::size_t kKvBlock = 64;
+
+/// Causal attention of one row (a token at `position`) over its sequence's KV cache.
+struct AttentionRow {
+  const float* q = nullptr;  // head h at q + h * q_stride, [head_dim]
+  std::size_t q_stride = 0;
+  /// key_blocks[b], value_blocks[b]: [num_kv_heads, kKvBlock, head_dim] for positions b * kKvBlock
+  /// ...
+  const float* const* key_blocks = nullptr;
+  const float* const* value_blocks = nullptr;
+  std::size_t position = 0;  // attends to positions 0 ..= position
+  float* out = nullptr;      // [num_heads * head_dim]
+};
+struct AttentionShape {
+  std::size_t num_heads = 0;
+  std::size_t num_kv_heads = 0;  // query head h reads KV head h / (num_heads / num_kv_heads)
+  std::size_t head_dim = 0;
+  float scale = 0;  // of the scores, before softmax
+};
+
+/// Consecutive rows [row_begin, row_end) of one sequence, with its state before the first of them;
+/// updated in place.
+struct ConvSegment {
+  std::size_t row_begin = 0;
+  std::size_t row_end = 0;
+  float* state = nullptr;  // [kernel - 1, channels]: the last inputs, oldest first
+};
+struct DeltaSegment {
+  std::size_t row_begin = 0;
+  std::size_t row_end = 0;
+  float* state = nullptr;  // [value_heads, key_dim, value_dim]
+};
+struct DeltaShape {
+  std::size_t key_heads = 0;
+  std::size_t value_heads = 0;  // value head j belongs to key head j / (value_heads / key_heads)
+  std::size_t key_dim = 0;
+  std::size_t value_dim = 0;
+};
+
+/// The math that models speak. Implementations: reference/ (double, obvious) and cpu/ (SIMD,
+/// threads). Every row's result depends on that row's inputs alone, never on the other rows of the
+/// call, and on cpu/ its bits are those of docs/numerics.md on every target and thread count. Sizes
+/// are the caller's promise (FM_CHECKed); nothing fails.
+///
+/// Threads: an Ops may use several inside; one caller at a time.
+class Ops {
+ public:
+  virtual ~Ops() = default;
+
+  /// "reference", "scalar", "avx2", "avxvnni", "avx512", "avx512vnni", "neon", "neondot".
+  virtual std::string_view target() const = 0;
+
+  /// out.row(i) = row ids[i] of `table`, as floats. Affine rows: scale * q rounded, + bias rounded,
+  /// as MLX does. `table` is not transposed.
+  virtual void embed(const WeightView& table, std::span<const std::int32_t> ids,
+                     MatrixView<float> out) = 0;
+
+  /// Makes `out` the prepared form of x. `x` must outlive its use.
+  virtual void prepare(MatrixView<const float> x, Activations& out) = 0;
+
+  /// All tasks at once, their weight rows shared out among the threads.
+  virtual void linear(std::span<const LinearTask> tasks) = 0;
+
+  /// y = x * rsqrt(mean(x^2) + eps) * weight, per row. y may be x. weight: [cols].
+  virtual void rms_norm(MatrixView<const float> x, const float* weight, float eps,
+                        MatrixView<float> y) = 0;
+
+  /// x += y
+  virtual void add(MatrixView<float> x, MatrixView<const float> y) = 0;
+
+  /// h = silu(gate) * up, silu(x) = x / (1 + exp(-x)). h may be gate or up.
+  virtual void swiglu(MatrixView<const float> gate, MatrixView<const float> up,
+                      MatrixView<float> h) = 0;
+
+  /// x *= sigmoid(gate), elementwise.
+  virtual void sigmoid_gate(MatrixView<float> x, MatrixView<const float> gate) = 0;
+
+  /// x.row(i) *= sigmoid(gate.row(i)[0]). gate: [rows, 1].
+  virtual void sigmoid_scale_rows(MatrixView<float> x, MatrixView<const float> gate) = 0;
+
+  /// For each row of logits [rows, num_experts]: the k largest in descending order (ties: the
+  /// smaller id) to ids [rows, k], and their softmax weights to weights [rows, k]: over all
+  /// experts, or with `normalize` over the k.
+  virtual void route_top_k(MatrixView<const float> logits, std::size_t k, bool normalize,
+                           std::span<std::uint16_t> ids, std::span<float> weights) = 0;
+
+  /// Adds weighted rows of d to rows of y, for each row of y in the order given.
+  virtual void add_weighted_rows(MatrixView<const float> d, std::span<const WeightedRow> terms,
+                                 MatrixView<float> y) = 0;
+
+  /// cos.row(i)[j], sin.row(i)[j] of the angle float(positions[i]) * inv_freq[j] rounded to float.
+  /// [rows, rotary_dim / 2].
+  virtual void rope_angles(std::span<const std::uint32_t> positions,
+                           std::span<const float> inv_freq, MatrixView<float> cos,
+                           MatrixView<float> sin) = 0;
+
+  /// Rotates the first 2 * cos.cols elements of every head, pairs (i, i + cos.cols), in place. x:
+  /// [tokens * heads, head_dim], `heads` consecutive rows to a token; cos and sin: [tokens,
+  /// rotary_dim / 2].
+  virtual void rope(MatrixView<float> x, std::size_t heads, MatrixView<const float> cos,
+                    MatrixView<const float> sin) = 0;
+
+  virtual void attention(const AttentionShape& shape, std::span<const AttentionRow> rows) = 0;
+
+  /// y_t[c] = silu(sum_j weight[j][c] * u_{t - (kernel-1) + j}[c]), causal per segment; weight:
+  /// [kernel, channels], the last tap meets the current row. u and y: [rows, channels], not
+  /// overlapping.
+  virtual void causal_conv_silu(MatrixView<const float> u, const float* weight, std::size_t kernel,
+                                std::span<const ConvSegment> segments, MatrixView<float> y) = 0;
+
+  /// x = scale * x / sqrt(sum(x^2) + 1e-6), per row, in place.
+  virtual void l2_normalize(MatrixView<float> x, float scale) = 0;
+
+  /// decay = exp(-exp(a_log) * softplus(a + dt_bias)), beta = sigmoid(b). a, b, decay, beta: [rows,
+  /// value_heads]; neg_exp_a: -exp(a_log), [value_heads]. decay may be a, beta may be b.
+  virtual void delta_gates(MatrixView<const float> a, MatrixView<const float> b,
+                           const float* neg_exp_a, const float* dt_bias, MatrixView<float> decay,
+                           MatrixView<float> beta) = 0;
+
+  /// The gated delta rule (Gated DeltaNet), token by token. Per value head, with S [key_dim,
+  /// value_dim]:
+  ///   S <- decay S;  u = beta (v - S^T k);  S <- S + k u^T;  o = S^T q
+  /// q, k: [rows, key_heads * key_dim]; v, o: [rows, value_heads * value_dim]; decay, beta: [rows,
+  /// value_heads].
+  virtual void delta_rule(const DeltaShape& shape, MatrixView<const float> q,
+                          MatrixView<const float> k, MatrixView<const float> v,
+                          MatrixView<const float> decay, MatrixView<const float> beta,
+                          std::span<const DeltaSegment> segments, MatrixView<float> o) = 0;
+
+  /// x = x * rsqrt(mean(x^2) + eps) * weight * silu(gate), per row, in place. weight: [cols].
+  virtual void gated_rms_norm(MatrixView<float> x, MatrixView<const float> gate,
+                              const float* weight, float eps) = 0;
+};
+
+}  // namespace flashmoe
+
+#endif  // FLASHMOE_KERNELS_OPS_H_

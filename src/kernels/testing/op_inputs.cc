@@ -1,0 +1,217 @@
+#include "kernels/testing/op_inputs.h"
+
+#include <algorithm>
+#include <bit>
+#include <cmath>
+#include <cstring>
+#include <limits>
+#include <utility>
+
+#include "base/check.h"
+#include "kernels/ops.h"
+
+namespace flashmoe::testing {
+namespace {
+
+constexpr float kGapPattern = -12345.5f;
+constexpr std::size_t kPageSize = 4096;
+
+// At least `size` bytes that end at the guard page behind every AlignedBuffer.
+AlignedBuffer allocate_pages(std::size_t size) {
+  auto buffer = AlignedBuffer::allocate((size + kPageSize - 1) / kPageSize * kPageSize);
+  FM_CHECK(buffer.ok());
+  return std::move(buffer).value();
+}
+
+// The last `size` bytes of `buffer`, but one where that makes the address odd.
+std::byte* odd_tail(AlignedBuffer& buffer, std::size_t size) {
+  return buffer.data() + (buffer.size() - size - (size % 2 == 0 ? 1 : 0));
+}
+
+// +-1.m * 2^exponent with random sign and mantissa, as an element of `dtype`.
+void store_random_float(Random& random, DType dtype, int exponent, std::byte* to) {
+  const std::uint64_t bits = random.bits();
+  const auto sign = static_cast<std::uint32_t>(bits & 1);
+  const auto mantissa = static_cast<std::uint32_t>(bits >> 40) & 0x7fffffu;
+  if (dtype == DType::kF16) {
+    const auto half = static_cast<std::uint16_t>(
+        sign << 15 | static_cast<std::uint32_t>(exponent + 15) << 10 | mantissa >> 13);
+    std::memcpy(to, &half, sizeof(half));
+    return;
+  }
+  const std::uint32_t word =
+      sign << 31 | static_cast<std::uint32_t>(exponent + 127) << 23 | mantissa;
+  if (dtype == DType::kBF16) {
+    const auto upper = static_cast<std::uint16_t>(word >> 16);
+    std::memcpy(to, &upper, sizeof(upper));
+  } else {
+    std::memcpy(to, &word, sizeof(word));
+  }
+}
+
+void store_random_floats(Random& random, DType dtype, std::size_t count, bool with_zeros,
+                         std::byte* to) {
+  for (std::size_t i = 0; i < count; ++i) {
+    std::byte* element = to + i * size_of(dtype);
+    if (with_zeros && random.below(16) == 0) {
+      std::memset(element, 0, size_of(dtype));
+    } else {
+      store_random_float(random, dtype, -static_cast<int>(random.below(6)) - 4, element);
+    }
+  }
+}
+
+}  // namespace
+
+float Random::uniform(float low, float high) {
+  return low + (high - low) * static_cast<float>(bits() >> 40) * 0x1p-24f;
+}
+
+float Random::normal() {
+  float sum = 0;
+  for (int i = 0; i < 12; ++i) sum += uniform(0, 1);
+  return sum - 6;
+}
+
+Matrix::Matrix(std::size_t rows, std::size_t cols, std::size_t gap)
+    : rows_(rows), cols_(cols), gap_(gap), values_(rows * (cols + gap), 0.0f) {
+  for (std::size_t r = 0; r < rows; ++r) {
+    std::fill_n(values_.begin() + static_cast<std::ptrdiff_t>(r * (cols + gap) + cols), gap,
+                kGapPattern);
+  }
+}
+
+bool Matrix::gaps_intact() const {
+  for (std::size_t r = 0; r < rows_; ++r) {
+    for (std::size_t g = 0; g < gap_; ++g) {
+      if (row(r)[cols_ + g] != kGapPattern) return false;
+    }
+  }
+  return true;
+}
+
+bool operator==(const Matrix& a, const Matrix& b) {
+  if (a.rows_ != b.rows_ || a.cols_ != b.cols_) return false;
+  for (std::size_t r = 0; r < a.rows_; ++r) {
+    if (std::memcmp(a.row(r), b.row(r), a.cols_ * sizeof(float)) != 0) return false;
+  }
+  return true;
+}
+
+void fill_row(Random& random, Fill fill, std::span<float> row) {
+  for (float& x : row) {
+    switch (fill) {
+      case Fill::kNormal:
+        x = random.normal();
+        break;
+      case Fill::kOutliers:
+        x = random.normal() * (random.below(40) == 0 ? 1000.0f : 1.0f);
+        break;
+      case Fill::kZeros:
+        x = random.below(2) == 0 ? 0.0f : -0.0f;
+        break;
+      case Fill::kSubnormal:
+        x = random.normal() * 0x1p-130f;
+        break;
+      case Fill::kLarge:
+        x = random.normal() * 1e12f;
+        break;
+      case Fill::kDecades:
+        x = random.normal() * std::ldexp(1.0f, static_cast<int>(random.below(30)) - 20);
+        break;
+      case Fill::kSaturating: {
+        constexpr float kEdges[] = {-200,  -104,  -88.8f, -87.4f, -87.3f, -20,   -1e-6f, 0,
+                                    1e-6f, 19.9f, 20.1f,  87.3f,  88.7f,  88.8f, 200};
+        x = kEdges[random.below(std::size(kEdges))];
+        break;
+      }
+    }
+  }
+}
+
+Matrix mixed_matrix(Random& random, std::size_t rows, std::size_t cols, std::size_t gap) {
+  Matrix matrix(rows, cols, gap);
+  for (std::size_t r = 0; r < rows; ++r) {
+    fill_row(random, kFills[r % std::size(kFills)], matrix.view().row_span(r));
+  }
+  return matrix;
+}
+
+Matrix filled_matrix(Random& random, Fill fill, std::size_t rows, std::size_t cols,
+                     std::size_t gap) {
+  Matrix matrix(rows, cols, gap);
+  for (std::size_t r = 0; r < rows; ++r) fill_row(random, fill, matrix.view().row_span(r));
+  return matrix;
+}
+
+Weight::Weight(Random& random, const WeightFormat& format, std::size_t rows, std::size_t cols) {
+  const std::size_t weight_size = rows * format.weight_row_size(cols);
+  weight_ = allocate_pages(weight_size + 1);
+  std::byte* weight = odd_tail(weight_, weight_size);
+  view_ = {.format = format, .rows = rows, .cols = cols, .weight = weight};
+  if (format.kind == WeightFormat::Kind::kFloat) {
+    store_random_floats(random, format.dtype, rows * cols, true, weight);
+    return;
+  }
+  for (std::size_t i = 0; i < weight_size; ++i) {
+    weight[i] = static_cast<std::byte>(random.bits() & 0xff);
+  }
+  const std::size_t scales_size = rows * format.scale_row_size(cols);
+  scales_ = allocate_pages(scales_size + 1);
+  biases_ = allocate_pages(scales_size + 1);
+  std::byte* scales = odd_tail(scales_, scales_size);
+  std::byte* biases = odd_tail(biases_, scales_size);
+  store_random_floats(random, format.dtype, rows * cols / format.group_size, true, scales);
+  store_random_floats(random, format.dtype, rows * cols / format.group_size, false, biases);
+  view_.scales = scales;
+  view_.biases = biases;
+}
+
+KvBlocks::KvBlocks(Random& random, std::size_t num_kv_heads, std::size_t head_dim,
+                   std::size_t positions) {
+  for (std::size_t begin = 0; begin < positions; begin += kKvBlock) {
+    Matrix& block = blocks_.emplace_back(num_kv_heads * kKvBlock, head_dim);
+    for (std::size_t r = 0; r < block.rows(); ++r) {
+      const bool written = begin + r % kKvBlock < positions;
+      const auto row = block.view().row_span(r);
+      if (written) {
+        fill_row(random, Fill::kNormal, row);
+      } else {
+        std::fill(row.begin(), row.end(), std::numeric_limits<float>::quiet_NaN());
+      }
+    }
+  }
+  for (const Matrix& block : blocks_) pointers_.push_back(block.data());
+}
+
+Activations allocate_activations(std::size_t rows, std::size_t cols) {
+  auto activations = Activations::allocate(rows, cols);
+  FM_CHECK(activations.ok());
+  return std::move(activations).value();
+}
+
+double relative_rms(std::span<const float> a, std::span<const float> b, double floor) {
+  FM_CHECK(a.size() == b.size());
+  double error = 0, norm = 0;
+  for (std::size_t i = 0; i < a.size(); ++i) {
+    const double difference = static_cast<double>(a[i]) - b[i];
+    if (std::abs(difference) <= floor) continue;  // false for NaN, which then spoils the sum
+    error += difference * difference;
+  }
+  for (const double value : b) norm += value * value;
+  if (error == 0) return 0;
+  return norm == 0 ? std::numeric_limits<double>::infinity() : std::sqrt(error / norm);
+}
+
+double relative_rms_of_rows(const Matrix& a, const Matrix& b, double floor) {
+  FM_CHECK(a.rows() == b.rows());
+  double largest = 0;
+  for (std::size_t r = 0; r < a.rows(); ++r) {
+    const double rms = relative_rms(a.view().row_span(r), b.view().row_span(r), floor);
+    if (!(rms <= largest)) largest = rms;
+    if (std::isnan(largest)) break;
+  }
+  return largest;
+}
+
+}  // namespace flashmoe::testing

@@ -1,0 +1,60 @@
+#include "model/expert_layout.h"
+
+#include "base/check.h"
+
+namespace flashmoe {
+namespace {
+
+/// The next matrix of `view`, whose first unread segment is `*segment`.
+WeightView take_matrix(const WeightFormat& format, const ExpertView& view, std::size_t rows,
+                       std::size_t cols, std::size_t* segment) {
+  WeightView matrix{.format = format, .rows = rows, .cols = cols};
+  const auto weight = view.segment((*segment)++);
+  FM_CHECK(weight.size() == rows * format.weight_row_size(cols));
+  matrix.weight = weight.data();
+  if (format.kind == WeightFormat::Kind::kAffine) {
+    const auto scales = view.segment((*segment)++);
+    const auto biases = view.segment((*segment)++);
+    FM_CHECK(scales.size() == rows * format.scale_row_size(cols));
+    FM_CHECK(biases.size() == scales.size());
+    matrix.scales = scales.data();
+    matrix.biases = biases.data();
+  }
+  return matrix;
+}
+
+/// `matrix`, of floats, whose bytes are those of [cols, rows].
+WeightView transposed(WeightView matrix) {
+  FM_CHECK(matrix.format.kind == WeightFormat::Kind::kFloat);
+  matrix.transposed_stride = matrix.rows * size_of(matrix.format.dtype);
+  return matrix;
+}
+
+/// Rows [begin, begin + count) of floats.
+WeightView row_range(WeightView matrix, std::size_t begin, std::size_t count) {
+  matrix.weight = matrix.weight_row(begin);
+  matrix.rows = count;
+  return matrix;
+}
+
+}  // namespace
+
+ExpertMatrices expert_matrices(const ExpertLayout& layout, const ExpertView& view,
+                               std::size_t hidden, std::size_t intermediate) {
+  std::size_t segment = 0;
+  ExpertMatrices matrices;
+  if (layout.gate_up_is_transposed) {
+    const WeightView both =
+        transposed(take_matrix(layout.gate_proj, view, 2 * intermediate, hidden, &segment));
+    matrices.gate_proj = row_range(both, 0, intermediate);
+    matrices.up_proj = row_range(both, intermediate, intermediate);
+  } else {
+    matrices.gate_proj = take_matrix(layout.gate_proj, view, intermediate, hidden, &segment);
+    matrices.up_proj = take_matrix(layout.up_proj, view, intermediate, hidden, &segment);
+  }
+  matrices.down_proj = take_matrix(layout.down_proj, view, hidden, intermediate, &segment);
+  if (layout.down_is_transposed) matrices.down_proj = transposed(matrices.down_proj);
+  return matrices;
+}
+
+}  // namespace flashmoe

@@ -1,0 +1,91 @@
+#ifndef FLASHMOE_MODEL_LAYERS_MOE_BLOCK_H_
+#define FLASHMOE_MODEL_LAYERS_MOE_BLOCK_H_
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "base/result.h"
+#include "experts/expert_id.h"
+#include "model/expert_layout.h"
+#include "model/model_config.h"
+#include "model/model_weights.h"
+#include "model/step.h"
+#include "model/workspace.h"
+
+namespace flashmoe {
+
+/// One expert that rows of a step chose: assignments [begin, end), grouped by expert.
+struct ChosenExpert {
+  ExpertId id;
+  std::uint32_t begin = 0;
+  std::uint32_t end = 0;
+  std::uint32_t best_rank = 0;  // among all rows' choices; 0 is a router's first
+};
+
+/// The bookkeeping of one MoE forward pass, shared by a model's layers, which take turns.
+/// Grow-only, so that a decode step allocates nothing.
+struct MoeScratch {
+  std::vector<std::uint16_t> routed_ids;      // [rows, k], rank order
+  std::vector<float> routed_weights;          // [rows, k]
+  std::vector<std::uint32_t> expert_cursor;   // [num_experts]
+  std::vector<std::uint32_t> best_rank;       // [num_experts], where chosen
+  std::vector<ChosenExpert> chosen;           // ascending id
+  std::vector<std::uint32_t> assignment_row;  // by assignment: ascending expert, then row
+  std::vector<float> assignment_weight;       // by assignment
+  std::vector<ExpertLease> leases;            // of chosen, where acquired
+  std::vector<std::size_t> wave_order;        // of a wave: indices into chosen, most wanted first
+  std::vector<ExpertId> wave_ids;             // of a wave, in that order, like the next
+  std::vector<ExpertLease> wave_leases;       // on their way to leases
+  std::vector<std::size_t> pending;  // of a wave: indices into chosen whose bytes are awaited
+  std::vector<std::size_t> ready;    // of a wave: indices into chosen to compute now
+  std::vector<ExpertMatrices> ready_matrices;  // of ready
+  std::vector<std::uint32_t> compact_rows;     // 0, 1, 2, ...: rows of compacted buffers
+  std::vector<LinearTask> tasks;
+  std::vector<WeightedRow> terms;
+};
+
+/// A sparse MLP: each row passes the shared expert and the routed experts that its router picked.
+///
+///   (w, k) = TopK(softmax(W_router x))
+///   y = sum over k of w_k Expert_k(x) + sigmoid(W_shared_expert_gate x) Shared(x)
+///   Expert(x) = W_down (silu(W_gate x) * (W_up x))
+///
+/// Expert results are added in ascending expert id, whatever order the experts' bytes arrive in.
+/// Source: transformers modeling_qwen3_next.py, Qwen3NextSparseMoeBlock.
+class MoeBlock {
+ public:
+  /// References must outlive the block.
+  MoeBlock(const ModelConfig& config, const LayerWeights& weights, const ExpertLayout& layout,
+           LayerId layer, MoeScratch& scratch)
+      : config_(config), weights_(weights), layout_(layout), layer_(layer), scratch_(scratch) {}
+
+  /// y = MoE(x) for every row. x: prepared [rows, hidden]; y: [rows, hidden].
+  /// Errors: those of ExpertCache::acquire and ExpertLease::wait; y is then unspecified.
+  Status forward(StepContext& context, Workspace& workspace, const Activations& x,
+                 MatrixView<float> y) const;
+
+ private:
+  void route(StepContext& context, Workspace& workspace, const Activations& x) const;
+  void group_by_expert(std::size_t rows) const;
+  Status run_waves(StepContext& context, Workspace& workspace, const Activations& x,
+                   MatrixView<float> y) const;
+  std::size_t wave_end(std::size_t begin, std::size_t assignments_max,
+                       std::size_t experts_max) const;
+  Status acquire(StepContext& context, std::size_t begin, std::size_t end) const;
+  Status run_wave(StepContext& context, Workspace& workspace, const Activations& x,
+                  std::size_t begin, std::size_t end, bool with_shared) const;
+  void run_experts(StepContext& context, Workspace& workspace, const Activations& x,
+                   std::uint32_t wave_first_assignment, bool with_shared) const;
+
+  const ModelConfig& config_;
+  const LayerWeights& weights_;
+  const ExpertLayout& layout_;
+  LayerId layer_;
+
+  MoeScratch& scratch_;
+};
+
+}  // namespace flashmoe
+
+#endif  // FLASHMOE_MODEL_LAYERS_MOE_BLOCK_H_

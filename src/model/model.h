@@ -1,0 +1,100 @@
+#ifndef FLASHMOE_MODEL_MODEL_H_
+#define FLASHMOE_MODEL_MODEL_H_
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "base/result.h"
+#include "experts/expert_cache.h"
+#include "kernels/ops.h"
+#include "model/expert_layout.h"
+#include "model/layers/attention.h"
+#include "model/layers/gated_delta_net.h"
+#include "model/layers/moe_block.h"
+#include "model/model_config.h"
+#include "model/model_weights.h"
+#include "model/step.h"
+#include "model/workspace.h"
+
+namespace flashmoe {
+
+/// Receives what a forward pass computes. The views are valid during the call only.
+struct ForwardSinks {
+  /// Logits [n, vocab] of consecutive wanted rows; `row` is the first one's index in the step.
+  std::function<void(std::size_t row, MatrixView<const float> logits)> on_logits;
+  /// The residual stream [rows, hidden]: index 0 after the embedding, then after each layer, the
+  /// last one's after the final norm. Null: not wanted.
+  std::function<void(std::size_t index, MatrixView<const float> hidden)> on_hidden;
+};
+
+/// A loaded model: its dense weights, and the layers over them. Routed experts come through the
+/// ExpertCache. Threads: one forward pass at a time.
+class Model {
+ public:
+  /// `weights` has been finished; `layouts` has one entry per layer (unused for dense ones).
+  /// `experts` may be null if no layer is MoE. `ops` and `experts` must outlive the model.
+  /// `rows_max`: the most rows of a step.
+  static Result<std::unique_ptr<Model>> create(ModelConfig config,
+                                               std::unique_ptr<ModelWeights> weights,
+                                               std::vector<ExpertLayout> layouts, Ops& ops,
+                                               ExpertCache* experts, std::size_t rows_max);
+
+  const ModelConfig& config() const { return config_; }
+  std::size_t rows_max() const { return workspace_.shape.rows; }
+  const StepTimes& times() const { return times_; }
+
+  /// From the next forward pass on: who hears what the routers choose, and who decides in their
+  /// place. Null: nobody. Both must outlive their use.
+  void set_routing(RoutingObserver* observer, RoutingSource* source) {
+    routing_observer_ = observer;
+    routing_source_ = source;
+  }
+
+  /// Consumes the rows of `batch` (at most rows_max() in all) and advances its sequences. Ids must
+  /// be below vocab_size. What a sequence's rows give does not depend on the other sequences, nor
+  /// on how its tokens were cut into steps. Errors: those of the expert cache and of memory for the
+  /// KV cache. After a failure the sequences of the batch are broken, except when nothing had been
+  /// changed yet (no memory for the KV cache: kIo).
+  Status forward(std::span<const SequenceRows> batch, const ForwardSinks& sinks);
+
+ private:
+  Model(ModelConfig config, std::unique_ptr<ModelWeights> weights,
+        std::vector<ExpertLayout> layouts, Ops& ops, ExpertCache* experts, Workspace workspace);
+
+  Status reserve(std::span<const SequenceRows> batch);
+  Status run_layers(StepContext& context, const ForwardSinks& sinks);
+  Status run_layer(std::size_t index, StepContext& context);
+  void run_dense_mlp(const LayerWeights& weights, StepContext& context, MatrixView<float> y);
+  void compute_logits(std::span<const SequenceRows> batch, const ForwardSinks& sinks);
+
+  /// The layers' math, by layer index; null where the layer is of the other kind.
+  struct Layer {
+    std::unique_ptr<GatedAttention> attention;
+    std::unique_ptr<GatedDeltaNet> delta_net;
+    std::unique_ptr<MoeBlock> moe;
+  };
+
+  ModelConfig config_;
+  std::unique_ptr<ModelWeights> weights_;
+  std::vector<ExpertLayout> layouts_;
+  std::vector<float> inv_freq_;
+  Ops& ops_;
+  ExpertCache* experts_;
+  Workspace workspace_;
+  MoeScratch moe_scratch_;
+  std::vector<Layer> layers_;
+  std::uint64_t step_ = 0;
+  RoutingObserver* routing_observer_ = nullptr;
+  RoutingSource* routing_source_ = nullptr;
+  StepTimes times_;
+  std::vector<StepSegment> segments_;
+  std::vector<std::int32_t> ids_;
+  std::vector<std::uint32_t> positions_;
+};
+
+}  // namespace flashmoe
+
+#endif  // FLASHMOE_MODEL_MODEL_H_

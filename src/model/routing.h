@@ -1,0 +1,52 @@
+#ifndef FLASHMOE_MODEL_ROUTING_H_
+#define FLASHMOE_MODEL_ROUTING_H_
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+
+#include "experts/expert_id.h"
+#include "kernels/ops.h"
+
+namespace flashmoe {
+
+struct StepSegment;
+
+/// Hears what every router of a forward pass chose: layer after layer, each for all rows of the
+/// step. A pass that fails ends early.
+class RoutingObserver {
+ public:
+  virtual ~RoutingObserver() = default;
+  /// ids and weights: [rows, k] in rank order, as they are about to be computed with. Valid during
+  /// the call.
+  virtual void on_routed(LayerId layer, std::span<const StepSegment> segments,
+                         std::span<const std::uint16_t> ids, std::span<const float> weights) = 0;
+};
+
+/// Decides in the routers' place, for measurements whose routing must be known. What it gives may
+/// depend on the layer and on the rows' places in their sequences alone, so that the output does
+/// not depend on how a prompt is cut.
+class RoutingSource {
+ public:
+  enum class Weights : std::uint8_t {
+    kGiven,       // by the source
+    kFromRouter,  // softmax of the router's logits for the ids
+  };
+
+  virtual ~RoutingSource() = default;
+  /// Overwrites ids [rows, k] with distinct experts for each row; and weights [rows, k], if it
+  /// says so.
+  virtual Weights choose(LayerId layer, std::span<const StepSegment> segments,
+                         std::span<std::uint16_t> ids, std::span<float> weights) = 0;
+};
+
+/// The weights [rows, k] of experts `ids` [rows, k] that the router itself did not choose:
+///   w_i = exp(logit_i) / sum over j of exp(logit_j)
+/// where j goes over the row's ids, if `normalize`, or over all experts. logits: [rows,
+/// num_experts]. The same bits everywhere.
+void weigh_chosen(MatrixView<const float> logits, bool normalize,
+                  std::span<const std::uint16_t> ids, std::span<float> weights);
+
+}  // namespace flashmoe
+
+#endif  // FLASHMOE_MODEL_ROUTING_H_

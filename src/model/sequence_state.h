@@ -1,0 +1,51 @@
+#ifndef FLASHMOE_MODEL_SEQUENCE_STATE_H_
+#define FLASHMOE_MODEL_SEQUENCE_STATE_H_
+
+#include <cstddef>
+#include <cstdint>
+
+#include "base/aligned_buffer.h"
+#include "base/result.h"
+#include "model/kv_cache.h"
+#include "model/model_config.h"
+
+namespace flashmoe {
+
+/// What a model remembers of one sequence: the KV cache of its attention layers, the convolution
+/// and recurrent states of its DeltaNet layers, and how many tokens it has seen. Owned by a
+/// session; changed only by Model::forward.
+class SequenceState {
+ public:
+  /// Errors: kIo if memory cannot be had.
+  static Result<SequenceState> create(const ModelConfig& config);
+
+  /// Bytes of convolution and recurrent state, whatever the length.
+  static std::uint64_t recurrent_size(const ModelConfig& config);
+
+  /// Tokens consumed so far: the position of the next one.
+  std::size_t position() const { return position_; }
+  KvCache& kv() { return kv_; }
+  /// [conv_kernel - 1, conv_channels] of the DeltaNet layer with this ordinal.
+  float* conv_state(std::size_t delta_layer);
+  /// [value_heads, key_dim, value_dim].
+  float* delta_state(std::size_t delta_layer);
+
+  /// A forward pass that failed half-way left some layers ahead of others: the sequence can only be
+  /// thrown away.
+  bool broken() const { return broken_; }
+
+ private:
+  friend class Model;
+  SequenceState(const ModelConfig& config, AlignedBuffer recurrent);
+
+  KvCache kv_;
+  AlignedBuffer recurrent_;  // per DeltaNet layer: convolution state, then recurrent state
+  std::size_t conv_state_size_ = 0;
+  std::size_t delta_state_size_ = 0;
+  std::size_t position_ = 0;
+  bool broken_ = false;
+};
+
+}  // namespace flashmoe
+
+#endif  // FLASHMOE_MODEL_SEQUENCE_STATE_H_

@@ -1,0 +1,60 @@
+#ifndef FLASHMOE_MODEL_STEP_H_
+#define FLASHMOE_MODEL_STEP_H_
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "experts/expert_cache.h"
+#include "kernels/ops.h"
+#include "model/routing.h"
+#include "model/sequence_state.h"
+
+namespace flashmoe {
+
+/// Which logits of its rows a sequence wants from a step.
+enum class LogitsWanted : std::uint8_t { kNone, kLast, kAll };
+
+/// The next tokens of one sequence, to be consumed in one step beside those of other sequences. The
+/// same sequence must not appear twice in a step.
+struct SequenceRows {
+  SequenceState* sequence = nullptr;
+  std::span<const std::int32_t> ids;
+  LogitsWanted logits = LogitsWanted::kNone;
+};
+
+/// Consecutive rows of a step that belong to one sequence, beginning at `position` of it.
+struct StepSegment {
+  SequenceState* sequence = nullptr;
+  std::size_t row_begin = 0;
+  std::size_t row_end = 0;
+  std::size_t position = 0;
+};
+
+/// Where the time of forward passes went, since the model was made.
+struct StepTimes {
+  std::uint64_t step_count = 0;
+  double mixer_seconds = 0;   // attention and DeltaNet, with their norms
+  double router_seconds = 0;  // and the shared expert's gate
+  double mlp_seconds = 0;     // MLPs of all kinds with their norms; router and waits in it
+  double output_seconds = 0;  // lm_head, and whoever looks at the logits
+};
+
+/// What the layers of one forward pass share.
+struct StepContext {
+  Ops& ops;
+  ExpertCache* experts = nullptr;  // null for a model without MoE layers
+  std::uint64_t step = 0;          // counts forward passes
+  std::size_t rows = 0;
+  std::span<const StepSegment> segments;
+  MatrixView<const float> rope_cos;  // [rows, rotary_dim / 2]
+  MatrixView<const float> rope_sin;
+  StepTimes& times;
+  RoutingObserver* routing_observer = nullptr;  // null: nobody wants to know
+  RoutingSource* routing_source = nullptr;      // null: the routers decide
+};
+
+}  // namespace flashmoe
+
+#endif  // FLASHMOE_MODEL_STEP_H_

@@ -1,0 +1,51 @@
+#ifndef FLASHMOE_TOKENIZER_STOP_MATCHER_H_
+#define FLASHMOE_TOKENIZER_STOP_MATCHER_H_
+
+#include <cstddef>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/result.h"
+
+namespace flashmoe {
+
+/// Looks for stop strings in text that arrives in parts, and holds back the end of it while it may
+/// still become one. The first stop string to be complete counts (of two that end together, the
+/// longer), so the outcome does not depend on how the text was cut. One thread at a time.
+class StopMatcher {
+ public:
+  /// Error: kInvalidArgument for an empty stop string.
+  static Result<StopMatcher> create(std::vector<std::string> stops);
+
+  /// Appends to `out` the text that can no longer be part of a stop string. After a match nothing
+  /// more is appended.
+  void push(std::string_view text, std::string& out);
+
+  /// No more text comes: appends what is held back. Appends nothing after a match.
+  void finish(std::string& out);
+
+  /// The stop string that ended the text, as an index into `stops`.
+  std::optional<std::size_t> match() const { return match_; }
+
+ private:
+  struct Stop {
+    std::string text;
+    // Knuth-Morris-Pratt: [i] is the length of the longest proper prefix of `text` that ends at i.
+    std::vector<std::size_t> prefix_sizes;
+    std::size_t matched = 0;  // how much of `text` the end of what was pushed is
+  };
+
+  StopMatcher() = default;
+
+  static void advance(Stop& stop, char c);
+
+  std::vector<Stop> stops_;
+  std::string held_;
+  std::optional<std::size_t> match_;
+};
+
+}  // namespace flashmoe
+
+#endif  // FLASHMOE_TOKENIZER_STOP_MATCHER_H_

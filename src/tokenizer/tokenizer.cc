@@ -1,0 +1,149 @@
+#include "tokenizer/tokenizer.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "base/check.h"
+#include "tokenizer/detokenizer.h"
+#include "tokenizer/tokenizer_state.h"
+#include "tokenizer/utf8.h"
+
+namespace flashmoe {
+
+Tokenizer::Tokenizer(std::unique_ptr<State> state) : state_(std::move(state)) {}
+Tokenizer::~Tokenizer() = default;
+
+Status Tokenizer::State::check_id(TokenId id) const {
+  if (model.vocabulary().contains(id) || find_added(id) != nullptr) return Status();
+  if (id >= 0 && static_cast<std::size_t>(id) < vocab_size) {
+    return error(StatusCode::kInvalidArgument, "token id {} is unused in this vocabulary", id);
+  }
+  return error(StatusCode::kInvalidArgument, "token id {} is not in [0, {})", id, vocab_size);
+}
+
+const AddedToken* Tokenizer::State::find_added(TokenId id) const {
+  const auto found =
+      std::lower_bound(added_tokens.begin(), added_tokens.end(), id,
+                       [](const AddedToken& token, TokenId wanted) { return token.id < wanted; });
+  return found != added_tokens.end() && found->id == id ? &*found : nullptr;
+}
+
+Result<std::vector<TokenId>> Tokenizer::encode(std::string_view text,
+                                               const EncodeOptions& options) const {
+  if (const std::size_t offset = find_invalid_utf8(text); offset != std::string_view::npos) {
+    return error(StatusCode::kInvalidArgument,
+                 "the text is not valid UTF-8: byte 0x{:02X} at offset {} of {}",
+                 static_cast<unsigned char>(text[offset]), offset, text.size());
+  }
+  const SpecialTokenFrame& frame = state_->frame;
+  std::vector<TokenId> ids;
+  if (options.add_special_tokens) ids = frame.prefix;
+  std::unique_ptr<Workspace> workspace = state_->workspaces.borrow();
+  const Status status = state_->encode_text(text, options, *workspace, ids);
+  state_->workspaces.give_back(std::move(workspace), text.size());
+  FM_RETURN_IF_ERROR(status);
+  if (options.add_special_tokens) {
+    ids.insert(ids.end(), frame.suffix.begin(), frame.suffix.end());
+  }
+  return ids;
+}
+
+Status Tokenizer::State::encode_text(std::string_view text, const EncodeOptions& options,
+                                     Workspace& workspace, std::vector<TokenId>& ids) const {
+  using AddedTokens = EncodeOptions::AddedTokens;
+  const auto split = [&options](const AddedTokenFinder& finder, std::string_view section,
+                                std::vector<AddedTokenFinder::Section>& out) {
+    out.clear();
+    if (options.added_tokens == AddedTokens::kNone) {
+      out.push_back({.begin = 0, .end = section.size()});
+    } else {
+      finder.split(section, options.added_tokens == AddedTokens::kNotSpecial, out);
+    }
+  };
+  split(raw_finder, text, workspace.raw_sections);
+  for (const AddedTokenFinder::Section& raw : workspace.raw_sections) {
+    if (raw.token != nullptr) {
+      ids.push_back(raw.token->id);
+      continue;
+    }
+    FM_ASSIGN_OR_RETURN(const std::string_view normalized,
+                        normalizer.apply(text.substr(raw.begin, raw.end - raw.begin),
+                                         workspace.normalized, workspace.patterns));
+    split(normalized_finder, normalized, workspace.normalized_sections);
+    for (const AddedTokenFinder::Section& section : workspace.normalized_sections) {
+      if (section.token != nullptr) {
+        ids.push_back(section.token->id);
+        continue;
+      }
+      const bool is_text_start = raw.begin == 0 && section.begin == 0;
+      FM_RETURN_IF_ERROR(
+          encode_normalized(normalized.substr(section.begin, section.end - section.begin),
+                            is_text_start, workspace, ids));
+    }
+  }
+  return Status();
+}
+
+Status Tokenizer::State::encode_normalized(std::string_view text, bool is_text_start,
+                                           Workspace& workspace, std::vector<TokenId>& ids) const {
+  PieceList& list = workspace.pieces;
+  list.text = text;
+  FM_RETURN_IF_ERROR(pre_tokenizer.apply(list, is_text_start, workspace.patterns));
+  for (const PieceList::Piece span : list.pieces) {
+    const std::string_view piece = list.text.substr(span.begin, span.size);
+    if (const auto known = workspace.cache.get(piece)) {
+      ids.insert(ids.end(), known->begin(), known->end());
+      continue;
+    }
+    const std::size_t begin = ids.size();
+    FM_RETURN_IF_ERROR(model.encode(piece, workspace.bpe, ids));
+    workspace.cache.put(piece, std::span<const TokenId>(ids).subspan(begin));
+  }
+  return Status();
+}
+
+Result<std::string> Tokenizer::decode(std::span<const TokenId> ids,
+                                      const DecodeOptions& options) const {
+  std::string text;
+  Detokenizer detokenizer(*this, options);
+  for (const TokenId id : ids) FM_RETURN_IF_ERROR(detokenizer.push(id, text));
+  detokenizer.finish(text);
+  return text;
+}
+
+std::size_t Tokenizer::vocab_size() const { return state_->vocab_size; }
+
+bool Tokenizer::is_token(TokenId id) const { return state_->check_id(id).ok(); }
+
+bool Tokenizer::is_special(TokenId id) const {
+  const AddedToken* added = state_->find_added(id);
+  return added != nullptr && added->special;
+}
+
+std::optional<TokenId> Tokenizer::token_to_id(std::string_view text) const {
+  for (const AddedToken& token : state_->added_tokens) {
+    if (token.content == text) return token.id;
+  }
+  return state_->model.vocabulary().find(text);
+}
+
+Result<std::string> Tokenizer::id_to_bytes(TokenId id) const {
+  FM_RETURN_IF_ERROR(state_->check_id(id));
+  if (const AddedToken* added = state_->find_added(id)) return added->content;
+  std::string bytes;
+  state_->decoder.append_bytes(state_->model.vocabulary().bytes(id), bytes);
+  return bytes;
+}
+
+const std::optional<std::string>& Tokenizer::bos_token() const { return state_->bos_token; }
+const std::optional<std::string>& Tokenizer::eos_token() const { return state_->eos_token; }
+
+std::optional<TokenId> Tokenizer::bos_id() const {
+  return state_->bos_token ? token_to_id(*state_->bos_token) : std::nullopt;
+}
+
+std::optional<TokenId> Tokenizer::eos_id() const {
+  return state_->eos_token ? token_to_id(*state_->eos_token) : std::nullopt;
+}
+
+}  // namespace flashmoe

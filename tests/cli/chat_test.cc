@@ -1,0 +1,101 @@
+// The program itself, with its input from a pipe.
+#include <gtest/gtest.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <filesystem>
+#include <fstream>
+#include <nlohmann/json.hpp>
+#include <sstream>
+
+#include "support/test_files.h"
+
+namespace flashmoe::testing {
+namespace {
+
+namespace fs = std::filesystem;
+
+class ChatProgram : public ::testing::Test {
+ protected:
+  struct Ran {
+    int exit_code = -1;
+    std::string out;
+    std::string err;
+  };
+  void SetUp() override {
+    folder_ = fs::current_path() / ("chat_test_" + std::to_string(getpid()));
+    fs::create_directories(folder_);
+  }
+  void TearDown() override { fs::remove_all(folder_); }
+
+  std::string path(const std::string& name) const { return (folder_ / name).string(); }
+
+  std::string read(const std::string& name) const {
+    std::ifstream file(path(name), std::ios::binary);
+    std::ostringstream text;
+    text << file.rdbuf();
+    return text.str();
+  }
+
+  Ran chat(const std::string& input, const std::string& flags, const fs::path& model) const {
+    std::ofstream(path("in"), std::ios::binary) << input;
+    const std::string command = std::string("XDG_CACHE_HOME=/dev/null '") + FLASHMOE_PROGRAM +
+                                "' chat '" + model.string() + "' --memory 1GiB " + flags + " <'" +
+                                path("in") + "' >'" + path("out") + "' 2>'" + path("err") + "'";
+    const int status = std::system(command.c_str());
+    return {WIFEXITED(status) ? WEXITSTATUS(status) : -1, read("out"), read("err")};
+  }
+
+  fs::path folder_;
+};
+
+TEST_F(ChatProgram, AnswersEachLineAndSavesTheConversation) {
+  const Ran ran =
+      chat("/system Be brief.\nHello\n\"\"\"two\nlines\"\"\"\n/save " + path("talk") + "\n",
+           "--temperature 0 -n 8", sprout_folder());
+  ASSERT_EQ(ran.exit_code, 0) << ran.err;
+  const auto messages = nlohmann::json::parse(read("talk"))["messages"];
+  ASSERT_EQ(messages.size(), 5u);
+  EXPECT_EQ(messages[0]["role"], "system");
+  EXPECT_EQ(messages[3]["content"], "two\nlines");
+  // Replies are all that is printed: no prompt, no escape code.
+  EXPECT_EQ(ran.out, messages[2]["content"].get<std::string>() + "\n" +
+                         messages[4]["content"].get<std::string>() + "\n");
+}
+
+TEST_F(ChatProgram, TheSameSeedGivesTheSameConversation) {
+  const std::string input = "Tell me a story.\n/retry\n";
+  const Ran first = chat(input, "-n 16 --seed 7", sprout_folder());
+  EXPECT_EQ(first.exit_code, 0) << first.err;
+  EXPECT_EQ(chat(input, "-n 16 --seed 7", sprout_folder()).out, first.out);
+  EXPECT_NE(chat(input, "-n 16 --seed 8", sprout_folder()).out, first.out);
+}
+
+TEST_F(ChatProgram, GoesOnAfterBadTurnsAndTellsInItsExitCode) {
+  const Ran ran = chat("/nope\n\xff\n/retry\n" + std::string(2000, 'x') + "\n/save\n/stats\n",
+                       "-n 4 --context 64", sprout_folder());
+  EXPECT_EQ(ran.exit_code, 1);
+  for (const char* expected :
+       {"/nope: no such command", "byte 0 of the message is not valid UTF-8",
+        "there is no message to answer yet", "--context", "/save needs a file"}) {
+    EXPECT_NE(ran.err.find(expected), std::string::npos) << expected << " in " << ran.err;
+  }
+  EXPECT_NE(ran.out.find("replies    0\n"), std::string::npos) << ran.out;
+}
+
+TEST_F(ChatProgram, AModelWithoutATemplateIsAnErrorThatNamesRun) {
+  const fs::path model = folder_ / "model";
+  fs::create_directories(model);
+  for (const auto& entry : fs::directory_iterator(sprout_folder())) {
+    const std::string name = entry.path().filename().string();
+    if (name.starts_with("model") || name == "config.json" || name == "tokenizer.json") {
+      fs::create_symlink(fs::absolute(entry.path()), model / name);
+    }
+  }
+  const Ran ran = chat("Hello\n", "", model);
+  EXPECT_EQ(ran.exit_code, 1);
+  EXPECT_NE(ran.err.find("flash-moe run"), std::string::npos) << ran.err;
+}
+
+}  // namespace
+}  // namespace flashmoe::testing

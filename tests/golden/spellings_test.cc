@@ -1,0 +1,219 @@
+// One model in the spellings that checkpoints come in: the same bits from each.
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstring>
+#include <fstream>
+#include <map>
+
+#include "format/safetensors.h"
+#include "format/safetensors_writer.h"
+#include "io/file.h"
+#include "support/collect.h"
+#include "support/test_files.h"
+#include "tensor/float_bits.h"
+
+namespace flashmoe::testing {
+namespace {
+
+struct Tensor {
+  DType dtype = DType::kBF16;
+  std::vector<std::uint64_t> shape;
+  std::vector<std::byte> bytes;
+};
+using Tensors = std::map<std::string, Tensor>;
+
+constexpr std::size_t kLayers = 4;
+constexpr std::size_t kExperts = 16;
+
+Tensors read_tensors(const std::filesystem::path& path) {
+  const File file = File::open(path, File::Mode::kBuffered).value();
+  const SafetensorsHeader header = read_safetensors_header(file).value();
+  Tensors tensors;
+  for (const SafetensorsEntry& entry : header.tensors) {
+    Tensor& tensor = tensors[entry.name];
+    tensor = {entry.dtype, entry.shape, std::vector<std::byte>(entry.size)};
+    EXPECT_TRUE(file.read_at(entry.offset, tensor.bytes).ok());
+  }
+  return tensors;
+}
+
+void write_tensors(const std::filesystem::path& path, const Tensors& tensors) {
+  std::vector<SafetensorsWriter::Tensor> declared;
+  for (const auto& [name, tensor] : tensors) declared.push_back({name, tensor.dtype, tensor.shape});
+  SafetensorsWriter writer = SafetensorsWriter::create(path, declared).value();
+  for (const auto& [name, tensor] : tensors) {
+    const std::span<const std::byte> bytes = tensor.bytes;
+    if (size_of(tensor.dtype) == 4) {
+      std::vector<std::uint32_t> words(bytes.size() / 4);
+      std::memcpy(words.data(), bytes.data(), bytes.size());
+      ASSERT_TRUE(writer.write<std::uint32_t>(name, 0, words).ok());
+    } else {
+      std::vector<std::uint16_t> halves(bytes.size() / 2);
+      std::memcpy(halves.data(), bytes.data(), bytes.size());
+      ASSERT_TRUE(writer.write<std::uint16_t>(name, 0, halves).ok());
+    }
+  }
+  ASSERT_TRUE(writer.finish().ok());
+}
+
+class Spellings : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    folder_ = std::filesystem::current_path() / ("spellings_" + std::to_string(getpid()));
+    std::filesystem::create_directories(folder_);
+    std::filesystem::copy_file(golden_path("qwen3_next/config.json"), folder_ / "config.json");
+    tensors_ = read_tensors(golden_path("qwen3_next/model.safetensors"));
+    const GoldenFile golden(golden_path("qwen3_next/golden.safetensors"));
+    ids_ = golden.ints("input_ids");
+    expected_ = logits_of(golden_path("qwen3_next"));
+  }
+  void TearDown() override { std::filesystem::remove_all(folder_); }
+
+  std::vector<float> logits_of(const std::filesystem::path& folder) const {
+    // Few slots: experts come and go, so every spelling is read again and again.
+    EngineOptions options{.model = folder, .memory_bytes = std::uint64_t{1} << 30};
+    const Result<std::unique_ptr<Engine>> roomy = Engine::open(options);
+    EXPECT_TRUE(roomy.ok()) << roomy.status().message();
+    if (!roomy.ok()) return {};
+    options.memory_bytes = (*roomy)->memory_plan().budget_bytes_min;
+    const std::unique_ptr<Engine> engine = Engine::open(options).value();
+    const Result<Collected> collected = collect(*engine, ids_);
+    EXPECT_TRUE(collected.ok()) << collected.status().message();
+    return collected.ok() ? collected->logits : std::vector<float>();
+  }
+
+  void expect_same_bits() const {
+    const std::vector<float> got = logits_of(folder_);
+    ASSERT_EQ(got.size(), expected_.size());
+    EXPECT_EQ(std::memcmp(got.data(), expected_.data(), got.size() * sizeof(float)), 0);
+  }
+
+  static std::string expert_name(std::size_t layer, std::size_t expert, const char* matrix) {
+    return "model.layers." + std::to_string(layer) + ".mlp.experts." + std::to_string(expert) +
+           "." + matrix + ".weight";
+  }
+
+  /// Moves a layer's experts into fused tensors, gate and up rows together.
+  void fuse_experts(const std::string& suffix) {
+    for (std::size_t layer = 0; layer < kLayers; ++layer) {
+      const std::string path = "model.layers." + std::to_string(layer) + ".mlp.experts.";
+      Tensor gate_up;
+      Tensor down;
+      for (std::size_t e = 0; e < kExperts; ++e) {
+        for (const char* matrix : {"gate_proj", "up_proj", "down_proj"}) {
+          const auto node = tensors_.extract(expert_name(layer, e, matrix));
+          const Tensor& tensor = node.mapped();
+          Tensor& fused = std::string_view(matrix) == "down_proj" ? down : gate_up;
+          const std::uint64_t parts = &fused == &gate_up ? 2 : 1;
+          fused.shape = {kExperts, parts * tensor.shape[0], tensor.shape[1]};
+          fused.bytes.insert(fused.bytes.end(), tensor.bytes.begin(), tensor.bytes.end());
+        }
+      }
+      tensors_[path + "gate_up_proj" + suffix] = std::move(gate_up);
+      tensors_[path + "down_proj" + suffix] = std::move(down);
+    }
+  }
+
+  /// [experts, out, in] -> [experts, in, out], as qwen3_vl_moe has them.
+  void transpose_fused_experts() {
+    for (auto& [name, tensor] : tensors_) {
+      if (!name.ends_with("mlp.experts.gate_up_proj") && !name.ends_with("mlp.experts.down_proj")) {
+        continue;
+      }
+      const std::size_t rows = tensor.shape[1], cols = tensor.shape[2];
+      const std::vector<std::byte> straight = tensor.bytes;
+      for (std::size_t i = 0; i < straight.size() / 2; ++i) {
+        const std::size_t e = i / (rows * cols), r = i / cols % rows, c = i % cols;
+        std::copy_n(straight.data() + 2 * i, 2,
+                    tensor.bytes.data() + 2 * (e * rows * cols + c * rows + r));
+      }
+      tensor.shape = {kExperts, cols, rows};
+    }
+  }
+
+  std::filesystem::path folder_;
+  Tensors tensors_;
+  std::vector<std::int32_t> ids_;
+  std::vector<float> expected_;
+};
+
+TEST_F(Spellings, FusedExpertsOfTransformers5) {
+  fuse_experts("");
+  write_tensors(folder_ / "model.safetensors", tensors_);
+  expect_same_bits();
+}
+
+TEST_F(Spellings, FusedExpertsNamedAsWeights) {
+  fuse_experts(".weight");
+  write_tensors(folder_ / "model.safetensors", tensors_);
+  expect_same_bits();
+}
+
+// Here gate_up_proj is square, [16, 128, 128]: only down_proj's shape tells.
+TEST_F(Spellings, FusedExpertsStoredTransposed) {
+  fuse_experts("");
+  transpose_fused_experts();
+  write_tensors(folder_ / "model.safetensors", tensors_);
+  expect_same_bits();
+}
+
+TEST_F(Spellings, Float32) {
+  for (auto& [name, tensor] : tensors_) {
+    std::vector<float> values(tensor.bytes.size() / 2);
+    for (std::size_t i = 0; i < values.size(); ++i) {
+      values[i] = float_from_bf16(load_unaligned<std::uint16_t>(tensor.bytes.data() + 2 * i));
+    }
+    tensor.dtype = DType::kF32;
+    tensor.bytes.resize(values.size() * 4);
+    std::memcpy(tensor.bytes.data(), values.data(), tensor.bytes.size());
+  }
+  write_tensors(folder_ / "model.safetensors", tensors_);
+  expect_same_bits();
+}
+
+TEST_F(Spellings, SeveralShardsWithAnIndex) {
+  std::vector<Tensors> shards(3);
+  std::string weight_map;
+  std::size_t i = 0;
+  for (const auto& [name, tensor] : tensors_) {
+    const std::size_t shard = i++ % shards.size();
+    shards[shard][name] = tensor;
+    weight_map += (weight_map.empty() ? "\"" : ", \"") + name + "\": \"model-0000" +
+                  std::to_string(shard + 1) + "-of-00003.safetensors\"";
+  }
+  for (std::size_t s = 0; s < shards.size(); ++s) {
+    write_tensors(folder_ / ("model-0000" + std::to_string(s + 1) + "-of-00003.safetensors"),
+                  shards[s]);
+  }
+  std::ofstream(folder_ / "model.safetensors.index.json")
+      << R"({"metadata": {"total_size": 1}, "weight_map": {)" << weight_map << "}}";
+  expect_same_bits();
+}
+
+TEST_F(Spellings, AMissingExpertIsAnErrorThatNamesIt) {
+  tensors_.erase(expert_name(2, 7, "up_proj"));
+  write_tensors(folder_ / "model.safetensors", tensors_);
+  const Status status =
+      Engine::open({.model = folder_, .memory_bytes = std::uint64_t{1} << 30}).status();
+  EXPECT_EQ(status.code(), StatusCode::kNotFound);
+  EXPECT_NE(status.message().find("model.layers.2.mlp.experts.7.up_proj"), std::string::npos)
+      << status.message();
+}
+
+TEST_F(Spellings, ALayerWithoutExpertsIsAnErrorThatNamesTheSpellingsTried) {
+  for (std::size_t e = 0; e < kExperts; ++e) {
+    for (const char* matrix : {"gate_proj", "up_proj", "down_proj"}) {
+      tensors_.erase(expert_name(1, e, matrix));
+    }
+  }
+  write_tensors(folder_ / "model.safetensors", tensors_);
+  const Status status =
+      Engine::open({.model = folder_, .memory_bytes = std::uint64_t{1} << 30}).status();
+  EXPECT_EQ(status.code(), StatusCode::kNotFound);
+  EXPECT_NE(status.message().find("switch_mlp"), std::string::npos) << status.message();
+}
+
+}  // namespace
+}  // namespace flashmoe::testing

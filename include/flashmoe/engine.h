@@ -92,6 +92,12 @@ struct EngineStatistics {
   double router_seconds = 0;
   double mlp_seconds = 0;
   double output_seconds = 0;
+  /// Time from a layer's request of its experts to the arrival of the last, where one was missing:
+  /// bytes_read over it is what the disk gives while it is asked.
+  double expert_reading_seconds = 0;
+  /// What layers could not have gone below with those reads: the longer of them and what could be
+  /// computed meanwhile, then the expert that came last.
+  double expert_bound_seconds = 0;
   double load_seconds = 0;
 };
 

@@ -3,8 +3,9 @@
 #include <gtest/gtest.h>
 
 #include <filesystem>
-#include <fstream>
 #include <string>
+
+#include "base/testing/temporary_folder.h"
 
 namespace flashmoe {
 namespace {
@@ -31,38 +32,27 @@ TEST(StalledTime, IsUnknownWhereTheTextIsNotTheKernels) {
 // A made-up file system root.
 class MemoryPressureProbeTest : public testing::Test {
  protected:
-  MemoryPressureProbeTest() {
-    const auto* const test = testing::UnitTest::GetInstance()->current_test_info();
-    root_ = std::filesystem::current_path() / (std::string("flashmoe_pressure_") + test->name());
-    std::filesystem::remove_all(root_);
-  }
-  ~MemoryPressureProbeTest() override { std::filesystem::remove_all(root_); }
-
-  void write(const std::string& path, const std::string& text) {
-    std::filesystem::create_directories((root_ / path).parent_path());
-    std::ofstream(root_ / path) << text;
-  }
   void write_machine() {
-    write("proc/meminfo", "MemTotal:       1000 kB\nMemAvailable:   250 kB\n");
-    write("proc/pressure/memory", "some avg10=0.00 avg60=0.00 avg300=0.00 total=70\n");
+    root_.write("proc/meminfo", "MemTotal:       1000 kB\nMemAvailable:   250 kB\n");
+    root_.write("proc/pressure/memory", "some avg10=0.00 avg60=0.00 avg300=0.00 total=70\n");
   }
   void write_v2_group(const std::string& group) {
-    write("proc/self/cgroup", "0::" + group + "\n");
-    write("proc/self/mountinfo", "30 24 0:26 / /cg rw - cgroup2 cgroup2 rw\n");
+    root_.write("proc/self/cgroup", "0::" + group + "\n");
+    root_.write("proc/self/mountinfo", "30 24 0:26 / /cg rw - cgroup2 cgroup2 rw\n");
   }
 
-  std::filesystem::path root_;
+  TemporaryFolder root_;
 };
 
 TEST_F(MemoryPressureProbeTest, HasNothingToWatchOnAnEmptySystem) {
-  EXPECT_FALSE(MemoryPressureProbe(root_).available());
-  write("proc/meminfo", "MemTotal:       1000 kB\nMemAvailable:   250 kB\n");
-  EXPECT_FALSE(MemoryPressureProbe(root_).available());
+  EXPECT_FALSE(MemoryPressureProbe(root_.path()).available());
+  root_.write("proc/meminfo", "MemTotal:       1000 kB\nMemAvailable:   250 kB\n");
+  EXPECT_FALSE(MemoryPressureProbe(root_.path()).available());
 }
 
 TEST_F(MemoryPressureProbeTest, WatchesAMachineWithoutGroups) {
   write_machine();
-  const MemoryPressureProbe probe(root_);
+  const MemoryPressureProbe probe(root_.path());
   EXPECT_TRUE(probe.available());
   EXPECT_EQ(probe.pressure_path(), root_ / "proc/pressure/memory");
   EXPECT_EQ(probe.cgroup_count(), 0u);
@@ -71,21 +61,21 @@ TEST_F(MemoryPressureProbeTest, WatchesAMachineWithoutGroups) {
   EXPECT_EQ(pressure.limit_hit_count, 0u);
   EXPECT_DOUBLE_EQ(pressure.machine_share_left, 0.25);
   EXPECT_DOUBLE_EQ(pressure.group_share_left, 1);
-  write("proc/pressure/memory", "some avg10=0.00 avg60=0.00 avg300=0.00 total=99\n");
+  root_.write("proc/pressure/memory", "some avg10=0.00 avg60=0.00 avg300=0.00 total=99\n");
   EXPECT_EQ(probe.read().stalled_us, 99u);
 }
 
 TEST_F(MemoryPressureProbeTest, PrefersTheGroupsOwnStallsAndCountsHitsOfAllAbove) {
   write_machine();
   write_v2_group("/outer/inner");
-  write("cg/outer/inner/memory.pressure", "some avg10=0.00 avg60=0.00 avg300=0.00 total=5\n");
-  write("cg/outer/inner/memory.events", "low 1\nhigh 20\nmax 3\noom 9\noom_kill 9\n");
-  write("cg/outer/memory.pressure", "some avg10=0.00 avg60=0.00 avg300=0.00 total=50\n");
-  write("cg/outer/memory.events", "low 0\nhigh 0\nmax 400\n");
-  write("cg/outer/memory.max", "1000\n");
-  write("cg/outer/memory.current", "990\n");
-  write("cg/outer/memory.stat", "anon 940\ninactive_file 40\nactive_file 0\n");
-  const MemoryPressureProbe probe(root_);
+  root_.write("cg/outer/inner/memory.pressure", "some avg10=0.00 avg60=0.00 avg300=0.00 total=5\n");
+  root_.write("cg/outer/inner/memory.events", "low 1\nhigh 20\nmax 3\noom 9\noom_kill 9\n");
+  root_.write("cg/outer/memory.pressure", "some avg10=0.00 avg60=0.00 avg300=0.00 total=50\n");
+  root_.write("cg/outer/memory.events", "low 0\nhigh 0\nmax 400\n");
+  root_.write("cg/outer/memory.max", "1000\n");
+  root_.write("cg/outer/memory.current", "990\n");
+  root_.write("cg/outer/memory.stat", "anon 940\ninactive_file 40\nactive_file 0\n");
+  const MemoryPressureProbe probe(root_.path());
   EXPECT_EQ(probe.pressure_path(), root_ / "cg/outer/inner/memory.pressure");
   EXPECT_EQ(probe.cgroup_count(), 2u);
   const MemoryPressure pressure = probe.read();
@@ -95,15 +85,15 @@ TEST_F(MemoryPressureProbeTest, PrefersTheGroupsOwnStallsAndCountsHitsOfAllAbove
 }
 
 TEST_F(MemoryPressureProbeTest, WatchesV1) {
-  write("proc/self/cgroup", "4:memory:/a\n");
-  write("proc/self/mountinfo", "35 31 0:32 / /cg rw - cgroup cgroup rw,memory\n");
-  write("cg/a/memory.limit_in_bytes", "1000\n");
-  write("cg/a/memory.usage_in_bytes", "995\n");
-  write("cg/a/memory.stat", "total_inactive_file 5\n");
-  write("cg/a/memory.failcnt", "12\n");
-  write("cg/memory.failcnt", "0\n");
-  write("cg/memory.limit_in_bytes", "9223372036854771712\n");
-  const MemoryPressureProbe probe(root_);
+  root_.write("proc/self/cgroup", "4:memory:/a\n");
+  root_.write("proc/self/mountinfo", "35 31 0:32 / /cg rw - cgroup cgroup rw,memory\n");
+  root_.write("cg/a/memory.limit_in_bytes", "1000\n");
+  root_.write("cg/a/memory.usage_in_bytes", "995\n");
+  root_.write("cg/a/memory.stat", "total_inactive_file 5\n");
+  root_.write("cg/a/memory.failcnt", "12\n");
+  root_.write("cg/memory.failcnt", "0\n");
+  root_.write("cg/memory.limit_in_bytes", "9223372036854771712\n");
+  const MemoryPressureProbe probe(root_.path());
   EXPECT_TRUE(probe.available());
   EXPECT_TRUE(probe.pressure_path().empty());
   EXPECT_EQ(probe.read().limit_hit_count, 12u);
@@ -113,16 +103,16 @@ TEST_F(MemoryPressureProbeTest, WatchesV1) {
 TEST_F(MemoryPressureProbeTest, IsNotConfusedByGarbageOrFilesThatGo) {
   write_machine();
   write_v2_group("/a");
-  write("cg/a/memory.pressure", "pressure");
-  write("cg/a/memory.events", "high\nmax many\n");
-  write("cg/a/memory.max", "0\n");
-  write("proc/meminfo", "MemTotal: 0 kB\nMemAvailable: 5 kB\n");
-  const MemoryPressureProbe probe(root_);
+  root_.write("cg/a/memory.pressure", "pressure");
+  root_.write("cg/a/memory.events", "high\nmax many\n");
+  root_.write("cg/a/memory.max", "0\n");
+  root_.write("proc/meminfo", "MemTotal: 0 kB\nMemAvailable: 5 kB\n");
+  const MemoryPressureProbe probe(root_.path());
   EXPECT_EQ(probe.pressure_path(), root_ / "proc/pressure/memory");
   EXPECT_EQ(probe.read().limit_hit_count, 0u);
   EXPECT_DOUBLE_EQ(probe.read().machine_share_left, 1);
   EXPECT_DOUBLE_EQ(probe.read().group_share_left, 1);
-  std::filesystem::remove_all(root_);
+  std::filesystem::remove_all(root_.path());
   EXPECT_EQ(probe.read().stalled_us, 0u);
   EXPECT_DOUBLE_EQ(probe.read().group_share_left, 1);
 }

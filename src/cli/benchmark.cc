@@ -44,7 +44,9 @@ BenchPhase difference(const Counters& before, const Counters& after) {
           .mixer_seconds = b.mixer_seconds - a.mixer_seconds,
           .router_seconds = b.router_seconds - a.router_seconds,
           .mlp_seconds = b.mlp_seconds - a.mlp_seconds,
-          .output_seconds = b.output_seconds - a.output_seconds};
+          .output_seconds = b.output_seconds - a.output_seconds,
+          .expert_reading_seconds = b.expert_reading_seconds - a.expert_reading_seconds,
+          .expert_bound_seconds = b.expert_bound_seconds - a.expert_bound_seconds};
 }
 
 /// The smallest value that a share `p` of them does not exceed.

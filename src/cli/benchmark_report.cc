@@ -30,6 +30,9 @@ Json to_json(const PhaseSummary& phase, const BenchCeilings& ceilings) {
           {"disk_bytes_per_second", to_json(phase.disk_bytes_per_second)},
           {"disk_share_of_ceiling",
            ratio(phase.disk_bytes_per_second.median, ceilings.disk_bytes_per_second)},
+          {"reading_bytes_per_second", to_json(phase.reading_bytes_per_second)},
+          {"reading_share_of_ceiling",
+           ratio(phase.reading_bytes_per_second.median, ceilings.disk_bytes_per_second)},
           {"hit_rate", to_json(phase.hit_rate)},
           {"memory_bytes_per_token", to_json(phase.memory_bytes_per_token)},
           {"disk_bytes_per_token", to_json(phase.disk_bytes_per_token)},
@@ -38,7 +41,8 @@ Json to_json(const PhaseSummary& phase, const BenchCeilings& ceilings) {
           {"mixer_share", to_json(phase.mixer_share)},
           {"router_share", to_json(phase.router_share)},
           {"mlp_share", to_json(phase.mlp_share)},
-          {"output_share", to_json(phase.output_share)}};
+          {"output_share", to_json(phase.output_share)},
+          {"dependency_share", to_json(phase.dependency_share)}};
 }
 
 template <typename Figure>
@@ -78,10 +82,10 @@ std::string range(const Spread& spread) {
 
 std::string phase_table(const BenchReport& report, BenchPhase BenchRun::*phase) {
   constexpr const char* kRow =
-      "{:>10} {:>9} {:>13} {:>13} {:>13} {:>8} {:>10} {:>6} {:>6} {:>6} {:>6} {:>6}\n";
+      "{:>10} {:>9} {:>13} {:>13} {:>13} {:>8} {:>10} {:>6} {:>6} {:>6} {:>6} {:>6} {:>6}\n";
   std::string text =
       fmt::format(fmt::runtime(kRow), "memory", "tokens/s", "min-max", "memory GB/s", "disk GB/s",
-                  "hits", "read/token", "wait", "mixer", "router", "MLP", "output");
+                  "hits", "read/token", "wait", "mixer", "router", "MLP", "output", "bound");
   const BenchCeilings& ceilings = report.ceilings;
   for (const BenchBudget& budget : report.budgets) {
     const PhaseSummary summary = summarize(budget.runs, phase);
@@ -89,12 +93,12 @@ std::string phase_table(const BenchReport& report, BenchPhase BenchRun::*phase) 
         fmt::runtime(kRow), format_size(budget.budget_bytes),
         short_number(summary.tokens_per_second.median), range(summary.tokens_per_second),
         rate_and_share(summary.memory_bytes_per_second.median, ceilings.memory_bytes_per_second),
-        rate_and_share(summary.disk_bytes_per_second.median, ceilings.disk_bytes_per_second),
+        rate_and_share(summary.reading_bytes_per_second.median, ceilings.disk_bytes_per_second),
         fmt::format("{:.1f} %", 100 * summary.hit_rate.median),
         format_size(static_cast<std::uint64_t>(summary.disk_bytes_per_token.median)),
         percent(summary.wait_share.median), percent(summary.mixer_share.median),
         percent(summary.router_share.median), percent(summary.mlp_share.median),
-        percent(summary.output_share.median));
+        percent(summary.output_share.median), percent(summary.dependency_share.median));
   }
   return text;
 }
@@ -121,7 +125,10 @@ std::string budget_table(const BenchReport& report) {
                     counted(summarize(budget.runs, &BenchRun::prefill)),
                     counted(summarize(budget.runs, &BenchRun::decode)));
   }
-  return text + "counted: bytes read by our count, of those by the kernel's\n";
+  return text +
+         "disk: while experts are being read; bound: what dependencies leave possible with these "
+         "reads, of the time taken\n"
+         "counted: bytes read by our count, of those by the kernel's\n";
 }
 
 }  // namespace
@@ -143,23 +150,30 @@ PhaseSummary summarize(std::span<const BenchRun> runs, BenchPhase BenchRun::*pha
     });
   };
   const auto share = [&](double BenchPhase::*part) { return per(part, &BenchPhase::seconds); };
-  return {.tokens_per_second = per(&BenchPhase::tokens, &BenchPhase::seconds),
-          .memory_bytes_per_second = per(&BenchPhase::memory_bytes, &BenchPhase::seconds),
-          .disk_bytes_per_second = per(&BenchPhase::bytes_read, &BenchPhase::seconds),
-          .hit_rate = over(runs,
-                           [phase](const BenchRun& run) {
-                             const BenchPhase& p = run.*phase;
-                             return ratio(as_double(p.expert_hits),
-                                          as_double(p.expert_hits + p.expert_misses));
-                           }),
-          .memory_bytes_per_token = per(&BenchPhase::memory_bytes, &BenchPhase::tokens),
-          .disk_bytes_per_token = per(&BenchPhase::bytes_read, &BenchPhase::tokens),
-          .counted_share = per(&BenchPhase::bytes_read, &BenchPhase::storage_bytes_read),
-          .wait_share = share(&BenchPhase::wait_seconds),
-          .mixer_share = share(&BenchPhase::mixer_seconds),
-          .router_share = share(&BenchPhase::router_seconds),
-          .mlp_share = share(&BenchPhase::mlp_seconds),
-          .output_share = share(&BenchPhase::output_seconds)};
+  return {
+      .tokens_per_second = per(&BenchPhase::tokens, &BenchPhase::seconds),
+      .memory_bytes_per_second = per(&BenchPhase::memory_bytes, &BenchPhase::seconds),
+      .disk_bytes_per_second = per(&BenchPhase::bytes_read, &BenchPhase::seconds),
+      .reading_bytes_per_second = per(&BenchPhase::bytes_read, &BenchPhase::expert_reading_seconds),
+      .hit_rate = over(runs,
+                       [phase](const BenchRun& run) {
+                         const BenchPhase& p = run.*phase;
+                         return ratio(as_double(p.expert_hits),
+                                      as_double(p.expert_hits + p.expert_misses));
+                       }),
+      .memory_bytes_per_token = per(&BenchPhase::memory_bytes, &BenchPhase::tokens),
+      .disk_bytes_per_token = per(&BenchPhase::bytes_read, &BenchPhase::tokens),
+      .counted_share = per(&BenchPhase::bytes_read, &BenchPhase::storage_bytes_read),
+      .wait_share = share(&BenchPhase::wait_seconds),
+      .mixer_share = share(&BenchPhase::mixer_seconds),
+      .router_share = share(&BenchPhase::router_seconds),
+      .mlp_share = share(&BenchPhase::mlp_seconds),
+      .output_share = share(&BenchPhase::output_seconds),
+      .dependency_share = over(runs, [phase](const BenchRun& run) {
+        const BenchPhase& p = run.*phase;
+        return ratio(p.mixer_seconds + p.router_seconds + p.output_seconds + p.expert_bound_seconds,
+                     p.seconds);
+      })};
 }
 
 std::string describe_source(const BenchReport& report) {

@@ -27,6 +27,7 @@ struct PhaseSummary {
   Spread tokens_per_second;
   Spread memory_bytes_per_second;
   Spread disk_bytes_per_second;
+  Spread reading_bytes_per_second;  // the same bytes over the time in which some were asked for
   Spread hit_rate;
   Spread memory_bytes_per_token;
   Spread disk_bytes_per_token;
@@ -38,6 +39,9 @@ struct PhaseSummary {
   Spread router_share;
   Spread mlp_share;
   Spread output_share;
+  /// What a step cannot go below with the reads it had, of its time: mixers, routers and output,
+  /// and what MoE blocks are bound by (EngineStatistics::expert_bound_seconds).
+  Spread dependency_share;
 };
 
 PhaseSummary summarize(std::span<const BenchRun> runs, BenchPhase BenchRun::*phase);

@@ -25,7 +25,12 @@ BenchRun run_of(double seconds) {
                 .bytes_read = 5000,
                 .storage_bytes_read = 10000,
                 .memory_bytes = 40000,
-                .wait_seconds = seconds / 4};
+                .wait_seconds = seconds / 4,
+                .mixer_seconds = seconds / 8,
+                .router_seconds = seconds / 16,
+                .output_seconds = seconds / 16,
+                .expert_reading_seconds = seconds / 2,
+                .expert_bound_seconds = seconds / 4};
   return run;
 }
 
@@ -48,6 +53,8 @@ TEST(BenchReport, SummarizesFiguresOfRuns) {
   EXPECT_EQ(decode.disk_bytes_per_token.median, 500);
   EXPECT_EQ(decode.counted_share.median, 0.5);
   EXPECT_EQ(decode.wait_share.max, 0.25);
+  EXPECT_EQ(decode.reading_bytes_per_second.median, 5000);
+  EXPECT_EQ(decode.dependency_share.median, 0.5);
   EXPECT_EQ(decode.hit_rate.median, 0);
   EXPECT_EQ(summarize(runs, &BenchRun::prefill).hit_rate.median, 0.75);
   EXPECT_EQ(summarize(runs, &BenchRun::prefill).counted_share.median, 0);

@@ -1,11 +1,12 @@
 #include "cli/resident_set_path.h"
 
 #include <gtest/gtest.h>
-#include <unistd.h>
 
 #include <cstdlib>
 #include <fstream>
 #include <string>
+
+#include "base/testing/temporary_folder.h"
 
 namespace flashmoe::cli {
 namespace {
@@ -15,24 +16,22 @@ namespace fs = std::filesystem;
 class ResidentSetPath : public testing::Test {
  protected:
   void SetUp() override {
-    folder_ = fs::current_path() / ("resident_set_path_test_" + std::to_string(getpid()));
     fs::create_directories(folder_ / "model");
     fs::create_directories(folder_ / "other");
     for (const char* name : {"HOME", "XDG_CACHE_HOME"}) {
       if (const char* value = std::getenv(name)) saved_.emplace_back(name, value);
     }
-    setenv("HOME", folder_.c_str(), 1);
+    setenv("HOME", folder_.path().c_str(), 1);
     unsetenv("XDG_CACHE_HOME");
   }
   void TearDown() override {
     unsetenv("HOME");
     unsetenv("XDG_CACHE_HOME");
     for (const auto& [name, value] : saved_) setenv(name.c_str(), value.c_str(), 1);
-    fs::remove_all(folder_);
   }
   std::optional<fs::path> path() const { return resident_set_path(folder_ / "model"); }
 
-  fs::path folder_;
+  TemporaryFolder folder_;
   std::vector<std::pair<std::string, std::string>> saved_;
 };
 

@@ -146,6 +146,8 @@ EngineStatistics EngineImpl::statistics() const {
   statistics.router_seconds = times.router_seconds;
   statistics.mlp_seconds = times.mlp_seconds - times.router_seconds;
   statistics.output_seconds = times.output_seconds;
+  statistics.expert_reading_seconds = times.expert_reading_seconds;
+  statistics.expert_bound_seconds = times.expert_bound_seconds;
   if (cache_ == nullptr) return statistics;
   const ExpertCacheStatistics experts = cache_->statistics();
   statistics.expert_hits = experts.hit_count;

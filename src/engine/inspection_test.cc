@@ -8,8 +8,9 @@
 #include <map>
 #include <string>
 
-#include "format/testing/fixture_folder.h"
+#include "base/testing/temporary_folder.h"
 #include "format/testing/golden_data.h"
+#include "format/testing/safetensors_bytes.h"
 
 namespace flashmoe {
 namespace {
@@ -96,7 +97,7 @@ TEST(Inspection, NamesEachFormatOfAMixedCheckpoint) {
 TEST(Inspection, CallsATensorUnusedThatTheModelDoesNotKnow) {
   const auto folder = find_golden("qwen3_next");
   ASSERT_TRUE(folder);
-  const FixtureFolder fixture;
+  const TemporaryFolder fixture;
   for (const auto& entry : std::filesystem::directory_iterator(*folder)) {
     std::filesystem::create_symlink(std::filesystem::absolute(entry.path()),
                                     fixture.path() / entry.path().filename());
@@ -164,7 +165,7 @@ TEST(Inspection, RefusesAContextBeyondTheModels) {
 }
 
 TEST(Inspection, NamesTheFileThatIsMissing) {
-  const FixtureFolder empty;
+  const TemporaryFolder empty;
   const Result<ModelInspection> model = inspect_model({.model = empty.path()});
   ASSERT_FALSE(model.ok());
   EXPECT_EQ(model.status().code(), StatusCode::kNotFound);

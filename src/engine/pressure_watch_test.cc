@@ -4,8 +4,8 @@
 #include <gtest/gtest.h>
 
 #include <filesystem>
-#include <fstream>
 
+#include "base/testing/temporary_folder.h"
 #include "engine/model_files.h"
 #include "experts/policies/residency_policies.h"
 
@@ -17,9 +17,7 @@ using std::chrono::seconds;
 class PressureWatchTest : public testing::Test {
  protected:
   PressureWatchTest() {
-    std::filesystem::remove_all(root_);
-    std::filesystem::create_directories(root_ / "proc/pressure");
-    std::ofstream(root_ / "proc/meminfo") << "MemTotal: 1000 kB\nMemAvailable: 20 kB\n";
+    root_.write("proc/meminfo", "MemTotal: 1000 kB\nMemAvailable: 20 kB\n");
     write_stalls(123456);
     cache_ = ExpertCache::create(
                  files_->store(),
@@ -27,11 +25,10 @@ class PressureWatchTest : public testing::Test {
                  make_read_queue({}).value(), {.budget_bytes = 64 * files_->store().slot_size()})
                  .value();
   }
-  ~PressureWatchTest() override { std::filesystem::remove_all(root_); }
 
   void write_stalls(std::uint64_t total_us) const {
-    std::ofstream(root_ / "proc/pressure/memory")
-        << "some avg10=0.00 avg60=0.00 avg300=0.00 total=" << total_us << "\n";
+    root_.write("proc/pressure/memory",
+                fmt::format("some avg10=0.00 avg60=0.00 avg300=0.00 total={}\n", total_us));
   }
   void load(std::uint16_t count) {
     for (std::uint16_t e = 0; e < count; ++e) {
@@ -42,8 +39,7 @@ class PressureWatchTest : public testing::Test {
     }
   }
 
-  const std::filesystem::path root_ =
-      std::filesystem::current_path() / "flashmoe_pressure_watch_root";
+  const TemporaryFolder root_;
   const std::unique_ptr<ModelFiles> files_ =
       ModelFiles::open(std::filesystem::path(FLASHMOE_SOURCE_DIR) / "models" / "sprout-89m-4bit")
           .value();
@@ -53,7 +49,7 @@ class PressureWatchTest : public testing::Test {
 
 TEST_F(PressureWatchTest, ShrinksTheCacheUnderPressureAndGrowsItAfterwards) {
   load(16);
-  PressureWatch watch(MemoryPressureProbe(root_), *cache_, 4);
+  PressureWatch watch(MemoryPressureProbe(root_.path()), *cache_, 4);
   watch.before_step(now_);
   EXPECT_EQ(cache_->slot_limit(), 64u);
   write_stalls(123456 + 900'000);
@@ -75,7 +71,7 @@ TEST_F(PressureWatchTest, AChangeThatLeasesPreventIsNone) {
   std::vector<ExpertLease> leases(4);
   ASSERT_TRUE(cache_->acquire(0, LayerId{0}, experts, leases).ok());
   cache_->set_slot_limit(4);
-  PressureWatch watch(MemoryPressureProbe(root_), *cache_, 2);
+  PressureWatch watch(MemoryPressureProbe(root_.path()), *cache_, 2);
   watch.before_step(now_);
   write_stalls(123456 + 900'000);
   watch.before_step(now_ + seconds(2));

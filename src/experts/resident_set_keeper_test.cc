@@ -2,7 +2,6 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <unistd.h>
 
 #include <fstream>
 #include <memory>
@@ -11,6 +10,7 @@
 #include <utility>
 #include <vector>
 
+#include "base/testing/temporary_folder.h"
 #include "experts/policies/lru.h"
 #include "experts/testing/expert_files.h"
 
@@ -24,15 +24,7 @@ using testing::IsEmpty;
 
 class ResidentSetKeeperTest : public testing::Test {
  protected:
-  void SetUp() override {
-    folder_ = fs::current_path() / ("resident_set_keeper_test_" + std::to_string(getpid()));
-    fs::create_directories(folder_);
-    path_ = folder_ / "set";
-  }
-  void TearDown() override {
-    keeper_.reset();
-    fs::remove_all(folder_);
-  }
+  void TearDown() override { keeper_.reset(); }
 
   void open(std::size_t slot_count, const std::string& identity = "a") {
     keeper_.reset();
@@ -57,7 +49,11 @@ class ResidentSetKeeperTest : public testing::Test {
   }
   void wait_for(int expert) const {
     const ExpertKey key{LayerId{0}, ExpertId{static_cast<std::uint16_t>(expert)}};
-    while (!cache_->is_resident(key)) std::this_thread::yield();
+    // A minute at most, so that what never comes is a failure and no hang.
+    for (int i = 0; !cache_->is_resident(key) && i < 60000; ++i) {
+      std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    }
+    ASSERT_TRUE(cache_->is_resident(key)) << expert;
   }
   std::vector<int> in_file(const std::string& identity = "a") const {
     std::vector<int> ids;
@@ -72,8 +68,8 @@ class ResidentSetKeeperTest : public testing::Test {
       {.expert_count = 8, .segment_sizes = {20000}}};
   const ExpertFiles files_{shapes_, 7};
   const ExpertStore store_ = files_.open_store();
-  fs::path folder_;
-  fs::path path_;
+  TemporaryFolder folder_;
+  fs::path path_ = folder_ / "set";
   std::vector<std::string> warnings_;
   std::unique_ptr<ExpertCache> cache_;
   std::unique_ptr<ResidentSetKeeper> keeper_;

@@ -2,7 +2,6 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <fstream>
@@ -10,6 +9,7 @@
 #include <random>
 #include <string>
 
+#include "base/testing/temporary_folder.h"
 #include "experts/testing/expert_files.h"
 #include "format/safetensors_writer.h"
 
@@ -26,12 +26,6 @@ ResidentSet example() { return {.layers = {{{5}, {0}, {7}}, {}, {{299}, {1}}}}; 
 
 class ResidentSetFile : public testing::Test {
  protected:
-  void SetUp() override {
-    folder_ = fs::current_path() / ("resident_set_test_" + std::to_string(getpid()));
-    fs::create_directories(folder_);
-  }
-  void TearDown() override { fs::remove_all(folder_); }
-
   fs::path path() const { return folder_ / "set"; }
   Result<ResidentSet> read() const { return read_resident_set(path(), kIdentity, kCounts); }
   std::string bytes() const {
@@ -40,7 +34,7 @@ class ResidentSetFile : public testing::Test {
   }
   void put(const std::string& bytes) const { std::ofstream(path(), std::ios::binary) << bytes; }
 
-  fs::path folder_;
+  TemporaryFolder folder_;
 };
 
 TEST_F(ResidentSetFile, ComesBackAsItWasWritten) {
@@ -60,13 +54,14 @@ TEST_F(ResidentSetFile, ReplacesTheOneBeforeAndLeavesNothingElse) {
   put("an older file");
   ASSERT_TRUE(write_resident_set(path(), kIdentity, example()).ok());
   EXPECT_TRUE(read().ok());
-  EXPECT_EQ(std::distance(fs::directory_iterator(folder_), {}), 1);
+  EXPECT_EQ(std::distance(fs::directory_iterator(folder_.path()), {}), 1);
 }
 
 TEST_F(ResidentSetFile, StaysWhereANewOneCannotBeWritten) {
   EXPECT_EQ(write_resident_set(folder_ / "absent" / "set", kIdentity, example()).code(),
             StatusCode::kIo);
-  EXPECT_EQ(write_resident_set(folder_, kIdentity, example()).code(), StatusCode::kInvalidArgument);
+  EXPECT_EQ(write_resident_set(folder_.path(), kIdentity, example()).code(),
+            StatusCode::kInvalidArgument);
 }
 
 TEST_F(ResidentSetFile, OfAnotherModelIsRefused) {

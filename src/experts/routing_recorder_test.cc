@@ -5,8 +5,8 @@
 
 #include <random>
 
+#include "base/testing/temporary_folder.h"
 #include "experts/routing_trace_file.h"
-#include "format/testing/fixture_folder.h"
 
 namespace flashmoe {
 namespace {
@@ -46,7 +46,7 @@ class RoutingRecorderTest : public ::testing::Test {
         std::distance(fs::directory_iterator(folder_.path()), fs::directory_iterator()));
   }
 
-  FixtureFolder folder_;
+  TemporaryFolder folder_;
   std::unique_ptr<RoutingRecorder> recorder_;
   std::size_t token_ = 0;
 };

@@ -3,8 +3,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "base/testing/temporary_folder.h"
 #include "experts/testing/random_trace.h"
-#include "format/testing/fixture_folder.h"
 
 namespace flashmoe {
 namespace {
@@ -47,7 +47,7 @@ class RoutingTraceFileTest : public ::testing::Test {
     ASSERT_TRUE(writer.finish().ok());
   }
 
-  FixtureFolder folder_;
+  TemporaryFolder folder_;
 };
 
 TEST_F(RoutingTraceFileTest, ReadsWhatItWrote) {

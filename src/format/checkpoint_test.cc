@@ -5,9 +5,11 @@
 
 #include <string>
 
+#include "base/testing/temporary_folder.h"
+#include "base/testing/without_root.h"
 #include "format/shard_list.h"
 #include "format/testing/expect_failure.h"
-#include "format/testing/fixture_folder.h"
+#include "format/testing/safetensors_bytes.h"
 
 namespace flashmoe {
 namespace {
@@ -29,13 +31,15 @@ std::string shard_of(std::initializer_list<std::string_view> names,
   return safetensors_bytes(header + "}", names.size());
 }
 
-Status open_status(const FixtureFolder& folder) { return Checkpoint::open(folder.path()).status(); }
+Status open_status(const TemporaryFolder& folder) {
+  return Checkpoint::open(folder.path()).status();
+}
 
 class CheckpointTest : public testing::Test {
  protected:
   CheckpointTest() { folder_.write("config.json", R"({"model_type": "tiny"})"); }
 
-  FixtureFolder folder_;
+  TemporaryFolder folder_;
 };
 
 TEST_F(CheckpointTest, OpensAFolderWithoutAnIndex) {
@@ -151,7 +155,7 @@ TEST_F(CheckpointTest, SaysWhatIsMissingInAFolderWithoutWeights) {
 }
 
 TEST(Checkpoint, RefusesWhatIsNoModelFolder) {
-  const FixtureFolder folder;
+  const TemporaryFolder folder;
   expect_failure(Checkpoint::open(folder.path() / "no").status(), StatusCode::kNotFound,
                  {"/no", "no such folder"});
   expect_failure(Checkpoint::open(folder.write("file", "")).status(), StatusCode::kInvalidArgument,

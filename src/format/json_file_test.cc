@@ -4,8 +4,8 @@
 
 #include <cmath>
 
+#include "base/testing/temporary_folder.h"
 #include "format/testing/expect_failure.h"
-#include "format/testing/fixture_folder.h"
 
 namespace flashmoe {
 namespace {
@@ -71,7 +71,7 @@ TEST(ParseJson, KeepsControlCharactersOutOfMessages) {
 }
 
 TEST(LoadJsonFile, ReportsAFileThatIsAbsentOrTooLarge) {
-  const FixtureFolder folder;
+  const TemporaryFolder folder;
   expect_failure(load_json_file(folder.path() / "config.json").status(), StatusCode::kNotFound,
                  {"config.json"});
   const auto path = folder.write("big.json", std::string(1000, ' ') + "1");

@@ -6,9 +6,10 @@
 #include <span>
 #include <string>
 
+#include "base/testing/temporary_folder.h"
 #include "format/safetensors_file.h"
 #include "format/testing/expect_failure.h"
-#include "format/testing/fixture_folder.h"
+#include "format/testing/safetensors_bytes.h"
 
 namespace flashmoe {
 namespace {
@@ -181,7 +182,7 @@ TEST(SafetensorsHeader, RefusesEveryTruncationOfAFile) {
   const std::string whole =
       safetensors_bytes(R"({"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8]}})", 8);
   ASSERT_TRUE(parse(whole).ok());
-  const FixtureFolder folder;
+  const TemporaryFolder folder;
   for (std::size_t size = 0; size < whole.size(); ++size) {
     const auto path = folder.write("cut.safetensors", whole.substr(0, size));
     expect_failure(SafetensorsFile::open(path).status(), StatusCode::kCorrupt, {"cut.safetensors"});
@@ -193,7 +194,7 @@ TEST(SafetensorsFile, ReadsTensorsAtOddAddresses) {
       R"({"f":{"dtype":"F16","shape":[2],"data_offsets":[0,4]},"i":{"dtype":"I16","shape":[1],"data_offsets":[4,6]}})";
   ASSERT_EQ(header.size() % 2, 1u);
   std::string bytes = safetensors_bytes(header, 0) + std::string("\x00\x3c\x00\xc0\xfe\xff", 6);
-  const FixtureFolder folder;
+  const TemporaryFolder folder;
   const auto file = SafetensorsFile::open(folder.write("odd.safetensors", bytes));
   ASSERT_TRUE(file.ok()) << file.status().message();
   EXPECT_THAT(file->read_floats("f").value(), testing::ElementsAre(1.0f, -2.0f));

@@ -5,13 +5,13 @@
 #include <sys/stat.h>
 
 #include <csignal>
-#include <fstream>
 #include <thread>
 #include <vector>
 
+#include "base/testing/temporary_folder.h"
+#include "base/testing/without_root.h"
 #include "format/safetensors_file.h"
 #include "format/testing/expect_failure.h"
-#include "format/testing/fixture_folder.h"
 
 namespace flashmoe {
 namespace {
@@ -30,7 +30,7 @@ const std::vector<SafetensorsWriter::Tensor> kOneTensor = {
     {.name = "logits", .dtype = DType::kF32, .shape = {2, 3}}};
 
 TEST(SafetensorsWriter, WritesWhatASafetensorsFileReads) {
-  const FixtureFolder folder;
+  const TemporaryFolder folder;
   const fs::path path = folder.path() / "out.safetensors";
   auto writer =
       SafetensorsWriter::create(path,
@@ -64,7 +64,7 @@ TEST(SafetensorsWriter, WritesWhatASafetensorsFileReads) {
 }
 
 TEST(SafetensorsWriter, KeepsTheOrderItIsGiven) {
-  const FixtureFolder folder;
+  const TemporaryFolder folder;
   const fs::path path = folder.path() / "out.safetensors";
   const std::vector<SafetensorsWriter::Tensor> tensors = {
       {"b", DType::kBF16, {3}}, {"c", DType::kU32, {2}}, {"a", DType::kU8, {1}}};
@@ -82,7 +82,7 @@ TEST(SafetensorsWriter, KeepsTheOrderItIsGiven) {
 }
 
 TEST(SafetensorsWriter, TakesPiecesFromSeveralThreads) {
-  const FixtureFolder folder;
+  const TemporaryFolder folder;
   const fs::path path = folder.path() / "out.safetensors";
   auto writer = SafetensorsWriter::create(path, {{"x", DType::kU32, {4, 1000}}});
   ASSERT_TRUE(writer.ok()) << writer.status().message();
@@ -103,7 +103,7 @@ TEST(SafetensorsWriter, TakesPiecesFromSeveralThreads) {
 }
 
 TEST(SafetensorsWriter, LeavesNothingBehindUnlessFinished) {
-  const FixtureFolder folder;
+  const TemporaryFolder folder;
   folder.write("out.safetensors", "old");
   {
     auto writer = SafetensorsWriter::create(folder.path() / "out.safetensors", kOneTensor);
@@ -118,7 +118,7 @@ TEST(SafetensorsWriter, LeavesNothingBehindUnlessFinished) {
 }
 
 TEST(SafetensorsWriter, ReplacesTheFileBehindALinkAndKeepsTheLink) {
-  const FixtureFolder folder;
+  const TemporaryFolder folder;
   folder.write("real.safetensors", "old");
   fs::create_symlink("real.safetensors", folder.path() / "link.safetensors");
   auto writer = SafetensorsWriter::create(folder.path() / "link.safetensors", {});
@@ -129,7 +129,7 @@ TEST(SafetensorsWriter, ReplacesTheFileBehindALinkAndKeepsTheLink) {
 }
 
 TEST(SafetensorsWriter, ReportsAFolderThatIsAbsentOrNotWritable) {
-  const FixtureFolder folder;
+  const TemporaryFolder folder;
   expect_failure(
       SafetensorsWriter::create(folder.path() / "no/out.safetensors", kOneTensor).status(),
       StatusCode::kIo, {"no/out.safetensors", "No such file", "may write"});
@@ -144,7 +144,7 @@ TEST(SafetensorsWriter, ReportsAFolderThatIsAbsentOrNotWritable) {
 }
 
 TEST(SafetensorsWriter, RefusesToReplaceWhatIsNoFile) {
-  const FixtureFolder folder;
+  const TemporaryFolder folder;
   expect_failure(SafetensorsWriter::create(folder.path(), kOneTensor).status(),
                  StatusCode::kInvalidArgument, {"not a regular file"});
   expect_failure(SafetensorsWriter::create("/dev/null", kOneTensor).status(),
@@ -152,7 +152,7 @@ TEST(SafetensorsWriter, RefusesToReplaceWhatIsNoFile) {
 }
 
 TEST(SafetensorsWriter, RefusesTensorsThatMakeNoFile) {
-  const FixtureFolder folder;
+  const TemporaryFolder folder;
   const fs::path path = folder.path() / "out.safetensors";
   const std::uint64_t huge = std::uint64_t{1} << 61;
   expect_failure(SafetensorsWriter::create(path, {{"a", DType::kF32, {huge, 2}}}).status(),
@@ -171,7 +171,7 @@ TEST(SafetensorsWriter, RefusesTensorsThatMakeNoFile) {
 
 TEST(SafetensorsWriter, LeavesNoFileOnAFullDisk) {
   // A limit on the size of files stands for the disk's end.
-  const FixtureFolder folder;
+  const TemporaryFolder folder;
   struct rlimit before = {};
   ASSERT_EQ(getrlimit(RLIMIT_FSIZE, &before), 0);
   struct rlimit low = before;
@@ -187,7 +187,7 @@ TEST(SafetensorsWriter, LeavesNoFileOnAFullDisk) {
 }
 
 TEST(SafetensorsWriter, LeavesNoFileWhenAWriteFails) {
-  const FixtureFolder folder;
+  const TemporaryFolder folder;
   struct rlimit before = {};
   ASSERT_EQ(getrlimit(RLIMIT_FSIZE, &before), 0);
   Status status;
@@ -208,7 +208,7 @@ TEST(SafetensorsWriter, LeavesNoFileWhenAWriteFails) {
 }
 
 TEST(SafetensorsWriterDeathTest, DiesOnMisuse) {
-  const FixtureFolder folder;
+  const TemporaryFolder folder;
   auto writer = SafetensorsWriter::create(folder.path() / "out.safetensors", kOneTensor);
   ASSERT_TRUE(writer.ok()) << writer.status().message();
   const std::vector<float> row(3);

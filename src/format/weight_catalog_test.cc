@@ -5,9 +5,9 @@
 #include <string>
 #include <vector>
 
+#include "base/testing/temporary_folder.h"
 #include "format/safetensors_writer.h"
 #include "format/testing/expect_failure.h"
-#include "format/testing/fixture_folder.h"
 
 namespace flashmoe {
 namespace {
@@ -49,7 +49,7 @@ class Fixture {
   }
 
  private:
-  FixtureFolder folder_;
+  TemporaryFolder folder_;
   std::unique_ptr<Checkpoint> checkpoint_;
 };
 

@@ -3,8 +3,8 @@
 #include <gtest/gtest.h>
 
 #include <filesystem>
-#include <fstream>
 
+#include "base/testing/temporary_folder.h"
 #include "io/file.h"
 #include "io/testing/temporary_file.h"
 
@@ -42,14 +42,12 @@ TEST(ProbeDirectIo, NamesTheRemedyWhereItIsRefused) {
 }
 
 TEST(ProbeDirectIo, TakesTheLargestFileOfAFolder) {
-  const auto folder = std::filesystem::current_path() / "flashmoe_disk_probe_test";
-  std::filesystem::remove_all(folder);
+  const TemporaryFolder folder;
   std::filesystem::create_directories(folder / "folder");
-  EXPECT_EQ(probe_direct_io(folder).status().code(), StatusCode::kNotFound);
-  std::ofstream(folder / "small") << "abc";
-  std::ofstream(folder / "large") << std::string(10000, 'x');
-  const auto probe = probe_direct_io(folder);
-  std::filesystem::remove_all(folder);
+  EXPECT_EQ(probe_direct_io(folder.path()).status().code(), StatusCode::kNotFound);
+  folder.write("small", "abc");
+  folder.write("large", std::string(10000, 'x'));
+  const auto probe = probe_direct_io(folder.path());
   ASSERT_TRUE(probe.ok()) << probe.status().message();
   EXPECT_EQ(probe->path, (folder / "large").string());
   EXPECT_EQ(probe_direct_io("no/such/file").status().code(), StatusCode::kNotFound);

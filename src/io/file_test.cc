@@ -9,6 +9,7 @@
 #include <utility>
 #include <vector>
 
+#include "base/testing/temporary_folder.h"
 #include "io/testing/temporary_file.h"
 
 namespace flashmoe {
@@ -54,11 +55,10 @@ TEST(File, NamesWhatCannotBeOpened) {
 }
 
 TEST(File, DoesNotHangOnAPipe) {
-  const auto pipe = std::filesystem::current_path() / "flashmoe_file_test_pipe";
-  ::unlink(pipe.c_str());
+  const TemporaryFolder folder;
+  const auto pipe = folder / "pipe";
   ASSERT_EQ(mkfifo(pipe.c_str(), 0600), 0);
   const auto opened = File::open(pipe, File::Mode::kBuffered);
-  ::unlink(pipe.c_str());
   EXPECT_EQ(opened.status().code(), StatusCode::kInvalidArgument);
 }
 

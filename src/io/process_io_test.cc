@@ -2,26 +2,20 @@
 
 #include <gtest/gtest.h>
 
-#include <filesystem>
-#include <fstream>
-
+#include "base/testing/temporary_folder.h"
 #include "io/page_cache.h"
 #include "io/testing/temporary_file.h"
 
 namespace flashmoe {
 namespace {
 
-namespace fs = std::filesystem;
-
 TEST(ProcessIo, FindsTheKernelsCount) {
-  const fs::path root = fs::path(::testing::TempDir()) / "flashmoe_process_io";
-  fs::create_directories(root / "proc/self");
-  std::ofstream(root / "proc/self/io") << "rchar: 7\nwchar: 8\nread_bytes: 4096\nwrite_bytes: 1\n";
-  EXPECT_EQ(storage_bytes_read(root), 4096u);
-  std::ofstream(root / "proc/self/io") << "rchar: 7\n";
-  EXPECT_EQ(storage_bytes_read(root), std::nullopt);
-  fs::remove_all(root);
-  EXPECT_EQ(storage_bytes_read(root), std::nullopt);
+  const TemporaryFolder root;
+  EXPECT_EQ(storage_bytes_read(root.path()), std::nullopt);
+  root.write("proc/self/io", "rchar: 7\nwchar: 8\nread_bytes: 4096\nwrite_bytes: 1\n");
+  EXPECT_EQ(storage_bytes_read(root.path()), 4096u);
+  root.write("proc/self/io", "rchar: 7\n");
+  EXPECT_EQ(storage_bytes_read(root.path()), std::nullopt);
 }
 
 TEST(PageCache, NamesTheFileThatIsAbsent) {

@@ -140,8 +140,9 @@ class Ops {
   virtual void causal_conv_silu(MatrixView<const float> u, const float* weight, std::size_t kernel,
                                 std::span<const ConvSegment> segments, MatrixView<float> y) = 0;
 
-  /// x = scale * x / sqrt(sum(x^2) + 1e-6), per row, in place.
-  virtual void l2_normalize(MatrixView<float> x, float scale) = 0;
+  /// x = scale * x / sqrt(sum(x^2) + 1e-6), per head, in place. Every `head_dim` consecutive
+  /// elements of a row are a head.
+  virtual void l2_normalize(MatrixView<float> x, std::size_t head_dim, float scale) = 0;
 
   /// decay = exp(-exp(a_log) * softplus(a + dt_bias)), beta = sigmoid(b). a, b, decay, beta: [rows,
   /// value_heads]; neg_exp_a: -exp(a_log), [value_heads]. decay may be a, beta may be b.

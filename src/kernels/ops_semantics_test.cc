@@ -96,7 +96,7 @@ TEST_P(OpsSemantics, ZerosStayZeros) {
   EXPECT_EQ(values_of(y), values_of(zeros));
   ops_->gated_rms_norm(x.view(), ones.view(), ones.data(), 1e-6f);
   EXPECT_EQ(values_of(x), values_of(zeros));
-  ops_->l2_normalize(x.view(), 1);
+  ops_->l2_normalize(x.view(), 8, 1);
   EXPECT_EQ(values_of(x), values_of(zeros));
 
   testing::Random random(3);

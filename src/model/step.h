@@ -39,6 +39,9 @@ struct StepTimes {
   double router_seconds = 0;  // and the shared expert's gate
   double mlp_seconds = 0;     // MLPs of all kinds with their norms; router and waits in it
   double output_seconds = 0;  // lm_head, and whoever looks at the logits
+  // Of passes through MoE blocks, see OverlapMeter.
+  double expert_reading_seconds = 0;
+  double expert_bound_seconds = 0;
 };
 
 /// What the layers of one forward pass share.

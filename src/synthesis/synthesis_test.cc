@@ -10,12 +10,12 @@
 #include <map>
 #include <memory>
 
+#include "base/testing/temporary_folder.h"
 #include "flashmoe/engine.h"
 #include "flashmoe/inspection.h"
 #include "format/checkpoint.h"
 #include "format/safetensors_file.h"
 #include "format/testing/expect_failure.h"
-#include "format/testing/fixture_folder.h"
 #include "format/testing/golden_data.h"
 
 namespace flashmoe {
@@ -61,7 +61,7 @@ TEST(Synthesis, QwenCoderNextHasTheTensorBytesOfThePublishedConversion) {
 }
 
 TEST(Synthesis, SproutHasTheTensorsOfTheShippedModel) {
-  const FixtureFolder folder;
+  const TemporaryFolder folder;
   const fs::path out = folder.path() / "sprout";
   const auto summary = synthesize_checkpoint({.folder = out, .like = "sprout"});
   ASSERT_TRUE(summary.ok()) << summary.status().message();
@@ -85,7 +85,7 @@ TEST(Synthesis, SproutHasTheTensorsOfTheShippedModel) {
 }
 
 TEST(Synthesis, RefusesMoreThreadsThanThereCanBeAndLeavesNothing) {
-  const FixtureFolder folder;
+  const TemporaryFolder folder;
   SynthesisOptions options = tiny(folder.path() / "model");
   options.threads = 1 << 20;
   EXPECT_EQ(synthesize_checkpoint(options).status().code(), StatusCode::kInvalidArgument);
@@ -93,7 +93,7 @@ TEST(Synthesis, RefusesMoreThreadsThanThereCanBeAndLeavesNothing) {
 }
 
 TEST(Synthesis, GivesTheSameBytesWhateverTheShardsAndThreads) {
-  const FixtureFolder folder;
+  const TemporaryFolder folder;
   SynthesisOptions options = tiny(folder.path() / "one");
   ASSERT_TRUE(synthesize_checkpoint(options).ok());
   options.folder = folder.path() / "many";
@@ -112,7 +112,7 @@ TEST(Synthesis, GivesTheSameBytesWhateverTheShardsAndThreads) {
 }
 
 TEST(Synthesis, KeepsTheTensorsOfAModuleTogether) {
-  const FixtureFolder folder;
+  const TemporaryFolder folder;
   ASSERT_TRUE(synthesize_checkpoint(tiny(folder.path() / "out")).ok());
   const auto file = SafetensorsFile::open(folder.path() / "out" / "model.safetensors");
   ASSERT_TRUE(file.ok()) << file.status().message();
@@ -159,7 +159,7 @@ Passed forward(const fs::path& folder, std::uint64_t memory_bytes, std::size_t c
 }
 
 TEST(Synthesis, RunsWithSaneActivationsAndSpreadRouting) {
-  const FixtureFolder folder;
+  const TemporaryFolder folder;
   SynthesisOptions options = tiny(folder.path() / "out");
   options.layers = 16;
   options.experts = 32;
@@ -198,7 +198,7 @@ TEST(Synthesis, RunsWithSaneActivationsAndSpreadRouting) {
 }
 
 TEST(Synthesis, TextGoesInAndComesOut) {
-  const FixtureFolder folder;
+  const TemporaryFolder folder;
   ASSERT_TRUE(synthesize_checkpoint(tiny(folder.path() / "out")).ok());
   const auto engine = Engine::open({.model = folder.path() / "out"});
   ASSERT_TRUE(engine.ok()) << engine.status().message();
@@ -211,7 +211,7 @@ TEST(Synthesis, TextGoesInAndComesOut) {
 }
 
 TEST(Synthesis, TakesAnyConfigOfAFamily) {
-  const FixtureFolder folder;
+  const TemporaryFolder folder;
   nlohmann::json config = Checkpoint::open(shipped_model()).value().config();
   config["hidden_size"] = 96;  // no multiple of a group: these matrices stay bf16
   config["layer_types"] = {"linear_attention", "full_attention", "linear_attention"};
@@ -242,13 +242,13 @@ TEST(Synthesis, RefusesOptionsThatMakeNoModel) {
                  {"/nonexistent"});
   expect_failure(plan_synthesis({.like = "sprout", .experts = 4}).status(), StatusCode::kCorrupt,
                  {"num_experts_per_tok"});
-  const FixtureFolder folder;
+  const TemporaryFolder folder;
   const fs::path other = folder.write("config.json", R"({"model_type": "gpt7"})");
   expect_failure(plan_synthesis({.config = other}).status(), StatusCode::kUnsupported, {"gpt7"});
 }
 
 TEST(Synthesis, RefusesAFolderThatHoldsSomething) {
-  const FixtureFolder folder;
+  const TemporaryFolder folder;
   folder.write("precious", "text");
   expect_failure(synthesize_checkpoint(tiny(folder.path())).status(), StatusCode::kInvalidArgument,
                  {folder.path().c_str(), "not an empty folder"});
@@ -264,7 +264,7 @@ TEST(Synthesis, RefusesAFolderThatHoldsSomething) {
 }
 
 TEST(Synthesis, SaysSoBeforeWritingToADiskThatIsTooSmall) {
-  const FixtureFolder folder;
+  const TemporaryFolder folder;
   const SynthesisOptions options = {.folder = folder.path() / "out",
                                     .like = "qwen3-coder-next",
                                     .layers = 1024,
@@ -276,7 +276,7 @@ TEST(Synthesis, SaysSoBeforeWritingToADiskThatIsTooSmall) {
 
 TEST(Synthesis, LeavesNothingBehindWhenTheDiskFillsUp) {
   // A limit on the size of files stands for the disk's end.
-  const FixtureFolder folder;
+  const TemporaryFolder folder;
   struct rlimit before = {};
   ASSERT_EQ(getrlimit(RLIMIT_FSIZE, &before), 0);
   struct rlimit low = before;
@@ -291,7 +291,7 @@ TEST(Synthesis, LeavesNothingBehindWhenTheDiskFillsUp) {
 }
 
 TEST(Synthesis, LeavesNothingBehindWhenStopped) {
-  const FixtureFolder folder;
+  const TemporaryFolder folder;
   SynthesisOptions options = tiny(folder.path() / "out");
   std::uint64_t seen = 0;
   options.on_progress = [&](std::uint64_t done, std::uint64_t total) {

@@ -4,9 +4,10 @@
 #include <gtest/gtest.h>
 
 #include <filesystem>
-#include <fstream>
 #include <string>
 #include <string_view>
+
+#include "base/testing/temporary_folder.h"
 
 namespace flashmoe {
 namespace {
@@ -17,26 +18,16 @@ using testing::HasSubstr;
 
 class ChatTemplateFolder : public testing::Test {
  protected:
-  ChatTemplateFolder() {
-    const auto* test = testing::UnitTest::GetInstance()->current_test_info();
-    folder_ = fs::temp_directory_path() / (std::string("flashmoe_chat_") + test->name());
-    fs::remove_all(folder_);
-    fs::create_directories(folder_);
-  }
-  ~ChatTemplateFolder() override { fs::remove_all(folder_); }
-
-  void write(std::string_view name, std::string_view text) const {
-    std::ofstream(folder_ / name, std::ios::binary) << text;
-  }
+  void write(std::string_view name, std::string_view text) const { folder_.write(name, text); }
   std::string render_hello() const {
-    const auto chat = ChatTemplate::load(folder_);
+    const auto chat = ChatTemplate::load(folder_.path());
     if (!chat.ok()) return "error: " + chat.status().message();
     const auto text =
         chat->render(Json::array({{{"role", "user"}, {"content", "hello"}}}), nullptr, true, {});
     return text.ok() ? *text : "error: " + text.status().message();
   }
 
-  fs::path folder_;
+  TemporaryFolder folder_;
 };
 
 TEST_F(ChatTemplateFolder, TheJinjaFileWinsOverTheConfig) {
@@ -63,8 +54,8 @@ TEST_F(ChatTemplateFolder, SpecialTokensAreStringsOrObjectsAndNullOnesUndefined)
 }
 
 TEST_F(ChatTemplateFolder, AFolderWithoutATemplateSaysSo) {
-  EXPECT_EQ(ChatTemplate::load(folder_).status().code(), StatusCode::kNotFound);
-  EXPECT_THAT(render_hello(), HasSubstr(folder_.string() + ": no chat template"));
+  EXPECT_EQ(ChatTemplate::load(folder_.path()).status().code(), StatusCode::kNotFound);
+  EXPECT_THAT(render_hello(), HasSubstr(folder_.path().string() + ": no chat template"));
   write("tokenizer_config.json", "{}");
   EXPECT_THAT(render_hello(), HasSubstr("no chat template"));
 }

@@ -4,10 +4,9 @@
 #include <gtest/gtest.h>
 
 #include <atomic>
-#include <filesystem>
-#include <fstream>
 #include <thread>
 
+#include "base/testing/temporary_folder.h"
 #include "tokenizer/detokenizer.h"
 #include "tokenizer/testing/tiny_tokenizer.h"
 
@@ -210,25 +209,22 @@ TEST(Tokenizer, ConfigNamesBosAndEos) {
 }
 
 TEST(Tokenizer, LoadReadsAModelFolder) {
-  const auto folder = std::filesystem::path(::testing::TempDir()) / "tokenizer_load";
-  std::filesystem::remove_all(folder);
-  std::filesystem::create_directories(folder);
-  const auto missing = Tokenizer::load(folder);
+  const TemporaryFolder folder;
+  const auto missing = Tokenizer::load(folder.path());
   ASSERT_FALSE(missing.ok());
   EXPECT_EQ(missing.status().code(), StatusCode::kNotFound);
   EXPECT_THAT(missing.status().message(), HasSubstr("tokenizer.json"));
 
-  std::ofstream(folder / "tokenizer.json") << tiny_byte_level().dump();
-  const auto loaded = Tokenizer::load(folder);
+  folder.write("tokenizer.json", tiny_byte_level().dump());
+  const auto loaded = Tokenizer::load(folder.path());
   ASSERT_TRUE(loaded.ok()) << loaded.status().message();
   EXPECT_EQ((*loaded)->vocab_size(), 258u);
   EXPECT_EQ((*loaded)->eos_token(), std::nullopt);
 
-  std::ofstream(folder / "tokenizer_config.json") << R"({"eos_token": 5})";
-  const auto bad_config = Tokenizer::load(folder);
+  folder.write("tokenizer_config.json", R"({"eos_token": 5})");
+  const auto bad_config = Tokenizer::load(folder.path());
   ASSERT_FALSE(bad_config.ok());
   EXPECT_THAT(bad_config.status().message(), HasSubstr("tokenizer_config.json: eos_token"));
-  std::filesystem::remove_all(folder);
 }
 
 TEST(Tokenizer, ThreadsShareOne) {

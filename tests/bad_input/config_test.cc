@@ -1,12 +1,12 @@
 // A config.json that lies: every field absent, of the wrong type, or absurd ends in an error that
 // names it, never in a crash or a model that computes something else.
 #include <gtest/gtest.h>
-#include <unistd.h>
 
 #include <filesystem>
 #include <fstream>
 #include <nlohmann/json.hpp>
 
+#include "base/testing/temporary_folder.h"
 #include "flashmoe/engine.h"
 #include "support/test_files.h"
 
@@ -18,18 +18,15 @@ using Json = nlohmann::json;
 class BadConfig : public ::testing::Test {
  protected:
   void SetUp() override {
-    folder_ = std::filesystem::current_path() / ("bad_config_" + std::to_string(getpid()));
-    std::filesystem::create_directories(folder_);
     std::filesystem::copy_file(golden_path("qwen3_next/model.safetensors"),
                                folder_ / "model.safetensors",
                                std::filesystem::copy_options::overwrite_existing);
     std::ifstream(golden_path("qwen3_next/config.json")) >> config_;
   }
-  void TearDown() override { std::filesystem::remove_all(folder_); }
 
   Status open(const Json& config) const {
     std::ofstream(folder_ / "config.json", std::ios::trunc) << config.dump();
-    return Engine::open({.model = folder_, .memory_bytes = std::uint64_t{1} << 30}).status();
+    return Engine::open({.model = folder_.path(), .memory_bytes = std::uint64_t{1} << 30}).status();
   }
 
   /// The error of a model whose `field` is `value` names the field.
@@ -42,7 +39,7 @@ class BadConfig : public ::testing::Test {
         << field << " = " << value.dump() << ": " << status.message();
   }
 
-  std::filesystem::path folder_;
+  TemporaryFolder folder_;
   Json config_;
 };
 
@@ -149,7 +146,8 @@ TEST_F(BadConfig, ATerminalIsNotSentWhatAConfigSays) {
 TEST_F(BadConfig, MoreThreadsThanThePoolTakesIsAnError) {
   std::ofstream(folder_ / "config.json") << config_.dump();
   const Status status =
-      Engine::open({.model = folder_, .memory_bytes = std::uint64_t{1} << 30, .threads = 5000})
+      Engine::open(
+          {.model = folder_.path(), .memory_bytes = std::uint64_t{1} << 30, .threads = 5000})
           .status();
   EXPECT_EQ(status.code(), StatusCode::kInvalidArgument) << status.message();
   EXPECT_NE(status.message().find("5000 threads"), std::string::npos) << status.message();
@@ -166,7 +164,8 @@ TEST_F(BadConfig, AFolderThatIsNoneOrEmptyIsAnError) {
 TEST_F(BadConfig, AContextBeyondTheModelsIsAnError) {
   std::ofstream(folder_ / "config.json") << config_.dump();
   const Status status =
-      Engine::open({.model = folder_, .memory_bytes = std::uint64_t{1} << 30, .context = 100000})
+      Engine::open(
+          {.model = folder_.path(), .memory_bytes = std::uint64_t{1} << 30, .context = 100000})
           .status();
   EXPECT_EQ(status.code(), StatusCode::kInvalidArgument) << status.message();
   EXPECT_NE(status.message().find("512"), std::string::npos) << status.message();

@@ -5,9 +5,9 @@
 #include <fstream>
 #include <string>
 
+#include "base/testing/temporary_folder.h"
 #include "flashmoe/engine.h"
 #include "format/safetensors_file.h"
-#include "format/testing/fixture_folder.h"
 #include "support/command.h"
 #include "support/test_files.h"
 
@@ -33,7 +33,7 @@ class DamagedWeights : public ::testing::Test {
   const std::filesystem::path& model() const { return folder_.path(); }
 
  private:
-  FixtureFolder folder_;
+  TemporaryFolder folder_;
 };
 
 TEST_F(DamagedWeights, EndAGenerationWithAnError) {

@@ -6,7 +6,7 @@
 #include <nlohmann/json.hpp>
 #include <sstream>
 
-#include "format/testing/fixture_folder.h"
+#include "base/testing/temporary_folder.h"
 #include "support/command.h"
 #include "support/test_files.h"
 
@@ -27,7 +27,7 @@ std::vector<std::string> bench_sprout(std::vector<std::string> more,
 }
 
 TEST(Bench, TakesItsRoutingFromATrace) {
-  const FixtureFolder folder;
+  const TemporaryFolder folder;
   const std::string trace = folder.path() / "once.safetensors";
   const CommandResult recorded =
       run_flash_moe({"run", sprout_folder().string(), "-p", "Once upon a time", "--max-tokens", "8",
@@ -46,7 +46,7 @@ TEST(Bench, TakesItsRoutingFromATrace) {
 }
 
 TEST(Bench, MeasuresEachBudget) {
-  const FixtureFolder folder;
+  const TemporaryFolder folder;
   const std::string svg_path = folder.path() / "plot.svg";
   const CommandResult result = run_flash_moe(
       bench_sprout({"--memory", "45MiB,1GiB", "--threads", "2", "--json", "--svg", svg_path}));
@@ -83,6 +83,12 @@ TEST(Bench, MeasuresEachBudget) {
         parts += run["decode"][part].get<double>();
       }
       EXPECT_LE(parts, run["decode"]["seconds"]);
+      EXPECT_GE(run["decode"]["expert_reading_seconds"], run["decode"]["wait_seconds"]);
+      EXPECT_LE(
+          run["decode"]["expert_bound_seconds"].get<double>(),
+          run["decode"]["mlp_seconds"].get<double>() + run["decode"]["wait_seconds"].get<double>());
+      EXPECT_GT(run["decode"]["expert_bound_seconds"],
+                run["decode"]["expert_reading_seconds"].get<double>());
     }
     const Json& speed = budget["decode"]["tokens_per_second"];
     EXPECT_LE(speed["min"], speed["median"]);
@@ -102,7 +108,7 @@ TEST(Bench, MeasuresEachBudget) {
 }
 
 TEST(Bench, PrintsTablesForTextWarmedUp) {
-  const FixtureFolder folder;
+  const TemporaryFolder folder;
   std::string words;
   for (int i = 0; i < 200; ++i) words += "Once upon a time there was a river. ";
   const std::string text = folder.write("river.txt", words);
@@ -130,7 +136,7 @@ TEST(Bench, FailsWithAMessage) {
   const CommandResult context = run_flash_moe(bench_sprout({}, "123"));
   EXPECT_EQ(context.exit_code, 2);
   EXPECT_THAT(context.errors, HasSubstr("--context"));
-  const FixtureFolder folder;
+  const TemporaryFolder folder;
   const std::string ids = folder.write("ids.txt", "1 2 3");
   const CommandResult few = run_flash_moe(bench_sprout({"--ids-file", ids}));
   EXPECT_EQ(few.exit_code, 2);

@@ -1,13 +1,13 @@
 // The program itself, with its input from a pipe.
 #include <gtest/gtest.h>
 #include <sys/wait.h>
-#include <unistd.h>
 
 #include <filesystem>
 #include <fstream>
 #include <nlohmann/json.hpp>
 #include <sstream>
 
+#include "base/testing/temporary_folder.h"
 #include "support/test_files.h"
 
 namespace flashmoe::testing {
@@ -22,12 +22,6 @@ class ChatProgram : public ::testing::Test {
     std::string out;
     std::string err;
   };
-  void SetUp() override {
-    folder_ = fs::current_path() / ("chat_test_" + std::to_string(getpid()));
-    fs::create_directories(folder_);
-  }
-  void TearDown() override { fs::remove_all(folder_); }
-
   std::string path(const std::string& name) const { return (folder_ / name).string(); }
 
   std::string read(const std::string& name) const {
@@ -46,7 +40,7 @@ class ChatProgram : public ::testing::Test {
     return {WIFEXITED(status) ? WEXITSTATUS(status) : -1, read("out"), read("err")};
   }
 
-  fs::path folder_;
+  TemporaryFolder folder_;
 };
 
 TEST_F(ChatProgram, AnswersEachLineAndSavesTheConversation) {

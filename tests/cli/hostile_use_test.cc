@@ -14,8 +14,8 @@
 #include <thread>
 #include <vector>
 
+#include "base/testing/temporary_folder.h"
 #include "format/safetensors_file.h"
-#include "format/testing/fixture_folder.h"
 #include "support/command.h"
 #include "support/test_files.h"
 
@@ -52,7 +52,7 @@ class HostileUse : public ::testing::Test {
   /// Some file in `out` is being written.
   bool has_begun() const { return !fs::is_empty(folder_.path() / "out"); }
 
-  FixtureFolder folder_;
+  TemporaryFolder folder_;
 };
 
 TEST_F(HostileUse, AnInterruptedForwardLeavesNoFile) {

@@ -7,7 +7,7 @@
 #include <nlohmann/json.hpp>
 #include <string>
 
-#include "format/testing/fixture_folder.h"
+#include "base/testing/temporary_folder.h"
 #include "support/command.h"
 #include "support/test_files.h"
 
@@ -40,7 +40,7 @@ class RunResidentSet : public ::testing::Test {
     return fs::exists(cache) ? std::distance(fs::directory_iterator(cache), {}) : 0;
   }
 
-  const FixtureFolder folder_;
+  const TemporaryFolder folder_;
 };
 
 TEST_F(RunResidentSet, BringsBackTheExpertsOfAnEarlierRun) {

@@ -4,7 +4,7 @@
 
 #include <nlohmann/json.hpp>
 
-#include "format/testing/fixture_folder.h"
+#include "base/testing/temporary_folder.h"
 #include "support/command.h"
 #include "support/test_files.h"
 
@@ -14,7 +14,7 @@ namespace {
 using ::testing::HasSubstr;
 
 TEST(Synth, WritesAModelThatRunReads) {
-  const FixtureFolder folder;
+  const TemporaryFolder folder;
   const std::string out = folder.path() / "out";
   const CommandResult written = run_flash_moe(
       {"synth", "--like", "sprout", "--layers", "4", "--experts", "16", "--seed", "3", out});

@@ -10,6 +10,7 @@
 #include <nlohmann/json.hpp>
 #include <string>
 
+#include "base/testing/temporary_folder.h"
 #include "support/command.h"
 #include "support/test_files.h"
 
@@ -22,14 +23,6 @@ using Json = nlohmann::json;
 
 class Trace : public ::testing::Test {
  protected:
-  Trace() {
-    const auto* test = ::testing::UnitTest::GetInstance()->current_test_info();
-    folder_ = std::filesystem::temp_directory_path() /
-              ("flashmoe_trace_" + std::string(test->name()) + std::to_string(getpid()));
-    std::filesystem::create_directory(folder_);
-  }
-  ~Trace() override { std::filesystem::remove_all(folder_); }
-
   std::string path(const char* name) const { return (folder_ / name).string(); }
   static Json json(const CommandResult& result) {
     EXPECT_EQ(result.exit_code, 0) << result.errors;
@@ -46,7 +39,7 @@ class Trace : public ::testing::Test {
   }
 
   const std::string model_ = sprout_folder().string();
-  std::filesystem::path folder_;
+  TemporaryFolder folder_;
 };
 
 TEST_F(Trace, IsRecordedByRunAndEval) {

@@ -1,12 +1,12 @@
 // One model in the spellings that checkpoints come in: the same bits from each.
 #include <gtest/gtest.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <cstring>
 #include <fstream>
 #include <map>
 
+#include "base/testing/temporary_folder.h"
 #include "format/safetensors.h"
 #include "format/safetensors_writer.h"
 #include "io/file.h"
@@ -61,15 +61,12 @@ void write_tensors(const std::filesystem::path& path, const Tensors& tensors) {
 class Spellings : public ::testing::Test {
  protected:
   void SetUp() override {
-    folder_ = std::filesystem::current_path() / ("spellings_" + std::to_string(getpid()));
-    std::filesystem::create_directories(folder_);
     std::filesystem::copy_file(golden_path("qwen3_next/config.json"), folder_ / "config.json");
     tensors_ = read_tensors(golden_path("qwen3_next/model.safetensors"));
     const GoldenFile golden(golden_path("qwen3_next/golden.safetensors"));
     ids_ = golden.ints("input_ids");
     expected_ = logits_of(golden_path("qwen3_next"));
   }
-  void TearDown() override { std::filesystem::remove_all(folder_); }
 
   std::vector<float> logits_of(const std::filesystem::path& folder) const {
     // Few slots: experts come and go, so every spelling is read again and again.
@@ -85,7 +82,7 @@ class Spellings : public ::testing::Test {
   }
 
   void expect_same_bits() const {
-    const std::vector<float> got = logits_of(folder_);
+    const std::vector<float> got = logits_of(folder_.path());
     ASSERT_EQ(got.size(), expected_.size());
     EXPECT_EQ(std::memcmp(got.data(), expected_.data(), got.size() * sizeof(float)), 0);
   }
@@ -133,7 +130,7 @@ class Spellings : public ::testing::Test {
     }
   }
 
-  std::filesystem::path folder_;
+  TemporaryFolder folder_;
   Tensors tensors_;
   std::vector<std::int32_t> ids_;
   std::vector<float> expected_;
@@ -196,7 +193,7 @@ TEST_F(Spellings, AMissingExpertIsAnErrorThatNamesIt) {
   tensors_.erase(expert_name(2, 7, "up_proj"));
   write_tensors(folder_ / "model.safetensors", tensors_);
   const Status status =
-      Engine::open({.model = folder_, .memory_bytes = std::uint64_t{1} << 30}).status();
+      Engine::open({.model = folder_.path(), .memory_bytes = std::uint64_t{1} << 30}).status();
   EXPECT_EQ(status.code(), StatusCode::kNotFound);
   EXPECT_NE(status.message().find("model.layers.2.mlp.experts.7.up_proj"), std::string::npos)
       << status.message();
@@ -210,7 +207,7 @@ TEST_F(Spellings, ALayerWithoutExpertsIsAnErrorThatNamesTheSpellingsTried) {
   }
   write_tensors(folder_ / "model.safetensors", tensors_);
   const Status status =
-      Engine::open({.model = folder_, .memory_bytes = std::uint64_t{1} << 30}).status();
+      Engine::open({.model = folder_.path(), .memory_bytes = std::uint64_t{1} << 30}).status();
   EXPECT_EQ(status.code(), StatusCode::kNotFound);
   EXPECT_NE(status.message().find("switch_mlp"), std::string::npos) << status.message();
 }

@@ -1,10 +1,10 @@
 // A disk that fails while the model runs: the request ends with an error that names file and
 // offset, the engine lives, and the session works again once the disk does.
 #include <gtest/gtest.h>
-#include <unistd.h>
 
 #include <filesystem>
 
+#include "base/testing/temporary_folder.h"
 #include "support/collect.h"
 #include "support/test_files.h"
 
@@ -15,16 +15,13 @@ namespace {
 class ReadFault : public ::testing::TestWithParam<IoChoice> {
  protected:
   void SetUp() override {
-    folder_ = std::filesystem::current_path() / ("read_fault_" + std::to_string(getpid()) + "_" +
-                                                 std::to_string(static_cast<int>(GetParam())));
-    std::filesystem::create_directories(folder_);
     for (const auto& entry : std::filesystem::directory_iterator(sprout_folder())) {
       const std::string name = entry.path().filename().string();
       if (name.starts_with("model") || name == "config.json") {
         std::filesystem::copy_file(entry.path(), folder_ / name);
       }
     }
-    options_ = {.model = folder_, .context = 256, .io = GetParam()};
+    options_ = {.model = folder_.path(), .context = 256, .io = GetParam()};
     options_.memory_bytes = std::uint64_t{1} << 30;
     options_.prefill_chunk = 16;
     Result<std::unique_ptr<Engine>> engine = Engine::open(options_);
@@ -34,7 +31,6 @@ class ReadFault : public ::testing::TestWithParam<IoChoice> {
     ASSERT_TRUE(engine.ok()) << engine.status().message();
     options_.memory_bytes = (*engine)->memory_plan().budget_bytes_min;
   }
-  void TearDown() override { std::filesystem::remove_all(folder_); }
 
   std::vector<std::int32_t> prompt() const {
     std::vector<std::int32_t> ids =
@@ -43,7 +39,7 @@ class ReadFault : public ::testing::TestWithParam<IoChoice> {
     return ids;
   }
 
-  std::filesystem::path folder_;
+  TemporaryFolder folder_;
   EngineOptions options_;
 };
 

@@ -3,8 +3,8 @@
 #include <gtest/gtest.h>
 
 #include <cstring>
-#include <filesystem>
 
+#include "base/testing/temporary_folder.h"
 #include "experts/policies/residency_policies.h"
 #include "experts/residency_replay.h"
 #include "experts/routing_trace_file.h"
@@ -22,13 +22,8 @@ class RoutingTraces : public ::testing::Test {
   RoutingTraces()
       : ids_(GoldenFile(sprout_folder() / "golden.safetensors").ints("rust.input_ids")) {
     ids_.resize(80);
-    const auto* test = ::testing::UnitTest::GetInstance()->current_test_info();
-    folder_ = std::filesystem::temp_directory_path() /
-              fmt::format("flashmoe_{}_{}", test->name(), getpid());
-    std::filesystem::create_directory(folder_);
     options_ = {.model = sprout_folder(), .memory_bytes = std::uint64_t{1} << 30, .context = 256};
   }
-  ~RoutingTraces() override { std::filesystem::remove_all(folder_); }
 
   std::string path(const char* name) const { return (folder_ / name).string(); }
 
@@ -75,7 +70,7 @@ class RoutingTraces : public ::testing::Test {
   }
 
   std::vector<std::int32_t> ids_;
-  std::filesystem::path folder_;
+  TemporaryFolder folder_;
   EngineOptions options_;
 };
 

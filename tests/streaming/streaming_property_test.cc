@@ -1,7 +1,6 @@
 // streamed == resident, bit for bit: whatever the budget, I/O backend, thread count, chunk size and
 // CPU target.
 #include <gtest/gtest.h>
-#include <unistd.h>
 
 #include <array>
 #include <cstdlib>
@@ -10,6 +9,7 @@
 #include <random>
 #include <thread>
 
+#include "base/testing/temporary_folder.h"
 #include "kernels/cpu/cpu_targets.h"
 #include "support/collect.h"
 #include "support/test_files.h"
@@ -144,8 +144,8 @@ TEST_F(Streaming, AnyConfigurationGivesTheBitsOfTheResidentModel) {
 }
 
 TEST_F(Streaming, RestoredExpertsGiveTheBitsOfTheResidentModel) {
-  const std::filesystem::path file =
-      std::filesystem::current_path() / ("resident_set_" + std::to_string(getpid()));
+  const TemporaryFolder folder;
+  const std::filesystem::path file = folder / "set";
   for (const double share : {0.0, 0.4, 1.0}) {
     for (const IoChoice io : {IoChoice::kAuto, IoChoice::kPread}) {
       SCOPED_TRACE(::testing::Message() << "share " << share << ", io " << static_cast<int>(io));

@@ -46,6 +46,11 @@ class LfuPolicy final : public ResidencyPolicy {
     Layer& layer = layers_[key.layer.value];
     Expert& expert = layer.experts[key.expert.value];
     FM_CHECK(expert.resident_index == kNone);
+    if (frequency(expert) < 1) {
+      // Read ahead: whoever did so expects it to be used, and else it would be the first to leave.
+      expert.frequency = 1;
+      expert.last_step = step_;
+    }
     expert.resident_index = static_cast<std::uint32_t>(layer.residents.size());
     layer.residents.push_back(key.expert);
     shares_.on_loaded(key.layer);

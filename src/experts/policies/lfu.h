@@ -11,9 +11,10 @@ namespace flashmoe {
 
 /// Drops the expert with the lowest decayed frequency, layer by layer (LayerShares):
 ///   frequency = sum over the steps that routed it of 2^-(steps since / kLfuHalfLife)
-/// Ties: the expert routed longest ago, then the smaller id. Between LRU (a half-life of 0) and
-/// counting (an endless one); docs/residency.md says why this one. Being routed costs a
-/// multiplication, a victim one look at each resident of the layer.
+/// An expert that was read ahead counts as routed once at that moment. Ties: the expert routed
+/// longest ago, then the smaller id. Between LRU (a half-life of 0) and counting (an endless one);
+/// docs/residency.md says why this one. Being routed costs a multiplication, a victim one look at
+/// each resident of the layer.
 ///
 /// `expert_counts`: routed experts of each layer (ExpertStore::expert_counts()).
 std::unique_ptr<ResidencyPolicy> make_lfu_policy(std::span<const std::size_t> expert_counts);

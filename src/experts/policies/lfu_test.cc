@@ -68,6 +68,15 @@ TEST_F(LfuPolicyTest, ForgetsWhatWasFrequentLongAgo) {
   EXPECT_EQ(victim(), key(0, 5));  // about 4 / 8 is left of its 4
 }
 
+TEST_F(LfuPolicyTest, TakesAnExpertReadAheadForOneJustRouted) {
+  make({8}, 4);
+  for (const std::uint16_t expert : {5, 5, 2, 7}) route(expert);
+  policy_->on_loaded(key(0, 1));
+  EXPECT_EQ(victim(), key(0, 2));
+  route(7);
+  EXPECT_EQ(victim({key(0, 2)}), key(0, 1)) << "it fades like any other";
+}
+
 TEST_F(LfuPolicyTest, RemembersFrequenciesOfExpertsThatWereDropped) {
   make({8}, 2);
   for (const std::uint16_t expert : {5, 5, 5, 2}) route(expert);

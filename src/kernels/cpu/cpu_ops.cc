@@ -77,8 +77,14 @@ void CpuOps::gated_rms_norm(MatrixView<float> x, MatrixView<const float> gate, c
   });
 }
 
-void CpuOps::l2_normalize(MatrixView<float> x, float scale) {
-  for_rows(x.rows, x.cols, [&](std::size_t r) { kernels_.l2_normalize(x.row(r), scale, x.cols); });
+void CpuOps::l2_normalize(MatrixView<float> x, std::size_t head_dim, float scale) {
+  FM_CHECK(head_dim >= 1);
+  FM_CHECK(x.cols % head_dim == 0);
+  for_rows(x.rows, x.cols, [&](std::size_t r) {
+    for (std::size_t h = 0; h < x.cols; h += head_dim) {
+      kernels_.l2_normalize(x.row(r) + h, scale, head_dim);
+    }
+  });
 }
 
 void CpuOps::add(MatrixView<float> x, MatrixView<const float> y) {

@@ -38,7 +38,7 @@ class CpuOps final : public Ops {
   void attention(const AttentionShape& shape, std::span<const AttentionRow> rows) override;
   void causal_conv_silu(MatrixView<const float> u, const float* weight, std::size_t kernel,
                         std::span<const ConvSegment> segments, MatrixView<float> y) override;
-  void l2_normalize(MatrixView<float> x, float scale) override;
+  void l2_normalize(MatrixView<float> x, std::size_t head_dim, float scale) override;
   void delta_gates(MatrixView<const float> a, MatrixView<const float> b, const float* neg_exp_a,
                    const float* dt_bias, MatrixView<float> decay, MatrixView<float> beta) override;
   void delta_rule(const DeltaShape& shape, MatrixView<const float> q, MatrixView<const float> k,

@@ -167,7 +167,7 @@ void run_elementwise(Ops& ops, std::vector<Case>& cases) {
     ops.sigmoid_scale_rows(y.view(), gate.view());
     record("sigmoid_scale_rows", cols, y);
     y = x;
-    ops.l2_normalize(y.view(), 0.125f);
+    ops.l2_normalize(y.view(), cols, 0.125f);
     record("l2_normalize", cols, y);
     y = x;
     ops.gated_rms_norm(y.view(), other.view(), weight.data(), 1e-6f);
@@ -260,7 +260,7 @@ void run_delta(Ops& ops, std::vector<Case>& cases) {
     const std::size_t key_cols = shape.key_heads * shape.key_dim;
     const Matrix q = filled_matrix(random, Fill::kNormal, 9, key_cols, 1);
     Matrix k = filled_matrix(random, Fill::kNormal, 9, key_cols, 2);
-    ops.l2_normalize(k.view(), 1);
+    ops.l2_normalize(k.view(), key_cols, 1);
     const Matrix v = filled_matrix(random, Fill::kNormal, 9, shape.value_heads * value_dim, 3);
     Matrix decay(9, 4), beta(9, 4);
     for (std::size_t r = 0; r < 9; ++r) {

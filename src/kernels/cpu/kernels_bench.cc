@@ -209,7 +209,7 @@ void BM_DeltaRule(benchmark::State& state) {
   std::vector<float> q = random_floats(rows * 2048), k = q, v = random_floats(rows * 4096);
   std::vector<float> o(v.size()), decay(rows * 32, 0.99f), beta(rows * 32, 0.5f);
   std::vector<float> memory(32 * 128 * 128);
-  ops->l2_normalize({k.data(), rows * 16, 128}, 1);
+  ops->l2_normalize({k.data(), rows, 2048}, 128, 1);
   const DeltaSegment segment = {.row_begin = 0, .row_end = rows, .state = memory.data()};
   for (auto _ : state) {
     ops->delta_rule({.key_heads = 16, .value_heads = 32, .key_dim = 128, .value_dim = 128},

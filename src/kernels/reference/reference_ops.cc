@@ -68,7 +68,7 @@ class ReferenceOps final : public Ops {
   void attention(const AttentionShape& shape, std::span<const AttentionRow> rows) override;
   void causal_conv_silu(MatrixView<const float> u, const float* weight, std::size_t kernel,
                         std::span<const ConvSegment> segments, MatrixView<float> y) override;
-  void l2_normalize(MatrixView<float> x, float scale) override;
+  void l2_normalize(MatrixView<float> x, std::size_t head_dim, float scale) override;
   void delta_gates(MatrixView<const float> a, MatrixView<const float> b, const float* neg_exp_a,
                    const float* dt_bias, MatrixView<float> decay, MatrixView<float> beta) override;
   void delta_rule(const DeltaShape& shape, MatrixView<const float> q, MatrixView<const float> k,
@@ -291,11 +291,15 @@ void ReferenceOps::causal_conv_silu(MatrixView<const float> u, const float* weig
   }
 }
 
-// x = scale * x / sqrt(sum(x^2) + 1e-6)
-void ReferenceOps::l2_normalize(MatrixView<float> x, float scale) {
+// x = scale * x / sqrt(sum(x^2) + 1e-6), per head
+void ReferenceOps::l2_normalize(MatrixView<float> x, std::size_t head_dim, float scale) {
+  FM_CHECK(x.cols % head_dim == 0);
   for (std::size_t r = 0; r < x.rows; ++r) {
-    const double factor = scale / std::sqrt(sum_of_squares(x.row_span(r)) + 1e-6);
-    for (float& value : x.row_span(r)) value = static_cast<float>(value * factor);
+    for (std::size_t begin = 0; begin < x.cols; begin += head_dim) {
+      const std::span<float> head = x.row_span(r).subspan(begin, head_dim);
+      const double factor = scale / std::sqrt(sum_of_squares(head) + 1e-6);
+      for (float& value : head) value = static_cast<float>(value * factor);
+    }
   }
 }
 

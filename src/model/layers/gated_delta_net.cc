@@ -81,10 +81,8 @@ void GatedDeltaNet::forward(StepContext& context, Workspace& workspace, const Ac
   const MatrixView<float> k(conv_out.data + keys, rows, keys, channels);
   const MatrixView<float> v(conv_out.data + 2 * keys, rows, values, channels);
   const float q_scale = 1.0f / std::sqrt(static_cast<float>(config_.key_dim));
-  for (std::size_t r = 0; r < rows; ++r) {
-    ops.l2_normalize({q.row(r), config_.key_heads, config_.key_dim}, q_scale);
-    ops.l2_normalize({k.row(r), config_.key_heads, config_.key_dim}, 1.0f);
-  }
+  ops.l2_normalize(q, config_.key_dim, q_scale);
+  ops.l2_normalize(k, config_.key_dim, 1.0f);
   ops.delta_gates(decay, beta, weights_.neg_exp_a.data(), weights_.dt_bias.data(), decay, beta);
   ops.delta_rule({.key_heads = config_.key_heads,
                   .value_heads = heads,

@@ -1,6 +1,7 @@
 #include "model/layers/moe_block.h"
 
 #include <algorithm>
+#include <chrono>
 #include <numeric>
 #include <utility>
 
@@ -8,6 +9,11 @@
 #include "base/stopwatch.h"
 
 namespace flashmoe {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+}  // namespace
 
 void MoeBlock::route(StepContext& context, Workspace& workspace, const Activations& x) const {
   const std::size_t rows = context.rows;
@@ -105,6 +111,8 @@ Status MoeBlock::forward(StepContext& context, Workspace& workspace, const Activ
   const Status status = run_waves(context, workspace, x, y);
   scratch_.leases.clear();
   FM_RETURN_IF_ERROR(status);
+  context.times.expert_reading_seconds += scratch_.overlap.reading_seconds();
+  context.times.expert_bound_seconds += scratch_.overlap.bound_seconds();
 
   const MatrixView<float> shared = workspace.shared_out.slice(0, context.rows);
   context.ops.sigmoid_scale_rows(shared, workspace.shared_gate.slice(0, context.rows));
@@ -124,6 +132,7 @@ Status MoeBlock::run_waves(StepContext& context, Workspace& workspace, const Act
   const std::size_t assignments_max = workspace.shape.assignments;
   std::size_t begin = 0;
   std::size_t end = wave_end(0, assignments_max, experts_max);
+  scratch_.overlap.begin(Clock::now());
   FM_RETURN_IF_ERROR(acquire(context, begin, end));
   while (begin < chosen.size()) {
     const std::size_t next_end =
@@ -153,6 +162,7 @@ Status MoeBlock::run_wave(StepContext& context, Workspace& workspace, const Acti
                           std::size_t begin, std::size_t end, bool with_shared) const {
   scratch_.pending.resize(end - begin);
   std::iota(scratch_.pending.begin(), scratch_.pending.end(), begin);
+  bool has_waited = false;
   while (!scratch_.pending.empty() || with_shared) {
     scratch_.ready.clear();
     std::erase_if(scratch_.pending, [this](std::size_t i) {
@@ -160,6 +170,9 @@ Status MoeBlock::run_wave(StepContext& context, Workspace& workspace, const Acti
       scratch_.ready.push_back(i);
       return true;
     });
+    const Clock::time_point now = Clock::now();
+    if (has_waited && !scratch_.ready.empty()) scratch_.overlap.arrived(now);
+    has_waited = !scratch_.pending.empty();
     if (scratch_.ready.empty() && !with_shared) {
       context.experts->wait_any(scratch_.leases, scratch_.pending);
       continue;
@@ -171,6 +184,7 @@ Status MoeBlock::run_wave(StepContext& context, Workspace& workspace, const Acti
           expert_matrices(layout_, view, config_.hidden_size, config_.moe.moe_intermediate_size));
     }
     run_experts(context, workspace, x, scratch_.chosen[begin].begin, with_shared);
+    scratch_.overlap.computed(now, Clock::now());
     with_shared = false;
   }
   return Status();

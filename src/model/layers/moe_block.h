@@ -10,6 +10,7 @@
 #include "model/expert_layout.h"
 #include "model/model_config.h"
 #include "model/model_weights.h"
+#include "model/overlap_meter.h"
 #include "model/step.h"
 #include "model/workspace.h"
 
@@ -43,6 +44,7 @@ struct MoeScratch {
   std::vector<std::uint32_t> compact_rows;     // 0, 1, 2, ...: rows of compacted buffers
   std::vector<LinearTask> tasks;
   std::vector<WeightedRow> terms;
+  OverlapMeter overlap;
 };
 
 /// A sparse MLP: each row passes the shared expert and the routed experts that its router picked.

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cmath>
 #include <functional>
 #include <numeric>
 #include <random>
@@ -142,7 +143,7 @@ class LayerGenerator {
     ++tokens_since_switch_;
     const double scale = static_cast<double>(latest_.size()) / 512;
     const auto due = static_cast<std::size_t>(
-        arrived_after(static_cast<double>(tokens_since_switch_)) * scale + 0.5);
+        std::lround(arrived_after(static_cast<double>(tokens_since_switch_)) * scale));
     for (; arrived_ < due && picks_.size() < k_; ++arrived_) {
       if (!pick(0, latest_.size(), /*foreign=*/true)) break;
       foreign_[picks_.back()] = false;

@@ -98,7 +98,7 @@ Status Model::forward(std::span<const SequenceRows> batch, const ForwardSinks& s
                       .routing_observer = routing_observer_,
                       .routing_source = routing_source_};
   ++times_.step_count;
-  const Status status = run_layers(context, sinks);
+  Status status = run_layers(context, sinks);
   for (const StepSegment& segment : segments_) {
     segment.sequence->broken_ = !status.ok();
     segment.sequence->position_ += segment.row_end - segment.row_begin;

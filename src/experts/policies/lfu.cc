@@ -26,6 +26,7 @@ class LfuPolicy final : public ResidencyPolicy {
     }
     const double step = portable::pow(0.5, 1.0 / static_cast<double>(kLfuHalfLife));
     double decay = 1;
+    decay_.reserve(kLfuHalfLife * kHalfLivesMax);
     for (std::size_t age = 0; age < kLfuHalfLife * kHalfLivesMax; ++age, decay *= step) {
       decay_.push_back(decay);
     }

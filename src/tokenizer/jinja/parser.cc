@@ -100,7 +100,7 @@ Status Parser::parse_output(Statement& statement) {
 Result<Statement> Parser::parse_tag() {
   Statement statement{.line = tokens_.line()};
   FM_ASSIGN_OR_RETURN(const std::string name, tokens_.expect_identifier());
-  const auto parsed = [&](Status status) -> Result<Statement> {
+  const auto parsed = [&](const Status& status) -> Result<Statement> {
     FM_RETURN_IF_ERROR(status);
     return std::move(statement);
   };

@@ -131,6 +131,7 @@ Result<Value> dictsort(Runtime& runtime, const Value& self, const Arguments& arg
   FM_ASSIGN_OR_RETURN(const std::string_view by, args.text(1));
   if (!by.empty() && by != "key" && by != "value") return fail("dictsort: by must be key or value");
   std::vector<Keyed> keyed;
+  keyed.reserve(self.dict()->entries.size());
   for (const auto& [key, value] : self.dict()->entries) {
     keyed.emplace_back(sort_key(by == "value" ? value : key, args.flag(0, false), runtime.heap),
                        runtime.heap.tuple({key, value}));

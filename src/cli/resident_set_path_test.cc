@@ -3,7 +3,6 @@
 #include <gtest/gtest.h>
 
 #include <cstdlib>
-#include <fstream>
 #include <string>
 
 #include "base/testing/temporary_folder.h"
@@ -60,7 +59,7 @@ TEST_F(ResidentSetPath, FollowsXdgCacheHome) {
 }
 
 TEST_F(ResidentSetPath, IsNoneWhereNothingCanBeKept) {
-  std::ofstream(folder_ / "file") << "";
+  folder_.write("file", "");
   setenv("XDG_CACHE_HOME", (folder_ / "file").c_str(), 1);
   EXPECT_EQ(path(), std::nullopt);
   setenv("XDG_CACHE_HOME", (folder_ / "absent" / "deeper").c_str(), 1);

@@ -25,7 +25,7 @@ class BadConfig : public ::testing::Test {
   }
 
   Status open(const Json& config) const {
-    std::ofstream(folder_ / "config.json", std::ios::trunc) << config.dump();
+    folder_.write("config.json", config.dump());
     return Engine::open({.model = folder_.path(), .memory_bytes = std::uint64_t{1} << 30}).status();
   }
 
@@ -144,7 +144,7 @@ TEST_F(BadConfig, ATerminalIsNotSentWhatAConfigSays) {
 }
 
 TEST_F(BadConfig, MoreThreadsThanThePoolTakesIsAnError) {
-  std::ofstream(folder_ / "config.json") << config_.dump();
+  folder_.write("config.json", config_.dump());
   const Status status =
       Engine::open(
           {.model = folder_.path(), .memory_bytes = std::uint64_t{1} << 30, .threads = 5000})
@@ -162,7 +162,7 @@ TEST_F(BadConfig, AFolderThatIsNoneOrEmptyIsAnError) {
 }
 
 TEST_F(BadConfig, AContextBeyondTheModelsIsAnError) {
-  std::ofstream(folder_ / "config.json") << config_.dump();
+  folder_.write("config.json", config_.dump());
   const Status status =
       Engine::open(
           {.model = folder_.path(), .memory_bytes = std::uint64_t{1} << 30, .context = 100000})

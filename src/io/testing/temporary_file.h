@@ -7,16 +7,15 @@
 #include <span>
 #include <vector>
 
+#include "base/testing/temporary_folder.h"
+
 namespace flashmoe {
 
-/// A file of `size` seeded random bytes in the working folder (for ctest that is the build folder,
-/// on a real disk where direct I/O works, as /tmp often is not). Removed at the end.
+/// A file of `size` seeded random bytes in a TemporaryFolder, so on a real disk. Removed at the
+/// end.
 class TemporaryFile {
  public:
   TemporaryFile(std::size_t size, std::uint64_t seed);
-  TemporaryFile(const TemporaryFile&) = delete;
-  TemporaryFile& operator=(const TemporaryFile&) = delete;
-  ~TemporaryFile();
 
   const std::filesystem::path& path() const { return path_; }
   std::span<const std::byte> contents() const { return contents_; }
@@ -25,6 +24,7 @@ class TemporaryFile {
   void truncate(std::size_t size) const;
 
  private:
+  TemporaryFolder folder_;
   std::filesystem::path path_;
   std::vector<std::byte> contents_;
 };

@@ -40,6 +40,10 @@ struct EngineOptions {
   /// FILE:ENTRY,ENTRY: for measurements under a known routing, where the text means nothing. All
   /// else is computed and read as ever. Empty: the routers decide.
   std::string routing_trace;
+  /// Whether to guess, while tokens are decoded, what the next layer's router will pick, and to
+  /// read what is missing of it when the disk would be idle: only where that is measured to pay,
+  /// and never under a routing trace, which has nothing to guess from. Only speed depends on it.
+  bool speculation = true;
   /// A file that keeps which experts are in memory from one run to the next (docs/residency.md).
   /// open() reads it, and what it names is then read in the background, below what the computation
   /// waits for; it is written every few hundred steps and when the engine is destroyed. Only speed
@@ -79,6 +83,10 @@ struct EngineStatistics {
   std::size_t expert_slot_limit = 0;
   /// Experts that were read because resident_set_file named them: neither hits nor misses.
   std::uint64_t experts_restored = 0;
+  /// Experts that were read on a guess of what the router would pick, and those of them that it did
+  /// pick, which are hits.
+  std::uint64_t speculative_reads = 0;
+  std::uint64_t speculative_hits = 0;
   /// Bytes that the operating system delivered to our reads, from disk or its cache, loading
   /// included.
   std::uint64_t bytes_read = 0;
@@ -92,8 +100,10 @@ struct EngineStatistics {
   double router_seconds = 0;
   double mlp_seconds = 0;
   double output_seconds = 0;
-  /// Time from a layer's request of its experts to the arrival of the last, where one was missing:
-  /// bytes_read over it is what the disk gives while it is asked.
+  /// What guessing took, for speculative reads.
+  double guess_seconds = 0;
+  /// Time with experts' reads in flight, as far as the computation looked: bytes_read over it is
+  /// what the disk gives while it is asked.
   double expert_reading_seconds = 0;
   /// What layers could not have gone below with those reads: the longer of them and what could be
   /// computed meanwhile, then the expert that came last.

@@ -46,6 +46,7 @@ Examples:
   flash-moe bench MODEL
   flash-moe bench MODEL --memory 8GB,12GB,17.7GB --text-file book.txt --svg speed.svg
   flash-moe bench MODEL --memory 12GiB --prompt-tokens 4096 --decode-tokens 128 --repeat 5 --json
+  flash-moe bench MODEL --memory 12GiB --text-file book.txt --speculation both
   flash-moe bench SYNTHETIC --memory 12GiB --routing-trace routing.safetensors:python
 
 Every run is a process of its own, which opens the model, reads the prompt and decodes; budgets take turns. The tokens
@@ -165,6 +166,7 @@ Status run_in_turns(const BenchFlags& flags, const EngineOptions& base, const Be
     bar.update(i, total);
     EngineOptions options = base;
     options.memory_bytes = budget.budget_bytes;
+    options.speculation = budget.speculation;
     Result<BenchRun> run =
         measured_apart<BenchRun>([&] { return measure_run(report.model, options, tokens); });
     if (!run.ok()) {
@@ -195,6 +197,12 @@ std::size_t choose_context(const BenchFlags& flags) {
   return flags.engine.context == 0 && pass > kDefaultContext ? pass : flags.engine.context;
 }
 
+/// Speculative reads on, off, or one beside the other.
+std::vector<bool> speculations(const EngineFlags& flags) {
+  if (flags.speculation == "both") return {false, true};
+  return {flags.speculation == "on"};
+}
+
 Result<int> bench(const BenchFlags& flags) {
   FM_ASSIGN_OR_RETURN(EngineOptions options, engine_options(flags.engine));
   options.context = choose_context(flags);
@@ -216,7 +224,11 @@ Result<int> bench(const BenchFlags& flags) {
   }
   FM_ASSIGN_OR_RETURN(const std::vector<std::uint64_t> budgets,
                       choose_budgets(flags, report.model));
-  for (const std::uint64_t budget : budgets) report.budgets.push_back({.budget_bytes = budget});
+  for (const std::uint64_t budget : budgets) {
+    for (const bool speculation : speculations(flags.engine)) {
+      report.budgets.push_back({.budget_bytes = budget, .speculation = speculation, .runs = {}});
+    }
+  }
   FM_ASSIGN_OR_RETURN(const BenchTokens tokens, load_tokens(flags, report.model));
   FM_ASSIGN_OR_RETURN(report.ceilings, measured_apart<BenchCeilings>([&] {
                         return measure_ceilings(report.model, options);
@@ -242,6 +254,12 @@ void add_bench(CLI::App& app, int& exit_code) {
       ->delimiter(',')
       ->allow_extra_args(false)  // one list: the next word may be MODEL
       ->type_name("SIZE,...");
+  command->remove_option(command->get_option("--speculation"));
+  command
+      ->add_option("--speculation", flags->engine.speculation,
+                   "Read experts on a guess while the disk is idle: on, off, or both in turns")
+      ->check(CLI::IsMember({"on", "off", "both"}))
+      ->capture_default_str();
   const CLI::Range tokens_range(std::size_t{1}, std::size_t{1} << 24);
   command->add_option("--prompt-tokens", flags->prompt_tokens, "Tokens of the prompt")
       ->check(tokens_range)

@@ -45,6 +45,9 @@ BenchPhase difference(const Counters& before, const Counters& after) {
           .router_seconds = b.router_seconds - a.router_seconds,
           .mlp_seconds = b.mlp_seconds - a.mlp_seconds,
           .output_seconds = b.output_seconds - a.output_seconds,
+          .guess_seconds = b.guess_seconds - a.guess_seconds,
+          .speculative_reads = b.speculative_reads - a.speculative_reads,
+          .speculative_hits = b.speculative_hits - a.speculative_hits,
           .expert_reading_seconds = b.expert_reading_seconds - a.expert_reading_seconds,
           .expert_bound_seconds = b.expert_bound_seconds - a.expert_bound_seconds};
 }

@@ -54,12 +54,16 @@ struct BenchPhase {
   double router_seconds = 0;
   double mlp_seconds = 0;
   double output_seconds = 0;
+  double guess_seconds = 0;
+  std::uint64_t speculative_reads = 0;
+  std::uint64_t speculative_hits = 0;
   double expert_reading_seconds = 0;  // see EngineStatistics, as for the next
   double expert_bound_seconds = 0;
 };
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(BenchPhase, tokens, steps, seconds, expert_hits, expert_misses,
                                    bytes_read, storage_bytes_read, memory_bytes, wait_seconds,
                                    mixer_seconds, router_seconds, mlp_seconds, output_seconds,
+                                   guess_seconds, speculative_reads, speculative_hits,
                                    expert_reading_seconds, expert_bound_seconds)
 
 /// One run of a prompt and a continuation, in a process of its own.

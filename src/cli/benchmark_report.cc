@@ -42,6 +42,9 @@ Json to_json(const PhaseSummary& phase, const BenchCeilings& ceilings) {
           {"router_share", to_json(phase.router_share)},
           {"mlp_share", to_json(phase.mlp_share)},
           {"output_share", to_json(phase.output_share)},
+          {"guess_share", to_json(phase.guess_share)},
+          {"speculative_share", to_json(phase.speculative_share)},
+          {"speculative_precision", to_json(phase.speculative_precision)},
           {"dependency_share", to_json(phase.dependency_share)}};
 }
 
@@ -82,10 +85,10 @@ std::string range(const Spread& spread) {
 
 std::string phase_table(const BenchReport& report, BenchPhase BenchRun::*phase) {
   constexpr const char* kRow =
-      "{:>10} {:>9} {:>13} {:>13} {:>13} {:>8} {:>10} {:>6} {:>6} {:>6} {:>6} {:>6} {:>6}\n";
-  std::string text =
-      fmt::format(fmt::runtime(kRow), "memory", "tokens/s", "min-max", "memory GB/s", "disk GB/s",
-                  "hits", "read/token", "wait", "mixer", "router", "MLP", "output", "bound");
+      "{:>10} {:>9} {:>13} {:>13} {:>13} {:>8} {:>10} {:>6} {:>6} {:>6} {:>6} {:>6} {:>6} {:>6}\n";
+  std::string text = fmt::format(fmt::runtime(kRow), "memory", "tokens/s", "min-max", "memory GB/s",
+                                 "disk GB/s", "hits", "read/token", "ahead", "wait", "mixer",
+                                 "router", "MLP", "output", "bound");
   const BenchCeilings& ceilings = report.ceilings;
   for (const BenchBudget& budget : report.budgets) {
     const PhaseSummary summary = summarize(budget.runs, phase);
@@ -96,6 +99,7 @@ std::string phase_table(const BenchReport& report, BenchPhase BenchRun::*phase) 
         rate_and_share(summary.reading_bytes_per_second.median, ceilings.disk_bytes_per_second),
         fmt::format("{:.1f} %", 100 * summary.hit_rate.median),
         format_size(static_cast<std::uint64_t>(summary.disk_bytes_per_token.median)),
+        budget.speculation ? percent(summary.speculative_share.median) : "off",
         percent(summary.wait_share.median), percent(summary.mixer_share.median),
         percent(summary.router_share.median), percent(summary.mlp_share.median),
         percent(summary.output_share.median), percent(summary.dependency_share.median));
@@ -128,6 +132,7 @@ std::string budget_table(const BenchReport& report) {
   return text +
          "disk: while experts are being read; bound: what dependencies leave possible with these "
          "reads, of the time taken\n"
+         "ahead: of the experts that had to be read, those that were read on a guess\n"
          "counted: bytes read by our count, of those by the kernel's\n";
 }
 
@@ -169,9 +174,18 @@ PhaseSummary summarize(std::span<const BenchRun> runs, BenchPhase BenchRun::*pha
       .router_share = share(&BenchPhase::router_seconds),
       .mlp_share = share(&BenchPhase::mlp_seconds),
       .output_share = share(&BenchPhase::output_seconds),
+      .guess_share = share(&BenchPhase::guess_seconds),
+      .speculative_share = over(runs,
+                                [phase](const BenchRun& run) {
+                                  const BenchPhase& p = run.*phase;
+                                  return ratio(as_double(p.speculative_hits),
+                                               as_double(p.speculative_hits + p.expert_misses));
+                                }),
+      .speculative_precision = per(&BenchPhase::speculative_hits, &BenchPhase::speculative_reads),
       .dependency_share = over(runs, [phase](const BenchRun& run) {
         const BenchPhase& p = run.*phase;
-        return ratio(p.mixer_seconds + p.router_seconds + p.output_seconds + p.expert_bound_seconds,
+        return ratio(p.mixer_seconds + p.guess_seconds + p.router_seconds + p.output_seconds +
+                         p.expert_bound_seconds,
                      p.seconds);
       })};
 }
@@ -216,6 +230,7 @@ nlohmann::ordered_json to_json(const BenchReport& report) {
     const BenchRun& run = budget.runs.front();
     budgets.push_back(
         {{"budget_bytes", budget.budget_bytes},
+         {"speculation", budget.speculation},
          {"expert_slots", run.expert_slots},
          {"expert_count", run.expert_count},
          {"context", run.context},

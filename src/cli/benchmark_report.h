@@ -39,6 +39,11 @@ struct PhaseSummary {
   Spread router_share;
   Spread mlp_share;
   Spread output_share;
+  Spread guess_share;
+  /// Of the experts that had to be read, those that were read on a guess; of reads on a guess,
+  /// those that came true.
+  Spread speculative_share;
+  Spread speculative_precision;
   /// What a step cannot go below with the reads it had, of its time: mixers, routers and output,
   /// and what MoE blocks are bound by (EngineStatistics::expert_bound_seconds).
   Spread dependency_share;
@@ -49,6 +54,7 @@ PhaseSummary summarize(std::span<const BenchRun> runs, BenchPhase BenchRun::*pha
 /// A budget with all its runs, in the order they were made.
 struct BenchBudget {
   std::uint64_t budget_bytes = 0;
+  bool speculation = true;
   std::vector<BenchRun> runs;
 };
 

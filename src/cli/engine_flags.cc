@@ -57,6 +57,12 @@ void add_engine_flags(CLI::App& command, EngineFlags& flags) {
   command.add_option("--io", flags.io, "How experts are read: auto, io_uring or pread")
       ->check(CLI::IsMember({"auto", "io_uring", "pread"}))
       ->capture_default_str();
+  command
+      .add_option("--speculation", flags.speculation,
+                  "Read experts on a guess while the disk is idle, where that pays: on or off. The "
+                  "output is the same")
+      ->check(CLI::IsMember({"on", "off"}))
+      ->capture_default_str();
 }
 
 void add_record_trace_flag(CLI::App& command, EngineFlags& flags) {
@@ -104,6 +110,7 @@ Result<EngineOptions> engine_options(const EngineFlags& flags) {
   options.prefill_chunk = flags.prefill_chunk;
   if (flags.io == "io_uring") options.io = IoChoice::kIoUring;
   if (flags.io == "pread") options.io = IoChoice::kPread;
+  options.speculation = flags.speculation != "off";
   options.record_trace = flags.record_trace;
   options.routing_trace = flags.routing_trace;
   set_resident_set(flags, options);

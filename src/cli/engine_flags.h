@@ -19,13 +19,14 @@ struct EngineFlags {
   std::size_t context = 0;
   std::size_t prefill_chunk = 0;
   std::string io = "auto";
+  std::string speculation = "on";    // or off; both, of commands that compare them
   std::string record_trace;          // of commands that add it
   std::string routing_trace;         // of commands that add it
   std::string resident_set = "off";  // of commands that add it: auto, off or a file
 };
 
-/// Adds MODEL, --memory, --threads, --context, --prefill-chunk and --io. `flags` must outlive
-/// `command`.
+/// Adds MODEL, --memory, --threads, --context, --prefill-chunk, --io and --speculation. `flags`
+/// must outlive `command`.
 void add_engine_flags(CLI::App& command, EngineFlags& flags);
 
 /// Adds --record-trace, for a command that ends in finish_trace().

@@ -88,6 +88,8 @@ nlohmann::ordered_json to_json(const GenerateResult& result, const Engine& engin
         {"expert_hits", run.expert_hits},
         {"expert_misses", run.expert_misses},
         {"experts_restored", total.experts_restored},
+        {"speculative_reads", total.speculative_reads},
+        {"speculative_hits", total.speculative_hits},
         {"expert_wait_seconds", run.expert_wait_seconds},
         {"expert_slots", plan.expert_slots},
         {"expert_slot_limit", total.expert_slot_limit},

@@ -132,6 +132,7 @@ Status EngineImpl::load(const EngineOptions& options) {
   FM_ASSIGN_OR_RETURN(model_, Model::create(config, std::move(dense.weights), files->layouts(),
                                             *ops_, cache_.get(), plan_.prefill_chunk));
   model_->set_routing(trace_recording_.get(), trace_routing_.get());
+  model_->set_speculation(options.speculation);
   load_seconds_ = std::chrono::duration<double>(Clock::now() - start).count();
   return Status();
 }
@@ -146,7 +147,7 @@ EngineStatistics EngineImpl::statistics() const {
   statistics.router_seconds = times.router_seconds;
   statistics.mlp_seconds = times.mlp_seconds - times.router_seconds;
   statistics.output_seconds = times.output_seconds;
-  statistics.expert_reading_seconds = times.expert_reading_seconds;
+  statistics.guess_seconds = times.guess_seconds;
   statistics.expert_bound_seconds = times.expert_bound_seconds;
   if (cache_ == nullptr) return statistics;
   const ExpertCacheStatistics experts = cache_->statistics();
@@ -160,6 +161,9 @@ EngineStatistics EngineImpl::statistics() const {
     statistics.cache_growths = pressure_->growth_count();
   }
   statistics.experts_restored = experts.prefetch_count;
+  statistics.speculative_reads = experts.speculative_read_count;
+  statistics.speculative_hits = experts.speculative_hit_count;
+  statistics.expert_reading_seconds = experts.reading_seconds;
   statistics.expert_wait_seconds = experts.wait_seconds;
   statistics.mlp_seconds -= experts.wait_seconds;
   statistics.bytes_read = cache_->read_statistics().bytes_read;

@@ -15,6 +15,12 @@ constexpr std::size_t kWarmAhead = std::size_t{512} << 20;
 // Completions taken from the queue at once.
 constexpr std::size_t kCompletionsMax = 64;
 
+using Clock = std::chrono::steady_clock;
+
+double seconds_since(Clock::time_point begin) {
+  return std::chrono::duration<double>(Clock::now() - begin).count();
+}
+
 }  // namespace
 
 ExpertLease::ExpertLease(ExpertLease&& other) noexcept
@@ -115,6 +121,7 @@ Status ExpertCache::acquire(std::uint64_t step, LayerId layer, std::span<const E
   for (ExpertLease& lease : leases) lease = ExpertLease();
 
   std::unique_lock lock(mutex_);
+  collect_finished_reads();  // so that a pause of the disk is not taken for part of its work
   FM_RETURN_IF_ERROR(make_room(lock, layer, routed));
   // From here to the end of submit nobody else comes in between.
   policy_->on_routed(step, layer, routed);
@@ -126,19 +133,20 @@ Status ExpertCache::acquire(std::uint64_t step, LayerId layer, std::span<const E
   for (std::size_t i = 0; i < routed.size(); ++i) {
     const std::uint32_t slot_id = slot_of({layer, routed[i]});
     if (slot_id == kNoSlot) continue;
+    if (slots_[slot_id].cause == LoadCause::kGuessed) confirm_guess(slots_[slot_id]);
     add_lease(slots_[slot_id]);
     leased_slots_[i] = slot_id;
   }
   for (std::size_t i = 0; i < routed.size(); ++i) {
-    if (leased_slots_[i] == kNoSlot) leased_slots_[i] = lease_missing({layer, routed[i]});
+    if (leased_slots_[i] != kNoSlot) continue;
+    leased_slots_[i] = empty_slot(layer);
+    add_lease(slots_[leased_slots_[i]]);
+    start_reading(leased_slots_[i], {layer, routed[i]}, LoadCause::kRouted);
   }
 
-  if (!new_slots_.empty()) {
-    if (const Status status = queue_->submit(requests_); !status.ok()) {
-      for (const std::uint32_t slot_id : new_slots_) fail(slot_id);
-      for (const std::uint32_t slot_id : leased_slots_) drop_lease(slot_id);
-      return status.with_prefix(fmt::format("expert store: layer {}", layer.value));
-    }
+  if (const Status status = submit_reads(); !status.ok()) {
+    for (const std::uint32_t slot_id : leased_slots_) drop_lease(slot_id);
+    return status.with_prefix(fmt::format("expert store: layer {}", layer.value));
   }
   statistics_.miss_count += new_slots_.size();
   statistics_.hit_count += routed.size() - new_slots_.size();
@@ -182,27 +190,22 @@ Status ExpertCache::make_room(std::unique_lock<std::mutex>& lock, LayerId layer,
   }
 }
 
-// The slot of an expert that is not here: evicts if it must.
-std::uint32_t ExpertCache::lease_missing(ExpertKey key) {
-  const std::uint32_t slot_id = empty_slot(key.layer);
-  add_lease(slots_[slot_id]);
-  start_reading(slot_id, key);
-  return slot_id;
-}
-
 // Adds the reads of `key` into an empty slot to requests_, which the caller submits.
-void ExpertCache::start_reading(std::uint32_t slot_id, ExpertKey key) {
+void ExpertCache::start_reading(std::uint32_t slot_id, ExpertKey key, LoadCause cause) {
   Slot& slot = slots_[slot_id];
   slot.key = key;
   slot.state = SlotState::kReading;
-  slot.is_prefetch = slot.lease_count == 0;
-  ++reading_count_;
-  if (slot.is_prefetch) {
-    ++idle_reading_count_;
-    ++prefetching_count_;
+  slot.cause = cause;
+  if (reading_count_++ == 0) {
+    reading_since_ = Clock::now();
+    reads_begun_ = 0;
   }
+  ++reads_begun_;
+  if (slot.lease_count == 0) ++idle_reading_count_;
+  if (cause == LoadCause::kRestored) ++prefetching_count_;
+  if (cause == LoadCause::kGuessed) ++guessing_count_;
   slot_of(key) = slot_id;
-  policy_->on_loaded(key);
+  policy_->on_loaded(key, cause);
 
   std::byte* const base = memory_.data() + slot_id * store_.slot_size();
   const ExpertPlacement place = store_.placement(key);
@@ -223,11 +226,22 @@ void ExpertCache::start_reading(std::uint32_t slot_id, ExpertKey key) {
   new_slots_.push_back(slot_id);
 }
 
+// Submits the reads of new_slots_. On failure none was begun.
+Status ExpertCache::submit_reads() {
+  if (new_slots_.empty()) return Status();
+  Status status = queue_->submit(requests_);
+  if (!status.ok()) {
+    for (const std::uint32_t slot_id : new_slots_) fail(slot_id);
+  }
+  return status;
+}
+
 // All reads into the slot have ended, or were not begun.
 void ExpertCache::end_reading(const Slot& slot) {
   --reading_count_;
   if (slot.lease_count == 0) --idle_reading_count_;
-  if (slot.is_prefetch) --prefetching_count_;
+  if (slot.cause == LoadCause::kRestored) --prefetching_count_;
+  if (slot.cause == LoadCause::kGuessed) --guessing_count_;
 }
 
 std::uint32_t ExpertCache::empty_slot(LayerId layer) {
@@ -319,9 +333,7 @@ bool ExpertCache::ready(std::uint32_t slot_id) {
   const Slot& slot = slots_[slot_id];
   if (slot.state.load(std::memory_order_acquire) != SlotState::kReading) return true;
   const std::lock_guard lock(mutex_);
-  if (slot.state == SlotState::kReading && !queue_taken_) {
-    collect_reads(queue_->poll(completions_, /*wait=*/false));
-  }
+  if (slot.state == SlotState::kReading) collect_finished_reads();
   return slot.state != SlotState::kReading;
 }
 
@@ -336,7 +348,7 @@ void ExpertCache::take_turn(std::unique_lock<std::mutex>& lock) {
 // Waits until something happens to the reads in flight; the caller looks whether it is what it
 // waits for.
 void ExpertCache::wait_for_disk(std::unique_lock<std::mutex>& lock) {
-  const auto begin = std::chrono::steady_clock::now();
+  const Clock::time_point begin = Clock::now();
   if (queue_taken_ || submitters_waiting_ > 0) {
     queue_changed_.wait(lock);
   } else {
@@ -346,14 +358,19 @@ void ExpertCache::wait_for_disk(std::unique_lock<std::mutex>& lock) {
     lock.lock();
     queue_taken_ = false;
     FM_CHECK(count > 0);  // a slot in state kReading has reads in flight
-    collect_reads(count);
+    collect_reads(count, /*waited=*/true);
   }
-  const std::chrono::duration<double> waited = std::chrono::steady_clock::now() - begin;
-  statistics_.wait_seconds += waited.count();
+  statistics_.wait_seconds += seconds_since(begin);
 }
 
-// Books the first `count` of completions_.
-void ExpertCache::collect_reads(std::size_t count) {
+// Books what has ended, unless a thread waits in the queue, which then does.
+void ExpertCache::collect_finished_reads() {
+  if (reading_count_ == 0 || queue_taken_) return;
+  collect_reads(queue_->poll(completions_, /*wait=*/false), /*waited=*/false);
+}
+
+// Books the first `count` of completions_. `waited`: they have ended just now.
+void ExpertCache::collect_reads(std::size_t count, bool waited) {
   for (const ReadCompletion& completion : std::span(completions_).first(count)) {
     const auto slot_id = static_cast<std::uint32_t>(completion.tag);
     Slot& slot = slots_[slot_id];
@@ -364,7 +381,14 @@ void ExpertCache::collect_reads(std::size_t count) {
     if (--slot.reads_left == 0) finish_reading(slot_id);
   }
   read_statistics_ = queue_->statistics();
-  if (count > 0) queue_changed_.notify_all();
+  if (count == 0) return;
+  queue_changed_.notify_all();
+  if (reading_count_ > 0) return;
+  const double seconds = seconds_since(reading_since_);
+  statistics_.reading_seconds += seconds;
+  if (!waited) return;
+  statistics_.timed_read_count += reads_begun_;
+  statistics_.timed_reading_seconds += seconds;
 }
 
 void ExpertCache::finish_reading(std::uint32_t slot_id) {
@@ -374,7 +398,7 @@ void ExpertCache::finish_reading(std::uint32_t slot_id) {
     return;
   }
   end_reading(slot);
-  if (slot.is_prefetch) ++statistics_.prefetch_count;
+  if (slot.cause == LoadCause::kRestored) ++statistics_.prefetch_count;
   slot.state.store(SlotState::kResident, std::memory_order_release);
   ++resident_counts_[slot.key.layer.value];
   statistics_.bytes_wanted += store_.expert_size(slot.key.layer);

@@ -3,6 +3,7 @@
 
 #include <array>
 #include <atomic>
+#include <chrono>
 #include <condition_variable>
 #include <cstddef>
 #include <cstdint>
@@ -71,6 +72,15 @@ struct ExpertCacheStatistics {
   std::uint64_t bytes_wanted = 0;    // expert bytes whose reads completed
   double wait_seconds = 0;           // time that threads spent blocked on the disk
   std::uint64_t prefetch_count = 0;  // experts that prefetches read; neither hits nor misses
+  /// Reads that speculate() began, and leases that found an expert thanks to one of them.
+  std::uint64_t speculative_read_count = 0;
+  std::uint64_t speculative_hit_count = 0;
+  /// Time with reads in flight, as far as calls noticed their ends.
+  double reading_seconds = 0;
+  /// Experts that were read while a thread waited for the last of them, and their reading_seconds:
+  /// what the disk takes.
+  std::uint64_t timed_read_count = 0;
+  double timed_reading_seconds = 0;
   /// Those of eviction_count that lowered the slot limit.
   std::uint64_t limit_eviction_count = 0;
 };
@@ -129,6 +139,19 @@ class ExpertCache {
   /// its slot free. Errors: those of ReadQueue::submit.
   Result<PrefetchProgress> prefetch(std::span<const ExpertKey> wanted);
 
+  /// The places in `ids`, experts of `layer`, of those that are neither here nor being read, to
+  /// `places`.
+  void find_missing(LayerId layer, std::span<const ExpertId> ids,
+                    std::vector<std::size_t>& places) const;
+
+  /// Begins to read `wanted`, experts of `layer` that a lease may ask for soon. Where no slot is
+  /// free somebody leaves, by the policy, but nobody of `kept`, more experts of the layer. Never
+  /// waits: what has no slot at once is left out, and all where a thread waits in the queue. A read
+  /// that fails leaves its slot free. Returns how many reads were begun. Errors: those of
+  /// ReadQueue::submit.
+  Result<std::size_t> speculate(LayerId layer, std::span<const ExpertId> wanted,
+                                std::span<const ExpertId> kept);
+
   /// The experts that are here or being read, in the policy's order.
   ResidentSet resident_set() const;
 
@@ -161,7 +184,7 @@ class ExpertCache {
   struct Slot {
     std::atomic<SlotState> state = SlotState::kFree;  // written under mutex_
     std::uint16_t reads_left = 0;
-    bool is_prefetch = false;  // no lease began its reads
+    LoadCause cause = LoadCause::kRouted;  // of its reads; a guess that came true is routed
     std::uint32_t lease_count = 0;
     ExpertKey key;
   };
@@ -179,13 +202,14 @@ class ExpertCache {
   std::uint32_t& slot_of(ExpertKey key);
   Status make_room(std::unique_lock<std::mutex>& lock, LayerId layer,
                    std::span<const ExpertId> routed);
-  std::uint32_t lease_missing(ExpertKey key);
   std::uint32_t empty_slot(LayerId layer);
   std::uint32_t evict(LayerId layer);
   void withhold(std::uint32_t slot_id);
   std::uint32_t take_free_slot();
-  void start_reading(std::uint32_t slot_id, ExpertKey key);
+  void start_reading(std::uint32_t slot_id, ExpertKey key, LoadCause cause);
+  Status submit_reads();
   void end_reading(const Slot& slot);
+  void confirm_guess(Slot& slot);
   void forget(const Slot& slot);
   void fail(std::uint32_t slot_id);
   void add_lease(Slot& slot);
@@ -193,7 +217,8 @@ class ExpertCache {
   void free_slot(std::uint32_t slot_id);
   void take_turn(std::unique_lock<std::mutex>& lock);
   void wait_for_disk(std::unique_lock<std::mutex>& lock);
-  void collect_reads(std::size_t count);
+  void collect_finished_reads();
+  void collect_reads(std::size_t count, bool waited);
   void finish_reading(std::uint32_t slot_id);
 
   const ExpertStore& store_;
@@ -220,13 +245,17 @@ class ExpertCache {
   // Slots above the limit: empty, without memory, and in no count.
   std::vector<std::uint32_t> withheld_slots_;
   std::size_t reading_count_ = 0;      // slots being read into, leased ones included
-  std::size_t prefetching_count_ = 0;  // those of them that no lease began
+  std::size_t prefetching_count_ = 0;  // those of them that prefetch() began
+  std::size_t guessing_count_ = 0;     // those of them that are guesses
+  // Since reading_count_ was last 0: when, and reads begun.
+  std::chrono::steady_clock::time_point reading_since_;
+  std::size_t reads_begun_ = 0;
   ExpertCacheStatistics statistics_;
   ReadStatistics read_statistics_;  // of queue_ when it was last polled
 
   // Reused from call to call.
-  std::vector<std::uint32_t> leased_slots_;  // of one acquire, in its order
-  std::vector<std::uint32_t> new_slots_;     // of one acquire or prefetch: they must be read
+  std::vector<std::uint32_t> leased_slots_;  // of one call, in its order
+  std::vector<std::uint32_t> new_slots_;     // of one call: they must be read
   std::vector<ReadRequest> requests_;
   std::vector<ReadCompletion> completions_;  // belongs to whoever has the queue
 };

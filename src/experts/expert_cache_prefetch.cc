@@ -1,4 +1,5 @@
-// What of ExpertCache happens ahead of any lease.
+// What of ExpertCache happens ahead of any lease: prefetches of what an earlier run had, and
+// guesses of what comes next.
 #include <utility>
 
 #include "experts/expert_cache.h"
@@ -17,28 +18,69 @@ Result<PrefetchProgress> ExpertCache::prefetch(std::span<const ExpertKey> wanted
   PrefetchProgress progress;
   // Where a thread waits in the queue, it collects, and what it waits for goes first.
   if (!queue_taken_ && submitters_waiting_ == 0) {
-    if (reading_count_ > 0) collect_reads(queue_->poll(completions_, /*wait=*/false));
+    collect_finished_reads();
     new_slots_.clear();
     requests_.clear();
-    const bool nobody_waits = reading_count_ == idle_reading_count_;
+    const bool nobody_waits = reading_count_ == idle_reading_count_ && guessing_count_ == 0;
     for (const ExpertKey key : wanted) {
       if (std::as_const(*this).slot_of(key) == kNoSlot) {
         const bool may_begin = nobody_waits && prefetching_count_ < kPrefetchesMax;
         if (!may_begin || free_slots_.empty()) break;
-        start_reading(take_free_slot(), key);
+        start_reading(take_free_slot(), key, LoadCause::kRestored);
       }
       ++progress.done_count;
     }
-    if (!new_slots_.empty()) {
-      if (const Status status = queue_->submit(requests_); !status.ok()) {
-        for (const std::uint32_t slot_id : new_slots_) fail(slot_id);
-        return status.with_prefix("expert store: prefetch");
-      }
+    if (const Status status = submit_reads(); !status.ok()) {
+      return status.with_prefix("expert store: prefetch");
     }
   }
   progress.reading_count = prefetching_count_;
   progress.is_full = free_slots_.empty();
   return progress;
+}
+
+void ExpertCache::find_missing(LayerId layer, std::span<const ExpertId> ids,
+                               std::vector<std::size_t>& places) const {
+  places.clear();
+  const std::lock_guard lock(mutex_);
+  for (std::size_t i = 0; i < ids.size(); ++i) {
+    if (slot_of({layer, ids[i]}) == kNoSlot) places.push_back(i);
+  }
+}
+
+Result<std::size_t> ExpertCache::speculate(LayerId layer, std::span<const ExpertId> wanted,
+                                           std::span<const ExpertId> kept) {
+  const std::lock_guard lock(mutex_);
+  if (queue_taken_ || submitters_waiting_ > 0) return std::size_t{0};
+  // Leased, they can't leave; only for this call.
+  leased_slots_.clear();
+  for (const ExpertId expert : kept) {
+    const std::uint32_t slot_id = std::as_const(*this).slot_of({layer, expert});
+    if (slot_id == kNoSlot) continue;
+    add_lease(slots_[slot_id]);
+    leased_slots_.push_back(slot_id);
+  }
+  new_slots_.clear();
+  requests_.clear();
+  for (const ExpertId expert : wanted) {
+    const ExpertKey key{layer, expert};
+    if (std::as_const(*this).slot_of(key) != kNoSlot) continue;
+    if (idle_count_ == idle_reading_count_) break;  // neither free nor evictable
+    start_reading(empty_slot(layer), key, LoadCause::kGuessed);
+  }
+  for (const std::uint32_t slot_id : leased_slots_) drop_lease(slot_id);
+  if (const Status status = submit_reads(); !status.ok()) {
+    return status.with_prefix(fmt::format("expert store: layer {}", layer.value));
+  }
+  statistics_.speculative_read_count += new_slots_.size();
+  return new_slots_.size();
+}
+
+// Somebody leases what was read as a guess, or is being read.
+void ExpertCache::confirm_guess(Slot& slot) {
+  ++statistics_.speculative_hit_count;
+  if (slot.state == SlotState::kReading) --guessing_count_;
+  slot.cause = LoadCause::kRouted;
 }
 
 ResidentSet ExpertCache::resident_set() const {

@@ -37,9 +37,9 @@ class RecordingPolicy final : public ResidencyPolicy {
     calls_.push_back(fmt::format("step {}: {} of layer {}", step, routed.size(), layer.value));
     lru_->on_routed(step, layer, routed);
   }
-  void on_loaded(ExpertKey key) override {
+  void on_loaded(ExpertKey key, LoadCause cause) override {
     calls_.push_back(fmt::format("loaded {}/{}", key.layer.value, key.expert.value));
-    lru_->on_loaded(key);
+    lru_->on_loaded(key, cause);
   }
   void on_dropped(ExpertKey key) override {
     calls_.push_back(fmt::format("dropped {}/{}", key.layer.value, key.expert.value));

@@ -29,9 +29,9 @@ class Watched final : public ResidencyPolicy {
   void on_routed(std::uint64_t step, LayerId layer, std::span<const ExpertId> routed) override {
     inner_->on_routed(step, layer, routed);
   }
-  void on_loaded(ExpertKey key) override {
+  void on_loaded(ExpertKey key, LoadCause cause) override {
     decisions_.push_back({true, key});
-    inner_->on_loaded(key);
+    inner_->on_loaded(key, cause);
   }
   void on_dropped(ExpertKey key) override {
     decisions_.push_back({false, key});

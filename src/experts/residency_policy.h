@@ -20,6 +20,13 @@ class EvictableSet {
   ~EvictableSet() = default;
 };
 
+/// Why an expert comes in.
+enum class LoadCause : std::uint8_t {
+  kRouted,    // on_routed named it just now
+  kRestored,  // it was in memory in an earlier run: counts as if it were routed now
+  kGuessed,   // the router may name it soon: worth no more than it was, until that happens
+};
+
 /// Decides which experts stay in memory; ExpertCache does the moving. Pure bookkeeping (no I/O,
 /// clock, threads or weights), so the engine and a trace replay run the very same object. Equal
 /// calls give equal answers; ties go to the smaller ExpertKey. Not thread-safe: the cache calls it
@@ -38,7 +45,7 @@ class ResidencyPolicy {
 
   /// Resident from now on: it has a slot. Its bytes may still be on their way, so that decisions do
   /// not depend on the speed of the disk.
-  virtual void on_loaded(ExpertKey key) = 0;
+  virtual void on_loaded(ExpertKey key, LoadCause cause) = 0;
 
   /// No longer resident: evicted, or its read failed.
   virtual void on_dropped(ExpertKey key) = 0;

@@ -56,7 +56,7 @@ std::size_t ResidencyReplay::acquire(std::uint64_t step, LayerId layer,
     }
     const ExpertKey key{layer, expert};
     resident_[index_of(key)] = leased_[index_of(key)] = true;
-    policy_->on_loaded(key);
+    policy_->on_loaded(key, LoadCause::kRouted);
   }
   for (const ExpertId expert : routed) leased_[index_of({layer, expert})] = false;
   return routed.size() - missing_.size();

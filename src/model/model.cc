@@ -59,6 +59,13 @@ Model::Model(ModelConfig config, std::unique_ptr<ModelWeights> weights,
   }
 }
 
+void Model::set_speculation(bool is_on) {
+  const bool is_possible = experts_ != nullptr && config_.moe.num_experts_per_tok > 0;
+  speculation_ = is_on && is_possible
+                     ? std::make_unique<SpeculativeReader>(config_, *weights_, *experts_)
+                     : nullptr;
+}
+
 Status Model::reserve(std::span<const SequenceRows> batch) {
   segments_.clear();
   ids_.clear();
@@ -97,6 +104,10 @@ Status Model::forward(std::span<const SequenceRows> batch, const ForwardSinks& s
                       .times = times_,
                       .routing_observer = routing_observer_,
                       .routing_source = routing_source_};
+  // A source's choices have nothing to do with what the routers would say.
+  if (rows <= SpeculativeReader::kRowsMax && routing_source_ == nullptr) {
+    context.speculation = speculation_.get();
+  }
   ++times_.step_count;
   Status status = run_layers(context, sinks);
   for (const StepSegment& segment : segments_) {
@@ -118,12 +129,20 @@ Status Model::run_layers(StepContext& context, const ForwardSinks& sinks) {
   ops_.embed(weights_->embed_tokens, ids_, x);
   if (sinks.on_hidden) sinks.on_hidden(0, x);
   for (std::size_t i = 0; i < layers_.size(); ++i) {
+    if (context.speculation != nullptr && i > 0 && layers_[i].moe) guess(i, context);
     FM_RETURN_IF_ERROR(run_layer(i, context));
     if (sinks.on_hidden && i + 1 < layers_.size()) sinks.on_hidden(i + 1, x);
   }
   ops_.rms_norm(x, weights_->final_norm.data(), config_.rms_norm_eps, normed);
   if (sinks.on_hidden) sinks.on_hidden(layers_.size(), normed);
   return Status();
+}
+
+void Model::guess(std::size_t index, StepContext& context) {
+  Stopwatch watch;
+  context.speculation->guess(ops_, workspace_, LayerId{static_cast<std::uint32_t>(index)},
+                             workspace_.x.slice(0, context.rows));
+  times_.guess_seconds += watch.lap();
 }
 
 // x = x + Mixer(RMSNorm(x));  x = x + MLP(RMSNorm(x))

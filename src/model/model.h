@@ -16,6 +16,7 @@
 #include "model/layers/moe_block.h"
 #include "model/model_config.h"
 #include "model/model_weights.h"
+#include "model/speculative_reader.h"
 #include "model/step.h"
 #include "model/workspace.h"
 
@@ -53,6 +54,10 @@ class Model {
     routing_source_ = source;
   }
 
+  /// Whether layers' experts are guessed and read ahead, where that pays (SpeculativeReader), from
+  /// the next forward pass on; not at first.
+  void set_speculation(bool is_on);
+
   /// Consumes the rows of `batch` (at most rows_max() in all) and advances its sequences. Ids must
   /// be below vocab_size. What a sequence's rows give does not depend on the other sequences, nor
   /// on how its tokens were cut into steps. Errors: those of the expert cache and of memory for the
@@ -67,6 +72,7 @@ class Model {
   Status reserve(std::span<const SequenceRows> batch);
   Status run_layers(StepContext& context, const ForwardSinks& sinks);
   Status run_layer(std::size_t index, StepContext& context);
+  void guess(std::size_t index, StepContext& context);
   void run_dense_mlp(const LayerWeights& weights, StepContext& context, MatrixView<float> y);
   void compute_logits(std::span<const SequenceRows> batch, const ForwardSinks& sinks);
 
@@ -85,6 +91,7 @@ class Model {
   ExpertCache* experts_;
   Workspace workspace_;
   MoeScratch moe_scratch_;
+  std::unique_ptr<SpeculativeReader> speculation_;  // null: off
   std::vector<Layer> layers_;
   std::uint64_t step_ = 0;
   RoutingObserver* routing_observer_ = nullptr;

@@ -28,6 +28,7 @@ class OverlapMeter {
 
   /// From begin() to the last arrival; 0 where everything was there.
   double reading_seconds() const { return reading_; }
+  double computing_seconds() const { return computing_; }
   /// The dependency bound: the longer of reading and what can be computed meanwhile, then the last
   /// expert. Where nothing was read, the computation.
   double bound_seconds() const {

@@ -13,6 +13,8 @@
 
 namespace flashmoe {
 
+class SpeculativeReader;
+
 /// Which logits of its rows a sequence wants from a step.
 enum class LogitsWanted : std::uint8_t { kNone, kLast, kAll };
 
@@ -35,13 +37,12 @@ struct StepSegment {
 /// Where the time of forward passes went, since the model was made.
 struct StepTimes {
   std::uint64_t step_count = 0;
-  double mixer_seconds = 0;   // attention and DeltaNet, with their norms
-  double router_seconds = 0;  // and the shared expert's gate
-  double mlp_seconds = 0;     // MLPs of all kinds with their norms; router and waits in it
-  double output_seconds = 0;  // lm_head, and whoever looks at the logits
-  // Of passes through MoE blocks, see OverlapMeter.
-  double expert_reading_seconds = 0;
-  double expert_bound_seconds = 0;
+  double mixer_seconds = 0;         // attention and DeltaNet, with their norms
+  double router_seconds = 0;        // and the shared expert's gate
+  double mlp_seconds = 0;           // MLPs of all kinds with their norms; router and waits in it
+  double output_seconds = 0;        // lm_head, and whoever looks at the logits
+  double guess_seconds = 0;         // SpeculativeReader's
+  double expert_bound_seconds = 0;  // of passes through MoE blocks, see OverlapMeter
 };
 
 /// What the layers of one forward pass share.
@@ -56,6 +57,7 @@ struct StepContext {
   StepTimes& times;
   RoutingObserver* routing_observer = nullptr;  // null: nobody wants to know
   RoutingSource* routing_source = nullptr;      // null: the routers decide
+  SpeculativeReader* speculation = nullptr;     // null: nothing is guessed
 };
 
 }  // namespace flashmoe

@@ -48,8 +48,9 @@ TEST(Bench, TakesItsRoutingFromATrace) {
 TEST(Bench, MeasuresEachBudget) {
   const TemporaryFolder folder;
   const std::string svg_path = folder.path() / "plot.svg";
-  const CommandResult result = run_flash_moe(
-      bench_sprout({"--memory", "45MiB,1GiB", "--threads", "2", "--json", "--svg", svg_path}));
+  const CommandResult result =
+      run_flash_moe(bench_sprout({"--memory", "45MiB,1GiB", "--threads", "2", "--speculation",
+                                  "off", "--json", "--svg", svg_path}));
   ASSERT_EQ(result.exit_code, 0) << result.errors;
   const Json json = Json::parse(result.output);
   EXPECT_EQ(json["model_name"], "sprout-89m-4bit");

@@ -30,7 +30,7 @@ class RecordingPolicy final : public ResidencyPolicy {
     routed_.emplace_back(routed.begin(), routed.end());
     lru_->on_routed(step, layer, routed);
   }
-  void on_loaded(ExpertKey key) override { lru_->on_loaded(key); }
+  void on_loaded(ExpertKey key, LoadCause cause) override { lru_->on_loaded(key, cause); }
   void on_dropped(ExpertKey key) override { lru_->on_dropped(key); }
   ExpertKey choose_victim(LayerId layer, const EvictableSet& evictable) override {
     return lru_->choose_victim(layer, evictable);

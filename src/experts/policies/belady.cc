@@ -37,7 +37,7 @@ class BeladyPolicy final : public ResidencyPolicy {
     }
   }
 
-  void on_loaded(ExpertKey key) override {
+  void on_loaded(ExpertKey key, LoadCause /*cause*/) override {
     FM_CHECK(residents_.insert({next_use(key.layer, at(key)), key}).second);
   }
 

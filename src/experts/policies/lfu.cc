@@ -43,12 +43,12 @@ class LfuPolicy final : public ResidencyPolicy {
     }
   }
 
-  void on_loaded(ExpertKey key) override {
+  void on_loaded(ExpertKey key, LoadCause cause) override {
     Layer& layer = layers_[key.layer.value];
     Expert& expert = layer.experts[key.expert.value];
     FM_CHECK(expert.resident_index == kNone);
-    if (frequency(expert) < 1) {
-      // Read ahead: whoever did so expects it to be used, and else it would be the first to leave.
+    if (cause == LoadCause::kRestored && frequency(expert) < 1) {
+      // Else it would be the first to leave.
       expert.frequency = 1;
       expert.last_step = step_;
     }

@@ -29,7 +29,9 @@ class LfuPolicyTest : public testing::Test {
   void route(std::uint16_t expert, std::uint32_t layer = 0) {
     const ExpertId id{expert};
     policy_->on_routed(step_++, {layer}, {&id, 1});
-    if (residents_.insert(key(layer, expert)).second) policy_->on_loaded(key(layer, expert));
+    if (residents_.insert(key(layer, expert)).second) {
+      policy_->on_loaded(key(layer, expert), LoadCause::kRouted);
+    }
   }
   ExpertKey victim(std::set<ExpertKey> leased = {}, std::uint32_t layer = 0) {
     return policy_->choose_victim({layer}, AllBut(std::move(leased)));
@@ -68,13 +70,23 @@ TEST_F(LfuPolicyTest, ForgetsWhatWasFrequentLongAgo) {
   EXPECT_EQ(victim(), key(0, 5));  // about 4 / 8 is left of its 4
 }
 
-TEST_F(LfuPolicyTest, TakesAnExpertReadAheadForOneJustRouted) {
+TEST_F(LfuPolicyTest, TakesARestoredExpertForOneJustRouted) {
   make({8}, 4);
   for (const std::uint16_t expert : {5, 5, 2, 7}) route(expert);
-  policy_->on_loaded(key(0, 1));
+  policy_->on_loaded(key(0, 1), LoadCause::kRestored);
   EXPECT_EQ(victim(), key(0, 2));
   route(7);
   EXPECT_EQ(victim({key(0, 2)}), key(0, 1)) << "it fades like any other";
+}
+
+TEST_F(LfuPolicyTest, AGuessIsWorthWhatItWasUntilItComesTrue) {
+  make({8}, 4);
+  for (const std::uint16_t expert : {5, 5, 2}) route(expert);
+  policy_->on_loaded(key(0, 1), LoadCause::kGuessed);
+  residents_.insert(key(0, 1));
+  EXPECT_EQ(victim(), key(0, 1));
+  route(1);
+  EXPECT_EQ(victim(), key(0, 2));
 }
 
 TEST_F(LfuPolicyTest, RemembersFrequenciesOfExpertsThatWereDropped) {
@@ -95,7 +107,7 @@ TEST_F(LfuPolicyTest, TakesTheOldestAndThenTheSmallerIdOfEquals) {
   const ExpertId together[] = {{4}, {3}};
   policy_->on_routed(0, {0}, together);
   for (const ExpertId id : together) {
-    policy_->on_loaded({{0}, id});
+    policy_->on_loaded({{0}, id}, LoadCause::kRouted);
     residents_.insert({{0}, id});
   }
   EXPECT_EQ(victim(), key(0, 3));
@@ -176,7 +188,7 @@ TEST(LfuPolicyProperty, FollowsItsFormulaOnRandomTraces) {
         policy->on_dropped({{0}, victim});
         residents.erase(victim);
       }
-      policy->on_loaded({{0}, id});
+      policy->on_loaded({{0}, id}, LoadCause::kRouted);
       residents.insert(id);
     }
   }

@@ -24,7 +24,6 @@ class LruPolicy final : public ResidencyPolicy {
 
   void on_routed(std::uint64_t /*step*/, LayerId layer, std::span<const ExpertId> routed) override {
     Layer& l = layers_[layer.value];
-    clock_before_ = clock_;
     for (std::size_t i = routed.size(); i-- > 0;) {
       const std::uint16_t id = routed[i].value;
       l.experts[id].stamp = ++clock_;
@@ -34,13 +33,13 @@ class LruPolicy final : public ResidencyPolicy {
     }
   }
 
-  void on_loaded(ExpertKey key) override {
+  void on_loaded(ExpertKey key, LoadCause cause) override {
     Layer& l = layers_[key.layer.value];
     Expert& expert = l.experts[key.expert.value];
     FM_CHECK(!expert.resident);
-    // Loaded without being routed counts as routed now. Else its place is among its companions in
-    // the last call, of which some were here before.
-    if (expert.stamp <= clock_before_) expert.stamp = ++clock_;
+    // Its place is where it was routed last: after on_routed among its companions, of which some
+    // were here before.
+    if (cause == LoadCause::kRestored) expert.stamp = ++clock_;
     std::uint32_t older = l.newest;
     while (older != kNone && l.experts[older].stamp > expert.stamp) older = l.experts[older].older;
     link_after(l, older, key.expert.value);
@@ -113,7 +112,6 @@ class LruPolicy final : public ResidencyPolicy {
   LayerShares shares_;
   std::vector<Layer> layers_;
   std::uint64_t clock_ = 0;
-  std::uint64_t clock_before_ = 0;  // before the last on_routed
 };
 
 }  // namespace

@@ -32,7 +32,7 @@ class LruPolicyTest : public testing::Test {
   // Routes experts of which none was there.
   void load(std::uint32_t layer, std::initializer_list<int> experts) {
     policy_->on_routed(step_++, {layer}, ids(experts));
-    for (const ExpertId id : ids(experts)) policy_->on_loaded({{layer}, id});
+    for (const ExpertId id : ids(experts)) policy_->on_loaded({{layer}, id}, LoadCause::kRouted);
   }
   void route(std::uint32_t layer, std::initializer_list<int> experts) {
     policy_->on_routed(step_++, {layer}, ids(experts));
@@ -72,7 +72,8 @@ TEST_F(LruPolicyTest, DropsTheLeastWantedOfOneRouting) {
   load(0, {3, 1, 2});
   EXPECT_EQ(victim(0), key(0, 2));
   route(0, {2, 3, 6, 1});
-  policy_->on_loaded(key(0, 6));  // comes in behind 3, but was wanted more than 1
+  policy_->on_loaded(key(0, 6),
+                     LoadCause::kRouted);  // comes in behind 3, but was wanted more than 1
   EXPECT_EQ(victim(0), key(0, 1));
   EXPECT_EQ(victim(0, {key(0, 1)}), key(0, 6));
   EXPECT_EQ(victim(0, {key(0, 1), key(0, 6)}), key(0, 3));
@@ -118,13 +119,26 @@ TEST_F(LruPolicyTest, GoesElsewhereWhenItsOwnAreAllLeased) {
   EXPECT_EQ(victim(0, {key(0, 0), key(0, 1)}), key(1, 1));
 }
 
-TEST_F(LruPolicyTest, TakesALoadWithoutRoutingForTheLatest) {
+TEST_F(LruPolicyTest, TakesARestoredExpertForTheLatest) {
   make({8}, 3);
   load(0, {0});
   load(0, {1});
-  policy_->on_loaded(key(0, 2));
+  policy_->on_loaded(key(0, 2), LoadCause::kRestored);
   EXPECT_EQ(victim(0), key(0, 0));
   EXPECT_EQ(victim(0, {key(0, 0)}), key(0, 1));
+}
+
+TEST_F(LruPolicyTest, AGuessIsWorthWhatItWasUntilItComesTrue) {
+  make({8}, 4);
+  load(0, {0});
+  load(0, {3});
+  policy_->on_dropped(key(0, 3));
+  load(0, {1});
+  policy_->on_loaded(key(0, 3), LoadCause::kGuessed);  // between 0 and 1
+  policy_->on_loaded(key(0, 2), LoadCause::kGuessed);  // never routed
+  EXPECT_EQ(policy_->ranked_residents({0}), ids({1, 3, 0, 2}));
+  route(0, {2});
+  EXPECT_EQ(policy_->ranked_residents({0}), ids({2, 1, 3, 0}));
 }
 
 // The rule of lru.h, written the slow way.
@@ -218,7 +232,7 @@ TEST(LruPolicy, DecidesAsTheNaiveModelOnRandomTraces) {
           policy->on_dropped(victim);
           naive.drop(victim);
         }
-        policy->on_loaded({layer, id});
+        policy->on_loaded({layer, id}, LoadCause::kRouted);
         naive.load({layer, id});
       }
     }
@@ -248,7 +262,7 @@ TEST(LruPolicy, HitsBelowOneTokensWorthOfSlots) {
           policy->on_dropped(victim);
           ASSERT_EQ(residents.erase(victim), 1u);
         }
-        policy->on_loaded({{l}, id});
+        policy->on_loaded({{l}, id}, LoadCause::kRouted);
         residents.insert({{l}, id});
       }
     }

@@ -7,6 +7,7 @@
 
 #include "base/check.h"
 #include "base/stopwatch.h"
+#include "model/speculative_reader.h"
 
 namespace flashmoe {
 namespace {
@@ -33,6 +34,7 @@ void MoeBlock::route(StepContext& context, Workspace& workspace, const Activatio
           RoutingSource::Weights::kFromRouter) {
     weigh_chosen(logits, config_.moe.norm_topk_prob, scratch_.routed_ids, scratch_.routed_weights);
   }
+  if (context.speculation != nullptr) context.speculation->on_routed(scratch_.routed_ids);
   if (context.routing_observer != nullptr) {
     context.routing_observer->on_routed(layer_, context.segments, scratch_.routed_ids,
                                         scratch_.routed_weights);
@@ -111,7 +113,7 @@ Status MoeBlock::forward(StepContext& context, Workspace& workspace, const Activ
   const Status status = run_waves(context, workspace, x, y);
   scratch_.leases.clear();
   FM_RETURN_IF_ERROR(status);
-  context.times.expert_reading_seconds += scratch_.overlap.reading_seconds();
+  if (context.speculation != nullptr) context.speculation->end(scratch_.overlap);
   context.times.expert_bound_seconds += scratch_.overlap.bound_seconds();
 
   const MatrixView<float> shared = workspace.shared_out.slice(0, context.rows);

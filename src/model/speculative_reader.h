@@ -1,0 +1,74 @@
+#ifndef FLASHMOE_MODEL_SPECULATIVE_READER_H_
+#define FLASHMOE_MODEL_SPECULATIVE_READER_H_
+
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "experts/expert_cache.h"
+#include "experts/speculation_controller.h"
+#include "model/model_config.h"
+#include "model/model_weights.h"
+#include "model/overlap_meter.h"
+#include "model/workspace.h"
+
+namespace flashmoe {
+
+/// Begins to read a layer's experts while its mixer runs, when the disk has nothing else to do: its
+/// router is asked for a guess on the residual stream as the layer before left it. Only what is in
+/// memory depends on it; the layer computes with what its router says in its turn.
+///
+/// Per layer and pass: guess(), on_routed(), end(). One thread at a time.
+class SpeculativeReader {
+ public:
+  /// Guesses are made in steps of at most so many rows. The experts of more rows keep the disk busy
+  /// as it is, and a chunk of a prompt computes longer than it reads.
+  static constexpr std::size_t kRowsMax = 8;
+
+  /// References must outlive the reader.
+  SpeculativeReader(const ModelConfig& config, const ModelWeights& weights, ExpertCache& experts);
+
+  /// Guesses for `layer`, which must be a MoE layer, unless that does not pay. x: [rows, hidden],
+  /// its input; 1 to kRowsMax rows. Overwrites the workspace's normed, normed_activations and
+  /// router_logits.
+  void guess(Ops& ops, Workspace& workspace, LayerId layer, MatrixView<const float> x);
+
+  /// The router of the layer has spoken. ids: [rows, k].
+  void on_routed(std::span<const std::uint16_t> ids);
+
+  /// The layer's experts have been computed.
+  void end(const OverlapMeter& overlap);
+
+ private:
+  using Clock = std::chrono::steady_clock;
+
+  void collect_guesses(std::size_t rows);
+
+  const ModelConfig& config_;
+  const ModelWeights& weights_;
+  ExpertCache& experts_;
+  SpeculationController controller_;
+
+  bool guessed_ = false;  // there is a guess, whose outcome is not known yet
+  LayerId layer_;
+  Clock::time_point begun_;
+  SpeculationOutcome outcome_;
+  ExpertCacheStatistics before_;  // the experts of the layer were asked for
+
+  // Reused from pass to pass.
+  std::vector<std::uint16_t> ids_;         // [rows, k], of the guess
+  std::vector<float> router_weights_;      // [rows, k], of no use
+  std::vector<unsigned char> is_listed_;   // [num_experts]
+  std::vector<ExpertId> guesses_;          // distinct, the likeliest first
+  std::vector<std::size_t> guess_ranks_;   // of guesses_: the best place in a row
+  std::vector<std::size_t> missing_;       // places in guesses_
+  std::vector<ExpertId> missing_experts_;  // of missing_, like the next two
+  std::vector<std::size_t> missing_ranks_;
+  std::vector<unsigned char> wanted_;
+};
+
+}  // namespace flashmoe
+
+#endif  // FLASHMOE_MODEL_SPECULATIVE_READER_H_

@@ -4,7 +4,9 @@
 #include <utility>
 
 #include "base/name_hash.h"
+#include "base/thread_pool.h"
 #include "engine/expert_index.h"
+#include "kernels/cpu/cpu_targets.h"
 
 namespace flashmoe {
 namespace {
@@ -28,7 +30,8 @@ std::uint64_t process_bytes(const Checkpoint& checkpoint, const ExpertStore& sto
   std::error_code ignored;
   const std::uintmax_t tokenizer_size =
       std::filesystem::file_size(checkpoint.folder() / "tokenizer.json", ignored);
-  std::uint64_t bytes = kProcessBytes + checkpoint.tensors().size() * kTensorEntryBytes;
+  std::uint64_t bytes = kProcessBytes + checkpoint.tensors().size() * kTensorEntryBytes +
+                        ThreadPool::available_core_count() * linear_scratch_size();
   if (!ignored) bytes += kTokenizerHalfFactor * tokenizer_size / 2;
   for (std::uint32_t i = 0; i < store.layer_count(); ++i) {
     const LayerId layer{i};

@@ -79,7 +79,7 @@ class Ops {
  public:
   virtual ~Ops() = default;
 
-  /// "reference", "scalar", "avx2", "avxvnni", "avx512", "avx512vnni", "neon", "neondot".
+  /// "reference", "scalar", "avx2", "avxvnni", "avx512", "avx512vnni", "amx", "neon", "neondot".
   virtual std::string_view target() const = 0;
 
   /// out.row(i) = row ids[i] of `table`, as floats. Affine rows: scale * q rounded, + bias rounded,

@@ -1,5 +1,6 @@
 #include <algorithm>
 
+#include "base/aligned_buffer.h"
 #include "base/check.h"
 #include "kernels/cpu/cpu_ops_impl.h"
 
@@ -7,11 +8,16 @@ namespace flashmoe {
 namespace {
 
 // Weight bytes (times activation rows) below which the caller computes alone, and the least and
-// most weight bytes that a thread takes at a time.
+// most weight bytes that a thread takes at a time: more where many activation rows are packed for
+// each chunk anew.
 constexpr std::size_t kInlineSize = 24 << 10;
 constexpr std::size_t kChunkSizeMin = 8 << 10;
 constexpr std::size_t kChunkSizeMax = 64 << 10;
+constexpr std::size_t kManyRowsChunkSizeMax = 1 << 20;
 constexpr std::size_t kChunksPerThread = 8;
+
+// From so many activation rows on, weight rows are best taken in multiples of as many.
+constexpr std::size_t kManyRows = 16;
 
 // Weight rows that share the cache lines of transposed 16-bit floats.
 constexpr std::size_t kTransposedTile = 32;
@@ -26,6 +32,13 @@ FloatType to_float_type(DType dtype) {
       FM_CHECK(dtype == DType::kF16);
       return FloatType::kF16;
   }
+}
+
+/// At least `size` bytes of the calling thread's own, until it ends or asks for more.
+void* thread_scratch(std::size_t size) {
+  thread_local AlignedBuffer buffer;
+  if (buffer.size() < size) buffer = AlignedBuffer::allocate(size).value();
+  return buffer.data();
 }
 
 }  // namespace
@@ -67,7 +80,7 @@ void CpuOps::run_chunk(std::size_t chunk) {
   const std::size_t begin = (chunk - plan.first_chunk) * plan.rows_per_chunk;
   const std::size_t end = std::min(begin + plan.rows_per_chunk, plan.row_count);
   kernels_.linear(plan.weights, begin, end, x_.data() + plan.x_begin, y_.data() + plan.x_begin,
-                  plan.x_count);
+                  plan.x_count, thread_scratch(kernels_.linear_scratch_size));
 }
 
 void CpuOps::linear(std::span<const LinearTask> tasks) {
@@ -76,6 +89,7 @@ void CpuOps::linear(std::span<const LinearTask> tasks) {
   y_.clear();
   std::size_t weight_bytes = 0;
   std::size_t cost = 0;
+  std::size_t x_count_max = 0;
   for (const LinearTask& task : tasks) {
     FM_CHECK(task.x->cols() == task.weight.cols);
     FM_CHECK(task.y.cols == task.weight.rows);
@@ -98,17 +112,21 @@ void CpuOps::linear(std::span<const LinearTask> tasks) {
     const std::size_t size = task.weight.rows * (weights.weight_stride + 2 * weights.scale_stride);
     weight_bytes += size;
     cost += size * task.y.rows;
+    x_count_max = std::max(x_count_max, task.y.rows);
   }
   const std::size_t chunk_size =
-      cost < kInlineSize ? cost
-                         : std::clamp(weight_bytes / (pool_.thread_count() * kChunksPerThread),
-                                      kChunkSizeMin, kChunkSizeMax);
+      cost < kInlineSize
+          ? cost
+          : std::clamp(weight_bytes / (pool_.thread_count() * kChunksPerThread), kChunkSizeMin,
+                       x_count_max < kManyRows ? kChunkSizeMax : kManyRowsChunkSizeMax);
   std::size_t chunk_count = 0;
   for (LinearPlan& plan : plans_) {
     const std::size_t row_size = plan.weights.weight_stride + 2 * plan.weights.scale_stride;
     // An even number, so that tiles of two rows leave no single one behind; transposed, whole lines
     // of the cache.
-    const std::size_t tile = plan.weights.transposed_stride == 0 ? 2 : kTransposedTile;
+    const std::size_t tile = plan.weights.transposed_stride != 0 ? kTransposedTile
+                             : plan.x_count < kManyRows          ? 2
+                                                                 : kManyRows;
     plan.rows_per_chunk =
         (chunk_size / std::max<std::size_t>(row_size, 1) + tile / 2) / tile * tile;
     plan.rows_per_chunk =

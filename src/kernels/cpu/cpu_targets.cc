@@ -3,6 +3,10 @@
 #include <fmt/ranges.h>
 #if defined(__x86_64__)
 #include <cpuid.h>
+#if defined(__linux__)
+#include <sys/syscall.h>
+#include <unistd.h>
+#endif
 #elif defined(__linux__)
 #include <sys/auxv.h>
 #elif defined(__APPLE__)
@@ -38,6 +42,25 @@ bool has_avx512() {
          __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
 }
 bool has_avx512vnni() { return has_avx512() && __builtin_cpu_supports("avx512vnni"); }
+/// With AVX-512 VNNI beside it. Linux gives a process the tiles' 8 KiB of registers on request, and
+/// refuses where signal handlers run on stacks too small for them.
+bool has_amx() {
+#if defined(__linux__)
+  unsigned eax = 0;
+  unsigned ebx = 0;
+  unsigned ecx = 0;
+  unsigned edx = 0;
+  constexpr unsigned kAmxBf16 = 1u << 22;
+  constexpr unsigned kAmxTile = 1u << 24;
+  if (!has_avx512vnni() || __get_cpuid_count(7, 0, &eax, &ebx, &ecx, &edx) == 0) return false;
+  if ((edx & kAmxTile) == 0 || (edx & kAmxBf16) == 0) return false;
+  constexpr long kRequestPermission = 0x1023;  // ARCH_REQ_XCOMP_PERM
+  constexpr long kTileData = 18;               // XFEATURE_XTILEDATA
+  return syscall(SYS_arch_prctl, kRequestPermission, kTileData) == 0;
+#else
+  return false;
+#endif
+}
 /// Only compilers newer than ours know "avxvnni".
 bool has_avxvnni() {
   unsigned eax = 0;
@@ -66,9 +89,8 @@ bool always() { return true; }
 
 constexpr Target kTargets[] = {
 #if defined(__x86_64__)
-    {"avx512vnni", kernels_avx512vnni, has_avx512vnni},
-    {"avx512", kernels_avx512, has_avx512},
-    {"avxvnni", kernels_avxvnni, has_avxvnni},
+    {"amx", kernels_amx, has_amx},          {"avx512vnni", kernels_avx512vnni, has_avx512vnni},
+    {"avx512", kernels_avx512, has_avx512}, {"avxvnni", kernels_avxvnni, has_avxvnni},
     {"avx2", kernels_avx2, has_avx2},
 #elif defined(__aarch64__)
     {"neondot", kernels_neondot, has_dot_product},
@@ -77,8 +99,8 @@ constexpr Target kTargets[] = {
     {"scalar", kernels_scalar, always},
 };
 
-constexpr std::string_view kAllNames[] = {"avx512vnni", "avx512", "avxvnni", "avx2",
-                                          "neondot",    "neon",   "scalar"};
+constexpr std::string_view kAllNames[] = {"amx",  "avx512vnni", "avx512", "avxvnni",
+                                          "avx2", "neondot",    "neon",   "scalar"};
 
 }  // namespace
 
@@ -110,6 +132,11 @@ Result<const KernelTable*> find_kernels(std::string_view name) {
   }
   return error(StatusCode::kInvalidArgument, "{} \"{}\": unknown; this machine has: {}", source,
                name, fmt::join(supported_cpu_targets(), ", "));
+}
+
+std::size_t linear_scratch_size() {
+  const Result<const KernelTable*> kernels = find_kernels("");
+  return kernels.ok() ? (*kernels)->linear_scratch_size : 0;
 }
 
 }  // namespace flashmoe

@@ -72,9 +72,11 @@ struct KernelTable {
 
   /// The integers of values[cols], cols a multiple of 32.
   void (*quantize_row)(const float* values, size_t cols, const ActivationRowParts& out);
-  /// y[r][i] = weight row i times x[r], for i in [row_begin, row_end).
+  /// y[r][i] = weight row i times x[r], for i in [row_begin, row_end). `scratch`: memory of
+  /// linear_scratch_size bytes for the time of the call, on a cache line.
+  size_t linear_scratch_size;
   void (*linear)(const WeightRows& weights, size_t row_begin, size_t row_end,
-                 const ActivationRow* x, float* const* y, size_t x_count);
+                 const ActivationRow* x, float* const* y, size_t x_count, void* scratch);
   /// One row of weights as floats.
   void (*dequantize_row)(const WeightRows& weights, size_t row, float* out);
 
@@ -106,6 +108,7 @@ const KernelTable& kernels_avx2();
 const KernelTable& kernels_avxvnni();
 const KernelTable& kernels_avx512();
 const KernelTable& kernels_avx512vnni();
+const KernelTable& kernels_amx();
 const KernelTable& kernels_neon();
 const KernelTable& kernels_neondot();
 

@@ -26,6 +26,11 @@ namespace {
 #include "kernels/cpu/elementwise-inl.h"
 #include "kernels/cpu/weights-inl.h"
 #include "kernels/cpu/linear4-inl.h"
+#if defined(__AMX_BF16__)
+#include "kernels/cpu/linear4_amx-inl.h"
+#else
+constexpr size_t kLinearScratchSize = 0;
+#endif
 #include "kernels/cpu/linear-inl.h"
 #include "kernels/cpu/attention-inl.h"
 #include "kernels/cpu/delta-inl.h"
@@ -35,6 +40,7 @@ constexpr KernelTable make_kernels(const char* name) {
   return {
       .name = name,
       .quantize_row = quantize_row,
+      .linear_scratch_size = kLinearScratchSize,
       .linear = linear,
       .dequantize_row = dequantize_row,
       .rms_norm = rms_norm,

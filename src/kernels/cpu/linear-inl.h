@@ -178,7 +178,13 @@ LinearFunction* linear_function(const WeightRows& weights) {
 }
 
 void linear(const WeightRows& weights, size_t row_begin, size_t row_end, const ActivationRow* x,
-            float* const* y, size_t x_count) {
+            float* const* y, size_t x_count, [[maybe_unused]] void* scratch) {
+#if defined(__AMX_BF16__)
+  if (weights.bits == 4) {
+    linear4_amx(weights, row_begin, row_end, x, y, x_count, scratch);
+    return;
+  }
+#endif
   linear_function(weights)(weights, row_begin, row_end, x, y, x_count);
 }
 

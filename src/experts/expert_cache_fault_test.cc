@@ -98,6 +98,31 @@ TEST_F(ExpertCacheFault, ARefusedBatchFailsTheAcquireAndLeavesTheSlotsFree) {
   EXPECT_TRUE(read(LayerId{3}, ids({0, 1, 2})).ok());
 }
 
+TEST_F(ExpertCacheFault, AGuessThatFailsLeavesItsSlotFreeAndIsReadAgainWhenItComesTrue) {
+  for (const auto kind : {ReadFault::Kind::kIoError, ReadFault::Kind::kEndOfFile}) {
+    make(3, fail_request(7, kind));  // one of the second's five
+    ASSERT_EQ(cache_->speculate(LayerId{0}, ids({4, 9}), {}).value(), 2u);
+    while (!cache_->is_resident({LayerId{0}, ExpertId{4}}) ||
+           cache_->used_slot_count() > cache_->resident_count(LayerId{0})) {
+      ASSERT_TRUE(cache_->prefetch({}).ok());  // looks what has arrived
+    }
+    EXPECT_FALSE(cache_->is_resident({LayerId{0}, ExpertId{9}}));
+    EXPECT_TRUE(read(LayerId{0}, ids({4, 9, 1})).ok());
+    EXPECT_EQ(cache_->statistics().speculative_hit_count, 1u);
+    EXPECT_TRUE(read(LayerId{3}, ids({0, 1, 2})).ok());  // every slot can still be had
+  }
+}
+
+TEST_F(ExpertCacheFault, ARefusedGuessIsAnErrorThatChangesNothing) {
+  make(3, fail_request(0, ReadFault::Kind::kRefused));
+  const Status status = cache_->speculate(LayerId{0}, ids({4, 9}), ids({4, 1})).status();
+  EXPECT_EQ(status.code(), StatusCode::kIo);
+  EXPECT_THAT(status.message(), StartsWith("expert store: layer 0: "));
+  EXPECT_EQ(cache_->used_slot_count(), 0u);
+  EXPECT_EQ(cache_->statistics().speculative_read_count, 0u);
+  EXPECT_TRUE(read(LayerId{0}, ids({4, 9, 1})).ok());
+}
+
 TEST_F(ExpertCacheFault, APrefetchThatFailsLeavesItsSlotFreeAndIsNobodysError) {
   const std::vector<ExpertKey> wanted = {{LayerId{0}, ExpertId{4}}, {LayerId{0}, ExpertId{9}}};
   for (const auto kind : {ReadFault::Kind::kIoError, ReadFault::Kind::kEndOfFile}) {

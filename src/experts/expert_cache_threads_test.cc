@@ -34,6 +34,9 @@ void run_thread(const ExpertFiles& files, const ExpertStore& store, ExpertCache&
     std::ranges::shuffle(routed, random);
     routed.resize(kTopK);
     // Every thread holds kTopK at most, and there are slots for all of them.
+    if (random() % 4 == 0) {
+      ASSERT_TRUE(cache.speculate(layer, std::span(routed).first(2), routed).ok());
+    }
     const Status status = cache.acquire(step, layer, routed, leases);
     ASSERT_TRUE(status.ok()) << status.message();
     counts.leases += kTopK;

@@ -133,9 +133,11 @@ TEST_F(Streaming, AnyConfigurationGivesTheBitsOfTheResidentModel) {
     options.prefill_chunk = pick(std::size_t{1}, std::size_t{7}, std::size_t{16}, std::size_t{64},
                                  std::size_t{90}, std::size_t{256});
     options.io = pick(IoChoice::kAuto, IoChoice::kPread);
+    options.speculation = pick(true, false);
     SCOPED_TRACE(::testing::Message()
                  << "memory " << options.memory_bytes << ", threads " << options.threads
-                 << ", chunk " << options.prefill_chunk << ", io " << static_cast<int>(options.io));
+                 << ", chunk " << options.prefill_chunk << ", io " << static_cast<int>(options.io)
+                 << ", speculation " << options.speculation);
     const Result<std::unique_ptr<Engine>> fits = Engine::open(options);
     // A large chunk needs buffers that the smallest budgets cannot hold.
     if (fits.status().code() == StatusCode::kOutOfBudget) options.prefill_chunk = 1;

@@ -1,0 +1,112 @@
+// Reads on a guess change what is in memory, and no bit of what is computed.
+#include <gtest/gtest.h>
+
+#include <cstring>
+#include <memory>
+#include <vector>
+
+#include "engine/model_files.h"
+#include "experts/policies/residency_policies.h"
+#include "io/testing/faulty_read_queue.h"
+#include "kernels/cpu/cpu_ops.h"
+#include "model/model.h"
+#include "support/test_files.h"
+
+namespace flashmoe::testing {
+namespace {
+
+constexpr std::size_t kSlots = 200;
+
+/// The shipped model without an engine around it, on a disk that has to be waited for.
+class Speculation : public ::testing::Test {
+ protected:
+  Speculation() {
+    files_ = ModelFiles::open(sprout_folder()).value();
+    ops_ = make_cpu_ops(threads_, {}).value();
+    auto queue = std::make_unique<FaultyReadQueue>(
+        make_read_queue({}).value(), seeded_faults({.seed = 3, .delay_poll_count_max = 3}));
+    ModelFiles::DenseWeights dense = files_->load_dense(*queue, {}).value();
+    buffer_ = std::move(dense.buffer);
+    const ExpertStore& store = files_->store();
+    cache_ = ExpertCache::create(
+                 store, make_residency_policy(kDefaultResidencyPolicy, store.expert_counts()),
+                 std::move(queue), {.budget_bytes = kSlots * store.slot_size()})
+                 .value();
+    model_ = Model::create(files_->config(), std::move(dense.weights), files_->layouts(), *ops_,
+                           cache_.get(), /*rows_max=*/16)
+                 .value();
+    const GoldenFile golden(sprout_folder() / "golden.safetensors");
+    for (const char* domain : {"english", "python", "chinese"}) {
+      ids_.push_back(golden.ints(std::string(domain) + ".input_ids"));
+      ids_.back().resize(48);
+    }
+  }
+
+  /// All logits of the first `sequences` texts, which advance together, one token in each step.
+  std::vector<float> decode(std::size_t sequences, bool speculation) {
+    model_->set_speculation(speculation);
+    std::vector<SequenceState> states;
+    for (std::size_t s = 0; s < sequences; ++s) {
+      states.push_back(SequenceState::create(model_->config()).value());
+    }
+    std::vector<float> all;
+    for (std::size_t t = 0; t < ids_[0].size(); ++t) {
+      std::vector<SequenceRows> batch;
+      for (std::size_t s = 0; s < sequences; ++s) {
+        batch.push_back({&states[s], {&ids_[s][t], 1}, LogitsWanted::kAll});
+      }
+      const Status status =
+          model_->forward(batch, {.on_logits = [&](std::size_t, MatrixView<const float> logits) {
+                            for (std::size_t r = 0; r < logits.rows; ++r) {
+                              all.insert(all.end(), logits.row(r), logits.row(r) + logits.cols);
+                            }
+                          }});
+      EXPECT_TRUE(status.ok()) << status.message();
+    }
+    return all;
+  }
+
+  std::unique_ptr<ModelFiles> files_;
+  ThreadPool threads_{2};
+  std::unique_ptr<Ops> ops_;
+  AlignedBuffer buffer_;
+  std::unique_ptr<ExpertCache> cache_;
+  std::unique_ptr<Model> model_;
+  std::vector<std::vector<std::int32_t>> ids_;
+};
+
+TEST_F(Speculation, ChangesNoBitOfOneSequenceNorOfSeveral) {
+  for (const std::size_t sequences : {1, 3}) {
+    SCOPED_TRACE(sequences);
+    const ExpertCacheStatistics before = cache_->statistics();
+    const std::vector<float> expected = decode(sequences, false);
+    const ExpertCacheStatistics without = cache_->statistics();
+    EXPECT_EQ(without.speculative_read_count, before.speculative_read_count);
+    const std::vector<float> got = decode(sequences, true);
+    const ExpertCacheStatistics with = cache_->statistics();
+    EXPECT_GT(with.speculative_read_count, without.speculative_read_count);
+    EXPECT_GT(with.speculative_hit_count, without.speculative_hit_count);
+    ASSERT_EQ(got.size(), expected.size());
+    EXPECT_EQ(std::memcmp(got.data(), expected.data(), got.size() * sizeof(float)), 0);
+  }
+}
+
+/// Routes as the router would, but says that it does not.
+class Echo final : public RoutingSource {
+ public:
+  Weights choose(LayerId /*layer*/, std::span<const StepSegment> /*segments*/,
+                 std::span<std::uint16_t> /*ids*/, std::span<float> /*weights*/) override {
+    return Weights::kGiven;
+  }
+};
+
+TEST_F(Speculation, GuessesNothingUnderAKnownRouting) {
+  Echo echo;
+  model_->set_routing(nullptr, &echo);
+  decode(1, true);
+  EXPECT_EQ(cache_->statistics().speculative_read_count, 0u);
+  EXPECT_EQ(model_->times().guess_seconds, 0);
+}
+
+}  // namespace
+}  // namespace flashmoe::testing

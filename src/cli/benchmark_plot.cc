@@ -32,6 +32,7 @@ text {{ font: 12px system-ui, -apple-system, "Segoe UI", "DejaVu Sans", sans-ser
 .grid {{ stroke: #7a828c; stroke-opacity: 0.25; }}
 .axis {{ stroke: #7a828c; }}
 .line, .spread {{ fill: none; stroke-width: 2; stroke-linejoin: round; }}
+.dashed {{ stroke-dasharray: 5 4; }}
 .spread {{ stroke-opacity: 0.55; }}
 .decode {{ stroke: #2f81d7; }} .decode-fill {{ fill: #2f81d7; }}
 .prefill {{ stroke: #d0702a; }} .prefill-fill {{ fill: #d0702a; }}
@@ -98,27 +99,30 @@ struct Point {
   Spread speed;
 };
 
+/// What one setting gave at several budgets.
+struct Line {
+  std::vector<Point> points;
+  bool dashed = false;  // its figures stand below the points
+};
+
 /// One chart with its own vertical axis.
 class Panel {
  public:
   Panel(std::string_view css, std::string_view label, double top, const Scale& budgets)
       : css_(css), label_(label), top_(top), budgets_(budgets) {}
 
-  std::string draw(const std::vector<Point>& points) {
+  std::string draw(const std::vector<Line>& lines) {
     double most = 0;
-    for (const Point& point : points) most = std::max(most, point.speed.max);
+    for (const Line& line : lines) {
+      for (const Point& point : line.points) most = std::max(most, point.speed.max);
+    }
     speeds_ = scale_for(1.1 * most, 5);
     std::string svg = text_at(kLeft, top_ - 12, "start", "", label_);
     for (double v = 0; v <= speeds_.end * 1.0001; v += speeds_.step) {
       svg += line(kLeft, y(v), kWidth - kRight, y(v), v == 0 ? "axis" : "grid");
       svg += text_at(kLeft - 8, y(v) + 4, "end", "", fmt::format("{:.6g}", v));
     }
-    std::string path;
-    for (const Point& point : points) {
-      path += fmt::format("{:.1f},{:.1f} ", x(point.budget), y(point.speed.median));
-    }
-    svg += fmt::format("<polyline points=\"{}\" class=\"line {}\"/>\n", path, css_);
-    for (const Point& point : points) svg += draw_point(point);
+    for (const Line& line : lines) svg += draw_line(line);
     return svg;
   }
 
@@ -134,7 +138,18 @@ class Panel {
   }
 
  private:
-  std::string draw_point(const Point& point) const {
+  std::string draw_line(const Line& line) const {
+    std::string path;
+    for (const Point& point : line.points) {
+      path += fmt::format("{:.1f},{:.1f} ", x(point.budget), y(point.speed.median));
+    }
+    std::string svg = fmt::format("<polyline points=\"{}\" class=\"line {}{}\"/>\n", path, css_,
+                                  line.dashed ? " dashed" : "");
+    for (const Point& point : line.points) svg += draw_point(point, line.dashed);
+    return svg;
+  }
+
+  std::string draw_point(const Point& point, bool figure_below) const {
     const double at = x(point.budget);
     const double low = y(point.speed.min);
     const double high = y(point.speed.max);
@@ -143,8 +158,8 @@ class Panel {
     svg += line(at - 4, low, at + 4, low, css) + line(at - 4, high, at + 4, high, css);
     svg += fmt::format("<circle cx=\"{:.1f}\" cy=\"{:.1f}\" r=\"3.5\" class=\"{}-fill\"/>\n", at,
                        y(point.speed.median), css_);
-    return svg +
-           text_at(at, high - 8, "middle", "value", fmt::format("{:.3g}", point.speed.median));
+    return svg + text_at(at, figure_below ? low + 16 : high - 8, "middle", "value",
+                         fmt::format("{:.3g}", point.speed.median));
   }
 
   double x(double budget) const {
@@ -169,14 +184,19 @@ std::string to_svg(const BenchReport& report) {
   constexpr double kMib = 1 << 20;
   constexpr double kGib = 1 << 30;
   const double unit = largest < 2 * kGib ? kMib : kGib;
-  const auto points = [&](BenchPhase BenchRun::*phase) {
-    std::vector<Point> list;
+  const auto is_speculative = [](const BenchBudget& budget) { return budget.speculation; };
+  const bool compares = std::ranges::any_of(report.budgets, is_speculative) &&
+                        !std::ranges::all_of(report.budgets, is_speculative);
+  const auto lines = [&](BenchPhase BenchRun::*phase) {
+    Line with;
+    Line without{.points = {}, .dashed = true};
     for (const BenchBudget& budget : report.budgets) {
-      list.push_back({static_cast<double>(budget.budget_bytes) / unit,
-                      summarize(budget.runs, phase).tokens_per_second});
+      Line& line = compares && !budget.speculation ? without : with;
+      line.points.push_back({static_cast<double>(budget.budget_bytes) / unit,
+                             summarize(budget.runs, phase).tokens_per_second});
     }
-    std::ranges::sort(list, {}, &Point::budget);
-    return list;
+    for (Line* line : {&with, &without}) std::ranges::sort(line->points, {}, &Point::budget);
+    return compares ? std::vector<Line>{without, with} : std::vector<Line>{with};
   };
   const Scale budgets = scale_for(1.05 * largest / unit, 8);
   const std::string title = fmt::format("{}: tokens per second by memory", report.model_name);
@@ -190,13 +210,14 @@ std::string to_svg(const BenchReport& report) {
                              format_rate(report.ceilings.memory_bytes_per_second),
                              format_rate(report.ceilings.disk_bytes_per_second)));
   const std::string decode_label =
-      fmt::format("decode of {} tokens, tokens/s", report.decode_tokens);
+      fmt::format("decode of {} tokens, tokens/s{}", report.decode_tokens,
+                  compares ? "; dashed: without speculative reads" : "");
   const std::string prefill_label =
       fmt::format("prefill of {} tokens, tokens/s", report.prompt_tokens);
   Panel decode("decode", decode_label, kFirstPanel, budgets);
-  svg += decode.draw(points(&BenchRun::decode));
+  svg += decode.draw(lines(&BenchRun::decode));
   Panel prefill("prefill", prefill_label, kSecondPanel, budgets);
-  svg += prefill.draw(points(&BenchRun::prefill));
+  svg += prefill.draw(lines(&BenchRun::prefill));
   svg += prefill.draw_budgets(unit == kMib ? "MiB" : "GiB");
   return svg + "</svg>\n";
 }

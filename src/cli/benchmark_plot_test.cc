@@ -52,6 +52,25 @@ BenchReport report_of(std::vector<std::uint64_t> budgets) {
   return report;
 }
 
+TEST(BenchPlot, DrawsALineForEachSettingThatIsCompared) {
+  const auto count = [](const std::string& text, const std::string& part) {
+    std::size_t n = 0;
+    for (std::size_t at = text.find(part); at != std::string::npos; at = text.find(part, at + 1)) {
+      ++n;
+    }
+    return n;
+  };
+  BenchReport report = report_of({std::uint64_t{8} << 30, std::uint64_t{8} << 30});
+  EXPECT_EQ(count(to_svg(report), "<polyline"), 2u);
+  EXPECT_EQ(count(to_svg(report), " dashed\""), 0u);
+  report.budgets[0].speculation = false;
+  const std::string svg = to_svg(report);
+  EXPECT_TRUE(is_well_formed(svg)) << svg;
+  EXPECT_EQ(count(svg, "<polyline"), 4u);
+  EXPECT_EQ(count(svg, " dashed\""), 2u);
+  EXPECT_THAT(svg, HasSubstr("dashed: without"));
+}
+
 TEST(BenchPlot, IsWellFormed) {
   EXPECT_FALSE(is_well_formed("<a><b></a></b>"));
   const std::string svg = to_svg(report_of({std::uint64_t{12} << 30, std::uint64_t{8} << 30}));

@@ -108,6 +108,30 @@ TEST(Bench, MeasuresEachBudget) {
   EXPECT_THAT(svg.str(), HasSubstr("</svg>"));
 }
 
+TEST(Bench, ComparesSpeculativeReadsWithNone) {
+  const CommandResult json_result =
+      run_flash_moe(bench_sprout({"--memory", "45MiB", "--speculation", "both", "--json"}));
+  ASSERT_EQ(json_result.exit_code, 0) << json_result.errors;
+  const Json budgets = Json::parse(json_result.output)["budgets"];
+  ASSERT_EQ(budgets.size(), 2u);
+  EXPECT_EQ(budgets[0]["speculation"], false);
+  EXPECT_EQ(budgets[1]["speculation"], true);
+  for (const Json& run : budgets[0]["runs"]) {
+    EXPECT_EQ(run["decode"]["speculative_reads"], 0);
+    EXPECT_EQ(run["decode"]["guess_seconds"], 0);
+  }
+  for (const Json& run : budgets[1]["runs"]) {
+    EXPECT_GE(run["decode"]["speculative_reads"], run["decode"]["speculative_hits"]);
+    EXPECT_GT(run["decode"]["guess_seconds"], 0);
+    EXPECT_EQ(run["prefill"]["speculative_reads"], 0);
+  }
+  const CommandResult text =
+      run_flash_moe(bench_sprout({"--memory", "45MiB", "--speculation", "both"}));
+  EXPECT_THAT(text.output, HasSubstr("ahead"));
+  EXPECT_THAT(text.output, HasSubstr(" off "));
+  EXPECT_NE(run_flash_moe(bench_sprout({"--speculation", "maybe"})).exit_code, 0);
+}
+
 TEST(Bench, PrintsTablesForTextWarmedUp) {
   const TemporaryFolder folder;
   std::string words;

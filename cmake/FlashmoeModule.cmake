@@ -18,14 +18,12 @@ if(FLASHMOE_SANITIZE)
   target_link_options(flashmoe_options INTERFACE -fsanitize=${FLASHMOE_SANITIZE})
   target_compile_definitions(flashmoe_options INTERFACE FLASHMOE_SANITIZED)
 endif()
-if(FLASHMOE_BUILD_FUZZERS)
-  target_compile_options(flashmoe_options INTERFACE -fsanitize=fuzzer-no-link)
-endif()
 
-# flashmoe_module(NAME SOURCES a.cc ... [DEPENDS base io ...] [LINK libs ...])
+# flashmoe_module(NAME [FUZZED] SOURCES a.cc ... [DEPENDS base io ...] [LINK libs ...])
 # Builds the static library flashmoe_NAME (alias flashmoe::NAME). DEPENDS names other rooms, LINK outside libraries.
+# FUZZED: its parsers are what fuzz targets are to find their way through, so libFuzzer gets to see its branches.
 function(flashmoe_module name)
-  cmake_parse_arguments(PARSE_ARGV 1 arg "" "" "SOURCES;DEPENDS;LINK")
+  cmake_parse_arguments(PARSE_ARGV 1 arg "FUZZED" "" "SOURCES;DEPENDS;LINK")
   add_library(flashmoe_${name} STATIC ${arg_SOURCES})
   add_library(flashmoe::${name} ALIAS flashmoe_${name})
   set_target_properties(flashmoe_${name} PROPERTIES EXPORT_NAME ${name} POSITION_INDEPENDENT_CODE ON)
@@ -36,6 +34,9 @@ function(flashmoe_module name)
   list(TRANSFORM arg_DEPENDS PREPEND flashmoe_)
   target_link_libraries(flashmoe_${name} PUBLIC ${arg_DEPENDS} ${arg_LINK}
     PRIVATE $<BUILD_INTERFACE:flashmoe_options>)
+  if(arg_FUZZED AND FLASHMOE_BUILD_FUZZERS)
+    target_compile_options(flashmoe_${name} PRIVATE -fsanitize=fuzzer-no-link)
+  endif()
   set_property(GLOBAL APPEND PROPERTY FLASHMOE_MODULES flashmoe_${name})
 endfunction()
 

@@ -1,7 +1,6 @@
 #include "experts/expert_cache.h"
 
 #include <algorithm>
-#include <chrono>
 #include <utility>
 
 #include "base/check.h"
@@ -14,12 +13,6 @@ constexpr std::size_t kWarmAhead = std::size_t{512} << 20;
 
 // Completions taken from the queue at once.
 constexpr std::size_t kCompletionsMax = 64;
-
-using Clock = std::chrono::steady_clock;
-
-double seconds_since(Clock::time_point begin) {
-  return std::chrono::duration<double>(Clock::now() - begin).count();
-}
 
 }  // namespace
 
@@ -190,60 +183,6 @@ Status ExpertCache::make_room(std::unique_lock<std::mutex>& lock, LayerId layer,
   }
 }
 
-// Adds the reads of `key` into an empty slot to requests_, which the caller submits.
-void ExpertCache::start_reading(std::uint32_t slot_id, ExpertKey key, LoadCause cause) {
-  Slot& slot = slots_[slot_id];
-  slot.key = key;
-  slot.state = SlotState::kReading;
-  slot.cause = cause;
-  if (reading_count_++ == 0) {
-    reading_since_ = Clock::now();
-    reads_begun_ = 0;
-  }
-  ++reads_begun_;
-  if (slot.lease_count == 0) ++idle_reading_count_;
-  if (cause == LoadCause::kRestored) ++prefetching_count_;
-  if (cause == LoadCause::kGuessed) ++guessing_count_;
-  slot_of(key) = slot_id;
-  policy_->on_loaded(key, cause);
-
-  std::byte* const base = memory_.data() + slot_id * store_.slot_size();
-  const ExpertPlacement place = store_.placement(key);
-  const std::span<const ExpertSegment> parts = store_.segments(key);
-  for (std::size_t i = 0; i < parts.size(); ++i) {
-    segments_[slot_id][i] = {base + place.segment_offsets[i], parts[i].size};
-  }
-  for (std::size_t i = 0; i < place.read_count; ++i) {
-    const ExpertPlacement::Read& read = place.reads[i];
-    requests_.push_back({.file = &store_.file(read.file_index),
-                         .offset = read.offset,
-                         .destination = base + read.slot_offset,
-                         .size = read.size,
-                         .tag = slot_id,
-                         .padded = read.padded});
-  }
-  slot.reads_left = static_cast<std::uint16_t>(place.read_count);
-  new_slots_.push_back(slot_id);
-}
-
-// Submits the reads of new_slots_. On failure none was begun.
-Status ExpertCache::submit_reads() {
-  if (new_slots_.empty()) return Status();
-  Status status = queue_->submit(requests_);
-  if (!status.ok()) {
-    for (const std::uint32_t slot_id : new_slots_) fail(slot_id);
-  }
-  return status;
-}
-
-// All reads into the slot have ended, or were not begun.
-void ExpertCache::end_reading(const Slot& slot) {
-  --reading_count_;
-  if (slot.lease_count == 0) --idle_reading_count_;
-  if (slot.cause == LoadCause::kRestored) --prefetching_count_;
-  if (slot.cause == LoadCause::kGuessed) --guessing_count_;
-}
-
 std::uint32_t ExpertCache::empty_slot(LayerId layer) {
   return free_slots_.empty() ? evict(layer) : take_free_slot();
 }
@@ -272,14 +211,6 @@ std::uint32_t ExpertCache::evict(LayerId layer) {
 void ExpertCache::forget(const Slot& slot) {
   slot_of(slot.key) = kNoSlot;
   policy_->on_dropped(slot.key);
-}
-
-void ExpertCache::fail(std::uint32_t slot_id) {
-  Slot& slot = slots_[slot_id];
-  end_reading(slot);
-  forget(slot);
-  slot.state = SlotState::kFailed;
-  if (slot.lease_count == 0) free_slot(slot_id);
 }
 
 void ExpertCache::add_lease(Slot& slot) {
@@ -335,73 +266,6 @@ bool ExpertCache::ready(std::uint32_t slot_id) {
   const std::lock_guard lock(mutex_);
   if (slot.state == SlotState::kReading) collect_finished_reads();
   return slot.state != SlotState::kReading;
-}
-
-// Waits until nobody is in the queue, before those who want to wait in it.
-void ExpertCache::take_turn(std::unique_lock<std::mutex>& lock) {
-  ++submitters_waiting_;
-  queue_changed_.wait(lock, [this] { return !queue_taken_; });
-  --submitters_waiting_;
-  queue_changed_.notify_all();  // wakes those who let us go first
-}
-
-// Waits until something happens to the reads in flight; the caller looks whether it is what it
-// waits for.
-void ExpertCache::wait_for_disk(std::unique_lock<std::mutex>& lock) {
-  const Clock::time_point begin = Clock::now();
-  if (queue_taken_ || submitters_waiting_ > 0) {
-    queue_changed_.wait(lock);
-  } else {
-    queue_taken_ = true;
-    lock.unlock();
-    const std::size_t count = queue_->poll(completions_, /*wait=*/true);
-    lock.lock();
-    queue_taken_ = false;
-    FM_CHECK(count > 0);  // a slot in state kReading has reads in flight
-    collect_reads(count, /*waited=*/true);
-  }
-  statistics_.wait_seconds += seconds_since(begin);
-}
-
-// Books what has ended, unless a thread waits in the queue, which then does.
-void ExpertCache::collect_finished_reads() {
-  if (reading_count_ == 0 || queue_taken_) return;
-  collect_reads(queue_->poll(completions_, /*wait=*/false), /*waited=*/false);
-}
-
-// Books the first `count` of completions_. `waited`: they have ended just now.
-void ExpertCache::collect_reads(std::size_t count, bool waited) {
-  for (const ReadCompletion& completion : std::span(completions_).first(count)) {
-    const auto slot_id = static_cast<std::uint32_t>(completion.tag);
-    Slot& slot = slots_[slot_id];
-    if (!completion.status.ok() && errors_[slot_id].ok()) {
-      errors_[slot_id] = completion.status.with_prefix(fmt::format(
-          "expert store: layer {} expert {}", slot.key.layer.value, slot.key.expert.value));
-    }
-    if (--slot.reads_left == 0) finish_reading(slot_id);
-  }
-  read_statistics_ = queue_->statistics();
-  if (count == 0) return;
-  queue_changed_.notify_all();
-  if (reading_count_ > 0) return;
-  const double seconds = seconds_since(reading_since_);
-  statistics_.reading_seconds += seconds;
-  if (!waited) return;
-  statistics_.timed_read_count += reads_begun_;
-  statistics_.timed_reading_seconds += seconds;
-}
-
-void ExpertCache::finish_reading(std::uint32_t slot_id) {
-  Slot& slot = slots_[slot_id];
-  if (!errors_[slot_id].ok()) {
-    fail(slot_id);
-    return;
-  }
-  end_reading(slot);
-  if (slot.cause == LoadCause::kRestored) ++statistics_.prefetch_count;
-  slot.state.store(SlotState::kResident, std::memory_order_release);
-  ++resident_counts_[slot.key.layer.value];
-  statistics_.bytes_wanted += store_.expert_size(slot.key.layer);
 }
 
 const std::uint32_t& ExpertCache::slot_of(ExpertKey key) const {

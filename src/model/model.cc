@@ -110,6 +110,7 @@ Status Model::forward(std::span<const SequenceRows> batch, const ForwardSinks& s
   }
   ++times_.step_count;
   Status status = run_layers(context, sinks);
+  if (!status.ok() && speculation_ != nullptr) speculation_->abandon();
   for (const StepSegment& segment : segments_) {
     segment.sequence->broken_ = !status.ok();
     segment.sequence->position_ += segment.row_end - segment.row_begin;

@@ -20,7 +20,8 @@ namespace flashmoe {
 /// router is asked for a guess on the residual stream as the layer before left it. Only what is in
 /// memory depends on it; the layer computes with what its router says in its turn.
 ///
-/// Per layer and pass: guess(), on_routed(), end(). One thread at a time.
+/// Per layer and pass: guess(), on_routed(), end(); the last two also where nothing was guessed.
+/// One thread at a time.
 class SpeculativeReader {
  public:
   /// Guesses are made in steps of at most so many rows. The experts of more rows keep the disk busy
@@ -40,6 +41,9 @@ class SpeculativeReader {
 
   /// The layer's experts have been computed.
   void end(const OverlapMeter& overlap);
+
+  /// The pass failed: nothing is learned from its last guess.
+  void abandon() { guessed_ = false; }
 
  private:
   using Clock = std::chrono::steady_clock;

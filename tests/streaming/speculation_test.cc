@@ -38,7 +38,7 @@ class Speculation : public ::testing::Test {
     const GoldenFile golden(sprout_folder() / "golden.safetensors");
     for (const char* domain : {"english", "python", "chinese"}) {
       ids_.push_back(golden.ints(std::string(domain) + ".input_ids"));
-      ids_.back().resize(48);
+      ids_.back().resize(24);
     }
   }
 

@@ -115,8 +115,8 @@ void run_linear_tiles(Ops& ops, std::vector<Case>& cases) {
     if (format.kind != WeightFormat::Kind::kAffine || format.bits != 4) continue;
     Random random(format.group_size);
     Hash hash;
-    // Part of a block of 512 columns, one, and several with a part.
-    for (const std::size_t cols : {128, 512, 1152}) {
+    // Part of a block of 512 columns, one, and several with most of one.
+    for (const std::size_t cols : {128, 512, 1920}) {
       if (cols > 128 && format.dtype != DType::kBF16) continue;
       const Weight weight(random, format, 37, cols);
       hash.add(linear(ops, weight.view(), mixed_matrix(random, cols == 512 ? 61 : 19, cols)));
@@ -349,7 +349,7 @@ TEST(CpuTargets, WriteTheBitsOfTheContractOnEveryArchitecture) {
     hash.add_bits(static_cast<std::uint32_t>(c.hash));
     hash.add_bits(static_cast<std::uint32_t>(c.hash >> 32));
   }
-  EXPECT_EQ(hash.value(), 0xf5614e4cc4cc6c54u);
+  EXPECT_EQ(hash.value(), 0x3409062d459a89efu);
 }
 
 TEST(CpuTargets, ARowDoesNotDependOnItsBatch) {

@@ -6,7 +6,8 @@
 // bfloat16: weights have 4 bits, planes 8, the products and all their sums are integers below 2^24
 // times 2^16, and so exact in the float32 that they are added in, ready for the float steps of
 // docs/numerics.md. (Tiles of bytes would give 32-bit integers, of each plane its own: twice the
-// work.) Few activation rows, and weight rows that fill no tile, are left to linear4.
+// work.) Few activation rows, weight rows that fill no tile, and rows that leave much of their last
+// block empty are left to linear4.
 
 constexpr size_t kTileRows = 16;
 /// Activation rows that a tile is worth its padding for (bench/results/kernels.md).
@@ -343,7 +344,10 @@ void linear4_amx(const WeightRows& weights, size_t row_begin, size_t row_end,
   const size_t tiled_x = rest < kTileRowsMin ? x_count - rest : x_count;
   const size_t tiled_end = row_begin + (row_end - row_begin) / kTileRows * kTileRows;
   const size_t block_count = (weights.cols + 511) / 512;
-  if (tiled_end == row_begin || tiled_x == 0 || block_count > LinearScratch::kBlocksMax) {
+  // Lanes past the end of a row cost as much as others.
+  const bool is_padded_much = 512 * block_count - weights.cols > weights.cols / 8;
+  if (tiled_end == row_begin || tiled_x == 0 || is_padded_much ||
+      block_count > LinearScratch::kBlocksMax) {
     linear4(weights, row_begin, row_end, x, y, x_count);
     return;
   }

@@ -52,6 +52,8 @@ Result<std::size_t> ExpertCache::speculate(LayerId layer, std::span<const Expert
                                            std::span<const ExpertId> kept) {
   const std::lock_guard lock(mutex_);
   if (queue_taken_ || submitters_waiting_ > 0) return std::size_t{0};
+  // Slots for this guess, and no pause of the disk is taken for part of its work.
+  collect_finished_reads();
   // Leased, they can't leave; only for this call.
   leased_slots_.clear();
   for (const ExpertId expert : kept) {

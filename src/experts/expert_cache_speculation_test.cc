@@ -15,6 +15,7 @@ namespace flashmoe {
 namespace {
 
 using testing::ElementsAre;
+using testing::SizeIs;
 
 std::vector<ExpertId> ids(std::initializer_list<int> experts) {
   std::vector<ExpertId> result;
@@ -124,6 +125,16 @@ TEST_F(ExpertCacheSpeculation, TakesNoSlotThatIsLeasedOrBeingReadInto) {
   EXPECT_EQ(speculate({5, 6}), 1u);
   EXPECT_EQ(speculate({7}), 0u);
   EXPECT_THAT(missing({1, 2, 5}), ElementsAre());
+  queue_->let_end(HeldReadQueue::kAll);
+}
+
+TEST_F(ExpertCacheSpeculation, LooksFirstWhatHasArrived) {
+  make(2);
+  EXPECT_EQ(speculate({5, 6}), 2u);
+  EXPECT_EQ(speculate({7}), 0u);
+  queue_->let_end(1);  // 5 or 6, and nobody asks for it
+  EXPECT_EQ(speculate({7}), 1u);
+  EXPECT_THAT(missing({5, 6}), SizeIs(1));
   queue_->let_end(HeldReadQueue::kAll);
 }
 

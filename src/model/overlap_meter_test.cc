@@ -15,6 +15,7 @@ TEST(OverlapMeter, WithoutReadsIsTheComputation) {
   meter.begin(at(10));
   meter.computed(at(11), at(14));
   EXPECT_EQ(meter.reading_seconds(), 0);
+  EXPECT_DOUBLE_EQ(meter.computing_seconds(), 3);
   EXPECT_DOUBLE_EQ(meter.bound_seconds(), 3);
 }
 
@@ -25,6 +26,7 @@ TEST(OverlapMeter, TakesTheLongerOfReadingAndComputingAndThenTheLastExpert) {
   slow_disk.arrived(at(15));
   slow_disk.computed(at(16), at(17));  // a second of delay is nobody's need
   EXPECT_DOUBLE_EQ(slow_disk.reading_seconds(), 5);
+  EXPECT_DOUBLE_EQ(slow_disk.computing_seconds(), 3) << "without the wait between";
   EXPECT_DOUBLE_EQ(slow_disk.bound_seconds(), 6);
 
   OverlapMeter fast_disk;
@@ -43,6 +45,7 @@ TEST(OverlapMeter, BeginsAnew) {
   meter.arrived(at(3));
   meter.begin(at(5));
   EXPECT_EQ(meter.reading_seconds(), 0);
+  EXPECT_EQ(meter.computing_seconds(), 0);
   EXPECT_EQ(meter.bound_seconds(), 0);
 }
 

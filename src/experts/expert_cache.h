@@ -3,7 +3,6 @@
 
 #include <array>
 #include <atomic>
-#include <chrono>
 #include <condition_variable>
 #include <cstddef>
 #include <cstdint>
@@ -16,6 +15,7 @@
 #include "base/aligned_buffer.h"
 #include "base/page_warmer.h"
 #include "base/result.h"
+#include "base/stopwatch.h"
 #include "experts/expert_id.h"
 #include "experts/expert_store.h"
 #include "experts/residency_policy.h"
@@ -248,7 +248,7 @@ class ExpertCache {
   std::size_t prefetching_count_ = 0;  // those of them that prefetch() began
   std::size_t guessing_count_ = 0;     // those of them that are guesses
   // Since reading_count_ was last 0: when, and reads begun.
-  std::chrono::steady_clock::time_point reading_since_;
+  Stopwatch reading_watch_;
   std::size_t reads_begun_ = 0;
   ExpertCacheStatistics statistics_;
   ReadStatistics read_statistics_;  // of queue_ when it was last polled

@@ -7,63 +7,19 @@
 #include <utility>
 #include <vector>
 
-#include "experts/expert_cache.h"
-#include "experts/policies/lru.h"
-#include "experts/testing/expert_files.h"
-#include "experts/testing/held_read_queue.h"
+#include "experts/testing/held_cache.h"
 
 namespace flashmoe {
 namespace {
 
-std::vector<ExpertKey> keys(std::initializer_list<int> experts) {
-  std::vector<ExpertKey> result;
-  for (const int id : experts) {
-    result.push_back({LayerId{0}, ExpertId{static_cast<std::uint16_t>(id)}});
-  }
-  return result;
-}
-
-// One layer of eight experts with one read each; reads are held back.
-class ExpertCachePrefetch : public testing::Test {
+class ExpertCachePrefetch : public HeldCache {
  protected:
-  void make(std::size_t slot_count) {
-    auto inner = make_read_queue({.backend = IoBackend::kPread});
-    ASSERT_TRUE(inner.ok());
-    auto held = std::make_unique<HeldReadQueue>(std::move(*inner));
-    queue_ = held.get();
-    auto cache =
-        ExpertCache::create(store_, make_lru_policy(store_.expert_counts()), std::move(held),
-                            {.budget_bytes = slot_count * store_.slot_size()});
-    ASSERT_TRUE(cache.ok()) << cache.status().message();
-    cache_ = std::move(*cache);
-  }
-
   PrefetchProgress prefetch(std::initializer_list<int> experts) {
     const Result<PrefetchProgress> progress = cache_->prefetch(keys(experts));
     EXPECT_TRUE(progress.ok()) << progress.status().message();
     return progress.ok() ? *progress : PrefetchProgress();
   }
-  std::vector<ExpertLease> acquire(std::initializer_list<int> experts) {
-    std::vector<ExpertId> routed;
-    for (const ExpertKey key : keys(experts)) routed.push_back(key.expert);
-    std::vector<ExpertLease> leases(routed.size());
-    const Status status = cache_->acquire(step_++, LayerId{0}, routed, leases);
-    EXPECT_TRUE(status.ok()) << status.message();
-    return leases;
-  }
-  bool shows(const ExpertLease& lease, int expert) {
-    const Result<ExpertView> view = lease.wait();
-    return view.ok() && files_.matches(store_, keys({expert})[0], *view);
-  }
   bool resident(int expert) const { return cache_->is_resident(keys({expert})[0]); }
-
-  const std::vector<ExpertFiles::LayerShape> shapes_ = {
-      {.expert_count = 8, .segment_sizes = {20000}}};
-  ExpertFiles files_{shapes_, 7};
-  ExpertStore store_ = files_.open_store();
-  HeldReadQueue* queue_ = nullptr;
-  std::unique_ptr<ExpertCache> cache_;
-  std::uint64_t step_ = 0;
 };
 
 TEST_F(ExpertCachePrefetch, HasAFewInFlightAndGoesOnAsTheyArrive) {

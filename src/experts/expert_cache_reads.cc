@@ -1,22 +1,12 @@
 // What of ExpertCache deals with the read queue.
-#include <chrono>
 #include <cstdint>
 #include <span>
 
 #include "base/check.h"
+#include "base/stopwatch.h"
 #include "experts/expert_cache.h"
 
 namespace flashmoe {
-namespace {
-
-using Clock = std::chrono::steady_clock;
-
-double seconds_since(Clock::time_point begin) {
-  return std::chrono::duration<double>(Clock::now() - begin).count();
-}
-
-}  // namespace
-
 // Adds the reads of `key` into an empty slot to requests_, which the caller submits.
 void ExpertCache::start_reading(std::uint32_t slot_id, ExpertKey key, LoadCause cause) {
   Slot& slot = slots_[slot_id];
@@ -24,7 +14,7 @@ void ExpertCache::start_reading(std::uint32_t slot_id, ExpertKey key, LoadCause 
   slot.state = SlotState::kReading;
   slot.cause = cause;
   if (reading_count_++ == 0) {
-    reading_since_ = Clock::now();
+    reading_watch_ = Stopwatch();
     reads_begun_ = 0;
   }
   ++reads_begun_;
@@ -66,7 +56,7 @@ Status ExpertCache::submit_reads() {
 // Waits until something happens to the reads in flight; the caller looks whether it is what it
 // waits for.
 void ExpertCache::wait_for_disk(std::unique_lock<std::mutex>& lock) {
-  const Clock::time_point begin = Clock::now();
+  Stopwatch watch;
   if (queue_taken_ || submitters_waiting_ > 0) {
     queue_changed_.wait(lock);
   } else {
@@ -78,7 +68,7 @@ void ExpertCache::wait_for_disk(std::unique_lock<std::mutex>& lock) {
     FM_CHECK(count > 0);  // a slot in state kReading has reads in flight
     collect_reads(count, /*waited=*/true);
   }
-  statistics_.wait_seconds += seconds_since(begin);
+  statistics_.wait_seconds += watch.lap();
 }
 
 // Waits until nobody is in the queue, before those who want to wait in it.
@@ -110,7 +100,7 @@ void ExpertCache::collect_reads(std::size_t count, bool waited) {
   if (count == 0) return;
   queue_changed_.notify_all();
   if (reading_count_ > 0) return;
-  const double seconds = seconds_since(reading_since_);
+  const double seconds = reading_watch_.lap();
   statistics_.reading_seconds += seconds;
   if (!waited) return;
   statistics_.timed_read_count += reads_begun_;

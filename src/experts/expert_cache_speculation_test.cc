@@ -6,10 +6,7 @@
 #include <utility>
 #include <vector>
 
-#include "experts/expert_cache.h"
-#include "experts/policies/lru.h"
-#include "experts/testing/expert_files.h"
-#include "experts/testing/held_read_queue.h"
+#include "experts/testing/held_cache.h"
 
 namespace flashmoe {
 namespace {
@@ -17,23 +14,8 @@ namespace {
 using testing::ElementsAre;
 using testing::SizeIs;
 
-std::vector<ExpertId> ids(std::initializer_list<int> experts) {
-  std::vector<ExpertId> result;
-  for (const int id : experts) result.push_back(ExpertId{static_cast<std::uint16_t>(id)});
-  return result;
-}
-
-// One layer of eight experts with one read each; reads are held back.
-class ExpertCacheSpeculation : public testing::Test {
+class ExpertCacheSpeculation : public HeldCache {
  protected:
-  void make(std::size_t slot_count) {
-    auto held =
-        std::make_unique<HeldReadQueue>(make_read_queue({.backend = IoBackend::kPread}).value());
-    queue_ = held.get();
-    cache_ = ExpertCache::create(store_, make_lru_policy(store_.expert_counts()), std::move(held),
-                                 {.budget_bytes = slot_count * store_.slot_size()})
-                 .value();
-  }
   /// Makes `experts` resident, the first one the last to leave.
   void load(std::initializer_list<int> experts) {
     queue_->let_end(experts.size());
@@ -42,31 +24,12 @@ class ExpertCacheSpeculation : public testing::Test {
   std::size_t speculate(std::initializer_list<int> wanted, std::initializer_list<int> kept = {}) {
     return cache_->speculate(kLayer, ids(wanted), ids(kept)).value();
   }
-  std::vector<ExpertLease> acquire(std::initializer_list<int> experts) {
-    std::vector<ExpertLease> leases(experts.size());
-    const Status status = cache_->acquire(step_++, kLayer, ids(experts), leases);
-    EXPECT_TRUE(status.ok()) << status.message();
-    return leases;
-  }
-  bool shows(const ExpertLease& lease, int expert) {
-    const Result<ExpertView> view = lease.wait();
-    return view.ok() && files_.matches(store_, {kLayer, ids({expert})[0]}, *view);
-  }
   std::vector<std::size_t> missing(std::initializer_list<int> experts) const {
     std::vector<std::size_t> places;
     cache_->find_missing(kLayer, ids(experts), places);
     return places;
   }
   ExpertCacheStatistics statistics() const { return cache_->statistics(); }
-
-  static constexpr LayerId kLayer{0};
-  const std::vector<ExpertFiles::LayerShape> shapes_ = {
-      {.expert_count = 8, .segment_sizes = {20000}}};
-  ExpertFiles files_{shapes_, 7};
-  ExpertStore store_ = files_.open_store();
-  HeldReadQueue* queue_ = nullptr;
-  std::unique_ptr<ExpertCache> cache_;
-  std::uint64_t step_ = 0;
 };
 
 TEST_F(ExpertCacheSpeculation, BeginsReadsWithoutWaiting) {

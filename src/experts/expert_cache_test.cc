@@ -10,6 +10,7 @@
 
 #include "experts/policies/lru.h"
 #include "experts/testing/expert_files.h"
+#include "experts/testing/forwarding_policy.h"
 #include "experts/testing/held_read_queue.h"
 
 namespace flashmoe {
@@ -25,35 +26,28 @@ std::vector<ExpertId> ids(std::initializer_list<int> values) {
 }
 
 // Passes everything on to LRU and writes down what the cache said.
-class RecordingPolicy final : public ResidencyPolicy {
+class RecordingPolicy final : public ForwardingPolicy {
  public:
   RecordingPolicy(std::span<const std::size_t> counts, std::vector<std::string>& calls)
-      : lru_(make_lru_policy(counts)), calls_(calls) {}
+      : ForwardingPolicy(make_lru_policy(counts)), calls_(calls) {}
   void set_slot_count(std::size_t slot_count) override {
     calls_.push_back(fmt::format("{} slots", slot_count));
-    lru_->set_slot_count(slot_count);
+    ForwardingPolicy::set_slot_count(slot_count);
   }
   void on_routed(std::uint64_t step, LayerId layer, std::span<const ExpertId> routed) override {
     calls_.push_back(fmt::format("step {}: {} of layer {}", step, routed.size(), layer.value));
-    lru_->on_routed(step, layer, routed);
+    ForwardingPolicy::on_routed(step, layer, routed);
   }
   void on_loaded(ExpertKey key, LoadCause cause) override {
     calls_.push_back(fmt::format("loaded {}/{}", key.layer.value, key.expert.value));
-    lru_->on_loaded(key, cause);
+    ForwardingPolicy::on_loaded(key, cause);
   }
   void on_dropped(ExpertKey key) override {
     calls_.push_back(fmt::format("dropped {}/{}", key.layer.value, key.expert.value));
-    lru_->on_dropped(key);
-  }
-  ExpertKey choose_victim(LayerId layer, const EvictableSet& evictable) override {
-    return lru_->choose_victim(layer, evictable);
-  }
-  std::vector<ExpertId> ranked_residents(LayerId layer) const override {
-    return lru_->ranked_residents(layer);
+    ForwardingPolicy::on_dropped(key);
   }
 
  private:
-  std::unique_ptr<ResidencyPolicy> lru_;
   std::vector<std::string>& calls_;
 };
 

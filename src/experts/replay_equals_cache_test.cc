@@ -9,6 +9,7 @@
 #include "experts/policies/residency_policies.h"
 #include "experts/residency_replay.h"
 #include "experts/testing/expert_files.h"
+#include "experts/testing/forwarding_policy.h"
 #include "experts/testing/random_trace.h"
 
 namespace flashmoe {
@@ -21,31 +22,20 @@ struct Decision {
 };
 
 // Writes down what becomes of the residents of another policy.
-class Watched final : public ResidencyPolicy {
+class Watched final : public ForwardingPolicy {
  public:
   Watched(std::unique_ptr<ResidencyPolicy> inner, std::vector<Decision>& decisions)
-      : inner_(std::move(inner)), decisions_(decisions) {}
-  void set_slot_count(std::size_t slot_count) override { inner_->set_slot_count(slot_count); }
-  void on_routed(std::uint64_t step, LayerId layer, std::span<const ExpertId> routed) override {
-    inner_->on_routed(step, layer, routed);
-  }
+      : ForwardingPolicy(std::move(inner)), decisions_(decisions) {}
   void on_loaded(ExpertKey key, LoadCause cause) override {
     decisions_.push_back({true, key});
-    inner_->on_loaded(key, cause);
+    ForwardingPolicy::on_loaded(key, cause);
   }
   void on_dropped(ExpertKey key) override {
     decisions_.push_back({false, key});
-    inner_->on_dropped(key);
-  }
-  ExpertKey choose_victim(LayerId layer, const EvictableSet& evictable) override {
-    return inner_->choose_victim(layer, evictable);
-  }
-  std::vector<ExpertId> ranked_residents(LayerId layer) const override {
-    return inner_->ranked_residents(layer);
+    ForwardingPolicy::on_dropped(key);
   }
 
  private:
-  std::unique_ptr<ResidencyPolicy> inner_;
   std::vector<Decision>& decisions_;
 };
 

@@ -5,15 +5,6 @@
 #include "base/check.h"
 
 namespace flashmoe {
-namespace {
-
-double seconds_between(std::chrono::steady_clock::time_point from,
-                       std::chrono::steady_clock::time_point to) {
-  return std::chrono::duration<double>(to - from).count();
-}
-
-}  // namespace
-
 SpeculativeReader::SpeculativeReader(const ModelConfig& config, const ModelWeights& weights,
                                      ExpertCache& experts)
     : config_(config),
@@ -28,7 +19,7 @@ void SpeculativeReader::guess(Ops& ops, Workspace& workspace, LayerId layer,
   guessed_ = controller_.should_guess(layer);
   if (!guessed_) return;
   layer_ = layer;
-  begun_ = Clock::now();
+  watch_ = Stopwatch();
   const LayerWeights& weights = weights_.layers[layer.value];
   const std::size_t k = config_.moe.num_experts_per_tok;
   const MatrixView<float> normed = workspace.normed.slice(0, x.rows);
@@ -58,7 +49,7 @@ void SpeculativeReader::guess(Ops& ops, Workspace& workspace, LayerId layer,
     // What cannot be read now will be asked for by the layer itself, which then says why.
     outcome_.read_count = begun.ok() ? *begun : 0;
   }
-  outcome_.guess_seconds = seconds_between(begun_, Clock::now());
+  outcome_.guess_seconds = watch_.lap();
 }
 
 /// The rows' picks, all first ones before all second ones, each expert once.
@@ -80,7 +71,7 @@ void SpeculativeReader::collect_guesses(std::size_t rows) {
 
 void SpeculativeReader::on_routed(std::span<const std::uint16_t> ids) {
   if (!guessed_) return;
-  outcome_.ahead_seconds = seconds_between(begun_, Clock::now()) - outcome_.guess_seconds;
+  outcome_.ahead_seconds = watch_.lap();
   wanted_.clear();
   for (const ExpertId id : missing_experts_) {
     wanted_.push_back(std::ranges::find(ids, id.value) != ids.end() ? 1 : 0);

@@ -1,12 +1,12 @@
 #ifndef FLASHMOE_MODEL_SPECULATIVE_READER_H_
 #define FLASHMOE_MODEL_SPECULATIVE_READER_H_
 
-#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <span>
 #include <vector>
 
+#include "base/stopwatch.h"
 #include "experts/expert_cache.h"
 #include "experts/speculation_controller.h"
 #include "model/model_config.h"
@@ -46,8 +46,6 @@ class SpeculativeReader {
   void abandon() { guessed_ = false; }
 
  private:
-  using Clock = std::chrono::steady_clock;
-
   void collect_guesses(std::size_t rows);
 
   const ModelConfig& config_;
@@ -57,7 +55,7 @@ class SpeculativeReader {
 
   bool guessed_ = false;  // there is a guess, whose outcome is not known yet
   LayerId layer_;
-  Clock::time_point begun_;
+  Stopwatch watch_;  // since the guess began, then since it ended
   SpeculationOutcome outcome_;
   ExpertCacheStatistics before_;  // the experts of the layer were asked for
 

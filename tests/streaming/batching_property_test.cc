@@ -10,6 +10,7 @@
 #include "engine/model_files.h"
 #include "experts/expert_cache.h"
 #include "experts/policies/lru.h"
+#include "experts/testing/forwarding_policy.h"
 #include "kernels/cpu/cpu_ops.h"
 #include "model/model.h"
 #include "support/test_files.h"
@@ -21,26 +22,16 @@ constexpr std::size_t kRowsMax = 32;
 constexpr std::size_t kSlots = 100;
 
 /// LRU that writes down which experts each acquire named, in order.
-class RecordingPolicy final : public ResidencyPolicy {
+class RecordingPolicy final : public ForwardingPolicy {
  public:
   RecordingPolicy(std::span<const std::size_t> counts, std::vector<std::vector<ExpertId>>& routed)
-      : lru_(make_lru_policy(counts)), routed_(routed) {}
-  void set_slot_count(std::size_t slot_count) override { lru_->set_slot_count(slot_count); }
+      : ForwardingPolicy(make_lru_policy(counts)), routed_(routed) {}
   void on_routed(std::uint64_t step, LayerId layer, std::span<const ExpertId> routed) override {
     routed_.emplace_back(routed.begin(), routed.end());
-    lru_->on_routed(step, layer, routed);
-  }
-  void on_loaded(ExpertKey key, LoadCause cause) override { lru_->on_loaded(key, cause); }
-  void on_dropped(ExpertKey key) override { lru_->on_dropped(key); }
-  ExpertKey choose_victim(LayerId layer, const EvictableSet& evictable) override {
-    return lru_->choose_victim(layer, evictable);
-  }
-  std::vector<ExpertId> ranked_residents(LayerId layer) const override {
-    return lru_->ranked_residents(layer);
+    ForwardingPolicy::on_routed(step, layer, routed);
   }
 
  private:
-  std::unique_ptr<ResidencyPolicy> lru_;
   std::vector<std::vector<ExpertId>>& routed_;
 };
 

@@ -7,6 +7,7 @@
 
 #include "engine/model_files.h"
 #include "experts/policies/residency_policies.h"
+#include "experts/testing/forwarding_policy.h"
 #include "io/testing/faulty_read_queue.h"
 #include "kernels/cpu/cpu_ops.h"
 #include "model/model.h"
@@ -18,29 +19,21 @@ namespace {
 constexpr std::size_t kSlots = 200;
 
 /// The default policy, and a count of the guesses since a router last spoke.
-class CountingPolicy final : public ResidencyPolicy {
+class CountingPolicy final : public ForwardingPolicy {
  public:
   CountingPolicy(std::span<const std::size_t> counts, std::size_t& guess_count)
-      : inner_(make_residency_policy(kDefaultResidencyPolicy, counts)), guess_count_(guess_count) {}
-  void set_slot_count(std::size_t slot_count) override { inner_->set_slot_count(slot_count); }
+      : ForwardingPolicy(make_residency_policy(kDefaultResidencyPolicy, counts)),
+        guess_count_(guess_count) {}
   void on_routed(std::uint64_t step, LayerId layer, std::span<const ExpertId> routed) override {
     guess_count_ = 0;
-    inner_->on_routed(step, layer, routed);
+    ForwardingPolicy::on_routed(step, layer, routed);
   }
   void on_loaded(ExpertKey key, LoadCause cause) override {
     if (cause == LoadCause::kGuessed) ++guess_count_;
-    inner_->on_loaded(key, cause);
-  }
-  void on_dropped(ExpertKey key) override { inner_->on_dropped(key); }
-  ExpertKey choose_victim(LayerId layer, const EvictableSet& evictable) override {
-    return inner_->choose_victim(layer, evictable);
-  }
-  std::vector<ExpertId> ranked_residents(LayerId layer) const override {
-    return inner_->ranked_residents(layer);
+    ForwardingPolicy::on_loaded(key, cause);
   }
 
  private:
-  std::unique_ptr<ResidencyPolicy> inner_;
   std::size_t& guess_count_;
 };
 

@@ -1,0 +1,34 @@
+#ifndef FLASHMOE_EXPERTS_TESTING_FORWARDING_POLICY_H_
+#define FLASHMOE_EXPERTS_TESTING_FORWARDING_POLICY_H_
+
+#include <memory>
+#include <utility>
+
+#include "experts/residency_policy.h"
+
+namespace flashmoe {
+
+/// Passes everything on to another policy: for tests that listen, or meddle, in a function or two.
+class ForwardingPolicy : public ResidencyPolicy {
+ public:
+  explicit ForwardingPolicy(std::unique_ptr<ResidencyPolicy> inner) : inner_(std::move(inner)) {}
+  void set_slot_count(std::size_t slot_count) override { inner_->set_slot_count(slot_count); }
+  void on_routed(std::uint64_t step, LayerId layer, std::span<const ExpertId> routed) override {
+    inner_->on_routed(step, layer, routed);
+  }
+  void on_loaded(ExpertKey key, LoadCause cause) override { inner_->on_loaded(key, cause); }
+  void on_dropped(ExpertKey key) override { inner_->on_dropped(key); }
+  ExpertKey choose_victim(LayerId layer, const EvictableSet& evictable) override {
+    return inner_->choose_victim(layer, evictable);
+  }
+  std::vector<ExpertId> ranked_residents(LayerId layer) const override {
+    return inner_->ranked_residents(layer);
+  }
+
+ private:
+  std::unique_ptr<ResidencyPolicy> inner_;
+};
+
+}  // namespace flashmoe
+
+#endif  // FLASHMOE_EXPERTS_TESTING_FORWARDING_POLICY_H_

@@ -28,9 +28,9 @@ struct SpeculationOutcome {
 ///
 /// With `t` the time of a read and `a` the time ahead, the share f = a / t - j, at most 1, of the
 /// j-th read is done when the router speaks. Wanted, it saves f t; not wanted, it costs the rest
-/// while others wait, (1 - f) t. So it pays if p f > (1 - p) (1 - f), that is p + f > 1: where
-/// there is time for the whole read it costs nothing, and no read is begun that could not run on
-/// idle bandwidth at all.
+/// while others wait, (1 - f) t, and an expert has left for it, which may have to come back: e t.
+/// So it pays if p f > (1 - p) (1 - f + e): where there is time for the whole read it need not be
+/// likely, and no read is begun that could not run on idle bandwidth at all.
 ///
 /// A layer whose passes gained less than its guesses took pauses, longer each time, and then tries
 /// again. Pure bookkeeping: no I/O, clock or threads. Not thread-safe.

@@ -93,7 +93,8 @@ ExpertCache::ExpertCache(const ExpertStore& store, std::unique_ptr<ResidencyPoli
       resident_counts_(store.layer_count()),
       idle_count_(slot_count),
       read_statistics_(queue_->statistics()),  // of what was read through it before
-      completions_(kCompletionsMax) {
+      completions_(kCompletionsMax),
+      pump_([this] { return pump(); }) {
   first_.push_back(0);
   for (const std::size_t count : store.expert_counts()) first_.push_back(first_.back() + count);
   index_.assign(first_.back(), kNoSlot);

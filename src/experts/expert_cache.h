@@ -18,6 +18,7 @@
 #include "base/stopwatch.h"
 #include "experts/expert_id.h"
 #include "experts/expert_store.h"
+#include "experts/read_pump.h"
 #include "experts/residency_policy.h"
 #include "experts/resident_set.h"
 #include "io/read_queue.h"
@@ -197,6 +198,8 @@ class ExpertCache {
   bool ready(std::uint32_t slot_id);
   void release(std::uint32_t slot_id);
 
+  bool pump();
+
   // All below are called with mutex_ held; those that take the lock give it up while they wait.
   const std::uint32_t& slot_of(ExpertKey key) const;
   std::uint32_t& slot_of(ExpertKey key);
@@ -258,6 +261,8 @@ class ExpertCache {
   std::vector<std::uint32_t> new_slots_;     // of one call: they must be read
   std::vector<ReadRequest> requests_;
   std::vector<ReadCompletion> completions_;  // belongs to whoever has the queue
+
+  ReadPump pump_;  // its thread ends before all else
 };
 
 }  // namespace flashmoe

@@ -40,6 +40,7 @@ class InstantReadQueue final : public ReadQueue {
     return count;
   }
   std::size_t in_flight_count() const override { return tags_.size(); }
+  bool needs_poll() const override { return false; }
   ReadStatistics statistics() const override { return {}; }
   IoBackend backend() const override { return IoBackend::kPread; }
 

@@ -49,8 +49,17 @@ Status ExpertCache::submit_reads() {
   Status status = queue_->submit(requests_);
   if (!status.ok()) {
     for (const std::uint32_t slot_id : new_slots_) fail(slot_id);
+  } else if (queue_->needs_poll()) {
+    pump_.wake();
   }
   return status;
+}
+
+// Called by the pump. A thread that waits in the queue passes reads on, but may go away.
+bool ExpertCache::pump() {
+  const std::lock_guard lock(mutex_);
+  collect_finished_reads();
+  return queue_taken_ || queue_->needs_poll();
 }
 
 // Waits until something happens to the reads in flight; the caller looks whether it is what it

@@ -92,6 +92,7 @@ class IoUringQueue final : public ReadQueue {
   }
 
   std::size_t in_flight_count() const override { return in_flight_count_; }
+  bool needs_poll() const override { return !waiting_.empty() || !prepared_.empty(); }
   ReadStatistics statistics() const override { return statistics_; }
   IoBackend backend() const override { return IoBackend::kIoUring; }
 

@@ -64,6 +64,7 @@ class PreadQueue final : public ReadQueue {
   }
 
   std::size_t in_flight_count() const override { return in_flight_count_; }
+  bool needs_poll() const override { return false; }
   ReadStatistics statistics() const override { return statistics_; }
   IoBackend backend() const override { return IoBackend::kPread; }
 

@@ -72,6 +72,9 @@ class ReadQueue {
   /// Requests submitted and not yet returned by poll().
   virtual std::size_t in_flight_count() const = 0;
 
+  /// Whether reads wait for others to end, and for a poll() to pass them on.
+  virtual bool needs_poll() const = 0;
+
   virtual ReadStatistics statistics() const = 0;
 
   /// The backend in use; never kAuto.

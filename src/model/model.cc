@@ -105,9 +105,7 @@ Status Model::forward(std::span<const SequenceRows> batch, const ForwardSinks& s
                       .routing_observer = routing_observer_,
                       .routing_source = routing_source_};
   // A source's choices have nothing to do with what the routers would say.
-  if (rows <= SpeculativeReader::kRowsMax && routing_source_ == nullptr) {
-    context.speculation = speculation_.get();
-  }
+  if (routing_source_ == nullptr) context.speculation = speculation_.get();
   ++times_.step_count;
   Status status = run_layers(context, sinks);
   if (!status.ok() && speculation_ != nullptr) speculation_->abandon();

@@ -20,20 +20,19 @@ namespace flashmoe {
 /// router is asked for a guess on the residual stream as the layer before left it. Only what is in
 /// memory depends on it; the layer computes with what its router says in its turn.
 ///
+/// In steps of a few rows guesses are ranked as the router ranks them, and each layer learns on its
+/// own. In larger ones, chunks of a prompt, a sample of the rows is asked, guesses are ranked by
+/// how many of them agree, and what one layer teaches holds for the next.
+///
 /// Per layer and pass: guess(), on_routed(), end(); the last two also where nothing was guessed.
 /// One thread at a time.
 class SpeculativeReader {
  public:
-  /// Guesses are made in steps of at most so many rows. The experts of more rows keep the disk busy
-  /// as it is, and a chunk of a prompt computes longer than it reads.
-  static constexpr std::size_t kRowsMax = 8;
-
   /// References must outlive the reader.
   SpeculativeReader(const ModelConfig& config, const ModelWeights& weights, ExpertCache& experts);
 
   /// Guesses for `layer`, which must be a MoE layer, unless that does not pay. x: [rows, hidden],
-  /// its input; 1 to kRowsMax rows. Overwrites the workspace's normed, normed_activations and
-  /// router_logits.
+  /// its input. Overwrites the workspace's normed, normed_activations and router_logits.
   void guess(Ops& ops, Workspace& workspace, LayerId layer, MatrixView<const float> x);
 
   /// The router of the layer has spoken. ids: [rows, k].
@@ -46,15 +45,19 @@ class SpeculativeReader {
   void abandon() { guessed_ = false; }
 
  private:
-  void collect_guesses(std::size_t rows);
+  void ask_router(Ops& ops, Workspace& workspace, LayerId layer, MatrixView<const float> x);
+  void rank_by_router(std::size_t rows);
+  void rank_by_votes();
 
   const ModelConfig& config_;
   const ModelWeights& weights_;
   ExpertCache& experts_;
-  SpeculationController controller_;
+  SpeculationController step_controller_;   // of few rows
+  SpeculationController chunk_controller_;  // of many: one layer for all
 
-  bool guessed_ = false;  // there is a guess, whose outcome is not known yet
-  LayerId layer_;
+  bool guessed_ = false;                         // there is a guess, whose outcome is not known yet
+  SpeculationController* controller_ = nullptr;  // of the last guess, and its layer's name there
+  LayerId controller_layer_;
   Stopwatch watch_;  // since the guess began, then since it ended
   SpeculationOutcome outcome_;
   ExpertCacheStatistics before_;  // the experts of the layer were asked for
@@ -62,7 +65,8 @@ class SpeculativeReader {
   // Reused from pass to pass.
   std::vector<std::uint16_t> ids_;         // [rows, k], of the guess
   std::vector<float> router_weights_;      // [rows, k], of no use
-  std::vector<unsigned char> is_listed_;   // [num_experts]
+  std::vector<std::size_t> votes_;         // [num_experts], rows that picked it
+  std::vector<unsigned char> is_wanted_;   // [num_experts]
   std::vector<ExpertId> guesses_;          // distinct, the likeliest first
   std::vector<std::size_t> guess_ranks_;   // of guesses_: the best place in a row
   std::vector<std::size_t> missing_;       // places in guesses_

@@ -16,7 +16,7 @@
 namespace flashmoe::testing {
 namespace {
 
-constexpr std::size_t kSlots = 200;
+constexpr std::size_t kChunkRows = 12;
 
 /// The default policy, and a count of the guesses since a router last spoke.
 class CountingPolicy final : public ForwardingPolicy {
@@ -40,7 +40,17 @@ class CountingPolicy final : public ForwardingPolicy {
 /// The shipped model without an engine around it, on a disk that has to be waited for.
 class Speculation : public ::testing::Test {
  protected:
-  Speculation() {
+  /// Enough for what a step needs, but not for every expert that a layer needs in a chunk; and
+  /// more.
+  static constexpr std::size_t kFewSlots = 50;
+  static constexpr std::size_t kSlots = 200;
+
+  Speculation() { open(kSlots); }
+
+  void open(std::size_t slot_count) {
+    model_.reset();
+    cache_.reset();
+    ids_.clear();
     files_ = ModelFiles::open(sprout_folder()).value();
     ops_ = make_cpu_ops(threads_, {}).value();
     auto queue = std::make_unique<FaultyReadQueue>(
@@ -58,10 +68,10 @@ class Speculation : public ::testing::Test {
     const ExpertStore& store = files_->store();
     cache_ = ExpertCache::create(
                  store, std::make_unique<CountingPolicy>(store.expert_counts(), guess_count_),
-                 std::move(queue), {.budget_bytes = kSlots * store.slot_size()})
+                 std::move(queue), {.budget_bytes = slot_count * store.slot_size()})
                  .value();
     model_ = Model::create(files_->config(), std::move(dense.weights), files_->layouts(), *ops_,
-                           cache_.get(), /*rows_max=*/16)
+                           cache_.get(), /*rows_max=*/kChunkRows)
                  .value();
     const GoldenFile golden(sprout_folder() / "golden.safetensors");
     for (const char* domain : {"english", "python", "chinese"}) {
@@ -70,18 +80,18 @@ class Speculation : public ::testing::Test {
     }
   }
 
-  /// All logits of the first `sequences` texts, which advance together, one token in each step.
-  std::vector<float> decode(std::size_t sequences, bool speculation) {
+  /// All logits of the first `sequences` texts, which advance together by `tokens` in each step.
+  std::vector<float> read(std::size_t sequences, std::size_t tokens, bool speculation) {
     model_->set_speculation(speculation);
     std::vector<SequenceState> states;
     for (std::size_t s = 0; s < sequences; ++s) {
       states.push_back(SequenceState::create(model_->config()).value());
     }
     std::vector<float> all;
-    for (std::size_t t = 0; t < ids_[0].size(); ++t) {
+    for (std::size_t t = 0; t < ids_[0].size(); t += tokens) {
       std::vector<SequenceRows> batch;
       for (std::size_t s = 0; s < sequences; ++s) {
-        batch.push_back({&states[s], {&ids_[s][t], 1}, LogitsWanted::kAll});
+        batch.push_back({&states[s], {&ids_[s][t], tokens}, LogitsWanted::kAll});
       }
       const Status status =
           model_->forward(batch, {.on_logits = [&](std::size_t, MatrixView<const float> logits) {
@@ -106,14 +116,23 @@ class Speculation : public ::testing::Test {
   std::vector<std::vector<std::int32_t>> ids_;
 };
 
-TEST_F(Speculation, ChangesNoBitOfOneSequenceNorOfSeveral) {
-  for (const std::size_t sequences : {1, 3}) {
-    SCOPED_TRACE(sequences);
+struct Shape {
+  std::size_t slots;
+  std::size_t sequences;
+  std::size_t tokens;  // of each sequence in a step
+};
+
+TEST_F(Speculation, ChangesNoBitOfOneSequenceNorOfSeveralNorOfChunks) {
+  for (const Shape& shape : {Shape{kSlots, 1, 1}, Shape{kSlots, 3, 1}, Shape{kSlots, 1, kChunkRows},
+                             Shape{kFewSlots, 1, 1}, Shape{kFewSlots, 1, kChunkRows}}) {
+    SCOPED_TRACE(::testing::Message() << shape.slots << " slots, " << shape.sequences << " x "
+                                      << shape.tokens << " tokens");
+    open(shape.slots);
     const ExpertCacheStatistics before = cache_->statistics();
-    const std::vector<float> expected = decode(sequences, false);
+    const std::vector<float> expected = read(shape.sequences, shape.tokens, false);
     const ExpertCacheStatistics without = cache_->statistics();
     EXPECT_EQ(without.speculative_read_count, before.speculative_read_count);
-    const std::vector<float> got = decode(sequences, true);
+    const std::vector<float> got = read(shape.sequences, shape.tokens, true);
     const ExpertCacheStatistics with = cache_->statistics();
     EXPECT_GT(with.speculative_read_count, without.speculative_read_count);
     EXPECT_GT(with.speculative_hit_count, without.speculative_hit_count);
@@ -123,9 +142,9 @@ TEST_F(Speculation, ChangesNoBitOfOneSequenceNorOfSeveral) {
 }
 
 TEST_F(Speculation, AGuessThatCannotBeReadFailsNobody) {
-  const std::vector<float> expected = decode(1, false);
+  const std::vector<float> expected = read(1, 1, false);
   fail_guesses_ = true;
-  const std::vector<float> got = decode(1, true);
+  const std::vector<float> got = read(1, 1, true);
   EXPECT_GT(queue_->failure_count(), 0u);
   ASSERT_EQ(got.size(), expected.size());
   EXPECT_EQ(std::memcmp(got.data(), expected.data(), got.size() * sizeof(float)), 0);
@@ -143,7 +162,7 @@ class Echo final : public RoutingSource {
 TEST_F(Speculation, GuessesNothingUnderAKnownRouting) {
   Echo echo;
   model_->set_routing(nullptr, &echo);
-  decode(1, true);
+  read(1, 1, true);
   EXPECT_EQ(cache_->statistics().speculative_read_count, 0u);
   EXPECT_EQ(model_->times().guess_seconds, 0);
 }

@@ -63,6 +63,7 @@ class HeldReadQueue final : public ReadQueue {
   }
 
   std::size_t in_flight_count() const override { return inner_->in_flight_count(); }
+  bool needs_poll() const override { return inner_->needs_poll(); }
   ReadStatistics statistics() const override { return inner_->statistics(); }
   IoBackend backend() const override { return inner_->backend(); }
 

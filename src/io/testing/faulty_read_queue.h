@@ -52,6 +52,7 @@ class FaultyReadQueue final : public ReadQueue {
   Status submit(std::span<const ReadRequest> requests) override;
   std::size_t poll(std::span<ReadCompletion> completions, bool wait) override;
   std::size_t in_flight_count() const override { return in_flight_count_; }
+  bool needs_poll() const override { return inner_->needs_poll(); }
   /// The inner queue's, plus the requests failed here (with no bytes read for them).
   ReadStatistics statistics() const override;
   IoBackend backend() const override { return inner_->backend(); }

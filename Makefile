@@ -2,7 +2,7 @@
 PREFIX ?= /usr/local
 VENV = .venv
 
-.PHONY: all test install bench venv clean
+.PHONY: all test install bench venv venv-llama clean
 
 all:
 	cmake --preset release
@@ -22,6 +22,10 @@ bench:
 venv:
 	python3 -m venv $(VENV)
 	$(VENV)/bin/pip install --quiet --requirement tools/requirements.txt
+
+# llama.cpp, which is compiled here (10 minutes on 2 cores), for tools/compare_speed.py.
+venv-llama: venv
+	$(VENV)/bin/pip install --quiet --requirement tools/requirements-llama.txt
 
 clean:
 	cmake -E rm -rf build

@@ -1,15 +1,14 @@
 #!/usr/bin/env python3
-"""Compares flash-moe with mlx-lm on the same checkpoint: token ids, logits, greedy continuations and, asked, speed.
+"""Compares flash-moe with mlx-lm on the same checkpoint: token ids, logits and greedy continuations.
 
 Both run the quantised weights; mlx-lm's scales, biases and other floats are widened to float32, which is what flash-moe
 computes in. Needs mlx-lm (`make venv`).
-usage: .venv/bin/python tools/compare_mlx.py [--binary build/release/flash-moe] [--model DIR] [--speed]
+usage: .venv/bin/python tools/compare_mlx.py [--binary build/release/flash-moe] [--model DIR]
 """
 
 import argparse
 import json
 import pathlib
-import statistics
 import subprocess
 import sys
 import tempfile
@@ -109,41 +108,17 @@ def compare(engine, model, tokenizer, prompts, token_count):
     return failures
 
 
-def mlx_decode_speed(model, tokenizer, ids, token_count):
-    last = None
-    for last in mlx_lm.stream_generate(model, tokenizer, ids, max_tokens=token_count):
-        pass
-    return last.generation_tps
-
-
-def compare_speed(engine, model_path, ids, token_count, rounds):
-    """Decode speed of both, in turns, mlx-lm in the types of the checkpoint."""
-    model, tokenizer = mlx_lm.load(model_path)
-    tokenizer.eos_token_ids.clear()
-    ours, theirs = [], []
-    for _ in range(rounds):
-        ours.append(engine.run(ids, token_count)["statistics"]["decode_tokens_per_second"])
-        theirs.append(mlx_decode_speed(model, tokenizer, ids, token_count))
-    for name, speeds in (("flash-moe", ours), ("mlx-lm", theirs)):
-        print(f"{name}: {statistics.median(speeds):.1f} tokens/s decode, {min(speeds):.1f} to {max(speeds):.1f}")
-
-
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--binary", default=ROOT / "build/release/flash-moe", type=pathlib.Path)
     parser.add_argument("--model", default=ROOT / "models/sprout-89m-4bit", type=pathlib.Path)
     parser.add_argument("--memory", default="1GiB", help="budget for flash-moe's side of the comparison")
     parser.add_argument("--max-tokens", default=32, type=int, help="length of the greedy continuations")
-    parser.add_argument("--speed", action="store_true", help="measure decode speed instead of comparing results")
     options = parser.parse_args()
 
     mx.set_default_device(mx.cpu)
     prompts = [(kind, texts[0]) for kind, texts in json.loads((options.model / "prompts.json").read_text()).items()]
     engine = Engine(options.binary, options.model, options.memory)
-    if options.speed:
-        compare_speed(engine, str(options.model), engine.tokenize(prompts[0][1]), token_count=256, rounds=5)
-        return
-
     model, tokenizer = mlx_lm.load(str(options.model))
     model.set_dtype(mx.float32)
     failures = compare(engine, model, tokenizer, prompts, options.max_tokens)

@@ -102,8 +102,19 @@ struct Point {
 /// What one setting gave at several budgets.
 struct Line {
   std::vector<Point> points;
-  bool dashed = false;  // its figures stand below the points
+  bool dashed = false;
 };
+
+/// Whether a line before or after `own` is above it at `point`: the figure then stands below.
+bool is_below(const Point& point, const Line& own, const std::vector<Line>& lines) {
+  return std::ranges::any_of(lines, [&](const Line& line) {
+    return &line != &own && std::ranges::any_of(line.points, [&](const Point& other) {
+      return other.budget == point.budget &&
+             (other.speed.median > point.speed.median ||
+              (other.speed.median == point.speed.median && &line > &own));
+    });
+  });
+}
 
 /// One chart with its own vertical axis.
 class Panel {
@@ -122,7 +133,7 @@ class Panel {
       svg += line(kLeft, y(v), kWidth - kRight, y(v), v == 0 ? "axis" : "grid");
       svg += text_at(kLeft - 8, y(v) + 4, "end", "", fmt::format("{:.6g}", v));
     }
-    for (const Line& line : lines) svg += draw_line(line);
+    for (const Line& line : lines) svg += draw_line(line, lines);
     return svg;
   }
 
@@ -138,14 +149,14 @@ class Panel {
   }
 
  private:
-  std::string draw_line(const Line& line) const {
+  std::string draw_line(const Line& line, const std::vector<Line>& lines) const {
     std::string path;
     for (const Point& point : line.points) {
       path += fmt::format("{:.1f},{:.1f} ", x(point.budget), y(point.speed.median));
     }
     std::string svg = fmt::format("<polyline points=\"{}\" class=\"line {}{}\"/>\n", path, css_,
                                   line.dashed ? " dashed" : "");
-    for (const Point& point : line.points) svg += draw_point(point, line.dashed);
+    for (const Point& point : line.points) svg += draw_point(point, is_below(point, line, lines));
     return svg;
   }
 
@@ -209,11 +220,11 @@ std::string to_svg(const BenchReport& report) {
                              report.cold ? "cold" : "warm",
                              format_rate(report.ceilings.memory_bytes_per_second),
                              format_rate(report.ceilings.disk_bytes_per_second)));
+  const std::string_view legend = compares ? "; dashed: without speculative reads" : "";
   const std::string decode_label =
-      fmt::format("decode of {} tokens, tokens/s{}", report.decode_tokens,
-                  compares ? "; dashed: without speculative reads" : "");
+      fmt::format("decode of {} tokens, tokens/s{}", report.decode_tokens, legend);
   const std::string prefill_label =
-      fmt::format("prefill of {} tokens, tokens/s", report.prompt_tokens);
+      fmt::format("prefill of {} tokens, tokens/s{}", report.prompt_tokens, legend);
   Panel decode("decode", decode_label, kFirstPanel, budgets);
   svg += decode.draw(lines(&BenchRun::decode));
   Panel prefill("prefill", prefill_label, kSecondPanel, budgets);

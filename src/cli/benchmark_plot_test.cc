@@ -3,6 +3,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <map>
+#include <regex>
 #include <string>
 #include <vector>
 
@@ -11,6 +13,8 @@ namespace {
 
 using ::testing::HasSubstr;
 using ::testing::Not;
+using ::testing::Pair;
+using ::testing::UnorderedElementsAre;
 
 /// Whether every element that opens is closed, in order, and text holds no bare < or &.
 bool is_well_formed(const std::string& svg) {
@@ -69,6 +73,28 @@ TEST(BenchPlot, DrawsALineForEachSettingThatIsCompared) {
   EXPECT_EQ(count(svg, "<polyline"), 4u);
   EXPECT_EQ(count(svg, " dashed\""), 2u);
   EXPECT_THAT(svg, HasSubstr("dashed: without"));
+}
+
+/// Of every point whether its figure stands above it, by figure.
+std::multimap<std::string, bool> figures_above(const std::string& svg) {
+  const std::regex point(
+      R"re(cy="([\d.]+)"[^\n]*\n<text x="[\d.]+" y="([\d.]+)"[^>]*>([\d.]+)<)re");
+  std::multimap<std::string, bool> result;
+  for (std::sregex_iterator i(svg.begin(), svg.end(), point), end; i != end; ++i) {
+    result.emplace((*i)[3], std::stod((*i)[2]) < std::stod((*i)[1]));
+  }
+  return result;
+}
+
+TEST(BenchPlot, PutsTheFigureOfTheHigherPointAboveAndOfTheLowerBelow) {
+  BenchReport report = report_of({std::uint64_t{8} << 30, std::uint64_t{8} << 30});
+  for (const bool first_speculates : {false, true}) {
+    report.budgets[0].speculation = first_speculates;
+    report.budgets[1].speculation = !first_speculates;
+    EXPECT_THAT(figures_above(to_svg(report)),
+                UnorderedElementsAre(Pair("1.12", false), Pair("2.25", true), Pair("12.5", false),
+                                     Pair("25", true)));
+  }
 }
 
 TEST(BenchPlot, IsWellFormed) {

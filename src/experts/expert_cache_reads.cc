@@ -111,6 +111,7 @@ void ExpertCache::collect_reads(std::size_t count, bool waited) {
   if (reading_count_ > 0) return;
   const double seconds = reading_watch_.lap();
   statistics_.reading_seconds += seconds;
+  statistics_.read_count += reads_begun_;
   if (!waited) return;
   statistics_.timed_read_count += reads_begun_;
   statistics_.timed_reading_seconds += seconds;

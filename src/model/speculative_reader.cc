@@ -136,8 +136,15 @@ void SpeculativeReader::end(const OverlapMeter& overlap) {
   if (!guessed_) return;
   guessed_ = false;
   const ExpertCacheStatistics now = experts_.statistics();
-  controller_->on_reads_timed(now.timed_read_count - before_.timed_read_count,
-                              now.timed_reading_seconds - before_.timed_reading_seconds);
+  if (controller_ == &chunk_controller_) {
+    // Seldom does a thread wait for the last of a chunk's reads; there are so many that it makes
+    // little difference when their end is noticed.
+    controller_->on_reads_timed(now.read_count - before_.read_count,
+                                now.reading_seconds - before_.reading_seconds);
+  } else {
+    controller_->on_reads_timed(now.timed_read_count - before_.timed_read_count,
+                                now.timed_reading_seconds - before_.timed_reading_seconds);
+  }
   outcome_.miss_count = now.miss_count - before_.miss_count;
   outcome_.compute_seconds = overlap.computing_seconds();
   controller_->learn(controller_layer_, outcome_);

@@ -119,11 +119,12 @@ TEST(Bench, ComparesSpeculativeReadsWithNone) {
   for (const Json& run : budgets[0]["runs"]) {
     EXPECT_EQ(run["decode"]["speculative_reads"], 0);
     EXPECT_EQ(run["decode"]["guess_seconds"], 0);
+    EXPECT_EQ(run["prefill"]["speculative_reads"], 0);
   }
   for (const Json& run : budgets[1]["runs"]) {
     EXPECT_GE(run["decode"]["speculative_reads"], run["decode"]["speculative_hits"]);
     EXPECT_GT(run["decode"]["guess_seconds"], 0);
-    EXPECT_EQ(run["prefill"]["speculative_reads"], 0);
+    EXPECT_GT(run["prefill"]["guess_seconds"], 0);
   }
   const CommandResult text =
       run_flash_moe(bench_sprout({"--memory", "45MiB", "--speculation", "both"}));

@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "flashmoe/memory_plan.h"
+#include "flashmoe/residency.h"
 #include "flashmoe/result.h"
 #include "flashmoe/session.h"
 
@@ -34,6 +35,8 @@ struct EngineOptions {
   /// Sessions that may be open at once; the budget reserves a sequence's memory for each.
   std::size_t sessions = 1;
   IoChoice io = IoChoice::kAuto;
+  /// Which experts stay in memory, and what happens to one that is not there.
+  ResidencyOptions residency;
   /// A file to record every router's choices to, over all sessions (docs/traces.md). Empty: none.
   std::filesystem::path record_trace;
   /// Routing taken from recorded traces rather than from the routers, as FILE, FILE:ENTRY or
@@ -43,11 +46,13 @@ struct EngineOptions {
   /// Whether to guess, while tokens are decoded, what the next layer's router will pick, and to
   /// read what is missing of it when the disk would be idle: only where that is measured to pay,
   /// and never under a routing trace, which has nothing to guess from. Only speed depends on it.
+  /// No effect where ResidencyOptions read nothing ahead: approximate modes and kLazy.
   bool speculation = true;
   /// A file that keeps which experts are in memory from one run to the next (docs/residency.md).
   /// open() reads it, and what it names is then read in the background, below what the computation
   /// waits for; it is written every few hundred steps and when the engine is destroyed. Only speed
-  /// depends on it. Empty: none.
+  /// depends on it. Empty: none. Not with residency kResident or kLazy, nor with approximate
+  /// output.
   std::filesystem::path resident_set_file;
   /// Called with what went wrong without harm: why resident_set_file was not used, from open(), or
   /// not written, from the engine's destructor. What it refers to must outlive the engine.
@@ -109,6 +114,13 @@ struct EngineStatistics {
   /// computed meanwhile, then the expert that came last.
   double expert_bound_seconds = 0;
   double load_seconds = 0;
+  /// Of generated tokens, where the output is approximate (ResidencyOptions::on_miss): experts that
+  /// routers picked; those of them that were not in memory and were not read, and those that were
+  /// read because threshold or budget wanted it; and of all routed weight the share of the former.
+  std::uint64_t routed_requests = 0;
+  std::uint64_t routed_fallbacks = 0;
+  std::uint64_t routed_reads = 0;
+  double replaced_weight_share = 0;
 };
 
 /// A model, loaded to run within a memory budget: dense weights in memory, routed experts read from

@@ -206,7 +206,10 @@ class Chat {
                     decode_rate(sum.generated_tokens, sum.reply_count, sum.decode_seconds),
                     hit_percent(sum.expert_hits, sum.expert_misses), plan.expert_slots,
                     plan.expert_count, format_size(total.bytes_read), format_size(memory.rss_bytes),
-                    format_size(memory.peak_rss_bytes), format_size(plan.budget_bytes)));
+                    format_size(memory.peak_rss_bytes), format_size(plan.budget_bytes)) +
+        (options_.engine.residency.on_miss == OnMiss::kRead
+             ? std::string()
+             : describe_approximation(options_.engine.residency, total) + "\n"));
   }
 
   Status save(const std::string& path) {
@@ -280,6 +283,7 @@ void add_chat(CLI::App& app, int& exit_code) {
   add_engine_flags(*command, options->engine);
   add_sampling_flags(*command, options->sampling);
   add_resident_set_flag(*command, options->engine);
+  add_residency_flags(*command, options->engine, /*with_misses=*/true);
   for (const char* name : {"--temperature", "--top-k", "--top-p", "--min-p"}) {
     command->get_option(name)->default_str("the model's");
   }

@@ -1,6 +1,10 @@
 #include "cli/engine_flags.h"
 
 #include <CLI/CLI.hpp>
+#include <array>
+#include <cstddef>
+#include <map>
+#include <string>
 
 #include "base/thread_pool.h"
 #include "base/units.h"
@@ -20,12 +24,31 @@ void set_resident_set(const EngineFlags& flags, EngineOptions& options) {
   const bool is_auto = flags.resident_set == kAuto;
   // What a known routing uses says nothing of what this model will use, and would be measured.
   if (flags.resident_set == kOff || (is_auto && !flags.routing_trace.empty())) return;
+  const ResidencyOptions& residency = flags.residency;
+  if (is_auto && (residency.residency == Residency::kResident ||
+                  residency.residency == Residency::kLazy || residency.on_miss != OnMiss::kRead)) {
+    return;  // there is nothing to restore
+  }
   options.resident_set_file = flags.resident_set;
   if (is_auto) options.resident_set_file = resident_set_path(flags.model).value_or("");
   options.on_warning = [is_auto](const Status& status) {
     if (is_auto && status.code() != StatusCode::kCorrupt) return;
     print_note(fmt::format("flash-moe: note: {}\n", status.message()));
   };
+}
+
+/// An option whose value is the name of one of `values`.
+template <typename Value, std::size_t kCount>
+void add_choice(CLI::App& command, const std::string& name, Value& target,
+                const std::array<Value, kCount>& values, const std::string& help) {
+  std::map<std::string, Value> by_name;
+  for (const Value value : values) by_name.emplace(to_string(value), value);
+  command
+      .add_option_function<std::string>(
+          name, [&target, by_name](const std::string& text) { target = by_name.at(text); }, help)
+      ->check(CLI::IsMember(by_name))
+      ->type_name("NAME")
+      ->default_str(std::string(to_string(target)));
 }
 
 }  // namespace
@@ -92,6 +115,49 @@ void add_resident_set_flag(CLI::App& command, EngineFlags& flags) {
       ->capture_default_str();
 }
 
+void add_residency_flags(CLI::App& command, EngineFlags& flags, bool with_misses) {
+  add_choice(
+      command, "--residency", flags.residency.residency,
+      std::array{Residency::kExact, Residency::kResident, Residency::kLazy, Residency::kLcp,
+                 Residency::kLru, Residency::kLfu},
+      "Which experts stay in memory: exact (what measured best), resident (all), lazy (none), "
+      "lcp, lru or lfu");
+  command
+      .add_option("--capacity", flags.residency.capacity,
+                  "Most experts of a layer in memory, as a mean; default: what the budget holds")
+      ->check(CLI::Range(1, 65535));
+  if (!with_misses) return;
+  add_choice(command, "--on-miss", flags.residency.on_miss,
+             std::array{OnMiss::kRead, OnMiss::kSkip, OnMiss::kRenormalise, OnMiss::kSubstitute},
+             "What a generated token does without an expert: read (exact), or approximately skip, "
+             "renormalise or substitute");
+  command
+      .add_option("--miss-threshold", flags.residency.miss_threshold,
+                  "With substitute: read experts of at least this weight")
+      ->type_name("WEIGHT");
+  command
+      .add_option("--quality-budget", flags.residency.quality_budget,
+                  "Replace at most this share of all routed weight, 0 to 1, and read the rest")
+      ->type_name("SHARE")
+      ->default_str("1");
+}
+
+double fallback_rate(const EngineStatistics& statistics) {
+  return statistics.routed_requests == 0 ? 0
+                                         : static_cast<double>(statistics.routed_fallbacks) /
+                                               static_cast<double>(statistics.routed_requests);
+}
+
+std::string describe_approximation(const ResidencyOptions& residency,
+                                   const EngineStatistics& statistics) {
+  return fmt::format(
+      "approximate (--on-miss {}): of the experts that generated tokens asked for {:.1f} % were "
+      "not "
+      "in memory and not read, {:.1f} % of the routed weight",
+      to_string(residency.on_miss), 100 * fallback_rate(statistics),
+      100 * statistics.replaced_weight_share);
+}
+
 Result<std::uint64_t> parse_memory(const std::string& text) {
   Result<std::uint64_t> size = parse_size(text);
   if (!size.ok()) return size.status().with_prefix("--memory");
@@ -111,6 +177,7 @@ Result<EngineOptions> engine_options(const EngineFlags& flags) {
   if (flags.io == "io_uring") options.io = IoChoice::kIoUring;
   if (flags.io == "pread") options.io = IoChoice::kPread;
   options.speculation = flags.speculation != "off";
+  options.residency = flags.residency;
   options.record_trace = flags.record_trace;
   options.routing_trace = flags.routing_trace;
   set_resident_set(flags, options);

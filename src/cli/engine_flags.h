@@ -23,6 +23,7 @@ struct EngineFlags {
   std::string record_trace;          // of commands that add it
   std::string routing_trace;         // of commands that add it
   std::string resident_set = "off";  // of commands that add it: auto, off or a file
+  ResidencyOptions residency;        // of commands that add its flags
 };
 
 /// Adds MODEL, --memory, --threads, --context, --prefill-chunk, --io and --speculation. `flags`
@@ -37,6 +38,18 @@ void add_routing_trace_flag(CLI::App& command, EngineFlags& flags);
 
 /// Adds --resident-set, auto unless given, for a command that neither measures nor compares.
 void add_resident_set_flag(CLI::App& command, EngineFlags& flags);
+
+/// Adds --residency and --capacity, and with `with_misses` what makes output approximate:
+/// --on-miss,
+/// --miss-threshold and --quality-budget, for a command that says in its output that it is.
+void add_residency_flags(CLI::App& command, EngineFlags& flags, bool with_misses);
+
+/// Of what routers picked for generated tokens, the share that was not in memory and was not read.
+double fallback_rate(const EngineStatistics& statistics);
+
+/// A line that says how approximate the output was.
+std::string describe_approximation(const ResidencyOptions& residency,
+                                   const EngineStatistics& statistics);
 
 /// Bytes of a --memory value. Errors: kInvalidArgument, naming the flag.
 Result<std::uint64_t> parse_memory(const std::string& text);

@@ -176,6 +176,7 @@ void add_eval(CLI::App& app, int& exit_code) {
                     "Token ids: a JSON array, or numbers separated by white space");
   input->require_option(1);
   add_record_trace_flag(*command, options->engine);
+  add_residency_flags(*command, options->engine, /*with_misses=*/false);
   command->add_option("--max-windows", options->windows_max, "Stop after so many windows; 0: all")
       ->check(CLI::Range(std::size_t{0}, std::size_t{1} << 30))
       ->capture_default_str();

@@ -35,7 +35,8 @@ Examples:
   flash-moe run MODEL --memory 12GiB --max-tokens 100 --temperature 0.7 --seed 1 -p "def add(a, b):"
   flash-moe run MODEL --prompt-file question.txt --json
   echo "The sea" | flash-moe run MODEL
-  flash-moe run MODEL --ids-file ids.json --max-tokens 48)";
+  flash-moe run MODEL --ids-file ids.json --max-tokens 48
+  flash-moe run MODEL --residency lfu --capacity 48 --on-miss renormalise -p "The sea")";
 
 /// The prompt's tokens, from whichever of the four sources the user chose.
 Result<std::vector<std::int32_t>> prompt_ids(const RunOptions& options, const Engine& engine) {
@@ -64,13 +65,27 @@ double hit_rate(std::uint64_t hits, std::uint64_t misses) {
   return hits + misses > 0 ? static_cast<double>(hits) / static_cast<double>(hits + misses) : 0;
 }
 
+/// What makes this output another than the model's own, if anything does.
+nlohmann::ordered_json exactness_json(const EngineFlags& flags, const EngineStatistics& total) {
+  nlohmann::ordered_json json = {{"routing", flags.routing_trace.empty() ? "model" : "replayed"},
+                                 {"residency", to_string(flags.residency.residency)},
+                                 {"on_miss", to_string(flags.residency.on_miss)},
+                                 {"approximate", flags.residency.on_miss != OnMiss::kRead}};
+  if (!flags.routing_trace.empty()) json["routing_trace"] = flags.routing_trace;
+  if (flags.residency.on_miss == OnMiss::kRead) return json;
+  json["routed_requests"] = total.routed_requests;
+  json["routed_fallbacks"] = total.routed_fallbacks;
+  json["routed_reads"] = total.routed_reads;
+  json["fallback_rate"] = fallback_rate(total);
+  json["replaced_weight_share"] = total.replaced_weight_share;
+  return json;
+}
+
 nlohmann::ordered_json to_json(const GenerateResult& result, const Engine& engine,
-                               const std::string& routing_trace) {
+                               const EngineFlags& flags) {
   const GenerateStatistics& run = result.statistics;
   const EngineStatistics total = engine.statistics();
   const MemoryPlan& plan = engine.memory_plan();
-  nlohmann::ordered_json routing = {{"routing", routing_trace.empty() ? "model" : "replayed"}};
-  if (!routing_trace.empty()) routing["routing_trace"] = routing_trace;
   nlohmann::ordered_json json = {
       {"text", result.text},
       {"token_ids", result.token_ids},
@@ -106,12 +121,12 @@ nlohmann::ordered_json to_json(const GenerateResult& result, const Engine& engin
         {"prefill_chunk", plan.prefill_chunk},
         {"cpu_target", engine.cpu_target()},
         {"io_backend", engine.io_backend()}}}};
-  json["statistics"].update(routing);
+  json["statistics"].update(exactness_json(flags, total));
   return json;
 }
 
 void print_statistics(const GenerateResult& result, const Engine& engine,
-                      const std::string& routing_trace) {
+                      const EngineFlags& flags) {
   const GenerateStatistics& run = result.statistics;
   const EngineStatistics total = engine.statistics();
   const MemoryPlan& plan = engine.memory_plan();
@@ -129,9 +144,12 @@ void print_statistics(const GenerateResult& result, const Engine& engine,
         "now\n",
         total.cache_shrinks, total.cache_growths, total.expert_slot_limit, plan.expert_slots));
   }
-  if (!routing_trace.empty()) {
+  if (!flags.routing_trace.empty()) {
     print_note(
-        fmt::format("routing was replayed from {}: the text means nothing\n", routing_trace));
+        fmt::format("routing was replayed from {}: the text means nothing\n", flags.routing_trace));
+  }
+  if (flags.residency.on_miss != OnMiss::kRead) {
+    print_note(describe_approximation(flags.residency, total) + "\n");
   }
 }
 
@@ -156,10 +174,10 @@ Result<int> run_on(Engine& engine, const RunOptions& options) {
   bar.clear();
   FM_RETURN_IF_ERROR(printed);
   if (options.json) {
-    FM_RETURN_IF_ERROR(print_json(to_json(result, engine, options.engine.routing_trace)));
+    FM_RETURN_IF_ERROR(print_json(to_json(result, engine, options.engine)));
   } else {
     FM_RETURN_IF_ERROR(print("\n"));
-    print_statistics(result, engine, options.engine.routing_trace);
+    print_statistics(result, engine, options.engine);
   }
   return interrupt.interrupted() ? interrupt.exit_code() : kExitOk;
 }
@@ -187,6 +205,7 @@ void add_run(CLI::App& app, int& exit_code) {
   add_record_trace_flag(*command, options->engine);
   add_routing_trace_flag(*command, options->engine);
   add_resident_set_flag(*command, options->engine);
+  add_residency_flags(*command, options->engine, /*with_misses=*/true);
   command->add_flag("--json", options->json, "Print one JSON object instead of streaming");
   command->footer(kExamples);
   command->callback([options, prompt, &exit_code] {

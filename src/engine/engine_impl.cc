@@ -2,11 +2,12 @@
 
 #include <chrono>
 #include <utility>
+#include <vector>
 
 #include "base/memory_info.h"
 #include "engine/model_files.h"
+#include "engine/residency_modes.h"
 #include "engine/session_impl.h"
-#include "experts/policies/residency_policies.h"
 #include "format/config_reader.h"
 #include "kernels/cpu/cpu_ops.h"
 
@@ -47,7 +48,8 @@ Result<MemoryPlan> plan(const ModelFiles& files, const EngineOptions& options) {
       {.budget_bytes = is_given ? options.memory_bytes : default_budget_bytes(read_memory_info()),
        .context = options.context,
        .prefill_chunk = options.prefill_chunk,
-       .sessions = options.sessions});
+       .sessions = options.sessions,
+       .capacity = options.residency.capacity});
   if (is_given || plan.ok() || plan.status().code() != StatusCode::kOutOfBudget) return plan;
   return plan.status().with_prefix(
       "no --memory is given, and four fifths of what is free are little");
@@ -68,12 +70,21 @@ Result<std::unique_ptr<EngineImpl>> EngineImpl::open(const EngineOptions& option
 
 Status EngineImpl::load(const EngineOptions& options) {
   const Clock::time_point start = Clock::now();
+  FM_RETURN_IF_ERROR(check_residency(options.residency));
+  const bool reads_ahead = !forbids_reading_ahead(options.residency);
+  const bool is_resident = options.residency.residency == Residency::kResident;
+  if (!options.resident_set_file.empty() && (is_resident || !reads_ahead)) {
+    return error(StatusCode::kInvalidArgument,
+                 "--resident-set: nothing can be restored with --residency {} --on-miss {}",
+                 to_string(options.residency.residency), to_string(options.residency.on_miss));
+  }
   FM_ASSIGN_OR_RETURN(const std::unique_ptr<ModelFiles> files, ModelFiles::open(options.model));
   const ModelConfig& config = files->config();
   info_ = model_info(config);
   sessions_max_ = options.sessions;
   FM_ASSIGN_OR_RETURN(recommended_sampling_, read_recommended_sampling(files->checkpoint()));
   FM_ASSIGN_OR_RETURN(plan_, plan(*files, options));
+  FM_RETURN_IF_ERROR(check_residency_fits(options.residency, plan_));
 
   if (!options.routing_trace.empty()) {
     FM_ASSIGN_OR_RETURN(trace_routing_, TraceRouting::create(options.routing_trace, config));
@@ -114,10 +125,9 @@ Status EngineImpl::load(const EngineOptions& options) {
     std::string identity = keeps_residents ? files->identity() : std::string();
     store_ = files->take_store();
     FM_ASSIGN_OR_RETURN(
-        cache_,
-        ExpertCache::create(*store_,
-                            make_residency_policy(kDefaultResidencyPolicy, store_->expert_counts()),
-                            std::move(queue), {.budget_bytes = plan_.expert_bytes}));
+        cache_, ExpertCache::create(
+                    *store_, make_policy(options.residency.residency, store_->expert_counts()),
+                    std::move(queue), {.budget_bytes = plan_.expert_bytes}));
     if (keeps_residents) {
       resident_set_ = std::make_unique<ResidentSetKeeper>(
           ResidentSetKeeper::Options{.path = options.resident_set_file,
@@ -132,8 +142,33 @@ Status EngineImpl::load(const EngineOptions& options) {
   FM_ASSIGN_OR_RETURN(model_, Model::create(config, std::move(dense.weights), files->layouts(),
                                             *ops_, cache_.get(), plan_.prefill_chunk));
   model_->set_routing(trace_recording_.get(), trace_routing_.get());
-  model_->set_speculation(options.speculation);
+  model_->set_speculation(options.speculation && reads_ahead && !is_resident);
+  if (const std::optional<MissOptions> misses = miss_options(options.residency);
+      misses && cache_ != nullptr) {
+    miss_handler_ = std::make_unique<MissHandler>(*cache_, config.moe.num_experts,
+                                                  config.moe.num_experts_per_tok, *misses);
+    model_->set_miss_handler(miss_handler_.get());
+  }
+  if (is_resident && cache_ != nullptr) FM_RETURN_IF_ERROR(read_every_expert(options.on_progress));
   load_seconds_ = std::chrono::duration<double>(Clock::now() - start).count();
+  return Status();
+}
+
+/// Leaves all experts in their slots.
+Status EngineImpl::read_every_expert(
+    const std::function<void(std::uint64_t done, std::uint64_t total)>& on_progress) {
+  const std::vector<std::size_t> counts = store_->expert_counts();
+  std::uint64_t done = 0;
+  for (std::uint32_t l = 0; l < counts.size(); ++l) {
+    std::vector<ExpertId> ids;
+    for (std::size_t e = 0; e < counts[l]; ++e) ids.push_back({static_cast<std::uint16_t>(e)});
+    std::vector<ExpertLease> leases(ids.size());
+    FM_RETURN_IF_ERROR(cache_->acquire(/*step=*/0, LayerId{l}, ids, leases));
+    for (const ExpertLease& lease : leases) {
+      FM_RETURN_IF_ERROR(lease.wait().status());
+      if (on_progress) on_progress(++done, plan_.expert_count);
+    }
+  }
   return Status();
 }
 
@@ -150,6 +185,14 @@ EngineStatistics EngineImpl::statistics() const {
   statistics.guess_seconds = times.guess_seconds;
   statistics.expert_bound_seconds = times.expert_bound_seconds;
   if (cache_ == nullptr) return statistics;
+  if (miss_handler_ != nullptr) {
+    const MissStatistics& misses = miss_handler_->statistics();
+    statistics.routed_requests = misses.routed_count;
+    statistics.routed_fallbacks = misses.miss_count;
+    statistics.routed_reads = misses.read_count;
+    statistics.replaced_weight_share =
+        misses.routed_weight > 0 ? misses.replaced_weight / misses.routed_weight : 0;
+  }
   const ExpertCacheStatistics experts = cache_->statistics();
   statistics.expert_hits = experts.hit_count;
   statistics.expert_misses = experts.miss_count;

@@ -1,6 +1,7 @@
 #ifndef FLASHMOE_ENGINE_ENGINE_IMPL_H_
 #define FLASHMOE_ENGINE_ENGINE_IMPL_H_
 
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -13,6 +14,7 @@
 #include "experts/resident_set_keeper.h"
 #include "flashmoe/engine.h"
 #include "kernels/ops.h"
+#include "model/miss_handler.h"
 #include "model/model.h"
 #include "tokenizer/chat_template.h"
 #include "tokenizer/tokenizer.h"
@@ -43,6 +45,8 @@ class EngineImpl : public Engine {
  private:
   EngineImpl() = default;
   Status load(const EngineOptions& options);
+  Status read_every_expert(
+      const std::function<void(std::uint64_t done, std::uint64_t total)>& on_progress);
 
   ModelInfo info_;
   MemoryPlan plan_;
@@ -60,6 +64,7 @@ class EngineImpl : public Engine {
   AlignedBuffer dense_;
   std::unique_ptr<TraceRouting> trace_routing_;      // null: the routers decide
   std::unique_ptr<TraceRecording> trace_recording_;  // null: nothing is recorded
+  std::unique_ptr<MissHandler> miss_handler_;        // null: misses are read
   std::unique_ptr<Model> model_;
   IoBackend io_backend_ = IoBackend::kAuto;
   double load_seconds_ = 0;

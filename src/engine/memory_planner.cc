@@ -74,6 +74,33 @@ std::uint64_t resident_spare_bytes(const ModelConfig& config, const ModelFootpri
          std::min(chunk_share, extra_bytes(config, footprint, chunk_max, plan.prefill_chunk));
 }
 
+/// Lowers the plan's slots to what the capacity of its layers asks for.
+Status apply_capacity(const ModelConfig& config, const PlanRequest& request, MemoryPlan& plan) {
+  const std::size_t layers = plan.expert_count / config.moe.num_experts;
+  if (request.capacity >= config.moe.num_experts) {
+    return error(
+        StatusCode::kInvalidArgument,
+        "--capacity {}: a layer has {} experts; for all of them choose --residency resident",
+        request.capacity, config.moe.num_experts);
+  }
+  const std::size_t slots = request.capacity * layers;
+  if (slots < config.moe.num_experts_per_tok) {
+    return error(StatusCode::kInvalidArgument,
+                 "--capacity {}: {} layers have {} experts in memory then, and a token takes {} at "
+                 "once",
+                 request.capacity, layers, slots, config.moe.num_experts_per_tok);
+  }
+  if (slots > plan.expert_slots) {
+    return error(StatusCode::kOutOfBudget,
+                 "--capacity {}: {} experts of {} layers take {}, and the budget of {} holds {}; "
+                 "raise --memory or lower --capacity",
+                 request.capacity, slots, layers, format_size(slots * plan.expert_slot_bytes),
+                 format_size(plan.budget_bytes), plan.expert_slots);
+  }
+  plan.expert_slots = slots;
+  return Status();
+}
+
 }  // namespace
 
 Result<MemoryPlan> plan_memory(const ModelConfig& config, const ModelFootprint& footprint,
@@ -124,6 +151,7 @@ Result<MemoryPlan> plan_memory(const ModelConfig& config, const ModelFootprint& 
     const std::uint64_t spare = mapped_max - fixed_bytes(plan);
     plan.expert_slots = static_cast<std::size_t>(
         std::min<std::uint64_t>(spare / plan.expert_slot_bytes, footprint.expert_count));
+    if (request.capacity != 0) FM_RETURN_IF_ERROR(apply_capacity(config, request, plan));
     plan.expert_bytes = plan.expert_slots * plan.expert_slot_bytes;
   }
   plan.process_bytes =

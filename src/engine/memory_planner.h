@@ -24,6 +24,7 @@ struct PlanRequest {
   std::size_t context = 0;        // 0: the model's limit, at most kDefaultContext
   std::size_t prefill_chunk = 0;  // 0: as large as a small share of the budget allows
   std::size_t sessions = 1;
+  std::size_t capacity = 0;  // experts of a layer in memory, as a mean; 0: what the budget holds
 };
 
 /// Prompt rows per step where the budget leaves no choice, and where it leaves all of it.
@@ -32,7 +33,8 @@ inline constexpr std::size_t kPrefillChunkMax = 4096;
 
 /// Shares a budget out: first what the model cannot do without, then a prefill chunk, then slots
 /// for experts. Errors: kOutOfBudget, naming the smallest budget that works and what it consists
-/// of; kInvalidArgument for a context beyond the model's.
+/// of, or what a capacity needs; kInvalidArgument for a context beyond the model's, or a capacity
+/// that no token can be computed with.
 Result<MemoryPlan> plan_memory(const ModelConfig& config, const ModelFootprint& footprint,
                                const PlanRequest& request);
 

@@ -126,6 +126,32 @@ TEST(MemoryPlanner, AChunkAskedForIsTakenUpToTheContext) {
             boundless({.prefill_chunk = 7}).budget_bytes_min);
 }
 
+TEST(MemoryPlanner, ACapacityLeavesTheRestOfTheBudgetUnused) {
+  const MemoryPlan all = boundless();
+  const MemoryPlan p = boundless({.capacity = 10});
+  EXPECT_EQ(p.expert_slots, 4 * 10u);
+  EXPECT_EQ(p.expert_bytes, p.expert_slots * p.expert_slot_bytes);
+  EXPECT_EQ(p.budget_bytes_min, all.budget_bytes_min);
+  EXPECT_LT(p.process_bytes, all.process_bytes) << "fewer page tables";
+  EXPECT_EQ(boundless({.capacity = 2}).expert_slots, 8u);
+}
+
+TEST(MemoryPlanner, RefusesACapacityThatCannotBe) {
+  const auto refused = [](const PlanRequest& request, StatusCode code, const char* part) {
+    const Result<MemoryPlan> p = plan(request);
+    ASSERT_FALSE(p.ok());
+    EXPECT_EQ(p.status().code(), code);
+    EXPECT_THAT(p.status().message(), HasSubstr(part));
+  };
+  const MemoryPlan all = boundless();
+  refused({.budget_bytes = all.budget_bytes_resident, .capacity = 64}, StatusCode::kInvalidArgument,
+          "a layer has 64");
+  refused({.budget_bytes = all.budget_bytes_resident, .capacity = 1}, StatusCode::kInvalidArgument,
+          "a token takes 6");
+  refused({.budget_bytes = all.budget_bytes_min, .capacity = 2}, StatusCode::kOutOfBudget,
+          "--capacity 2: 8 experts of 4 layers");
+}
+
 TEST(MemoryPlanner, EachSessionHasItsOwnMemory) {
   const MemoryPlan one = boundless();
   const MemoryPlan three = boundless({.sessions = 3});

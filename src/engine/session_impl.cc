@@ -150,7 +150,7 @@ Status SessionImpl::step(const SequenceRows& rows, const ForwardSinks& sinks) {
   return Status();
 }
 
-Result<bool> SessionImpl::consume_pending(const GenerateOptions& options) {
+Result<bool> SessionImpl::consume_pending(const GenerateOptions& options, bool is_generated) {
   const std::size_t first = state_.position();
   while (state_.position() < tokens_.size()) {
     const std::size_t position = state_.position();
@@ -159,7 +159,8 @@ Result<bool> SessionImpl::consume_pending(const GenerateOptions& options) {
     const SequenceRows rows = {
         .sequence = &state_,
         .ids = std::span<const std::int32_t>(tokens_).subspan(position, count),
-        .logits = LogitsWanted::kLast};
+        .logits = LogitsWanted::kLast,
+        .is_generated = is_generated};
     FM_RETURN_IF_ERROR(
         step(rows, {.on_logits = [this](std::size_t, MatrixView<const float> logits) {
                logits_.assign(logits.row(0), logits.row(0) + logits.cols);
@@ -187,7 +188,8 @@ Status SessionImpl::decode(const GenerateOptions& options, Sampler& sampler, Sto
       break;
     }
     if (!result.token_ids.empty()) {
-      FM_ASSIGN_OR_RETURN([[maybe_unused]] const bool complete, consume_pending({}));
+      FM_ASSIGN_OR_RETURN([[maybe_unused]] const bool complete,
+                          consume_pending({}, /*is_generated=*/true));
     }
     FM_RETURN_IF_ERROR(check_logits());
     if (options.on_logits) options.on_logits(logits_);
@@ -227,7 +229,7 @@ Result<GenerateResult> SessionImpl::generate(std::span<const std::int32_t> promp
   GenerateResult result;
   GenerateStatistics& statistics = result.statistics;
   statistics.prompt_tokens = tokens_.size() - state_.position();
-  FM_ASSIGN_OR_RETURN(const bool prompt_done, consume_pending(options));
+  FM_ASSIGN_OR_RETURN(const bool prompt_done, consume_pending(options, /*is_generated=*/false));
   statistics.prefill_seconds = seconds_since(start);
   if (prompt_done) {
     FM_RETURN_IF_ERROR(decode(options, sampler, std::move(stops), result));

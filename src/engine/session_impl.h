@@ -53,7 +53,7 @@ class SessionImpl : public Session {
   Counters counters() const;
   /// Feeds the tokens that the model has not seen, in chunks; leaves the last one's logits in
   /// logits_. False if cancelled.
-  Result<bool> consume_pending(const GenerateOptions& options);
+  Result<bool> consume_pending(const GenerateOptions& options, bool is_generated);
   /// A forward pass, and what goes before and after every one: the cache may have to give memory
   /// back, and the experts in use are written down now and then.
   Status step(const SequenceRows& rows, const ForwardSinks& sinks);

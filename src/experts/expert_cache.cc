@@ -201,10 +201,7 @@ std::uint32_t ExpertCache::evict(LayerId layer) {
   const ExpertKey victim = policy_->choose_victim(layer, evictable);
   FM_CHECK(evictable.contains(victim));
   const std::uint32_t slot_id = slot_of(victim);
-  --resident_counts_[victim.layer.value];
-  ++statistics_.eviction_count;
-  forget(slots_[slot_id]);
-  slots_[slot_id].state = SlotState::kFree;
+  drop_resident(slot_id);
   return slot_id;
 }
 
@@ -226,6 +223,18 @@ void ExpertCache::drop_lease(std::uint32_t slot_id) {
   ++idle_count_;
   if (slot.state == SlotState::kReading) ++idle_reading_count_;
   if (slot.state == SlotState::kFailed) free_slot(slot_id);
+  if (slot.state == SlotState::kResident && !policy_->keeps_unleased()) {
+    drop_resident(slot_id);
+    free_slot(slot_id);
+  }
+}
+
+void ExpertCache::drop_resident(std::uint32_t slot_id) {
+  Slot& slot = slots_[slot_id];
+  --resident_counts_[slot.key.layer.value];
+  ++statistics_.eviction_count;
+  forget(slot);
+  slot.state = SlotState::kFree;
 }
 
 void ExpertCache::free_slot(std::uint32_t slot_id) {

@@ -76,8 +76,9 @@ struct ExpertCacheStatistics {
   /// Reads that speculate() began, and leases that found an expert thanks to one of them.
   std::uint64_t speculative_read_count = 0;
   std::uint64_t speculative_hit_count = 0;
-  /// Time with reads in flight, as far as calls noticed their ends.
+  /// Time with reads in flight, as far as calls noticed their ends, and the experts read in it.
   double reading_seconds = 0;
+  std::uint64_t read_count = 0;
   /// Experts that were read while a thread waited for the last of them, and their reading_seconds:
   /// what the disk takes.
   std::uint64_t timed_read_count = 0;
@@ -145,6 +146,9 @@ class ExpertCache {
   void find_missing(LayerId layer, std::span<const ExpertId> ids,
                     std::vector<std::size_t>& places) const;
 
+  /// Of every expert of `layer` whether it is here or being read (not 0): [its experts].
+  void find_present(LayerId layer, std::span<unsigned char> is_present) const;
+
   /// Begins to read `wanted`, experts of `layer` that a lease may ask for soon. Where no slot is
   /// free somebody leaves, by the policy, but nobody of `kept`, more experts of the layer. Never
   /// waits: what has no slot at once is left out, and all where a thread waits in the queue. A read
@@ -207,6 +211,7 @@ class ExpertCache {
                    std::span<const ExpertId> routed);
   std::uint32_t empty_slot(LayerId layer);
   std::uint32_t evict(LayerId layer);
+  void drop_resident(std::uint32_t slot_id);
   void withhold(std::uint32_t slot_id);
   std::uint32_t take_free_slot();
   void start_reading(std::uint32_t slot_id, ExpertKey key, LoadCause cause);

@@ -2,6 +2,7 @@
 // guesses of what comes next.
 #include <utility>
 
+#include "base/check.h"
 #include "experts/expert_cache.h"
 
 namespace flashmoe {
@@ -45,6 +46,14 @@ void ExpertCache::find_missing(LayerId layer, std::span<const ExpertId> ids,
   const std::lock_guard lock(mutex_);
   for (std::size_t i = 0; i < ids.size(); ++i) {
     if (slot_of({layer, ids[i]}) == kNoSlot) places.push_back(i);
+  }
+}
+
+void ExpertCache::find_present(LayerId layer, std::span<unsigned char> is_present) const {
+  FM_CHECK(is_present.size() == store_.expert_count(layer));
+  const std::lock_guard lock(mutex_);
+  for (std::size_t i = 0; i < is_present.size(); ++i) {
+    is_present[i] = index_[first_[layer.value] + i] != kNoSlot ? 1 : 0;
   }
 }
 

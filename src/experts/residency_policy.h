@@ -55,6 +55,10 @@ class ResidencyPolicy {
   /// and not a list of all residents.
   virtual ExpertKey choose_victim(LayerId layer, const EvictableSet& evictable) = 0;
 
+  /// Whether experts stay when nobody leases them any more; if not, each leaves as its last lease
+  /// ends.
+  virtual bool keeps_unleased() const { return true; }
+
   /// The residents of `layer`, in the policy's own order: the one it would drop last comes first.
   virtual std::vector<ExpertId> ranked_residents(LayerId layer) const = 0;
 };

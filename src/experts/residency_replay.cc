@@ -45,21 +45,28 @@ std::size_t ResidencyReplay::acquire(std::uint64_t step, LayerId layer,
     }
   }
   for (const ExpertId expert : missing_) {
-    if (free_count_ > 0) {
-      --free_count_;
-    } else {
+    if (free_count_ == 0) {
       const Evictable evictable(*this);
       const ExpertKey victim = policy_->choose_victim(layer, evictable);
       FM_CHECK(evictable.contains(victim));
-      resident_[index_of(victim)] = false;
-      policy_->on_dropped(victim);
+      drop(victim);
     }
+    --free_count_;
     const ExpertKey key{layer, expert};
     resident_[index_of(key)] = leased_[index_of(key)] = true;
     policy_->on_loaded(key, LoadCause::kRouted);
   }
-  for (const ExpertId expert : routed) leased_[index_of({layer, expert})] = false;
+  for (const ExpertId expert : routed) {
+    leased_[index_of({layer, expert})] = false;
+    if (!policy_->keeps_unleased()) drop({layer, expert});
+  }
   return routed.size() - missing_.size();
+}
+
+void ResidencyReplay::drop(ExpertKey key) {
+  resident_[index_of(key)] = false;
+  ++free_count_;
+  policy_->on_dropped(key);
 }
 
 ReplayResult replay(const RoutingTrace& trace, const PolicyFactory& policy,

@@ -42,6 +42,7 @@ class ResidencyReplay {
  private:
   class Evictable;
 
+  void drop(ExpertKey key);
   std::size_t index_of(ExpertKey key) const { return first_[key.layer.value] + key.expert.value; }
 
   std::unique_ptr<ResidencyPolicy> policy_;

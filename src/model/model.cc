@@ -74,8 +74,8 @@ Status Model::reserve(std::span<const SequenceRows> batch) {
     SequenceState& sequence = *rows.sequence;
     FM_CHECK(!sequence.broken_);
     FM_RETURN_IF_ERROR(sequence.kv_.reserve(sequence.position_ + rows.ids.size()));
-    segments_.push_back(
-        {&sequence, ids_.size(), ids_.size() + rows.ids.size(), sequence.position_});
+    segments_.push_back({&sequence, ids_.size(), ids_.size() + rows.ids.size(), sequence.position_,
+                         rows.is_generated});
     for (std::size_t i = 0; i < rows.ids.size(); ++i) {
       FM_CHECK(rows.ids[i] >= 0 && static_cast<std::size_t>(rows.ids[i]) < config_.vocab_size);
       ids_.push_back(rows.ids[i]);
@@ -103,7 +103,8 @@ Status Model::forward(std::span<const SequenceRows> batch, const ForwardSinks& s
                       .rope_sin = sin,
                       .times = times_,
                       .routing_observer = routing_observer_,
-                      .routing_source = routing_source_};
+                      .routing_source = routing_source_,
+                      .misses = miss_handler_};
   // A source's choices have nothing to do with what the routers would say.
   if (routing_source_ == nullptr) context.speculation = speculation_.get();
   ++times_.step_count;

@@ -14,6 +14,7 @@
 #include "model/layers/attention.h"
 #include "model/layers/gated_delta_net.h"
 #include "model/layers/moe_block.h"
+#include "model/miss_handler.h"
 #include "model/model_config.h"
 #include "model/model_weights.h"
 #include "model/speculative_reader.h"
@@ -53,6 +54,10 @@ class Model {
     routing_observer_ = observer;
     routing_source_ = source;
   }
+
+  /// From the next forward pass on: who answers for experts that are not in memory, rather than
+  /// the disk. Null: nobody. Must outlive its use.
+  void set_miss_handler(MissHandler* handler) { miss_handler_ = handler; }
 
   /// Whether layers' experts are guessed and read ahead, where that pays (SpeculativeReader), from
   /// the next forward pass on; not at first.
@@ -96,6 +101,7 @@ class Model {
   std::uint64_t step_ = 0;
   RoutingObserver* routing_observer_ = nullptr;
   RoutingSource* routing_source_ = nullptr;
+  MissHandler* miss_handler_ = nullptr;
   StepTimes times_;
   std::vector<StepSegment> segments_;
   std::vector<std::int32_t> ids_;

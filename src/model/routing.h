@@ -3,6 +3,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <limits>
 #include <span>
 
 #include "experts/expert_id.h"
@@ -11,6 +12,9 @@
 namespace flashmoe {
 
 struct StepSegment;
+
+/// In the place of a routed expert: nobody. Its weight then counts for nothing.
+inline constexpr std::uint16_t kNoExpert = std::numeric_limits<std::uint16_t>::max();
 
 /// Hears what every router of a forward pass chose: layer after layer, each for all rows of the
 /// step. A pass that fails ends early.
@@ -34,8 +38,8 @@ class RoutingSource {
   };
 
   virtual ~RoutingSource() = default;
-  /// Overwrites ids [rows, k] with distinct experts for each row; and weights [rows, k], if it
-  /// says so.
+  /// Overwrites ids [rows, k] with distinct experts, or kNoExpert, for each row; and weights [rows,
+  /// k], if it says so.
   virtual Weights choose(LayerId layer, std::span<const StepSegment> segments,
                          std::span<std::uint16_t> ids, std::span<float> weights) = 0;
 };

@@ -13,6 +13,7 @@
 
 namespace flashmoe {
 
+class MissHandler;
 class SpeculativeReader;
 
 /// Which logits of its rows a sequence wants from a step.
@@ -24,6 +25,7 @@ struct SequenceRows {
   SequenceState* sequence = nullptr;
   std::span<const std::int32_t> ids;
   LogitsWanted logits = LogitsWanted::kNone;
+  bool is_generated = false;  // the ids were sampled by us; else they are of a prompt
 };
 
 /// Consecutive rows of a step that belong to one sequence, beginning at `position` of it.
@@ -32,6 +34,7 @@ struct StepSegment {
   std::size_t row_begin = 0;
   std::size_t row_end = 0;
   std::size_t position = 0;
+  bool is_generated = false;
 };
 
 /// Where the time of forward passes went, since the model was made.
@@ -57,6 +60,7 @@ struct StepContext {
   StepTimes& times;
   RoutingObserver* routing_observer = nullptr;  // null: nobody wants to know
   RoutingSource* routing_source = nullptr;      // null: the routers decide
+  MissHandler* misses = nullptr;                // null: they are read
   SpeculativeReader* speculation = nullptr;     // null: nothing is guessed
 };
 

@@ -1,4 +1,4 @@
-#include "experts/policies/lfu.h"
+#include "experts/policies/frequency_policy.h"
 
 #include <algorithm>
 #include <cstdint>
@@ -14,21 +14,23 @@
 namespace flashmoe {
 namespace {
 
-// After so many half-lives nothing is left of a frequency.
+// After so many half-lives nothing is left of a use.
 constexpr std::size_t kHalfLivesMax = 32;
 
-class LfuPolicy final : public ResidencyPolicy {
+class FrequencyPolicy final : public ResidencyPolicy {
  public:
-  explicit LfuPolicy(std::span<const std::size_t> expert_counts)
-      : shares_(expert_counts), layers_(expert_counts.size()) {
+  FrequencyPolicy(std::span<const std::size_t> expert_counts, const FrequencyDecay& decay)
+      : each_use_fades_(decay.each_use_fades),
+        shares_(expert_counts),
+        layers_(expert_counts.size()) {
     for (std::size_t l = 0; l < expert_counts.size(); ++l) {
       layers_[l].experts.resize(expert_counts[l]);
     }
-    const double step = portable::pow(0.5, 1.0 / static_cast<double>(kLfuHalfLife));
-    double decay = 1;
-    decay_.reserve(kLfuHalfLife * kHalfLivesMax);
-    for (std::size_t age = 0; age < kLfuHalfLife * kHalfLivesMax; ++age, decay *= step) {
-      decay_.push_back(decay);
+    const double step = portable::pow(0.5, 1.0 / static_cast<double>(decay.half_life));
+    double left = 1;
+    decay_.reserve(decay.half_life * kHalfLivesMax);
+    for (std::size_t age = 0; age < decay.half_life * kHalfLivesMax; ++age, left *= step) {
+      decay_.push_back(left);
     }
   }
 
@@ -38,7 +40,7 @@ class LfuPolicy final : public ResidencyPolicy {
     step_ = step;
     for (const ExpertId id : routed) {
       Expert& expert = layers_[layer.value].experts[id.value];
-      expert.frequency = frequency(expert) + 1;
+      expert.worth = (each_use_fades_ ? worth(expert) : expert.worth) + 1;
       expert.last_step = step;
     }
   }
@@ -47,9 +49,9 @@ class LfuPolicy final : public ResidencyPolicy {
     Layer& layer = layers_[key.layer.value];
     Expert& expert = layer.experts[key.expert.value];
     FM_CHECK(expert.resident_index == kNone);
-    if (cause == LoadCause::kRestored && frequency(expert) < 1) {
+    if (cause == LoadCause::kRestored && worth(expert) < 1) {
       // Else it would be the first to leave.
-      expert.frequency = 1;
+      expert.worth = 1;
       expert.last_step = step_;
     }
     expert.resident_index = static_cast<std::uint32_t>(layer.residents.size());
@@ -70,8 +72,7 @@ class LfuPolicy final : public ResidencyPolicy {
   }
 
   ExpertKey choose_victim(LayerId layer, const EvictableSet& evictable) override {
-    return shares_.choose_victim(layer,
-                                 [&](LayerId from) { return least_frequent(from, evictable); });
+    return shares_.choose_victim(layer, [&](LayerId from) { return least_worth(from, evictable); });
   }
 
   std::vector<ExpertId> ranked_residents(LayerId layer) const override {
@@ -87,11 +88,11 @@ class LfuPolicy final : public ResidencyPolicy {
  private:
   static constexpr std::uint32_t kNone = ~std::uint32_t{0};
 
-  // Frequency now, last step, id: the least leaves first.
+  // Worth now, last step, id: the least leaves first.
   using Rank = std::tuple<double, std::uint64_t, ExpertId>;
 
   struct Expert {
-    double frequency = 0;  // at last_step
+    double worth = 0;  // at last_step
     std::uint64_t last_step = 0;
     std::uint32_t resident_index = kNone;  // in its layer's residents
   };
@@ -101,17 +102,17 @@ class LfuPolicy final : public ResidencyPolicy {
   };
 
   // Now.
-  double frequency(const Expert& expert) const {
+  double worth(const Expert& expert) const {
     const std::uint64_t age = step_ - expert.last_step;
-    return age < decay_.size() ? expert.frequency * decay_[age] : 0;
+    return age < decay_.size() ? expert.worth * decay_[age] : 0;
   }
 
   Rank rank(const Layer& layer, ExpertId id) const {
     const Expert& expert = layer.experts[id.value];
-    return {frequency(expert), expert.last_step, id};
+    return {worth(expert), expert.last_step, id};
   }
 
-  std::optional<ExpertKey> least_frequent(LayerId layer, const EvictableSet& evictable) const {
+  std::optional<ExpertKey> least_worth(LayerId layer, const EvictableSet& evictable) const {
     const Layer& l = layers_[layer.value];
     std::optional<ExpertKey> least;
     Rank least_rank;
@@ -125,16 +126,18 @@ class LfuPolicy final : public ResidencyPolicy {
     return least;
   }
 
+  const bool each_use_fades_;
   LayerShares shares_;
   std::vector<Layer> layers_;
-  std::vector<double> decay_;  // 2^-(age / kLfuHalfLife), by age
+  std::vector<double> decay_;  // 2^-(age / half-life), by age
   std::uint64_t step_ = 0;
 };
 
 }  // namespace
 
-std::unique_ptr<ResidencyPolicy> make_lfu_policy(std::span<const std::size_t> expert_counts) {
-  return std::make_unique<LfuPolicy>(expert_counts);
+std::unique_ptr<ResidencyPolicy> make_frequency_policy(std::span<const std::size_t> expert_counts,
+                                                       const FrequencyDecay& decay) {
+  return std::make_unique<FrequencyPolicy>(expert_counts, decay);
 }
 
 }  // namespace flashmoe

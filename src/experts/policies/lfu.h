@@ -11,10 +11,8 @@ namespace flashmoe {
 
 /// Drops the expert with the lowest decayed frequency, layer by layer (LayerShares):
 ///   frequency = sum over the steps that routed it of 2^-(steps since / kLfuHalfLife)
-/// An expert that was read ahead counts as routed once at that moment. Ties: the expert routed
-/// longest ago, then the smaller id. Between LRU (a half-life of 0) and counting (an endless one);
-/// docs/residency.md says why this one. Being routed costs a multiplication, a victim one look at
-/// each resident of the layer.
+/// Between LRU (a half-life of 0) and counting (an endless one); docs/residency.md says why this
+/// one. Ties and costs: frequency_policy.h.
 ///
 /// `expert_counts`: routed experts of each layer (ExpertStore::expert_counts()).
 std::unique_ptr<ResidencyPolicy> make_lfu_policy(std::span<const std::size_t> expert_counts);

@@ -11,8 +11,8 @@
 
 namespace flashmoe {
 
-/// The policies that an engine can run with, by name.
-inline constexpr std::array<std::string_view, 2> kResidencyPolicies = {"lfu", "lru"};
+/// The policies that an engine can run with and that adapt to what is routed, by name.
+inline constexpr std::array<std::string_view, 3> kResidencyPolicies = {"lfu", "lru", "lcp"};
 
 /// The one that measured best (bench/results/policies.md).
 inline constexpr std::string_view kDefaultResidencyPolicy = "lfu";

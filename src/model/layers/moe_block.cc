@@ -7,6 +7,7 @@
 
 #include "base/check.h"
 #include "base/stopwatch.h"
+#include "model/miss_handler.h"
 #include "model/speculative_reader.h"
 
 namespace flashmoe {
@@ -39,6 +40,10 @@ void MoeBlock::route(StepContext& context, Workspace& workspace, const Activatio
     context.routing_observer->on_routed(layer_, context.segments, scratch_.routed_ids,
                                         scratch_.routed_weights);
   }
+  if (context.misses != nullptr) {
+    context.misses->resolve(layer_, context.segments, logits, scratch_.routed_ids,
+                            scratch_.routed_weights);
+  }
 }
 
 /// Turns the routing around, from experts by row to rows by expert (a counting sort).
@@ -48,6 +53,7 @@ void MoeBlock::group_by_expert(std::size_t rows) const {
   scratch_.best_rank.resize(config_.moe.num_experts);
   for (std::size_t i = 0; i < rows * k; ++i) {
     const std::uint16_t id = scratch_.routed_ids[i];
+    if (id == kNoExpert) continue;
     const auto rank = static_cast<std::uint32_t>(i % k);
     std::uint32_t& best = scratch_.best_rank[id];
     best = scratch_.expert_cursor[id]++ == 0 ? rank : std::min(best, rank);
@@ -61,35 +67,45 @@ void MoeBlock::group_by_expert(std::size_t rows) const {
         {ExpertId{static_cast<std::uint16_t>(id)}, begin, begin + count, scratch_.best_rank[id]});
     begin += count;
   }
-  scratch_.assignment_row.resize(rows * k);
-  scratch_.assignment_weight.resize(rows * k);
+  scratch_.assignment_row.resize(begin);
+  scratch_.assignment_weight.resize(begin);
   for (std::size_t i = 0; i < rows * k; ++i) {
+    if (scratch_.routed_ids[i] == kNoExpert) continue;
     const std::uint32_t at = scratch_.expert_cursor[scratch_.routed_ids[i]]++;
     scratch_.assignment_row[at] = static_cast<std::uint32_t>(i / k);
     scratch_.assignment_weight[at] = scratch_.routed_weights[i];
   }
 }
 
-/// The longest run of chosen experts from `begin` that fits the buffers and the slots; at least
-/// one.
-std::size_t MoeBlock::wave_end(std::size_t begin, std::size_t assignments_max,
-                               std::size_t experts_max) const {
+/// The longest run of chosen experts from `begin` that fits the limits; at least one, if any is
+/// left.
+std::size_t MoeBlock::wave_end(std::size_t begin, const WaveLimits& limits) const {
+  const std::vector<ChosenExpert>& chosen = scratch_.chosen;
+  if (begin == chosen.size()) return begin;
   std::size_t end = begin + 1;
-  while (end < scratch_.chosen.size() && end - begin < experts_max &&
-         scratch_.chosen[end].end - scratch_.chosen[begin].begin <= assignments_max) {
+  while (end < chosen.size() && end - begin < limits.experts &&
+         chosen[end].end - chosen[begin].begin <= limits.assignments) {
     ++end;
   }
   return end;
 }
 
-/// Leases chosen experts [begin, end). The cache hears them most wanted first, as policies expect.
-Status MoeBlock::acquire(StepContext& context, std::size_t begin, std::size_t end) const {
+/// Leases chosen experts [begin, end), one or more waves. The cache hears those of each wave most
+/// wanted first, as policies expect.
+Status MoeBlock::acquire(StepContext& context, std::size_t begin, std::size_t end,
+                         const WaveLimits& limits) const {
   std::vector<std::size_t>& order = scratch_.wave_order;
   order.resize(end - begin);
   std::iota(order.begin(), order.end(), begin);
-  std::sort(order.begin(), order.end(), [this](std::size_t a, std::size_t b) {
-    return std::pair(scratch_.chosen[a].best_rank, a) < std::pair(scratch_.chosen[b].best_rank, b);
-  });
+  for (std::size_t wave = begin; wave < end;) {
+    const std::size_t next = std::min(wave_end(wave, limits), end);
+    std::sort(order.data() + (wave - begin), order.data() + (next - begin),
+              [this](std::size_t a, std::size_t b) {
+                return std::pair(scratch_.chosen[a].best_rank, a) <
+                       std::pair(scratch_.chosen[b].best_rank, b);
+              });
+    wave = next;
+  }
   scratch_.wave_ids.clear();
   for (const std::size_t i : order) scratch_.wave_ids.push_back(scratch_.chosen[i].id);
   scratch_.wave_leases.resize(order.size());
@@ -122,40 +138,52 @@ Status MoeBlock::forward(StepContext& context, Workspace& workspace, const Activ
   return Status();
 }
 
-/// Adds the routed experts to y, in waves of ascending ids that the slots and the buffers can hold.
+/// Adds the routed experts to y, in waves of ascending ids that the buffers and the slots can hold.
 Status MoeBlock::run_waves(StepContext& context, Workspace& workspace, const Activations& x,
                            MatrixView<float> y) const {
-  // Half the slots to a wave leaves the other half to the reads of the next one; but what fits at
-  // once goes at once.
   const std::vector<ChosenExpert>& chosen = scratch_.chosen;
   const std::size_t slots = context.experts->slot_limit();
-  const std::size_t experts_max =
-      chosen.size() <= slots ? slots : std::max<std::size_t>(1, slots / 2);
-  const std::size_t assignments_max = workspace.shape.assignments;
+  // What the slots hold at once is asked for at once: nobody who is here leaves before his turn,
+  // and the disk has all that it has to do. Else half the slots to a wave leaves the other half to
+  // the reads of the next one.
+  const bool at_once = chosen.size() <= slots;
+  const WaveLimits limits = {.experts = at_once ? slots : std::max<std::size_t>(1, slots / 2),
+                             .assignments = workspace.shape.assignments};
   std::size_t begin = 0;
-  std::size_t end = wave_end(0, assignments_max, experts_max);
+  std::size_t end = wave_end(0, limits);
+  std::size_t leased_end = at_once ? chosen.size() : end;
   scratch_.overlap.begin(Clock::now());
-  FM_RETURN_IF_ERROR(acquire(context, begin, end));
-  while (begin < chosen.size()) {
-    const std::size_t next_end =
-        end < chosen.size() ? wave_end(end, assignments_max, experts_max) : end;
+  FM_RETURN_IF_ERROR(acquire(context, 0, leased_end, limits));
+  do {
+    const std::size_t next_end = wave_end(end, limits);
     // The next wave's reads run while this one is computed, where the slots hold both.
-    const bool acquire_ahead = next_end - begin <= slots;
-    if (acquire_ahead && next_end > end) FM_RETURN_IF_ERROR(acquire(context, end, next_end));
-    FM_RETURN_IF_ERROR(run_wave(context, workspace, x, begin, end, begin == 0));
+    if (leased_end < next_end && next_end - begin <= slots) {
+      FM_RETURN_IF_ERROR(acquire(context, end, next_end, limits));
+      leased_end = next_end;
+    }
+    FM_RETURN_IF_ERROR(run_wave(context, workspace, x, begin, end, /*with_shared=*/begin == 0));
     scratch_.terms.clear();
-    const std::uint32_t first = chosen[begin].begin;
-    for (std::uint32_t i = first; i < chosen[end - 1].end; ++i) {
+    const std::uint32_t first = first_assignment(begin);
+    for (std::uint32_t i = first; i < first_assignment(end); ++i) {
       scratch_.terms.push_back(
           {scratch_.assignment_row[i], i - first, scratch_.assignment_weight[i]});
     }
     context.ops.add_weighted_rows(workspace.expert_out, scratch_.terms, y);
     for (std::size_t i = begin; i < end; ++i) scratch_.leases[i] = ExpertLease();
-    if (!acquire_ahead) FM_RETURN_IF_ERROR(acquire(context, end, next_end));
+    if (leased_end < next_end) {
+      FM_RETURN_IF_ERROR(acquire(context, end, next_end, limits));
+      leased_end = next_end;
+    }
     begin = end;
     end = next_end;
-  }
+  } while (begin < chosen.size());
   return Status();
+}
+
+/// Where the assignments of chosen[i] begin; of all of them the end, for i past the last.
+std::uint32_t MoeBlock::first_assignment(std::size_t i) const {
+  return i < scratch_.chosen.size() ? scratch_.chosen[i].begin
+                                    : static_cast<std::uint32_t>(scratch_.assignment_row.size());
 }
 
 /// Computes the experts of one wave: first those whose bytes are there (with the shared expert, in
@@ -185,7 +213,7 @@ Status MoeBlock::run_wave(StepContext& context, Workspace& workspace, const Acti
       scratch_.ready_matrices.push_back(
           expert_matrices(layout_, view, config_.hidden_size, config_.moe.moe_intermediate_size));
     }
-    run_experts(context, workspace, x, scratch_.chosen[begin].begin, with_shared);
+    run_experts(context, workspace, x, first_assignment(begin), with_shared);
     scratch_.overlap.computed(now, Clock::now());
     with_shared = false;
   }

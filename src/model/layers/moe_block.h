@@ -72,9 +72,15 @@ class MoeBlock {
   void group_by_expert(std::size_t rows) const;
   Status run_waves(StepContext& context, Workspace& workspace, const Activations& x,
                    MatrixView<float> y) const;
-  std::size_t wave_end(std::size_t begin, std::size_t assignments_max,
-                       std::size_t experts_max) const;
-  Status acquire(StepContext& context, std::size_t begin, std::size_t end) const;
+  /// The most of a wave.
+  struct WaveLimits {
+    std::size_t experts = 0;
+    std::size_t assignments = 0;
+  };
+  std::size_t wave_end(std::size_t begin, const WaveLimits& limits) const;
+  std::uint32_t first_assignment(std::size_t i) const;
+  Status acquire(StepContext& context, std::size_t begin, std::size_t end,
+                 const WaveLimits& limits) const;
   Status run_wave(StepContext& context, Workspace& workspace, const Activations& x,
                   std::size_t begin, std::size_t end, bool with_shared) const;
   void run_experts(StepContext& context, Workspace& workspace, const Activations& x,

@@ -1,0 +1,293 @@
+// Misses that are answered by a rule rather than read: approximate in exactly the stated way.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <cstring>
+#include <deque>
+#include <memory>
+#include <vector>
+
+#include "base/thread_pool.h"
+#include "engine/model_files.h"
+#include "experts/policies/lru.h"
+#include "kernels/cpu/cpu_ops.h"
+#include "model/model.h"
+#include "support/test_files.h"
+
+namespace flashmoe::testing {
+namespace {
+
+using ::testing::ElementsAre;
+using ::testing::FloatEq;
+
+constexpr std::size_t kPrompt = 12;
+constexpr std::size_t kGenerated = 8;
+
+/// The shipped model without an engine around it, with a slot for so many experts.
+class TestModel {
+ public:
+  explicit TestModel(std::size_t slot_count) {
+    files_ = ModelFiles::open(sprout_folder()).value();
+    ops_ = make_cpu_ops(threads_, {}).value();
+    std::unique_ptr<ReadQueue> queue = make_read_queue({}).value();
+    ModelFiles::DenseWeights dense = files_->load_dense(*queue, {}).value();
+    buffer_ = std::move(dense.buffer);
+    const ExpertStore& store = files_->store();
+    cache_ = ExpertCache::create(store, make_lru_policy(store.expert_counts()), std::move(queue),
+                                 {.budget_bytes = slot_count * store.slot_size()})
+                 .value();
+    model_ = Model::create(files_->config(), std::move(dense.weights), files_->layouts(), *ops_,
+                           cache_.get(), kPrompt)
+                 .value();
+  }
+
+  ExpertCache& experts() { return *cache_; }
+  Model& model() { return *model_; }
+  const ModelConfig& config() const { return model_->config(); }
+
+  /// Makes experts of layer 0 resident.
+  void load(std::vector<ExpertId> ids) {
+    std::vector<ExpertLease> leases(ids.size());
+    ASSERT_TRUE(cache_->acquire(0, LayerId{0}, ids, leases).ok());
+  }
+
+  /// The logits of every generated token: a prompt in one step, then one token in each.
+  std::vector<float> read(std::span<const std::int32_t> ids) {
+    SequenceState state = SequenceState::create(config()).value();
+    std::vector<float> all;
+    const auto step = [&](std::size_t begin, std::size_t count, bool is_generated) {
+      const SequenceRows rows = {.sequence = &state,
+                                 .ids = ids.subspan(begin, count),
+                                 .logits = LogitsWanted::kLast,
+                                 .is_generated = is_generated};
+      const Status status = model_->forward(
+          {&rows, 1}, {.on_logits = [&](std::size_t, MatrixView<const float> logits) {
+            all.insert(all.end(), logits.data, logits.data + logits.cols);
+          }});
+      EXPECT_TRUE(status.ok()) << status.message();
+    };
+    step(0, kPrompt, false);
+    all.clear();
+    for (std::size_t t = kPrompt; t < ids.size(); ++t) step(t, 1, true);
+    return all;
+  }
+
+ private:
+  std::unique_ptr<ModelFiles> files_;
+  ThreadPool threads_{2};
+  std::unique_ptr<Ops> ops_;
+  AlignedBuffer buffer_;
+  std::unique_ptr<ExpertCache> cache_;
+  std::unique_ptr<Model> model_;
+};
+
+std::vector<std::int32_t> text() {
+  const GoldenFile golden(sprout_folder() / "golden.safetensors");
+  std::vector<std::int32_t> ids = golden.ints("python.input_ids");
+  ids.resize(kPrompt + kGenerated);
+  return ids;
+}
+
+/// One call of a router.
+struct Routing {
+  std::vector<std::uint16_t> ids;
+  std::vector<float> weights;
+};
+
+/// Writes down what routers pick for generated tokens, and which of it was not in memory.
+class Watcher final : public RoutingObserver {
+ public:
+  explicit Watcher(const ExpertCache& experts) : experts_(experts) {}
+  void on_routed(LayerId layer, std::span<const StepSegment> segments,
+                 std::span<const std::uint16_t> ids, std::span<const float> weights) override {
+    if (!segments[0].is_generated) return;
+    routings.push_back({{ids.begin(), ids.end()}, {weights.begin(), weights.end()}});
+    std::vector<bool>& is_missing = missing.emplace_back();
+    for (const std::uint16_t id : ids) {
+      is_missing.push_back(!experts_.is_resident({layer, ExpertId{id}}));
+    }
+  }
+  std::vector<Routing> routings;
+  std::vector<std::vector<bool>> missing;
+
+ private:
+  const ExpertCache& experts_;
+};
+
+/// Gives generated tokens a known routing.
+class Script final : public RoutingSource {
+ public:
+  explicit Script(std::deque<Routing> routings) : routings_(std::move(routings)) {}
+  Weights choose(LayerId /*layer*/, std::span<const StepSegment> segments,
+                 std::span<std::uint16_t> ids, std::span<float> weights) override {
+    if (!segments[0].is_generated) return Weights::kGiven;
+    std::ranges::copy(routings_.front().ids, ids.begin());
+    std::ranges::copy(routings_.front().weights, weights.begin());
+    routings_.pop_front();
+    return Weights::kGiven;
+  }
+
+ private:
+  std::deque<Routing> routings_;
+};
+
+class Approximate : public ::testing::TestWithParam<MissRule> {};
+
+// A model that holds every expert, told to route as the rule says, gives the same bits. Its routers
+// see the approximate residual stream too, so the picks that the rule is applied to are the same.
+TEST_P(Approximate, IsTheResidentModelWithTheStatedRouting) {
+  const std::vector<std::int32_t> ids = text();
+  TestModel small(200);
+  MissHandler misses(small.experts(), small.config().moe.num_experts,
+                     small.config().moe.num_experts_per_tok, {.rule = GetParam()});
+  Watcher watcher(small.experts());
+  small.model().set_routing(&watcher, nullptr);
+  small.model().set_miss_handler(&misses);
+  const std::vector<float> got = small.read(ids);
+  ASSERT_GT(misses.statistics().miss_count, 0u);
+  EXPECT_EQ(misses.statistics().read_count, 0u);
+
+  std::deque<Routing> expected_routing;
+  std::uint64_t miss_count = 0;
+  double replaced = 0;
+  for (std::size_t i = 0; i < watcher.routings.size(); ++i) {
+    Routing routing = watcher.routings[i];
+    double sum = 0;
+    double kept = 0;
+    for (std::size_t j = 0; j < routing.ids.size(); ++j) {
+      sum += routing.weights[j];
+      if (!watcher.missing[i][j]) {
+        kept += routing.weights[j];
+        continue;
+      }
+      ++miss_count;
+      replaced += routing.weights[j];
+      routing.ids[j] = kNoExpert;
+      routing.weights[j] = 0;
+    }
+    if (GetParam() == MissRule::kRenormalise && kept > 0 && kept < sum) {
+      for (float& weight : routing.weights) weight = static_cast<float>(weight * (sum / kept));
+    }
+    expected_routing.push_back(routing);
+  }
+  EXPECT_EQ(misses.statistics().routed_count,
+            watcher.routings.size() * small.config().moe.num_experts_per_tok);
+  EXPECT_EQ(misses.statistics().miss_count, miss_count);
+  EXPECT_NEAR(misses.statistics().replaced_weight, replaced, 1e-9);
+
+  TestModel resident(small.config().layers.size() * small.config().moe.num_experts);
+  Script script(std::move(expected_routing));
+  resident.model().set_routing(nullptr, &script);
+  const std::vector<float> expected = resident.read(ids);
+  ASSERT_EQ(got.size(), expected.size());
+  EXPECT_EQ(std::memcmp(got.data(), expected.data(), got.size() * sizeof(float)), 0);
+
+  TestModel exact(200);
+  EXPECT_NE(std::memcmp(got.data(), exact.read(ids).data(), got.size() * sizeof(float)), 0);
+}
+
+INSTANTIATE_TEST_SUITE_P(Rules, Approximate,
+                         ::testing::Values(MissRule::kSkip, MissRule::kRenormalise),
+                         [](const auto& info) {
+                           return info.param == MissRule::kSkip ? "Skip" : "Renormalise";
+                         });
+
+/// What MissHandler makes of one row of layer 0, where experts 2, 5 and 7 are in memory.
+class MissHandlerTest : public ::testing::Test {
+ protected:
+  MissHandlerTest() : logits_(model_.config().moe.num_experts, -9.0f) {
+    model_.load({{2}, {5}, {7}});
+  }
+
+  void resolve(const MissOptions& options, bool is_generated = true) {
+    misses_ = std::make_unique<MissHandler>(model_.experts(), logits_.size(), ids_.size(), options);
+    resolve_again(is_generated);
+  }
+  void resolve_again(bool is_generated = true) {
+    const StepSegment segment = {.row_begin = 0, .row_end = 1, .is_generated = is_generated};
+    misses_->resolve(LayerId{0}, {&segment, 1}, {logits_.data(), 1, logits_.size()}, ids_,
+                     weights_);
+  }
+
+  TestModel model_{50};
+  std::vector<float> logits_;
+  std::vector<std::uint16_t> ids_ = {9, 2, 4};
+  std::vector<float> weights_ = {0.5f, 0.3f, 0.2f};
+  std::unique_ptr<MissHandler> misses_;
+};
+
+TEST_F(MissHandlerTest, LeavesPromptsAlone) {
+  resolve({.rule = MissRule::kSkip}, /*is_generated=*/false);
+  EXPECT_THAT(ids_, ElementsAre(9, 2, 4));
+  EXPECT_EQ(misses_->statistics().routed_count, 0u);
+}
+
+TEST_F(MissHandlerTest, Skips) {
+  resolve({.rule = MissRule::kSkip});
+  EXPECT_THAT(ids_, ElementsAre(kNoExpert, 2, kNoExpert));
+  EXPECT_THAT(weights_, ElementsAre(0, 0.3f, 0));
+  EXPECT_EQ(misses_->statistics().miss_count, 2u);
+  EXPECT_FLOAT_EQ(static_cast<float>(misses_->statistics().replaced_weight), 0.7f);
+}
+
+TEST_F(MissHandlerTest, RenormalisesWhatIsLeft) {
+  resolve({.rule = MissRule::kRenormalise});
+  EXPECT_THAT(ids_, ElementsAre(kNoExpert, 2, kNoExpert));
+  EXPECT_THAT(weights_, ElementsAre(0, FloatEq(1), 0));
+  ids_ = {9, 4, 1};
+  weights_ = {0.5f, 0.3f, 0.2f};
+  resolve_again();
+  EXPECT_THAT(weights_, ElementsAre(0, 0, 0)) << "nothing is left";
+}
+
+TEST_F(MissHandlerTest, SubstitutesTheBestThatIsHereWithItsOwnWeight) {
+  for (const int id : {9, 2, 4}) logits_[static_cast<std::size_t>(id)] = 3;
+  logits_[7] = 2;
+  logits_[5] = 1;
+  resolve({.rule = MissRule::kSubstitute});
+  EXPECT_THAT(ids_, ElementsAre(7, 2, 5));
+  EXPECT_THAT(weights_,
+              ElementsAre(FloatEq(0.5f * std::exp(-1.0f)), 0.3f, FloatEq(0.2f * std::exp(-2.0f))));
+  ids_ = {9, 2, 4};
+  logits_[5] = 2;  // as good as 7
+  resolve_again();
+  EXPECT_THAT(ids_, ElementsAre(5, 2, 7)) << "the smaller id of equals first";
+}
+
+TEST_F(MissHandlerTest, SubstitutesNobodyWhereNobodyIsLeft) {
+  ids_ = {2, 5, 7, 1};
+  weights_ = {0.4f, 0.3f, 0.2f, 0.1f};
+  resolve({.rule = MissRule::kSubstitute});
+  EXPECT_THAT(ids_, ElementsAre(2, 5, 7, kNoExpert));
+  EXPECT_THAT(weights_, ElementsAre(0.4f, 0.3f, 0.2f, 0));
+}
+
+TEST_F(MissHandlerTest, ReadsFromTheThresholdOn) {
+  resolve({.rule = MissRule::kSubstitute, .threshold = 0.5});
+  EXPECT_EQ(ids_[0], 9);
+  EXPECT_EQ(weights_[0], 0.5f);
+  EXPECT_NE(ids_[2], 4);
+  EXPECT_EQ(misses_->statistics().read_count, 1u);
+  EXPECT_EQ(misses_->statistics().miss_count, 1u);
+}
+
+TEST_F(MissHandlerTest, SpendsItsQualityBudgetAndReadsTheRest) {
+  resolve({.rule = MissRule::kSkip, .quality_budget = 0.25});
+  EXPECT_THAT(ids_, ElementsAre(9, 2, kNoExpert)) << "0.5 of 1 is too much, 0.2 is not";
+  EXPECT_EQ(misses_->statistics().read_count, 1u);
+  ids_ = {9, 2, 4};
+  weights_ = {0.5f, 0.3f, 0.2f};
+  resolve_again();
+  EXPECT_THAT(ids_, ElementsAre(9, 2, kNoExpert)) << "0.4 of 2";
+  for (int i = 0; i < 100; ++i) {
+    ids_ = {9, 2, 4};
+    weights_ = {0.5f, 0.3f, 0.2f};
+    resolve_again();
+    const MissStatistics& statistics = misses_->statistics();
+    ASSERT_LE(statistics.replaced_weight, 0.25 * statistics.routed_weight);
+  }
+}
+
+}  // namespace
+}  // namespace flashmoe::testing

@@ -43,7 +43,7 @@ struct EngineOptions {
   /// FILE:ENTRY,ENTRY: for measurements under a known routing, where the text means nothing. All
   /// else is computed and read as ever. Empty: the routers decide.
   std::string routing_trace;
-  /// Whether to guess, while tokens are decoded, what the next layer's router will pick, and to
+  /// Whether to guess, while a layer's mixer runs, what its router will pick, and to
   /// read what is missing of it when the disk would be idle: only where that is measured to pay,
   /// and never under a routing trace, which has nothing to guess from. Only speed depends on it.
   /// No effect where ResidencyOptions read nothing ahead: approximate modes and kLazy.

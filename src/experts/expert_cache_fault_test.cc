@@ -151,7 +151,11 @@ TEST_F(ExpertCacheFault, ARefusedPrefetchChangesNothing) {
 }
 
 TEST_F(ExpertCacheFault, EveryWaiterLearnsOfTheFailure) {
-  make(3, fail_request(1, ReadFault::Kind::kIoError));
+  // Late, so that the second lease finds the read still on its way.
+  make(3, [](std::uint64_t index, const ReadRequest&) {
+    return index == 1 ? ReadFault{.kind = ReadFault::Kind::kIoError, .delay_poll_count = 1000}
+                      : ReadFault{};
+  });
   std::vector<ExpertLease> first(1), second(1);
   ASSERT_TRUE(cache_->acquire(0, LayerId{0}, ids({6}), first).ok());
   ASSERT_TRUE(cache_->acquire(0, LayerId{0}, ids({6}), second).ok());

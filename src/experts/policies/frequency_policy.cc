@@ -78,9 +78,11 @@ class FrequencyPolicy final : public ResidencyPolicy {
   std::vector<ExpertId> ranked_residents(LayerId layer) const override {
     const Layer& l = layers_[layer.value];
     std::vector<Rank> ranks;
+    ranks.reserve(l.residents.size());
     for (const ExpertId id : l.residents) ranks.push_back(rank(l, id));
     std::ranges::sort(ranks, std::ranges::greater());
     std::vector<ExpertId> ids;
+    ids.reserve(ranks.size());
     for (const Rank& rank : ranks) ids.push_back(std::get<ExpertId>(rank));
     return ids;
   }

@@ -46,13 +46,12 @@ struct EngineOptions {
   /// Whether to guess, while a layer's mixer runs, what its router will pick, and to
   /// read what is missing of it when the disk would be idle: only where that is measured to pay,
   /// and never under a routing trace, which has nothing to guess from. Only speed depends on it.
-  /// No effect where ResidencyOptions read nothing ahead: approximate modes and kLazy.
+  /// No effect unless ResidencyOptions::reads_ahead().
   bool speculation = true;
   /// A file that keeps which experts are in memory from one run to the next (docs/residency.md).
   /// open() reads it, and what it names is then read in the background, below what the computation
   /// waits for; it is written every few hundred steps and when the engine is destroyed. Only speed
-  /// depends on it. Empty: none. Not with residency kResident or kLazy, nor with approximate
-  /// output.
+  /// depends on it. Empty: none. Only with ResidencyOptions::reads_ahead().
   std::filesystem::path resident_set_file;
   /// Called with what went wrong without harm: why resident_set_file was not used, from open(), or
   /// not written, from the engine's destructor. What it refers to must outlive the engine.

@@ -43,6 +43,15 @@ struct ResidencyOptions {
   double miss_threshold = std::numeric_limits<double>::infinity();
   /// The most of all routed weight that may be replaced; what would exceed it is read. 0 to 1.
   double quality_budget = 1;
+
+  /// Whether generated tokens may get something else than the model's own experts.
+  bool is_approximate() const { return on_miss != OnMiss::kRead; }
+  /// Whether experts may be read before they are asked for, on a guess or because an earlier run
+  /// had them: not where all are there or none stay, nor where the output would depend on how far
+  /// that came.
+  bool reads_ahead() const {
+    return !is_approximate() && residency != Residency::kResident && residency != Residency::kLazy;
+  }
 };
 
 }  // namespace flashmoe

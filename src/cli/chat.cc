@@ -207,9 +207,9 @@ class Chat {
                     hit_percent(sum.expert_hits, sum.expert_misses), plan.expert_slots,
                     plan.expert_count, format_size(total.bytes_read), format_size(memory.rss_bytes),
                     format_size(memory.peak_rss_bytes), format_size(plan.budget_bytes)) +
-        (options_.engine.residency.on_miss == OnMiss::kRead
-             ? std::string()
-             : describe_approximation(options_.engine.residency, total) + "\n"));
+        (options_.engine.residency.is_approximate()
+             ? describe_approximation(options_.engine.residency, total) + "\n"
+             : std::string()));
   }
 
   Status save(const std::string& path) {

@@ -24,11 +24,7 @@ void set_resident_set(const EngineFlags& flags, EngineOptions& options) {
   const bool is_auto = flags.resident_set == kAuto;
   // What a known routing uses says nothing of what this model will use, and would be measured.
   if (flags.resident_set == kOff || (is_auto && !flags.routing_trace.empty())) return;
-  const ResidencyOptions& residency = flags.residency;
-  if (is_auto && (residency.residency == Residency::kResident ||
-                  residency.residency == Residency::kLazy || residency.on_miss != OnMiss::kRead)) {
-    return;  // there is nothing to restore
-  }
+  if (is_auto && !flags.residency.reads_ahead()) return;  // there is nothing to restore
   options.resident_set_file = flags.resident_set;
   if (is_auto) options.resident_set_file = resident_set_path(flags.model).value_or("");
   options.on_warning = [is_auto](const Status& status) {
@@ -152,8 +148,7 @@ std::string describe_approximation(const ResidencyOptions& residency,
                                    const EngineStatistics& statistics) {
   return fmt::format(
       "approximate (--on-miss {}): of the experts that generated tokens asked for {:.1f} % were "
-      "not "
-      "in memory and not read, {:.1f} % of the routed weight",
+      "not in memory and not read, {:.1f} % of the routed weight",
       to_string(residency.on_miss), 100 * fallback_rate(statistics),
       100 * statistics.replaced_weight_share);
 }

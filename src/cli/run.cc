@@ -70,9 +70,9 @@ nlohmann::ordered_json exactness_json(const EngineFlags& flags, const EngineStat
   nlohmann::ordered_json json = {{"routing", flags.routing_trace.empty() ? "model" : "replayed"},
                                  {"residency", to_string(flags.residency.residency)},
                                  {"on_miss", to_string(flags.residency.on_miss)},
-                                 {"approximate", flags.residency.on_miss != OnMiss::kRead}};
+                                 {"approximate", flags.residency.is_approximate()}};
   if (!flags.routing_trace.empty()) json["routing_trace"] = flags.routing_trace;
-  if (flags.residency.on_miss == OnMiss::kRead) return json;
+  if (!flags.residency.is_approximate()) return json;
   json["routed_requests"] = total.routed_requests;
   json["routed_fallbacks"] = total.routed_fallbacks;
   json["routed_reads"] = total.routed_reads;
@@ -148,7 +148,7 @@ void print_statistics(const GenerateResult& result, const Engine& engine,
     print_note(
         fmt::format("routing was replayed from {}: the text means nothing\n", flags.routing_trace));
   }
-  if (flags.residency.on_miss != OnMiss::kRead) {
+  if (flags.residency.is_approximate()) {
     print_note(describe_approximation(flags.residency, total) + "\n");
   }
 }

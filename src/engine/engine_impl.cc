@@ -71,9 +71,8 @@ Result<std::unique_ptr<EngineImpl>> EngineImpl::open(const EngineOptions& option
 Status EngineImpl::load(const EngineOptions& options) {
   const Clock::time_point start = Clock::now();
   FM_RETURN_IF_ERROR(check_residency(options.residency));
-  const bool reads_ahead = !forbids_reading_ahead(options.residency);
   const bool is_resident = options.residency.residency == Residency::kResident;
-  if (!options.resident_set_file.empty() && (is_resident || !reads_ahead)) {
+  if (!options.resident_set_file.empty() && !options.residency.reads_ahead()) {
     return error(StatusCode::kInvalidArgument,
                  "--resident-set: nothing can be restored with --residency {} --on-miss {}",
                  to_string(options.residency.residency), to_string(options.residency.on_miss));
@@ -142,7 +141,7 @@ Status EngineImpl::load(const EngineOptions& options) {
   FM_ASSIGN_OR_RETURN(model_, Model::create(config, std::move(dense.weights), files->layouts(),
                                             *ops_, cache_.get(), plan_.prefill_chunk));
   model_->set_routing(trace_recording_.get(), trace_routing_.get());
-  model_->set_speculation(options.speculation && reads_ahead && !is_resident);
+  model_->set_speculation(options.speculation && options.residency.reads_ahead());
   if (const std::optional<MissOptions> misses = miss_options(options.residency);
       misses && cache_ != nullptr) {
     miss_handler_ = std::make_unique<MissHandler>(*cache_, config.moe.num_experts,

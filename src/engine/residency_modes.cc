@@ -40,12 +40,10 @@ std::string_view to_string(OnMiss on_miss) {
 }
 
 Status check_residency(const ResidencyOptions& options) {
-  const std::string_view residency = to_string(options.residency);
-  const bool is_approximate = options.on_miss != OnMiss::kRead;
   const bool has_no_rule_for_misses = options.residency == Residency::kExact ||
                                       options.residency == Residency::kResident ||
                                       options.residency == Residency::kLazy;
-  if (is_approximate && has_no_rule_for_misses) {
+  if (options.is_approximate() && has_no_rule_for_misses) {
     return error(StatusCode::kInvalidArgument,
                  "--on-miss {}: {}; choose --residency lfu, lru or lcp", to_string(options.on_miss),
                  options.residency == Residency::kExact ? "--residency exact never approximates"
@@ -55,13 +53,13 @@ Status check_residency(const ResidencyOptions& options) {
   }
   if (options.capacity != 0 && options.residency == Residency::kResident) {
     return error(StatusCode::kInvalidArgument, "--capacity: --residency {} holds every expert",
-                 residency);
+                 to_string(options.residency));
   }
   if (!(options.quality_budget >= 0 && options.quality_budget <= 1)) {
     return error(StatusCode::kInvalidArgument, "--quality-budget {}: a share is 0 to 1",
                  options.quality_budget);
   }
-  if (options.quality_budget < 1 && !is_approximate) {
+  if (options.quality_budget < 1 && !options.is_approximate()) {
     return error(StatusCode::kInvalidArgument,
                  "--quality-budget: with --on-miss read nothing is replaced");
   }
@@ -101,10 +99,6 @@ std::unique_ptr<ResidencyPolicy> make_policy(Residency residency,
       return make_residency_policy(to_string(residency), expert_counts);
   }
   return make_residency_policy(kDefaultResidencyPolicy, expert_counts);
-}
-
-bool forbids_reading_ahead(const ResidencyOptions& options) {
-  return options.on_miss != OnMiss::kRead || options.residency == Residency::kLazy;
 }
 
 std::optional<MissOptions> miss_options(const ResidencyOptions& options) {

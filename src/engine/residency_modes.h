@@ -24,11 +24,6 @@ Status check_residency_fits(const ResidencyOptions& options, const MemoryPlan& p
 std::unique_ptr<ResidencyPolicy> make_policy(Residency residency,
                                              std::span<const std::size_t> expert_counts);
 
-/// Whether what is in memory depends on the tokens computed alone, which rules out all that works
-/// ahead or in the background: approximate output could not be had twice otherwise; and a mode
-/// that keeps nothing has nothing to read ahead for.
-bool forbids_reading_ahead(const ResidencyOptions& options);
-
 /// None where misses are read.
 std::optional<MissOptions> miss_options(const ResidencyOptions& options);
 

@@ -67,11 +67,13 @@ TEST(ResidencyModes, ResidentNeedsASlotForEveryExpert) {
 }
 
 TEST(ResidencyModes, ReadsNothingAheadWhereThatCouldBeSeen) {
-  EXPECT_FALSE(forbids_reading_ahead({}));
-  EXPECT_FALSE(forbids_reading_ahead({.residency = Residency::kLru}));
-  EXPECT_TRUE(forbids_reading_ahead({.residency = Residency::kLazy}));
+  const auto reads_ahead = [](const ResidencyOptions& options) { return options.reads_ahead(); };
+  EXPECT_TRUE(reads_ahead({}));
+  EXPECT_TRUE(reads_ahead({.residency = Residency::kLru}));
+  EXPECT_FALSE(reads_ahead({.residency = Residency::kLazy}));
+  EXPECT_FALSE(reads_ahead({.residency = Residency::kResident}));
   for (const OnMiss on_miss : kApproximate) {
-    EXPECT_TRUE(forbids_reading_ahead({.residency = Residency::kLru, .on_miss = on_miss}));
+    EXPECT_FALSE(reads_ahead({.residency = Residency::kLru, .on_miss = on_miss}));
   }
 }
 

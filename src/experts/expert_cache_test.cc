@@ -8,9 +8,9 @@
 #include <utility>
 #include <vector>
 
+#include "experts/policies/forwarding_policy.h"
 #include "experts/policies/lru.h"
 #include "experts/testing/expert_files.h"
-#include "experts/testing/forwarding_policy.h"
 #include "experts/testing/held_read_queue.h"
 
 namespace flashmoe {

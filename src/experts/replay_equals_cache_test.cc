@@ -6,10 +6,10 @@
 #include <vector>
 
 #include "experts/expert_cache.h"
+#include "experts/policies/forwarding_policy.h"
 #include "experts/policies/residency_policies.h"
 #include "experts/residency_replay.h"
 #include "experts/testing/expert_files.h"
-#include "experts/testing/forwarding_policy.h"
 #include "experts/testing/random_trace.h"
 
 namespace flashmoe {

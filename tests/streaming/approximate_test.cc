@@ -8,12 +8,8 @@
 #include <memory>
 #include <vector>
 
-#include "base/thread_pool.h"
-#include "engine/model_files.h"
-#include "experts/policies/lru.h"
-#include "kernels/cpu/cpu_ops.h"
-#include "model/model.h"
-#include "support/test_files.h"
+#include "model/miss_handler.h"
+#include "support/bare_model.h"
 
 namespace flashmoe::testing {
 namespace {
@@ -24,32 +20,20 @@ using ::testing::FloatEq;
 constexpr std::size_t kPrompt = 12;
 constexpr std::size_t kGenerated = 8;
 
-/// The shipped model without an engine around it, with a slot for so many experts.
+/// The shipped model, with a slot for so many experts.
 class TestModel {
  public:
-  explicit TestModel(std::size_t slot_count) {
-    files_ = ModelFiles::open(sprout_folder()).value();
-    ops_ = make_cpu_ops(threads_, {}).value();
-    std::unique_ptr<ReadQueue> queue = make_read_queue({}).value();
-    ModelFiles::DenseWeights dense = files_->load_dense(*queue, {}).value();
-    buffer_ = std::move(dense.buffer);
-    const ExpertStore& store = files_->store();
-    cache_ = ExpertCache::create(store, make_lru_policy(store.expert_counts()), std::move(queue),
-                                 {.budget_bytes = slot_count * store.slot_size()})
-                 .value();
-    model_ = Model::create(files_->config(), std::move(dense.weights), files_->layouts(), *ops_,
-                           cache_.get(), kPrompt)
-                 .value();
-  }
+  explicit TestModel(std::size_t slot_count)
+      : bare_({.slot_count = slot_count, .rows_max = kPrompt}) {}
 
-  ExpertCache& experts() { return *cache_; }
-  Model& model() { return *model_; }
-  const ModelConfig& config() const { return model_->config(); }
+  ExpertCache& experts() { return bare_.experts(); }
+  Model& model() { return bare_.model(); }
+  const ModelConfig& config() { return model().config(); }
 
   /// Makes experts of layer 0 resident.
   void load(std::vector<ExpertId> ids) {
     std::vector<ExpertLease> leases(ids.size());
-    ASSERT_TRUE(cache_->acquire(0, LayerId{0}, ids, leases).ok());
+    ASSERT_TRUE(experts().acquire(0, LayerId{0}, ids, leases).ok());
   }
 
   /// The logits of every generated token: a prompt in one step, then one token in each.
@@ -61,7 +45,7 @@ class TestModel {
                                  .ids = ids.subspan(begin, count),
                                  .logits = LogitsWanted::kLast,
                                  .is_generated = is_generated};
-      const Status status = model_->forward(
+      const Status status = model().forward(
           {&rows, 1}, {.on_logits = [&](std::size_t, MatrixView<const float> logits) {
             all.insert(all.end(), logits.data, logits.data + logits.cols);
           }});
@@ -74,12 +58,7 @@ class TestModel {
   }
 
  private:
-  std::unique_ptr<ModelFiles> files_;
-  ThreadPool threads_{2};
-  std::unique_ptr<Ops> ops_;
-  AlignedBuffer buffer_;
-  std::unique_ptr<ExpertCache> cache_;
-  std::unique_ptr<Model> model_;
+  BareModel bare_;
 };
 
 std::vector<std::int32_t> text() {

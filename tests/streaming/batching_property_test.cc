@@ -6,14 +6,8 @@
 #include <cstring>
 #include <random>
 
-#include "base/thread_pool.h"
-#include "engine/model_files.h"
-#include "experts/expert_cache.h"
-#include "experts/policies/lru.h"
-#include "experts/testing/forwarding_policy.h"
-#include "kernels/cpu/cpu_ops.h"
-#include "model/model.h"
-#include "support/test_files.h"
+#include "experts/policies/forwarding_policy.h"
+#include "support/bare_model.h"
 
 namespace flashmoe::testing {
 namespace {
@@ -35,23 +29,9 @@ class RecordingPolicy final : public ForwardingPolicy {
   std::vector<std::vector<ExpertId>>& routed_;
 };
 
-/// A model without an engine around it.
 class Batching : public ::testing::Test {
  protected:
-  void SetUp() override {
-    files_ = ModelFiles::open(sprout_folder()).value();
-    ops_ = make_cpu_ops(threads_, {}).value();
-    std::unique_ptr<ReadQueue> queue = make_read_queue({}).value();
-    ModelFiles::DenseWeights dense = files_->load_dense(*queue, {}).value();
-    buffer_ = std::move(dense.buffer);
-    const ExpertStore& store = files_->store();
-    cache_ = ExpertCache::create(store,
-                                 std::make_unique<RecordingPolicy>(store.expert_counts(), routed_),
-                                 std::move(queue), {.budget_bytes = kSlots * store.slot_size()})
-                 .value();
-    model_ = Model::create(files_->config(), std::move(dense.weights), files_->layouts(), *ops_,
-                           cache_.get(), kRowsMax)
-                 .value();
+  Batching() {
     const GoldenFile golden(sprout_folder() / "golden.safetensors");
     for (const char* domain : {"english", "python", "chinese"}) {
       std::vector<std::int32_t> ids = golden.ints(std::string(domain) + ".input_ids");
@@ -60,7 +40,9 @@ class Batching : public ::testing::Test {
     }
   }
 
-  SequenceState new_sequence() { return SequenceState::create(model_->config()).value(); }
+  Model& model() { return bare_.model(); }
+  ExpertCache& experts() { return bare_.experts(); }
+  SequenceState new_sequence() { return SequenceState::create(model().config()).value(); }
 
   /// All logits of one sequence, alone, one token at a time.
   std::vector<float> alone(std::span<const std::int32_t> ids) {
@@ -68,24 +50,23 @@ class Batching : public ::testing::Test {
     std::vector<float> logits;
     for (const std::int32_t& id : ids) {
       const SequenceRows rows = {&state, {&id, 1}, LogitsWanted::kAll};
-      EXPECT_TRUE(model_
-                      ->forward({&rows, 1}, {.on_logits =
-                                                 [&](std::size_t, MatrixView<const float> l) {
-                                                   logits.insert(logits.end(), l.data,
-                                                                 l.data + l.cols);
-                                                 }})
+      EXPECT_TRUE(model()
+                      .forward({&rows, 1}, {.on_logits =
+                                                [&](std::size_t, MatrixView<const float> l) {
+                                                  logits.insert(logits.end(), l.data,
+                                                                l.data + l.cols);
+                                                }})
                       .ok());
     }
     return logits;
   }
 
-  std::unique_ptr<ModelFiles> files_;
-  ThreadPool threads_{2};
-  std::unique_ptr<Ops> ops_;
-  AlignedBuffer buffer_;
-  std::vector<std::vector<ExpertId>> routed_;  // by every acquire of cache_
-  std::unique_ptr<ExpertCache> cache_;
-  std::unique_ptr<Model> model_;
+  std::vector<std::vector<ExpertId>> routed_;  // by every acquire
+  BareModel bare_{{.slot_count = kSlots,
+                   .rows_max = kRowsMax,
+                   .policy = [this](std::span<const std::size_t> counts) {
+                     return std::make_unique<RecordingPolicy>(counts, routed_);
+                   }}};
   std::vector<std::vector<std::int32_t>> ids_;
 };
 
@@ -114,7 +95,7 @@ TEST_F(Batching, CompanyAndCutsDoNotChangeASequencesBits) {
              LogitsWanted::kAll});
         owner_of_row.insert(owner_of_row.end(), count, s);
       }
-      const Status status = model_->forward(
+      const Status status = model().forward(
           batch, {.on_logits = [&](std::size_t row, MatrixView<const float> logits) {
             for (std::size_t r = 0; r < logits.rows; ++r) {
               std::vector<float>& out = got[owner_of_row[row + r]];
@@ -140,13 +121,13 @@ TEST_F(Batching, OnlyWantedLogitsAreComputed) {
       {&second, std::span<const std::int32_t>(ids_[1]).first(4), LogitsWanted::kLast},
       {&third, std::span<const std::int32_t>(ids_[2]).first(2), LogitsWanted::kAll}};
   std::vector<std::size_t> rows;
-  ASSERT_TRUE(model_
-                  ->forward(batch, {.on_logits =
-                                        [&](std::size_t row, MatrixView<const float> logits) {
-                                          for (std::size_t r = 0; r < logits.rows; ++r) {
-                                            rows.push_back(row + r);
-                                          }
-                                        }})
+  ASSERT_TRUE(model()
+                  .forward(batch, {.on_logits =
+                                       [&](std::size_t row, MatrixView<const float> logits) {
+                                         for (std::size_t r = 0; r < logits.rows; ++r) {
+                                           rows.push_back(row + r);
+                                         }
+                                       }})
                   .ok());
   EXPECT_EQ(rows, (std::vector<std::size_t>{8, 9, 10}));
 }
@@ -156,33 +137,33 @@ TEST_F(Batching, SlotsThatComeAndGoDoNotChangeASequencesBits) {
   const unsigned seed = 8;
   SCOPED_TRACE(::testing::Message() << "seed " << seed);
   std::mt19937 random(seed);
-  const std::size_t least = model_->config().moe.num_experts_per_tok;
+  const std::size_t least = model().config().moe.num_experts_per_tok;
   for (const std::vector<std::int32_t>& ids : ids_) {
     const std::vector<float> expected = alone(ids);
     SequenceState state = new_sequence();
     std::vector<float> got;
     while (state.position() < ids.size()) {
       const std::size_t wanted = random() % 2 == 0 ? least : least + random() % (kSlots - least);
-      ASSERT_EQ(cache_->set_slot_limit(wanted), wanted);
+      ASSERT_EQ(experts().set_slot_limit(wanted), wanted);
       const std::size_t left = ids.size() - state.position();
       const SequenceRows rows = {
           &state,
           std::span(ids).subspan(state.position(), std::min<std::size_t>(left, 1 + random() % 12)),
           LogitsWanted::kAll};
-      const Status status = model_->forward(
+      const Status status = model().forward(
           {&rows, 1}, {.on_logits = [&](std::size_t, MatrixView<const float> logits) {
             for (std::size_t r = 0; r < logits.rows; ++r) {
               got.insert(got.end(), logits.row(r), logits.row(r) + logits.cols);
             }
           }});
       ASSERT_TRUE(status.ok()) << status.message();
-      ASSERT_LE(cache_->used_slot_count(), wanted);
+      ASSERT_LE(experts().used_slot_count(), wanted);
     }
-    cache_->set_slot_limit(kSlots);
+    experts().set_slot_limit(kSlots);
     ASSERT_EQ(got.size(), expected.size());
     EXPECT_EQ(std::memcmp(got.data(), expected.data(), got.size() * sizeof(float)), 0);
   }
-  EXPECT_GT(cache_->statistics().limit_eviction_count, 0u);
+  EXPECT_GT(experts().statistics().limit_eviction_count, 0u);
 }
 
 // The router's choices by rank, which the policy needs, are not by id. Whether they are the ranks
@@ -192,7 +173,7 @@ TEST_F(Batching, ThePolicyHearsOfAnExpertInTheRoutersOrder) {
   const std::vector<std::vector<ExpertId>> by_rank = routed_;
   std::size_t ascending = 0;
   for (const std::vector<ExpertId>& routed : by_rank) {
-    ASSERT_EQ(routed.size(), model_->config().moe.num_experts_per_tok);
+    ASSERT_EQ(routed.size(), model().config().moe.num_experts_per_tok);
     ascending += std::ranges::is_sorted(routed) ? 1 : 0;
   }
   EXPECT_LT(ascending, by_rank.size() / 4);
@@ -203,7 +184,7 @@ TEST_F(Batching, ThePolicyHearsOfAnExpertInTheRoutersOrder) {
   for (const std::int32_t& id : ids_[0]) {
     const SequenceRows rows[] = {{&first, {&id, 1}, LogitsWanted::kNone},
                                  {&second, {&id, 1}, LogitsWanted::kNone}};
-    ASSERT_TRUE(model_->forward(rows, {}).ok());
+    ASSERT_TRUE(model().forward(rows, {}).ok());
   }
   EXPECT_EQ(routed_, by_rank);
 }

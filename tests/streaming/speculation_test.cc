@@ -5,13 +5,10 @@
 #include <memory>
 #include <vector>
 
-#include "engine/model_files.h"
+#include "experts/policies/forwarding_policy.h"
 #include "experts/policies/residency_policies.h"
-#include "experts/testing/forwarding_policy.h"
 #include "io/testing/faulty_read_queue.h"
-#include "kernels/cpu/cpu_ops.h"
-#include "model/model.h"
-#include "support/test_files.h"
+#include "support/bare_model.h"
 
 namespace flashmoe::testing {
 namespace {
@@ -37,7 +34,7 @@ class CountingPolicy final : public ForwardingPolicy {
   std::size_t& guess_count_;
 };
 
-/// The shipped model without an engine around it, on a disk that has to be waited for.
+/// The shipped model on a disk that has to be waited for.
 class Speculation : public ::testing::Test {
  protected:
   /// Enough for what a step needs, but not for every expert that a layer needs in a chunk; and
@@ -48,11 +45,7 @@ class Speculation : public ::testing::Test {
   Speculation() { open(kSlots); }
 
   void open(std::size_t slot_count) {
-    model_.reset();
-    cache_.reset();
     ids_.clear();
-    files_ = ModelFiles::open(sprout_folder()).value();
-    ops_ = make_cpu_ops(threads_, {}).value();
     auto queue = std::make_unique<FaultyReadQueue>(
         make_read_queue({}).value(),
         [this, late = seeded_faults({.seed = 3, .delay_poll_count_max = 3})](
@@ -63,16 +56,14 @@ class Speculation : public ::testing::Test {
           return fails ? ReadFault{.kind = ReadFault::Kind::kIoError} : late(index, request);
         });
     queue_ = queue.get();
-    ModelFiles::DenseWeights dense = files_->load_dense(*queue, {}).value();
-    buffer_ = std::move(dense.buffer);
-    const ExpertStore& store = files_->store();
-    cache_ = ExpertCache::create(
-                 store, std::make_unique<CountingPolicy>(store.expert_counts(), guess_count_),
-                 std::move(queue), {.budget_bytes = slot_count * store.slot_size()})
-                 .value();
-    model_ = Model::create(files_->config(), std::move(dense.weights), files_->layouts(), *ops_,
-                           cache_.get(), /*rows_max=*/kChunkRows)
-                 .value();
+    bare_ = std::make_unique<BareModel>(
+        BareModel::Options{.slot_count = slot_count,
+                           .rows_max = kChunkRows,
+                           .policy =
+                               [this](std::span<const std::size_t> counts) {
+                                 return std::make_unique<CountingPolicy>(counts, guess_count_);
+                               },
+                           .queue = std::move(queue)});
     const GoldenFile golden(sprout_folder() / "golden.safetensors");
     for (const char* domain : {"english", "python", "chinese"}) {
       ids_.push_back(golden.ints(std::string(domain) + ".input_ids"));
@@ -80,12 +71,15 @@ class Speculation : public ::testing::Test {
     }
   }
 
+  Model& model() { return bare_->model(); }
+  ExpertCache& experts() { return bare_->experts(); }
+
   /// All logits of the first `sequences` texts, which advance together by `tokens` in each step.
   std::vector<float> read(std::size_t sequences, std::size_t tokens, bool speculation) {
-    model_->set_speculation(speculation);
+    model().set_speculation(speculation);
     std::vector<SequenceState> states;
     for (std::size_t s = 0; s < sequences; ++s) {
-      states.push_back(SequenceState::create(model_->config()).value());
+      states.push_back(SequenceState::create(model().config()).value());
     }
     std::vector<float> all;
     for (std::size_t t = 0; t < ids_[0].size(); t += tokens) {
@@ -94,7 +88,7 @@ class Speculation : public ::testing::Test {
         batch.push_back({&states[s], {&ids_[s][t], tokens}, LogitsWanted::kAll});
       }
       const Status status =
-          model_->forward(batch, {.on_logits = [&](std::size_t, MatrixView<const float> logits) {
+          model().forward(batch, {.on_logits = [&](std::size_t, MatrixView<const float> logits) {
                             for (std::size_t r = 0; r < logits.rows; ++r) {
                               all.insert(all.end(), logits.row(r), logits.row(r) + logits.cols);
                             }
@@ -104,15 +98,10 @@ class Speculation : public ::testing::Test {
     return all;
   }
 
-  std::unique_ptr<ModelFiles> files_;
-  ThreadPool threads_{2};
-  std::unique_ptr<Ops> ops_;
-  AlignedBuffer buffer_;
   bool fail_guesses_ = false;
   std::size_t guess_count_ = 0;  // since a router last spoke
   FaultyReadQueue* queue_ = nullptr;
-  std::unique_ptr<ExpertCache> cache_;
-  std::unique_ptr<Model> model_;
+  std::unique_ptr<BareModel> bare_;
   std::vector<std::vector<std::int32_t>> ids_;
 };
 
@@ -128,12 +117,12 @@ TEST_F(Speculation, ChangesNoBitOfOneSequenceNorOfSeveralNorOfChunks) {
     SCOPED_TRACE(::testing::Message() << shape.slots << " slots, " << shape.sequences << " x "
                                       << shape.tokens << " tokens");
     open(shape.slots);
-    const ExpertCacheStatistics before = cache_->statistics();
+    const ExpertCacheStatistics before = experts().statistics();
     const std::vector<float> expected = read(shape.sequences, shape.tokens, false);
-    const ExpertCacheStatistics without = cache_->statistics();
+    const ExpertCacheStatistics without = experts().statistics();
     EXPECT_EQ(without.speculative_read_count, before.speculative_read_count);
     const std::vector<float> got = read(shape.sequences, shape.tokens, true);
-    const ExpertCacheStatistics with = cache_->statistics();
+    const ExpertCacheStatistics with = experts().statistics();
     EXPECT_GT(with.speculative_read_count, without.speculative_read_count);
     EXPECT_GT(with.speculative_hit_count, without.speculative_hit_count);
     ASSERT_EQ(got.size(), expected.size());
@@ -161,10 +150,10 @@ class Echo final : public RoutingSource {
 
 TEST_F(Speculation, GuessesNothingUnderAKnownRouting) {
   Echo echo;
-  model_->set_routing(nullptr, &echo);
+  model().set_routing(nullptr, &echo);
   read(1, 1, true);
-  EXPECT_EQ(cache_->statistics().speculative_read_count, 0u);
-  EXPECT_EQ(model_->times().guess_seconds, 0);
+  EXPECT_EQ(experts().statistics().speculative_read_count, 0u);
+  EXPECT_EQ(model().times().guess_seconds, 0);
 }
 
 }  // namespace

@@ -1,5 +1,5 @@
-#ifndef FLASHMOE_EXPERTS_TESTING_FORWARDING_POLICY_H_
-#define FLASHMOE_EXPERTS_TESTING_FORWARDING_POLICY_H_
+#ifndef FLASHMOE_EXPERTS_POLICIES_FORWARDING_POLICY_H_
+#define FLASHMOE_EXPERTS_POLICIES_FORWARDING_POLICY_H_
 
 #include <memory>
 #include <utility>
@@ -8,7 +8,7 @@
 
 namespace flashmoe {
 
-/// Passes everything on to another policy: for tests that listen, or meddle, in a function or two.
+/// Passes everything on to another policy: for those that listen, or differ, in a function or two.
 class ForwardingPolicy : public ResidencyPolicy {
  public:
   explicit ForwardingPolicy(std::unique_ptr<ResidencyPolicy> inner) : inner_(std::move(inner)) {}
@@ -21,6 +21,7 @@ class ForwardingPolicy : public ResidencyPolicy {
   ExpertKey choose_victim(LayerId layer, const EvictableSet& evictable) override {
     return inner_->choose_victim(layer, evictable);
   }
+  bool keeps_unleased() const override { return inner_->keeps_unleased(); }
   std::vector<ExpertId> ranked_residents(LayerId layer) const override {
     return inner_->ranked_residents(layer);
   }
@@ -31,4 +32,4 @@ class ForwardingPolicy : public ResidencyPolicy {
 
 }  // namespace flashmoe
 
-#endif  // FLASHMOE_EXPERTS_TESTING_FORWARDING_POLICY_H_
+#endif  // FLASHMOE_EXPERTS_POLICIES_FORWARDING_POLICY_H_

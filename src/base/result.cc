@@ -23,6 +23,8 @@ std::string_view to_string(StatusCode code) {
       return "unsupported";
     case StatusCode::kCancelled:
       return "cancelled";
+    case StatusCode::kBusy:
+      return "busy";
   }
   return "unknown";
 }

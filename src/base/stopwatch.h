@@ -18,6 +18,9 @@ class Stopwatch {
     return elapsed.count();
   }
 
+  /// As lap(), but the lap goes on.
+  double elapsed() const { return Stopwatch(*this).lap(); }
+
  private:
   using Clock = std::chrono::steady_clock;
   Clock::time_point last_;

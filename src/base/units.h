@@ -24,6 +24,9 @@ std::string format_seconds(double seconds);
 /// "1.42 GB/s": powers of 1000, as disks and memory are sold.
 std::string format_rate(double bytes_per_second);
 
+/// a / b, and 0 where nothing was counted yet: shares and rates of what is not negative.
+inline double ratio(double a, double b) { return b > 0 ? a / b : 0; }
+
 }  // namespace flashmoe
 
 #endif  // FLASHMOE_BASE_UNITS_H_

@@ -1,12 +1,12 @@
-#ifndef FLASHMOE_CLI_CHILD_PROCESS_H_
-#define FLASHMOE_CLI_CHILD_PROCESS_H_
+#ifndef FLASHMOE_BASE_CHILD_PROCESS_H_
+#define FLASHMOE_BASE_CHILD_PROCESS_H_
 
 #include <functional>
 #include <string>
 
-#include "flashmoe/result.h"
+#include "base/result.h"
 
-namespace flashmoe::cli {
+namespace flashmoe {
 
 /// Calls `work` in a child process, a copy of this one, and returns what it gave. So its memory,
 /// with the peak that the system remembers, is its own, and goes when it ends. This process must
@@ -14,6 +14,6 @@ namespace flashmoe::cli {
 /// how.
 Result<std::string> run_in_child(const std::function<Result<std::string>()>& work);
 
-}  // namespace flashmoe::cli
+}  // namespace flashmoe
 
-#endif  // FLASHMOE_CLI_CHILD_PROCESS_H_
+#endif  // FLASHMOE_BASE_CHILD_PROCESS_H_

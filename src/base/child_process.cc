@@ -1,4 +1,4 @@
-#include "cli/child_process.h"
+#include "base/child_process.h"
 
 #include <sys/wait.h>
 #include <unistd.h>
@@ -12,7 +12,7 @@
 
 #include "base/result.h"
 
-namespace flashmoe::cli {
+namespace flashmoe {
 namespace {
 
 Status system_error(std::string_view action) {
@@ -85,4 +85,4 @@ Result<std::string> run_in_child(const std::function<Result<std::string>()>& wor
   return text.substr(1);
 }
 
-}  // namespace flashmoe::cli
+}  // namespace flashmoe

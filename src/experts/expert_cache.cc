@@ -109,7 +109,7 @@ ExpertCache::~ExpertCache() {
 }
 
 Status ExpertCache::acquire(std::uint64_t step, LayerId layer, std::span<const ExpertId> routed,
-                            std::span<ExpertLease> leases) {
+                            std::span<ExpertLease> leases, const RowCounts& rows) {
   FM_CHECK(layer.value < store_.layer_count());
   FM_CHECK(routed.size() == leases.size());
   for (ExpertLease& lease : leases) lease = ExpertLease();
@@ -118,7 +118,7 @@ Status ExpertCache::acquire(std::uint64_t step, LayerId layer, std::span<const E
   collect_finished_reads();  // so that a pause of the disk is not taken for part of its work
   FM_RETURN_IF_ERROR(make_room(lock, layer, routed));
   // From here to the end of submit nobody else comes in between.
-  policy_->on_routed(step, layer, routed);
+  policy_->on_routed(step, layer, routed, rows);
 
   // Hits first, so that no victim is one of them.
   leased_slots_.assign(routed.size(), kNoSlot);

@@ -18,6 +18,7 @@
 #include "base/stopwatch.h"
 #include "experts/expert_id.h"
 #include "experts/expert_store.h"
+#include "experts/fixed_set.h"
 #include "experts/read_pump.h"
 #include "experts/residency_policy.h"
 #include "experts/resident_set.h"
@@ -85,6 +86,9 @@ struct ExpertCacheStatistics {
   double timed_reading_seconds = 0;
   /// Those of eviction_count that lowered the slot limit.
   std::uint64_t limit_eviction_count = 0;
+  /// Experts that exchange() read, and the time it took; no part of wait_seconds.
+  std::uint64_t exchange_count = 0;
+  double exchange_seconds = 0;
 };
 
 /// How far ExpertCache::prefetch() came.
@@ -120,10 +124,10 @@ class ExpertCache {
   /// Leases `routed` (distinct ids, most wanted first) to `leases`, in the order given, and starts
   /// one batch of reads for those that are not resident; never waits for the disk, except where
   /// every slot without a lease is still being read into. What `leases` held before is released
-  /// first. On failure they are empty. Errors: kOutOfBudget if the slots cannot hold `routed`
-  /// beside the experts already leased; those of ReadQueue::submit.
+  /// first. On failure they are empty. `rows` is for the policy. Errors: kOutOfBudget if the slots
+  /// cannot hold `routed` beside the experts already leased; those of ReadQueue::submit.
   Status acquire(std::uint64_t step, LayerId layer, std::span<const ExpertId> routed,
-                 std::span<ExpertLease> leases);
+                 std::span<ExpertLease> leases, const RowCounts& rows = {});
 
   /// Returns when the bytes of at least one of leases[i], i in `which`, have arrived or will not:
   /// at once if one is ready() already. `which` is not empty.
@@ -156,6 +160,19 @@ class ExpertCache {
   /// ReadQueue::submit.
   Result<std::size_t> speculate(LayerId layer, std::span<const ExpertId> wanted,
                                 std::span<const ExpertId> kept);
+
+  /// Brings in those of `swaps`, experts of `layer`, that are to come, each into the slot of who is
+  /// to go, and waits for them. Where that one is leased or not here the policy names another;
+  /// where the newcomer is here nothing happens. Neither hits nor misses. Errors: as acquire(), and
+  /// those of the reads: those who came stay, and the call can be repeated.
+  Status exchange(LayerId layer, std::span<const ExpertSwap> swaps);
+
+  /// Another policy decides from now on. It knows who is here, in the order of the one before, and
+  /// nothing of the past.
+  void set_policy(std::unique_ptr<ResidencyPolicy> policy);
+
+  /// Drops every resident that nobody leases.
+  void clear();
 
   /// The experts that are here or being read, in the policy's order.
   ResidentSet resident_set() const;
@@ -210,6 +227,9 @@ class ExpertCache {
   Status make_room(std::unique_lock<std::mutex>& lock, LayerId layer,
                    std::span<const ExpertId> routed);
   std::uint32_t empty_slot(LayerId layer);
+  Status exchange_batch(std::unique_lock<std::mutex>& lock, LayerId layer,
+                        std::span<const ExpertSwap> swaps);
+  std::uint32_t slot_for(LayerId layer, ExpertId out);
   std::uint32_t evict(LayerId layer);
   void drop_resident(std::uint32_t slot_id);
   void withhold(std::uint32_t slot_id);
@@ -230,7 +250,7 @@ class ExpertCache {
   void finish_reading(std::uint32_t slot_id);
 
   const ExpertStore& store_;
-  const std::unique_ptr<ResidencyPolicy> policy_;
+  std::unique_ptr<ResidencyPolicy> policy_;  // under mutex_
   const std::size_t slot_count_;
   AlignedBuffer memory_;  // outlives queue_, whose destruction waits for reads into it
   PageWarmer warmer_;

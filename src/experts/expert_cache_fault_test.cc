@@ -11,6 +11,7 @@
 #include "experts/expert_cache.h"
 #include "experts/policies/lru.h"
 #include "experts/testing/expert_files.h"
+#include "experts/testing/expert_ids.h"
 #include "io/testing/faulty_read_queue.h"
 
 namespace flashmoe {
@@ -19,12 +20,6 @@ namespace {
 using testing::AnyOf;
 using testing::HasSubstr;
 using testing::StartsWith;
-
-std::vector<ExpertId> ids(std::initializer_list<int> values) {
-  std::vector<ExpertId> result;
-  for (const int value : values) result.push_back(ExpertId{static_cast<std::uint16_t>(value)});
-  return result;
-}
 
 class ExpertCacheFault : public testing::Test {
  protected:
@@ -96,6 +91,25 @@ TEST_F(ExpertCacheFault, ARefusedBatchFailsTheAcquireAndLeavesTheSlotsFree) {
   EXPECT_EQ(cache_->statistics().hit_count + cache_->statistics().miss_count, 1u);
   EXPECT_TRUE(read(LayerId{0}, ids({7, 2, 5})).ok());
   EXPECT_TRUE(read(LayerId{3}, ids({0, 1, 2})).ok());
+}
+
+TEST_F(ExpertCacheFault, AFailedExchangeKeepsWhoCameAndCanBeRepeated) {
+  for (const auto kind :
+       {ReadFault::Kind::kIoError, ReadFault::Kind::kEndOfFile, ReadFault::Kind::kRefused}) {
+    // Of the second newcomer, after the ten reads of 4 and 9.
+    make(2, fail_request(17, kind));
+    ASSERT_TRUE(read(LayerId{0}, ids({4, 9})).ok());
+    const ExpertSwap swaps[] = {{ExpertId{4}, ExpertId{1}}, {ExpertId{9}, ExpertId{2}}};
+    const Status status = cache_->exchange(LayerId{0}, swaps);
+    EXPECT_FALSE(status.ok());
+    EXPECT_THAT(status.message(), StartsWith("expert store: layer 0"));
+    EXPECT_EQ(cache_->is_resident({LayerId{0}, ExpertId{1}}), kind != ReadFault::Kind::kRefused);
+    EXPECT_FALSE(cache_->is_resident({LayerId{0}, ExpertId{2}}));
+    EXPECT_TRUE(cache_->exchange(LayerId{0}, swaps).ok());
+    EXPECT_TRUE(read(LayerId{0}, ids({1, 2})).ok());
+    EXPECT_EQ(cache_->statistics().hit_count, 2u);
+    EXPECT_TRUE(read(LayerId{3}, ids({0, 1})).ok());  // every slot can still be had
+  }
 }
 
 TEST_F(ExpertCacheFault, AGuessThatFailsLeavesItsSlotFreeAndIsReadAgainWhenItComesTrue) {

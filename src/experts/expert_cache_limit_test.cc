@@ -11,18 +11,13 @@
 #include "experts/expert_cache.h"
 #include "experts/policies/residency_policies.h"
 #include "experts/testing/expert_files.h"
+#include "experts/testing/expert_ids.h"
 #include "experts/testing/held_read_queue.h"
 
 namespace flashmoe {
 namespace {
 
 using testing::HasSubstr;
-
-std::vector<ExpertId> ids(std::initializer_list<int> values) {
-  std::vector<ExpertId> result;
-  for (const int value : values) result.push_back(ExpertId{static_cast<std::uint16_t>(value)});
-  return result;
-}
 
 // Two layers of eight experts with one segment each; reads are held back.
 class ExpertCacheLimitTest : public testing::TestWithParam<std::string_view> {

@@ -33,12 +33,12 @@ struct Held {
   ExpertLease lease;
 };
 
-struct Case {
+struct CacheCase {
   IoBackend backend;
   std::size_t slot_count;
 };
 
-class ExpertCacheProperty : public testing::TestWithParam<Case> {};
+class ExpertCacheProperty : public testing::TestWithParam<CacheCase> {};
 
 TEST_P(ExpertCacheProperty, HoldsOnRandomTraces) {
   const std::uint64_t seed = 20250 + GetParam().slot_count;
@@ -139,16 +139,16 @@ TEST_P(ExpertCacheProperty, HoldsOnRandomTraces) {
 }
 
 // 48 experts: from the least that works to all of them, and a budget for more.
-INSTANTIATE_TEST_SUITE_P(Budgets, ExpertCacheProperty,
-                         testing::Values(Case{IoBackend::kPread, 4}, Case{IoBackend::kPread, 7},
-                                         Case{IoBackend::kPread, 20}, Case{IoBackend::kPread, 48},
-                                         Case{IoBackend::kPread, 100}, Case{IoBackend::kIoUring, 4},
-                                         Case{IoBackend::kIoUring, 20},
-                                         Case{IoBackend::kIoUring, 48}),
-                         [](const auto& info) {
-                           return std::string(to_string(info.param.backend)) + "_" +
-                                  std::to_string(info.param.slot_count);
-                         });
+INSTANTIATE_TEST_SUITE_P(
+    Budgets, ExpertCacheProperty,
+    testing::Values(CacheCase{IoBackend::kPread, 4}, CacheCase{IoBackend::kPread, 7},
+                    CacheCase{IoBackend::kPread, 20}, CacheCase{IoBackend::kPread, 48},
+                    CacheCase{IoBackend::kPread, 100}, CacheCase{IoBackend::kIoUring, 4},
+                    CacheCase{IoBackend::kIoUring, 20}, CacheCase{IoBackend::kIoUring, 48}),
+    [](const auto& info) {
+      return std::string(to_string(info.param.backend)) + "_" +
+             std::to_string(info.param.slot_count);
+    });
 
 }  // namespace
 }  // namespace flashmoe

@@ -125,6 +125,7 @@ void ExpertCache::finish_reading(std::uint32_t slot_id) {
   }
   end_reading(slot);
   if (slot.cause == LoadCause::kRestored) ++statistics_.prefetch_count;
+  if (slot.cause == LoadCause::kPlaced) ++statistics_.exchange_count;
   slot.state.store(SlotState::kResident, std::memory_order_release);
   ++resident_counts_[slot.key.layer.value];
   statistics_.bytes_wanted += store_.expert_size(slot.key.layer);

@@ -11,6 +11,7 @@
 #include "experts/policies/forwarding_policy.h"
 #include "experts/policies/lru.h"
 #include "experts/testing/expert_files.h"
+#include "experts/testing/expert_ids.h"
 #include "experts/testing/held_read_queue.h"
 
 namespace flashmoe {
@@ -18,12 +19,6 @@ namespace {
 
 using testing::ElementsAre;
 using testing::HasSubstr;
-
-std::vector<ExpertId> ids(std::initializer_list<int> values) {
-  std::vector<ExpertId> result;
-  for (const int value : values) result.push_back(ExpertId{static_cast<std::uint16_t>(value)});
-  return result;
-}
 
 // Passes everything on to LRU and writes down what the cache said.
 class RecordingPolicy final : public ForwardingPolicy {
@@ -34,9 +29,10 @@ class RecordingPolicy final : public ForwardingPolicy {
     calls_.push_back(fmt::format("{} slots", slot_count));
     ForwardingPolicy::set_slot_count(slot_count);
   }
-  void on_routed(std::uint64_t step, LayerId layer, std::span<const ExpertId> routed) override {
+  void on_routed(std::uint64_t step, LayerId layer, std::span<const ExpertId> routed,
+                 const RowCounts& rows) override {
     calls_.push_back(fmt::format("step {}: {} of layer {}", step, routed.size(), layer.value));
-    ForwardingPolicy::on_routed(step, layer, routed);
+    ForwardingPolicy::on_routed(step, layer, routed, rows);
   }
   void on_loaded(ExpertKey key, LoadCause cause) override {
     calls_.push_back(fmt::format("loaded {}/{}", key.layer.value, key.expert.value));

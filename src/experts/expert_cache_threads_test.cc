@@ -15,7 +15,7 @@
 namespace flashmoe {
 namespace {
 
-constexpr std::size_t kTopK = 3;
+constexpr std::size_t kThreadTopK = 3;
 constexpr std::size_t kThreadCount = 4;
 
 struct Counts {
@@ -26,22 +26,22 @@ struct Counts {
 void run_thread(const ExpertFiles& files, const ExpertStore& store, ExpertCache& cache,
                 std::uint64_t seed, Counts& counts) {
   std::mt19937_64 random(seed);
-  std::vector<ExpertLease> leases(kTopK);
+  std::vector<ExpertLease> leases(kThreadTopK);
   for (std::uint64_t step = 0; step < 300; ++step) {
     const LayerId layer{random() % 2 == 0 ? 0u : 3u};
     std::vector<ExpertId> routed(store.expert_count(layer));
     for (std::uint16_t e = 0; e < routed.size(); ++e) routed[e] = ExpertId{e};
     std::ranges::shuffle(routed, random);
-    routed.resize(kTopK);
-    // Every thread holds kTopK at most, and there are slots for all of them.
+    routed.resize(kThreadTopK);
+    // Every thread holds kThreadTopK at most, and there are slots for all of them.
     if (random() % 4 == 0) {
       ASSERT_TRUE(cache.speculate(layer, std::span(routed).first(2), routed).ok());
     }
     const Status status = cache.acquire(step, layer, routed, leases);
     ASSERT_TRUE(status.ok()) << status.message();
-    counts.leases += kTopK;
+    counts.leases += kThreadTopK;
     if (random() % 8 == 0) continue;  // leaves without waiting
-    for (std::size_t k = 0; k < kTopK; ++k) {
+    for (std::size_t k = 0; k < kThreadTopK; ++k) {
       (void)leases[k].ready();
       const Result<ExpertView> view = leases[k].wait();
       if (!view.ok()) {
@@ -76,14 +76,14 @@ TEST_P(ExpertCacheThreads, SeeTheFilesBytesAndAllGetDone) {
   for (std::thread& thread : threads) thread.join();
   const ExpertCacheStatistics statistics = (*created)->statistics();
   EXPECT_EQ(statistics.hit_count + statistics.miss_count, counts.leases);
-  EXPECT_EQ(counts.leases, kThreadCount * 300 * kTopK);
+  EXPECT_EQ(counts.leases, kThreadCount * 300 * kThreadTopK);
   EXPECT_EQ(counts.failures > 0, failure_rate > 0);
 }
 
-// A thread that acquires again releases first what it holds: kTopK slots a thread are enough. With
-// 48 slots little is read, so that only frequent faults are certain to happen.
+// A thread that acquires again releases first what it holds: kThreadTopK slots a thread are enough.
+// With 48 slots little is read, so that only frequent faults are certain to happen.
 INSTANTIATE_TEST_SUITE_P(Slots, ExpertCacheThreads,
-                         testing::Combine(testing::Values(kThreadCount* kTopK, 20, 48),
+                         testing::Combine(testing::Values(kThreadCount* kThreadTopK, 20, 48),
                                           testing::Values(0.0, 0.2)));
 
 }  // namespace

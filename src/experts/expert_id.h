@@ -3,6 +3,7 @@
 
 #include <compare>
 #include <cstdint>
+#include <limits>
 
 namespace flashmoe {
 
@@ -17,6 +18,9 @@ struct ExpertId {
   std::uint16_t value = 0;
   friend auto operator<=>(const ExpertId&, const ExpertId&) = default;
 };
+
+/// In the place of an expert: nobody.
+inline constexpr ExpertId kNobody{std::numeric_limits<std::uint16_t>::max()};
 
 /// One routed expert of the model. Orders by layer, then expert.
 struct ExpertKey {

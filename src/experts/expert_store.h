@@ -66,6 +66,7 @@ class ExpertStore {
   std::size_t segments_per_expert(LayerId layer) const;
   std::span<const ExpertSegment> segments(ExpertKey key) const;
   const File& file(std::uint32_t file_index) const;
+  std::size_t file_count() const { return files_.size(); }
 
   /// Bytes of weights that one expert of `layer` has.
   std::uint64_t expert_size(LayerId layer) const;

@@ -9,15 +9,12 @@
 #include <vector>
 
 #include "experts/testing/expert_files.h"
+#include "experts/testing/expert_ids.h"
 
 namespace flashmoe {
 namespace {
 
 using testing::HasSubstr;
-
-ExpertKey key(std::uint32_t layer, std::uint16_t expert) {
-  return {LayerId{layer}, ExpertId{expert}};
-}
 
 class ExpertStoreTest : public testing::Test {
  protected:

@@ -3,13 +3,18 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <functional>
+#include <memory>
 #include <vector>
 
 #include "experts/expert_cache.h"
+#include "experts/fixed_set.h"
 #include "experts/policies/forwarding_policy.h"
+#include "experts/policies/pinned.h"
 #include "experts/policies/residency_policies.h"
 #include "experts/residency_replay.h"
 #include "experts/testing/expert_files.h"
+#include "experts/testing/expert_ids.h"
 #include "experts/testing/random_trace.h"
 
 namespace flashmoe {
@@ -39,66 +44,128 @@ class Watched final : public ForwardingPolicy {
   std::vector<Decision>& decisions_;
 };
 
-struct Case {
+constexpr std::uint64_t kSeed = 20261126;
+constexpr std::size_t kReplayTopK = 4, kTokens = 250;
+
+// A trace has no dense layers, the store has one.
+std::vector<LayerId> moe_layers_of(const ExpertStore& store) {
+  std::vector<LayerId> layers;
+  for (std::uint32_t l = 0; l < store.layer_count(); ++l) {
+    if (store.expert_count({l}) > 0) layers.push_back(LayerId{l});
+  }
+  return layers;
+}
+
+RoutingTrace trace_of(const ExpertStore& store) {
+  std::vector<std::size_t> num_experts;
+  for (const LayerId layer : moe_layers_of(store)) num_experts.push_back(store.expert_count(layer));
+  return random_trace(num_experts, kTokens, kReplayTopK, kTokens, kSeed);
+}
+
+/// A cache and a replay that are asked for the same.
+class Both {
+ public:
+  using MakePolicy = std::function<std::unique_ptr<ResidencyPolicy>()>;
+
+  Both(const MakePolicy& make_policy, std::size_t slot_count) {
+    cache_ =
+        ExpertCache::create(store_, std::make_unique<Watched>(make_policy(), cache_decisions_),
+                            make_read_queue({.backend = IoBackend::kPread, .depth = 4}).value(),
+                            {.budget_bytes = slot_count * store_.slot_size()})
+            .value();
+    replay_ = std::make_unique<ResidencyReplay>(
+        store_.expert_counts(), std::make_unique<Watched>(make_policy(), replay_decisions_),
+        slot_count);
+  }
+
+  /// Decodes tokens [begin, end) of the trace.
+  void decode(std::size_t begin, std::size_t end) {
+    std::vector<ExpertLease> leases(kReplayTopK);
+    for (std::size_t t = begin; t < end; ++t) {
+      for (std::size_t l = 0; l < moe_layers_.size(); ++l) {
+        std::vector<ExpertId> routed(trace_.routed(l, t).begin(), trace_.routed(l, t).end());
+        std::ranges::sort(routed);
+        ASSERT_TRUE(cache_->acquire(t, moe_layers_[l], routed, leases).ok());
+        for (ExpertLease& lease : leases) {
+          ASSERT_TRUE(lease.wait().ok());
+          lease = ExpertLease();
+        }
+        replay_hits_ += replay_->acquire(t, moe_layers_[l], routed);
+      }
+    }
+  }
+
+  void exchange(LayerId layer, std::span<const ExpertSwap> swaps) {
+    ASSERT_TRUE(cache_->exchange(layer, swaps).ok());
+    replay_->exchange(layer, swaps);
+  }
+
+  void expect_equal() const {
+    EXPECT_EQ(replay_decisions_, cache_decisions_);
+    EXPECT_EQ(replay_hits_, cache_->statistics().hit_count);
+  }
+  std::uint64_t hits() const { return replay_hits_; }
+  const std::vector<LayerId>& moe_layers() const { return moe_layers_; }
+
+ private:
+  const ExpertFiles files_{ExpertFiles::mixed_shapes(), kSeed};
+  const ExpertStore store_ = files_.open_store();
+  const std::vector<LayerId> moe_layers_ = moe_layers_of(store_);
+  const RoutingTrace trace_ = trace_of(store_);
+  std::vector<Decision> cache_decisions_;
+  std::vector<Decision> replay_decisions_;
+  std::unique_ptr<ExpertCache> cache_;
+  std::unique_ptr<ResidencyReplay> replay_;
+  std::uint64_t replay_hits_ = 0;
+};
+
+std::vector<std::size_t> expert_counts() {
+  const ExpertFiles files(ExpertFiles::mixed_shapes(), kSeed);
+  return files.open_store().expert_counts();
+}
+
+struct ReplayCase {
   std::string_view policy;
   std::size_t slot_count;
 };
 
-class ReplayEqualsCache : public testing::TestWithParam<Case> {};
+class ReplayEqualsCache : public testing::TestWithParam<ReplayCase> {};
 
 TEST_P(ReplayEqualsCache, InEveryLoadAndDrop) {
-  constexpr std::uint64_t kSeed = 20261126;
   SCOPED_TRACE(testing::Message() << "seed " << kSeed);
-  constexpr std::size_t kTopK = 4, kTokens = 250;
-  const ExpertFiles files(ExpertFiles::mixed_shapes(), kSeed);
-  const ExpertStore store = files.open_store();
-  // A trace has no dense layers, the store has one.
-  std::vector<std::uint32_t> moe_layers;
-  std::vector<std::size_t> num_experts;
-  for (std::uint32_t l = 0; l < store.layer_count(); ++l) {
-    if (store.expert_count({l}) == 0) continue;
-    moe_layers.push_back(l);
-    num_experts.push_back(store.expert_count({l}));
-  }
-  const RoutingTrace trace = random_trace(num_experts, kTokens, kTopK, kTokens, kSeed);
-
-  std::vector<Decision> cache_decisions;
-  std::vector<Decision> replay_decisions;
-  auto cache = ExpertCache::create(
-      store,
-      std::make_unique<Watched>(make_residency_policy(GetParam().policy, store.expert_counts()),
-                                cache_decisions),
-      make_read_queue({.backend = IoBackend::kPread, .depth = 4}).value(),
-      {.budget_bytes = GetParam().slot_count * store.slot_size()});
-  ASSERT_TRUE(cache.ok()) << cache.status().message();
-  ResidencyReplay replay(
-      store.expert_counts(),
-      std::make_unique<Watched>(make_residency_policy(GetParam().policy, store.expert_counts()),
-                                replay_decisions),
-      GetParam().slot_count);
-
-  std::uint64_t replay_hits = 0;
-  std::vector<ExpertLease> leases(kTopK);
-  for (std::size_t t = 0; t < kTokens; ++t) {
-    for (std::size_t l = 0; l < moe_layers.size(); ++l) {
-      std::vector<ExpertId> routed(trace.routed(l, t).begin(), trace.routed(l, t).end());
-      std::ranges::sort(routed);
-      ASSERT_TRUE((*cache)->acquire(t, {moe_layers[l]}, routed, leases).ok());
-      for (ExpertLease& lease : leases) {
-        ASSERT_TRUE(lease.wait().ok());
-        lease = ExpertLease();
-      }
-      replay_hits += replay.acquire(t, {moe_layers[l]}, routed);
-    }
-  }
-  EXPECT_EQ(replay_decisions, cache_decisions);
-  EXPECT_EQ(replay_hits, (*cache)->statistics().hit_count);
+  const std::vector<std::size_t> counts = expert_counts();
+  Both both([&] { return make_residency_policy(GetParam().policy, counts); },
+            GetParam().slot_count);
+  both.decode(0, kTokens);
+  both.expect_equal();
   // With slots for one layer's choice alone the next layer takes them all.
-  EXPECT_EQ(replay_hits > 0, GetParam().slot_count > kTopK);
+  EXPECT_EQ(both.hits() > 0, GetParam().slot_count > kReplayTopK);
 }
 
-std::vector<Case> cases() {
-  std::vector<Case> cases;
+TEST(ReplayEqualsCachePinned, ThroughSwapsOfItsSet) {
+  SCOPED_TRACE(testing::Message() << "seed " << kSeed);
+  const std::vector<std::size_t> counts = expert_counts();
+  const auto set = std::make_shared<FixedSet>(counts);
+  Both both([&] { return make_pinned_policy(make_residency_policy("lfu", counts), set); }, 20);
+  const auto fix = [&](std::initializer_list<int> wanted) {
+    ResidentSet members{.layers = std::vector<std::vector<ExpertId>>(counts.size())};
+    for (const LayerId layer : both.moe_layers()) members.layers[layer.value] = ids(wanted);
+    set->plan(members);
+    for (const LayerId layer : both.moe_layers()) {
+      both.exchange(layer, set->pending(layer));
+      set->complete(layer, set->pending(layer).size());
+    }
+  };
+  fix({1, 3});
+  both.decode(0, 100);
+  fix({3, 0, 2});  // 3 is here, 0 and 2 may be, adaptively
+  both.decode(100, kTokens);
+  both.expect_equal();
+  EXPECT_GT(both.hits(), 0U);
+}
+
+std::vector<ReplayCase> cases() {
+  std::vector<ReplayCase> cases;
   for (const std::string_view policy : kResidencyPolicies) {
     for (const std::size_t slot_count : {4, 7, 12, 20, 40}) cases.push_back({policy, slot_count});
   }

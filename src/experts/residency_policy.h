@@ -23,8 +23,18 @@ class EvictableSet {
 /// Why an expert comes in.
 enum class LoadCause : std::uint8_t {
   kRouted,    // on_routed named it just now
-  kRestored,  // it was in memory in an earlier run: counts as if it were routed now
+  kRestored,  // it was in memory before, in an earlier run or under another policy: counts as if
+              // it were routed now
+  kPlaced,    // a FixedSet wants it: likewise
   kGuessed,   // the router may name it soon: worth no more than it was, until that happens
+};
+
+/// How much a step says of each expert that it routes: a chunk of a prompt is one step of many
+/// rows.
+struct RowCounts {
+  std::span<const std::uint32_t>
+      of_expert;          // rows that chose each of those routed; empty: one each
+  std::size_t total = 1;  // rows of the step
 };
 
 /// Decides which experts stay in memory; ExpertCache does the moving. Pure bookkeeping (no I/O,
@@ -41,7 +51,8 @@ class ResidencyPolicy {
 
   /// The router picked `routed` for `layer`, the most wanted first, at `step` (a count of forward
   /// passes that only grows). Comes before the loads and drops that follow from it.
-  virtual void on_routed(std::uint64_t step, LayerId layer, std::span<const ExpertId> routed) = 0;
+  virtual void on_routed(std::uint64_t step, LayerId layer, std::span<const ExpertId> routed,
+                         const RowCounts& rows) = 0;
 
   /// Resident from now on: it has a slot. Its bytes may still be on their way, so that decisions do
   /// not depend on the speed of the disk.

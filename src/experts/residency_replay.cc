@@ -34,7 +34,7 @@ ResidencyReplay::ResidencyReplay(std::span<const std::size_t> expert_counts,
 
 std::size_t ResidencyReplay::acquire(std::uint64_t step, LayerId layer,
                                      std::span<const ExpertId> routed) {
-  policy_->on_routed(step, layer, routed);
+  policy_->on_routed(step, layer, routed, {});
   missing_.clear();
   for (const ExpertId expert : routed) {
     const std::size_t i = index_of({layer, expert});
@@ -44,23 +44,43 @@ std::size_t ResidencyReplay::acquire(std::uint64_t step, LayerId layer,
       missing_.push_back(expert);
     }
   }
-  for (const ExpertId expert : missing_) {
-    if (free_count_ == 0) {
-      const Evictable evictable(*this);
-      const ExpertKey victim = policy_->choose_victim(layer, evictable);
-      FM_CHECK(evictable.contains(victim));
-      drop(victim);
-    }
-    --free_count_;
-    const ExpertKey key{layer, expert};
-    resident_[index_of(key)] = leased_[index_of(key)] = true;
-    policy_->on_loaded(key, LoadCause::kRouted);
-  }
+  for (const ExpertId expert : missing_) load({layer, expert}, LoadCause::kRouted);
   for (const ExpertId expert : routed) {
     leased_[index_of({layer, expert})] = false;
     if (!policy_->keeps_unleased()) drop({layer, expert});
   }
   return routed.size() - missing_.size();
+}
+
+void ResidencyReplay::exchange(LayerId layer, std::span<const ExpertSwap> swaps) {
+  // Those who are here first, so that none of them leaves for another.
+  std::vector<ExpertId> held;
+  for (const ExpertSwap& swap : swaps) {
+    const std::size_t i = index_of({layer, swap.in});
+    if (resident_[i]) held.push_back(swap.in);
+    leased_[i] = resident_[i];
+  }
+  for (const ExpertSwap& swap : swaps) {
+    if (resident_[index_of({layer, swap.in})]) continue;
+    const ExpertKey out{layer, swap.out};
+    if (swap.out != kNobody && Evictable(*this).contains(out)) drop(out);
+    load({layer, swap.in}, LoadCause::kPlaced);
+    held.push_back(swap.in);
+  }
+  for (const ExpertId id : held) leased_[index_of({layer, id})] = false;
+}
+
+/// Leaves the newcomer leased.
+void ResidencyReplay::load(ExpertKey key, LoadCause cause) {
+  if (free_count_ == 0) {
+    const Evictable evictable(*this);
+    const ExpertKey victim = policy_->choose_victim(key.layer, evictable);
+    FM_CHECK(evictable.contains(victim));
+    drop(victim);
+  }
+  --free_count_;
+  resident_[index_of(key)] = leased_[index_of(key)] = true;
+  policy_->on_loaded(key, cause);
 }
 
 void ResidencyReplay::drop(ExpertKey key) {
@@ -69,8 +89,8 @@ void ResidencyReplay::drop(ExpertKey key) {
   policy_->on_dropped(key);
 }
 
-ReplayResult replay(const RoutingTrace& trace, const PolicyFactory& policy,
-                    std::size_t slot_count) {
+ReplayResult replay(const RoutingTrace& trace, const PolicyFactory& policy, std::size_t slot_count,
+                    const FixedSet* begin_with) {
   FM_CHECK(slot_count >= trace.experts_per_token());
   ReplayResult result;
   std::vector<ExpertId> routed;
@@ -78,6 +98,11 @@ ReplayResult replay(const RoutingTrace& trace, const PolicyFactory& policy,
     const std::size_t begin = trace.starts()[i];
     const std::size_t end = trace.sequence_end(i);
     ResidencyReplay cache(trace.num_experts(), policy(begin, end), slot_count);
+    for (std::uint32_t l = 0; begin_with != nullptr && l < begin_with->layer_count(); ++l) {
+      std::vector<ExpertSwap> arrivals;
+      for (const ExpertId id : begin_with->members(LayerId{l})) arrivals.push_back({kNobody, id});
+      cache.exchange(LayerId{l}, arrivals);
+    }
     for (std::size_t t = begin; t < end; ++t) {
       HitCount token;
       for (std::size_t l = 0; l < trace.layer_count(); ++l) {

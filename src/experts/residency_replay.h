@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "experts/expert_id.h"
+#include "experts/fixed_set.h"
 #include "experts/residency_policy.h"
 #include "experts/routing_trace.h"
 
@@ -39,9 +40,13 @@ class ResidencyReplay {
   /// Leases and releases `routed` (distinct ids); returns how many of them were resident.
   std::size_t acquire(std::uint64_t step, LayerId layer, std::span<const ExpertId> routed);
 
+  /// Puts `swaps`, as many as there are slots at most, in memory as ExpertCache::exchange does.
+  void exchange(LayerId layer, std::span<const ExpertSwap> swaps);
+
  private:
   class Evictable;
 
+  void load(ExpertKey key, LoadCause cause);
   void drop(ExpertKey key);
   std::size_t index_of(ExpertKey key) const { return first_[key.layer.value] + key.expert.value; }
 
@@ -74,9 +79,11 @@ inline constexpr std::size_t kSteadyFrom = 512;
 using PolicyFactory =
     std::function<std::unique_ptr<ResidencyPolicy>(std::size_t begin, std::size_t end)>;
 
-/// Decodes the sequences of `trace` token by token, each from an empty cache of `slot_count` slots
-/// for all layers, which must hold at least one layer's choice.
-ReplayResult replay(const RoutingTrace& trace, const PolicyFactory& policy, std::size_t slot_count);
+/// Decodes the sequences of `trace` token by token, each from a cache of `slot_count` slots for all
+/// layers, which must hold at least one layer's choice. It is empty at first but for the members of
+/// `begin_with`, if any.
+ReplayResult replay(const RoutingTrace& trace, const PolicyFactory& policy, std::size_t slot_count,
+                    const FixedSet* begin_with = nullptr);
 
 }  // namespace flashmoe
 

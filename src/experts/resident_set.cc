@@ -8,7 +8,7 @@
 #include <utility>
 
 #include "base/check.h"
-#include "format/printable.h"
+#include "experts/model_bound_file.h"
 #include "format/safetensors_file.h"
 #include "format/safetensors_writer.h"
 #include "tensor/float_bits.h"
@@ -16,41 +16,15 @@
 namespace flashmoe {
 namespace {
 
-constexpr const char* kVersionKey = "flash-moe.resident_set";
-constexpr const char* kVersion = "1";
-constexpr const char* kIdentityKey = "model";
+constexpr ModelBoundFormat kFormat = {"flash-moe.resident_set", "1", "resident set"};
 constexpr const char* kCounts = "counts";
 constexpr const char* kIds = "ids";
 
-/// The metadata must say `expected` under `key`.
-Status check_metadata(const SafetensorsFile& file, const char* key, std::string_view expected,
-                      StatusCode code, std::string_view meaning) {
-  const auto& metadata = file.header().metadata;
-  const auto found = metadata.find(key);
-  if (found == metadata.end()) return error(StatusCode::kCorrupt, "not a resident set: no {}", key);
-  if (found->second == expected) return Status();
-  return error(code, "{} is {} where {} is expected", meaning, printable(found->second), expected);
-}
-
-/// Whether there is a tensor `name` of `size` elements of `dtype`; nothing is read before that.
-Status check_tensor(const SafetensorsFile& file, const char* name, DType dtype,
-                    std::uint64_t size) {
-  const SafetensorsEntry* const entry = file.find(name);
-  if (entry == nullptr || entry->dtype != dtype || entry->shape.size() != 1 ||
-      static_cast<std::uint64_t>(entry->shape[0]) != size) {
-    return error(StatusCode::kCorrupt, "no tensor {} of {} elements of {}", name, size,
-                 to_string(dtype));
-  }
-  return Status();
-}
-
 Result<ResidentSet> read(const SafetensorsFile& file, std::string_view identity,
                          std::span<const std::size_t> expert_counts) {
-  FM_RETURN_IF_ERROR(check_metadata(file, kVersionKey, kVersion, StatusCode::kUnsupported,
-                                    "the version of the resident set"));
-  FM_RETURN_IF_ERROR(check_metadata(file, kIdentityKey, identity, StatusCode::kInvalidArgument,
-                                    "the resident set is another model's: it"));
-  FM_RETURN_IF_ERROR(check_tensor(file, kCounts, DType::kI64, expert_counts.size()));
+  FM_ASSIGN_OR_RETURN(const std::string found, read_model_identity(file, kFormat));
+  FM_RETURN_IF_ERROR(check_model_identity(kFormat, found, identity));
+  FM_RETURN_IF_ERROR(check_vector(file, kCounts, DType::kI64, expert_counts.size()));
   FM_ASSIGN_OR_RETURN(const std::vector<std::int64_t> counts, file.read_integers(kCounts));
   std::uint64_t total = 0;
   for (std::size_t l = 0; l < counts.size(); ++l) {
@@ -60,7 +34,7 @@ Result<ResidentSet> read(const SafetensorsFile& file, std::string_view identity,
     }
     total += static_cast<std::uint64_t>(counts[l]);
   }
-  FM_RETURN_IF_ERROR(check_tensor(file, kIds, DType::kU16, total));
+  FM_RETURN_IF_ERROR(check_vector(file, kIds, DType::kU16, total));
   FM_ASSIGN_OR_RETURN(const std::vector<std::byte> bytes, file.read(kIds));
 
   ResidentSet set;
@@ -103,7 +77,7 @@ Status write_resident_set(const std::filesystem::path& path, std::string_view id
       SafetensorsWriter writer,
       SafetensorsWriter::create(
           path, {{kCounts, DType::kI64, {counts.size()}}, {kIds, DType::kU16, {values.size()}}},
-          {{kVersionKey, kVersion}, {kIdentityKey, std::string(identity)}}));
+          model_bound_metadata(kFormat, identity)));
   FM_RETURN_IF_ERROR(writer.write(kCounts, 0, std::span<const std::int64_t>(counts)));
   FM_RETURN_IF_ERROR(writer.write(kIds, 0, std::span<const std::uint16_t>(values)));
   return writer.finish();

@@ -21,7 +21,7 @@ namespace {
 
 constexpr std::size_t kLayers = 4;
 constexpr std::size_t kExperts = 128;
-constexpr std::size_t kTopK = 8;
+constexpr std::size_t kSimulatedTopK = 8;
 
 /// The times of a large model on two cores and a fast disk, unless said otherwise.
 struct Machine {
@@ -50,7 +50,7 @@ class Residents {
   }
   bool hold(ExpertKey key) const { return keys_.contains(key); }
   void on_routed(std::uint64_t step, LayerId layer, std::span<const ExpertId> routed) {
-    policy_->on_routed(step, layer, routed);
+    policy_->on_routed(step, layer, routed, {});
   }
   /// For `key` somebody may have to leave, but nobody of `kept`, experts of the same layer.
   void bring(ExpertKey key, LoadCause cause, std::span<const ExpertId> kept) {
@@ -145,7 +145,7 @@ class Decoder {
     if (waited && arrivals.back() == disk_end_) {
       controller_.on_reads_timed(disk_reads_, disk_end_ - disk_begin_);
     }
-    outcome.compute_seconds = static_cast<double>(kTopK) * machine_.compute_seconds;
+    outcome.compute_seconds = static_cast<double>(kSimulatedTopK) * machine_.compute_seconds;
     controller_.learn(layer, outcome);
   }
 
@@ -154,7 +154,7 @@ class Decoder {
     ranks_.clear();
     wanted_.clear();
     std::vector<ExpertId> missing;
-    for (std::size_t rank = 0; rank < kTopK; ++rank) {
+    for (std::size_t rank = 0; rank < kSimulatedTopK; ++rank) {
       if (residents_.hold({layer, guesses[rank]})) continue;
       missing.push_back(guesses[rank]);
       ranks_.push_back(rank);
@@ -175,10 +175,10 @@ class Decoder {
 
   std::vector<ExpertId> draw_guesses(std::span<const ExpertId> routed) {
     std::vector<ExpertId> guesses;
-    for (std::size_t rank = 0; rank < kTopK; ++rank) {
+    for (std::size_t rank = 0; rank < kSimulatedTopK; ++rank) {
       const double precision =
           std::lerp(machine_.first_precision, machine_.last_precision,
-                    static_cast<double>(rank) / static_cast<double>(kTopK - 1));
+                    static_cast<double>(rank) / static_cast<double>(kSimulatedTopK - 1));
       const bool is_right = static_cast<double>(random_() % 1000) < 1000 * precision;
       ExpertId other{static_cast<std::uint16_t>(random_() % kExperts)};
       while (contains(routed, other) || contains(guesses, other)) {
@@ -202,7 +202,7 @@ class Decoder {
   const Machine machine_;
   const bool speculates_;
   Residents residents_;
-  SpeculationController controller_{kLayers, kTopK};
+  SpeculationController controller_{kLayers, kSimulatedTopK};
   std::mt19937_64 random_{11};
   double now_ = 0;
   double disk_begin_ = 0;  // of what it does, or did last, without a pause
@@ -218,7 +218,7 @@ double gain(const Machine& machine, std::size_t token_count) {
   const RoutingTrace trace = generate_trace({.layer_count = kLayers,
                                              .token_count = token_count,
                                              .num_experts = kExperts,
-                                             .experts_per_token = kTopK,
+                                             .experts_per_token = kSimulatedTopK,
                                              .seed = 3})
                                  .value();
   return Decoder(machine, false).decode(trace) / Decoder(machine, true).decode(trace);
@@ -269,7 +269,7 @@ TEST(SpeculationOnAnyMachine, LosesLittle) {
     machine.guess_seconds = machine.mixer_seconds * between(0.003, 0.03);
     machine.first_precision = share();
     machine.last_precision = machine.first_precision * share();
-    machine.slots = kTopK + random() % (kExperts - kTopK + 1);
+    machine.slots = kSimulatedTopK + random() % (kExperts - kSimulatedTopK + 1);
     EXPECT_GE(gain(machine, 500), 0.98)
         << "mixer " << machine.mixer_seconds << ", expert " << machine.compute_seconds << ", read "
         << machine.read_seconds << ", guess " << machine.guess_seconds << ", precision "

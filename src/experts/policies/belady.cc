@@ -27,7 +27,8 @@ class BeladyPolicy final : public ResidencyPolicy {
 
   void set_slot_count(std::size_t /*slot_count*/) override {}
 
-  void on_routed(std::uint64_t step, LayerId layer, std::span<const ExpertId> routed) override {
+  void on_routed(std::uint64_t step, LayerId layer, std::span<const ExpertId> routed,
+                 const RowCounts& /*rows*/) override {
     const std::size_t token = begin_ + step;
     for (const ExpertId id : routed) {
       Expert& expert = at({layer, id});

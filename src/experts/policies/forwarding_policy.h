@@ -13,8 +13,9 @@ class ForwardingPolicy : public ResidencyPolicy {
  public:
   explicit ForwardingPolicy(std::unique_ptr<ResidencyPolicy> inner) : inner_(std::move(inner)) {}
   void set_slot_count(std::size_t slot_count) override { inner_->set_slot_count(slot_count); }
-  void on_routed(std::uint64_t step, LayerId layer, std::span<const ExpertId> routed) override {
-    inner_->on_routed(step, layer, routed);
+  void on_routed(std::uint64_t step, LayerId layer, std::span<const ExpertId> routed,
+                 const RowCounts& rows) override {
+    inner_->on_routed(step, layer, routed, rows);
   }
   void on_loaded(ExpertKey key, LoadCause cause) override { inner_->on_loaded(key, cause); }
   void on_dropped(ExpertKey key) override { inner_->on_dropped(key); }

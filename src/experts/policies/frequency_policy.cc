@@ -20,7 +20,8 @@ constexpr std::size_t kHalfLivesMax = 32;
 class FrequencyPolicy final : public ResidencyPolicy {
  public:
   FrequencyPolicy(std::span<const std::size_t> expert_counts, const FrequencyDecay& decay)
-      : each_use_fades_(decay.each_use_fades),
+      : half_life_(decay.half_life),
+        each_use_fades_(decay.each_use_fades),
         shares_(expert_counts),
         layers_(expert_counts.size()) {
     for (std::size_t l = 0; l < expert_counts.size(); ++l) {
@@ -36,11 +37,16 @@ class FrequencyPolicy final : public ResidencyPolicy {
 
   void set_slot_count(std::size_t slot_count) override { shares_.set_slot_count(slot_count); }
 
-  void on_routed(std::uint64_t step, LayerId layer, std::span<const ExpertId> routed) override {
+  void on_routed(std::uint64_t step, LayerId layer, std::span<const ExpertId> routed,
+                 const RowCounts& rows) override {
+    FM_CHECK(rows.of_expert.empty() || rows.of_expert.size() == routed.size());
     step_ = step;
-    for (const ExpertId id : routed) {
-      Expert& expert = layers_[layer.value].experts[id.value];
-      expert.worth = (each_use_fades_ ? worth(expert) : expert.worth) + 1;
+    const double share =
+        std::min(1.0, static_cast<double>(half_life_) / static_cast<double>(rows.total));
+    for (std::size_t i = 0; i < routed.size(); ++i) {
+      Expert& expert = layers_[layer.value].experts[routed[i].value];
+      const double uses = rows.of_expert.empty() ? 1 : std::max(1.0, rows.of_expert[i] * share);
+      expert.worth = each_use_fades_ ? worth(expert) + uses : expert.worth + 1;
       expert.last_step = step;
     }
   }
@@ -49,7 +55,8 @@ class FrequencyPolicy final : public ResidencyPolicy {
     Layer& layer = layers_[key.layer.value];
     Expert& expert = layer.experts[key.expert.value];
     FM_CHECK(expert.resident_index == kNone);
-    if (cause == LoadCause::kRestored && worth(expert) < 1) {
+    const bool is_promised = cause == LoadCause::kRestored || cause == LoadCause::kPlaced;
+    if (is_promised && worth(expert) < 1) {
       // Else it would be the first to leave.
       expert.worth = 1;
       expert.last_step = step_;
@@ -128,6 +135,7 @@ class FrequencyPolicy final : public ResidencyPolicy {
     return least;
   }
 
+  const std::size_t half_life_;
   const bool each_use_fades_;
   LayerShares shares_;
   std::vector<Layer> layers_;

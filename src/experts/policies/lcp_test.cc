@@ -12,14 +12,14 @@
 namespace flashmoe {
 namespace {
 
-constexpr LayerId kLayer{0};
-
 class LcpPolicyTest : public testing::Test {
  protected:
+  static constexpr LayerId kLayer{0};
+
   /// Routes `expert` at `step`; the first time it is loaded.
   void route(std::uint64_t step, std::uint16_t expert) {
     const ExpertId id{expert};
-    policy_->on_routed(step, kLayer, {&id, 1});
+    policy_->on_routed(step, kLayer, {&id, 1}, {});
     if (uses_[expert]++ == 0) policy_->on_loaded({kLayer, id}, LoadCause::kRouted);
   }
   ExpertId victim() { return policy_->choose_victim(kLayer, AllBut(std::set<ExpertKey>{})).expert; }

@@ -10,7 +10,10 @@
 namespace flashmoe {
 
 /// Drops the expert with the lowest decayed frequency, layer by layer (LayerShares):
-///   frequency = sum over the steps that routed it of 2^-(steps since / kLfuHalfLife)
+///   frequency = sum over the steps that routed it of uses * 2^-(steps since / kLfuHalfLife)
+/// where a step of one row is one use, and a chunk of R rows, n of which chose the expert,
+/// max(1, n * min(1, kLfuHalfLife / R)): so a prompt on a new subject moves the residents before
+/// its first token is generated (bench/results/policies.md).
 /// Between LRU (a half-life of 0) and counting (an endless one); docs/residency.md says why this
 /// one. Ties and costs: frequency_policy.h.
 ///

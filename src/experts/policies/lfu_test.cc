@@ -11,13 +11,10 @@
 #include <vector>
 
 #include "experts/testing/all_but.h"
+#include "experts/testing/expert_ids.h"
 
 namespace flashmoe {
 namespace {
-
-ExpertKey key(std::uint32_t layer, std::uint16_t expert) {
-  return {LayerId{layer}, ExpertId{expert}};
-}
 
 class LfuPolicyTest : public testing::Test {
  protected:
@@ -28,7 +25,7 @@ class LfuPolicyTest : public testing::Test {
   // Routes one expert in a step of its own, and loads it if it is not there.
   void route(std::uint16_t expert, std::uint32_t layer = 0) {
     const ExpertId id{expert};
-    policy_->on_routed(step_++, {layer}, {&id, 1});
+    policy_->on_routed(step_++, {layer}, {&id, 1}, {});
     if (residents_.insert(key(layer, expert)).second) {
       policy_->on_loaded(key(layer, expert), LoadCause::kRouted);
     }
@@ -70,6 +67,27 @@ TEST_F(LfuPolicyTest, ForgetsWhatWasFrequentLongAgo) {
   EXPECT_EQ(victim(), key(0, 5));  // about 4 / 8 is left of its 4
 }
 
+TEST_F(LfuPolicyTest, CountsTheRowsOfAPrompt) {
+  make({8}, 4);
+  for (int i = 0; i < 5; ++i) route(3);
+  const auto chunk = [&](std::initializer_list<int> experts, std::vector<std::uint32_t> rows,
+                         std::size_t total) {
+    policy_->on_routed(step_++, {0}, ids(experts), {.of_expert = rows, .total = total});
+    for (const ExpertId id : ids(experts)) {
+      if (residents_.insert({{0}, id}).second) {
+        policy_->on_loaded({{0}, id}, LoadCause::kRouted);
+      }
+    }
+  };
+  chunk({1, 2}, {10, 1}, 20);
+  EXPECT_EQ(victim(), key(0, 2));
+  EXPECT_EQ(victim({key(0, 2)}), key(0, 3));  // 5 uses against 10
+  // Of ten half-lives of rows a tenth counts: 10 of 100, less than 1's 10 and 4.
+  for (int i = 0; i < 4; ++i) route(1);
+  chunk({4}, {100}, 10 * kLfuHalfLife);
+  EXPECT_EQ(victim({key(0, 2), key(0, 3)}), key(0, 4));
+}
+
 TEST_F(LfuPolicyTest, TakesARestoredExpertForOneJustRouted) {
   make({8}, 4);
   for (const std::uint16_t expert : {5, 5, 2, 7}) route(expert);
@@ -105,7 +123,7 @@ TEST_F(LfuPolicyTest, RemembersFrequenciesOfExpertsThatWereDropped) {
 TEST_F(LfuPolicyTest, TakesTheOldestAndThenTheSmallerIdOfEquals) {
   make({8}, 4);
   const ExpertId together[] = {{4}, {3}};
-  policy_->on_routed(0, {0}, together);
+  policy_->on_routed(0, {0}, together, {});
   for (const ExpertId id : together) {
     policy_->on_loaded({{0}, id}, LoadCause::kRouted);
     residents_.insert({{0}, id});
@@ -160,7 +178,7 @@ TEST(LfuPolicyProperty, FollowsItsFormulaOnRandomTraces) {
           static_cast<std::uint16_t>(std::min(random() % kExperts, random() % kExperts))};
       if (std::ranges::find(routed, id) == routed.end()) routed.push_back(id);
     }
-    policy->on_routed(step, {0}, routed);
+    policy->on_routed(step, {0}, routed, {});
     for (const ExpertId id : routed) uses[id].push_back(step);
     std::set<ExpertKey> leased;
     for (const ExpertId id : routed) leased.insert({{0}, id});

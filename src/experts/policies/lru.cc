@@ -22,7 +22,8 @@ class LruPolicy final : public ResidencyPolicy {
 
   void set_slot_count(std::size_t slot_count) override { shares_.set_slot_count(slot_count); }
 
-  void on_routed(std::uint64_t /*step*/, LayerId layer, std::span<const ExpertId> routed) override {
+  void on_routed(std::uint64_t /*step*/, LayerId layer, std::span<const ExpertId> routed,
+                 const RowCounts& /*rows*/) override {
     Layer& l = layers_[layer.value];
     for (std::size_t i = routed.size(); i-- > 0;) {
       const std::uint16_t id = routed[i].value;
@@ -39,7 +40,7 @@ class LruPolicy final : public ResidencyPolicy {
     FM_CHECK(!expert.resident);
     // Its place is where it was routed last: after on_routed among its companions, of which some
     // were here before.
-    if (cause == LoadCause::kRestored) expert.stamp = ++clock_;
+    if (cause == LoadCause::kRestored || cause == LoadCause::kPlaced) expert.stamp = ++clock_;
     std::uint32_t older = l.newest;
     while (older != kNone && l.experts[older].stamp > expert.stamp) older = l.experts[older].older;
     link_after(l, older, key.expert.value);

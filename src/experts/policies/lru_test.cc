@@ -9,19 +9,10 @@
 #include <vector>
 
 #include "experts/testing/all_but.h"
+#include "experts/testing/expert_ids.h"
 
 namespace flashmoe {
 namespace {
-
-ExpertKey key(std::uint32_t layer, std::uint16_t expert) {
-  return {LayerId{layer}, ExpertId{expert}};
-}
-
-std::vector<ExpertId> ids(std::initializer_list<int> values) {
-  std::vector<ExpertId> result;
-  for (const int value : values) result.push_back(ExpertId{static_cast<std::uint16_t>(value)});
-  return result;
-}
 
 class LruPolicyTest : public testing::Test {
  protected:
@@ -31,11 +22,11 @@ class LruPolicyTest : public testing::Test {
   }
   // Routes experts of which none was there.
   void load(std::uint32_t layer, std::initializer_list<int> experts) {
-    policy_->on_routed(step_++, {layer}, ids(experts));
+    policy_->on_routed(step_++, {layer}, ids(experts), {});
     for (const ExpertId id : ids(experts)) policy_->on_loaded({{layer}, id}, LoadCause::kRouted);
   }
   void route(std::uint32_t layer, std::initializer_list<int> experts) {
-    policy_->on_routed(step_++, {layer}, ids(experts));
+    policy_->on_routed(step_++, {layer}, ids(experts), {});
   }
   ExpertKey victim(std::uint32_t layer, std::set<ExpertKey> leased = {}) {
     return policy_->choose_victim({layer}, AllBut(std::move(leased)));
@@ -212,7 +203,7 @@ TEST(LruPolicy, DecidesAsTheNaiveModelOnRandomTraces) {
       }
       std::ranges::shuffle(routed, random);
       routed.resize(kTopK);
-      policy->on_routed(step, layer, routed);
+      policy->on_routed(step, layer, routed, {});
       naive.route(layer, routed);
       // The routed are leased; of the others some, as long as enough can go.
       std::set<ExpertKey> leased;
@@ -249,7 +240,7 @@ TEST(LruPolicy, HitsBelowOneTokensWorthOfSlots) {
   for (std::uint64_t step = 0; step < 100; ++step) {
     for (std::uint32_t l = 0; l < 10; ++l) {
       const std::vector<ExpertId> routed = ids({0, 1, 2, 3});
-      policy->on_routed(step, {l}, routed);
+      policy->on_routed(step, {l}, routed, {});
       std::set<ExpertKey> leased;
       for (const ExpertId id : routed) leased.insert({{l}, id});
       for (const ExpertId id : routed) {

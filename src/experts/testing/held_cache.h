@@ -11,6 +11,7 @@
 #include "experts/expert_cache.h"
 #include "experts/policies/lru.h"
 #include "experts/testing/expert_files.h"
+#include "experts/testing/expert_ids.h"
 #include "experts/testing/held_read_queue.h"
 
 namespace flashmoe {
@@ -20,11 +21,6 @@ class HeldCache : public testing::Test {
  protected:
   static constexpr LayerId kLayer{0};
 
-  static std::vector<ExpertId> ids(std::initializer_list<int> experts) {
-    std::vector<ExpertId> result;
-    for (const int id : experts) result.push_back(ExpertId{static_cast<std::uint16_t>(id)});
-    return result;
-  }
   static std::vector<ExpertKey> keys(std::initializer_list<int> experts) {
     std::vector<ExpertKey> result;
     for (const ExpertId id : ids(experts)) result.push_back({kLayer, id});

@@ -1,6 +1,7 @@
 #include "model/miss_handler.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "base/check.h"
 #include "base/portable_math.h"
@@ -8,48 +9,63 @@
 namespace flashmoe {
 
 MissHandler::MissHandler(ExpertCache& experts, std::size_t num_experts,
-                         std::size_t experts_per_token, const MissOptions& options)
+                         std::size_t experts_per_token, const MissOptions& options,
+                         const FixedSet* set)
     : experts_(experts),
       experts_per_token_(experts_per_token),
       options_(options),
-      is_here_(num_experts) {}
+      set_(set),
+      is_here_(num_experts) {
+  FM_CHECK(options.rule != MissRule::kStale || set != nullptr);
+}
 
 void MissHandler::resolve(LayerId layer, std::span<const StepSegment> segments,
                           MatrixView<const float> logits, std::span<std::uint16_t> ids,
                           std::span<float> weights) {
   FM_CHECK(ids.size() == logits.rows * experts_per_token_ && weights.size() == ids.size());
-  if (std::ranges::none_of(segments, &StepSegment::is_generated)) return;
+  const auto answered = [this](const StepSegment& segment) { return is_answered(segment); };
+  if (std::ranges::none_of(segments, answered)) return;
   experts_.find_present(layer, is_here_);
   for (const StepSegment& segment : segments) {
-    if (!segment.is_generated) continue;
+    if (!is_answered(segment)) continue;
+    MissCounts& counts = segment.is_generated ? statistics_.generated : statistics_.prompts;
     for (std::size_t r = segment.row_begin; r < segment.row_end; ++r) {
-      resolve_row(logits.row_span(r), ids.subspan(r * experts_per_token_, experts_per_token_),
-                  weights.subspan(r * experts_per_token_, experts_per_token_));
+      resolve_row(layer, logits.row_span(r),
+                  ids.subspan(r * experts_per_token_, experts_per_token_),
+                  weights.subspan(r * experts_per_token_, experts_per_token_), counts);
     }
   }
 }
 
-void MissHandler::resolve_row(std::span<const float> logits, std::span<std::uint16_t> ids,
-                              std::span<float> weights) {
-  statistics_.routed_count += ids.size();
+void MissHandler::resolve_row(LayerId layer, std::span<const float> logits,
+                              std::span<std::uint16_t> ids, std::span<float> weights,
+                              MissCounts& counts) {
+  counts.routed_count += ids.size();
   double sum = 0;
   for (const float weight : weights) sum += weight;
-  statistics_.routed_weight += sum;
+  counts.routed_weight += sum;
   bool left_out = false;
   for (std::size_t i = 0; i < ids.size(); ++i) {
     if (is_here_[ids[i]] != 0) continue;
     if (must_read(weights[i])) {
-      ++statistics_.read_count;
+      ++counts.read_count;
       continue;
     }
-    ++statistics_.miss_count;
-    statistics_.replaced_weight += weights[i];
-    if (options_.rule == MissRule::kSubstitute) {
-      substitute(logits, ids, weights, i);
-    } else {
-      ids[i] = kNoExpert;
-      weights[i] = 0;
-      left_out = true;
+    ++counts.miss_count;
+    counts.replaced_weight += weights[i];
+    switch (options_.rule) {
+      case MissRule::kSubstitute:
+        substitute(logits, ids, weights, i);
+        break;
+      case MissRule::kStale:
+        serve_stale(layer, ids, weights, i);
+        break;
+      case MissRule::kSkip:
+      case MissRule::kRenormalise:
+        ids[i] = kNoExpert;
+        weights[i] = 0;
+        left_out = true;
+        break;
     }
   }
   if (options_.rule != MissRule::kRenormalise || !left_out) return;
@@ -62,7 +78,24 @@ void MissHandler::resolve_row(std::span<const float> logits, std::span<std::uint
 /// Whether an expert of this weight, which is not here, has to be read.
 bool MissHandler::must_read(float weight) const {
   if (options_.rule == MissRule::kSubstitute && weight >= options_.threshold) return true;
-  return statistics_.replaced_weight + weight > options_.quality_budget * statistics_.routed_weight;
+  const MissCounts& generated = statistics_.generated;
+  const MissCounts& prompts = statistics_.prompts;
+  return generated.replaced_weight + prompts.replaced_weight + weight >
+         options_.quality_budget * (generated.routed_weight + prompts.routed_weight);
+}
+
+/// Lets who holds the place of the missing expert have its weight; if the row has that one already,
+/// beside its own. Nobody where that one is not here either.
+void MissHandler::serve_stale(LayerId layer, std::span<std::uint16_t> ids, std::span<float> weights,
+                              std::size_t place) const {
+  const ExpertId holder = set_->stale({layer, ExpertId{ids[place]}});
+  const float weight = std::exchange(weights[place], 0.0f);
+  ids[place] = kNoExpert;
+  if (holder == kNobody || is_here_[holder.value] == 0) return;
+  const auto own = std::ranges::find(ids, holder.value);
+  const std::size_t at = own == ids.end() ? place : static_cast<std::size_t>(own - ids.begin());
+  ids[at] = holder.value;
+  weights[at] += weight;
 }
 
 /// Puts in `place` the best-scored expert that is here and that the row has not got, or nobody

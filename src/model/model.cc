@@ -73,7 +73,8 @@ Status Model::reserve(std::span<const SequenceRows> batch) {
   for (const SequenceRows& rows : batch) {
     SequenceState& sequence = *rows.sequence;
     FM_CHECK(!sequence.broken_);
-    FM_RETURN_IF_ERROR(sequence.kv_.reserve(sequence.position_ + rows.ids.size()));
+    FM_RETURN_IF_ERROR(
+        sequence.kv_.reserve(sequence.position_, sequence.position_ + rows.ids.size()));
     segments_.push_back({&sequence, ids_.size(), ids_.size() + rows.ids.size(), sequence.position_,
                          rows.is_generated});
     for (std::size_t i = 0; i < rows.ids.size(); ++i) {
@@ -192,20 +193,37 @@ void Model::run_dense_mlp(const LayerWeights& weights, StepContext& context, Mat
   ops_.linear({&output, 1});
 }
 
+/// Rows of several sequences are gathered, so that lm_head is traversed once for up to kLogitsRows
+/// of them.
 void Model::compute_logits(std::span<const SequenceRows> batch, const ForwardSinks& sinks) {
+  wanted_rows_.clear();
   for (std::size_t i = 0; i < batch.size(); ++i) {
     const StepSegment& segment = segments_[i];
     if (batch[i].logits == LogitsWanted::kNone || segment.row_begin == segment.row_end) continue;
     std::size_t row =
         batch[i].logits == LogitsWanted::kLast ? segment.row_end - 1 : segment.row_begin;
-    for (; row < segment.row_end; row += kLogitsRows) {
-      const std::size_t count = std::min(kLogitsRows, segment.row_end - row);
-      ops_.prepare(workspace_.normed.slice(row, count), workspace_.normed_activations);
-      const MatrixView<float> logits = workspace_.logits.slice(0, count);
-      const LinearTask task = {
-          .weight = weights_->lm_head, .x = &workspace_.normed_activations, .y = logits};
-      ops_.linear({&task, 1});
-      sinks.on_logits(row, logits);
+    for (; row < segment.row_end; ++row) wanted_rows_.push_back(row);
+  }
+  for (std::size_t begin = 0; begin < wanted_rows_.size(); begin += kLogitsRows) {
+    const std::size_t count = std::min(kLogitsRows, wanted_rows_.size() - begin);
+    const MatrixView<float> gathered = workspace_.block_out.slice(0, count);
+    for (std::size_t i = 0; i < count; ++i) {
+      const float* const from = workspace_.normed.row(wanted_rows_[begin + i]);
+      std::copy(from, from + gathered.cols, gathered.row(i));
+    }
+    ops_.prepare(gathered, workspace_.normed_activations);
+    const MatrixView<float> logits = workspace_.logits.slice(0, count);
+    const LinearTask task = {
+        .weight = weights_->lm_head, .x = &workspace_.normed_activations, .y = logits};
+    ops_.linear({&task, 1});
+    // Sinks hear of consecutive rows together.
+    for (std::size_t first = 0; first < count;) {
+      std::size_t next = first + 1;
+      while (next < count && wanted_rows_[begin + next] == wanted_rows_[begin + next - 1] + 1) {
+        ++next;
+      }
+      sinks.on_logits(wanted_rows_[begin + first], logits.slice(first, next - first));
+      first = next;
     }
   }
 }

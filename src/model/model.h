@@ -106,6 +106,7 @@ class Model {
   std::vector<StepSegment> segments_;
   std::vector<std::int32_t> ids_;
   std::vector<std::uint32_t> positions_;
+  std::vector<std::size_t> wanted_rows_;  // of the step, whose logits somebody wants
 };
 
 }  // namespace flashmoe

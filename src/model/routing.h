@@ -3,8 +3,8 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <limits>
 #include <span>
+#include <vector>
 
 #include "experts/expert_id.h"
 #include "kernels/ops.h"
@@ -14,7 +14,7 @@ namespace flashmoe {
 struct StepSegment;
 
 /// In the place of a routed expert: nobody. Its weight then counts for nothing.
-inline constexpr std::uint16_t kNoExpert = std::numeric_limits<std::uint16_t>::max();
+inline constexpr std::uint16_t kNoExpert = kNobody.value;
 
 /// Hears what every router of a forward pass chose: layer after layer, each for all rows of the
 /// step. A pass that fails ends early.
@@ -25,6 +25,21 @@ class RoutingObserver {
   /// the call.
   virtual void on_routed(LayerId layer, std::span<const StepSegment> segments,
                          std::span<const std::uint16_t> ids, std::span<const float> weights) = 0;
+};
+
+/// Passes what routers chose on to several.
+class RoutingObservers final : public RoutingObserver {
+ public:
+  /// `observer` must outlive its place here.
+  void add(RoutingObserver& observer) { observers_.push_back(&observer); }
+  void remove(RoutingObserver& observer) { std::erase(observers_, &observer); }
+  void on_routed(LayerId layer, std::span<const StepSegment> segments,
+                 std::span<const std::uint16_t> ids, std::span<const float> weights) override {
+    for (RoutingObserver* observer : observers_) observer->on_routed(layer, segments, ids, weights);
+  }
+
+ private:
+  std::vector<RoutingObserver*> observers_;
 };
 
 /// Decides in the routers' place, for measurements whose routing must be known. What it gives may

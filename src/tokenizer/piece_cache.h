@@ -17,7 +17,7 @@ namespace flashmoe {
 
 /// Remembers the ids of short pieces of text, which are most of any text: " the" is merged once. A
 /// fixed table of one cache line per piece; a newcomer replaces whatever has its place. Not
-/// thread-safe: each thread that encodes borrows one (workspace_pool.h).
+/// thread-safe: each thread that encodes borrows one (encode_workspace.h).
 class PieceCache {
  public:
   static constexpr std::size_t kPieceSizeMax = 34;

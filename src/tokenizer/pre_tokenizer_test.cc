@@ -23,7 +23,7 @@ std::vector<std::string> cut(const json& node, std::string_view text, bool is_te
   return pieces;
 }
 
-json split(const char* behavior, bool invert = false) {
+json split_config(const char* behavior, bool invert = false) {
   return {{"type", "Split"},
           {"pattern", {{"String", "-"}}},
           {"behavior", behavior},
@@ -31,13 +31,13 @@ json split(const char* behavior, bool invert = false) {
 }
 
 TEST(PreTokenizer, SplitBehavesAsNamed) {
-  EXPECT_THAT(cut(split("Isolated"), "a--b"), ElementsAre("a", "-", "-", "b"));
-  EXPECT_THAT(cut(split("Removed"), "a--b"), ElementsAre("a", "b"));
-  EXPECT_THAT(cut(split("MergedWithPrevious"), "a--b-"), ElementsAre("a-", "-", "b-"));
-  EXPECT_THAT(cut(split("MergedWithNext"), "a--b-"), ElementsAre("a", "-", "-b", "-"));
-  EXPECT_THAT(cut(split("Contiguous"), "a--b"), ElementsAre("a", "--", "b"));
-  EXPECT_THAT(cut(split("Removed", true), "a--b"), ElementsAre("-", "-"));
-  EXPECT_THAT(cut(split("Isolated"), ""), IsEmpty());
+  EXPECT_THAT(cut(split_config("Isolated"), "a--b"), ElementsAre("a", "-", "-", "b"));
+  EXPECT_THAT(cut(split_config("Removed"), "a--b"), ElementsAre("a", "b"));
+  EXPECT_THAT(cut(split_config("MergedWithPrevious"), "a--b-"), ElementsAre("a-", "-", "b-"));
+  EXPECT_THAT(cut(split_config("MergedWithNext"), "a--b-"), ElementsAre("a", "-", "-b", "-"));
+  EXPECT_THAT(cut(split_config("Contiguous"), "a--b"), ElementsAre("a", "--", "b"));
+  EXPECT_THAT(cut(split_config("Removed", true), "a--b"), ElementsAre("-", "-"));
+  EXPECT_THAT(cut(split_config("Isolated"), ""), IsEmpty());
 }
 
 TEST(PreTokenizer, DigitsStandAloneOrTogether) {
@@ -66,7 +66,7 @@ TEST(PreTokenizer, MetaspaceMarksSpaces) {
 }
 
 TEST(PreTokenizer, StepsOfASequenceCutWhatIsLeft) {
-  const json steps = {split("Isolated"), {{"type", "Digits"}, {"individual_digits", true}}};
+  const json steps = {split_config("Isolated"), {{"type", "Digits"}, {"individual_digits", true}}};
   EXPECT_THAT(cut({{"type", "Sequence"}, {"pretokenizers", steps}}, "a1-23"),
               ElementsAre("a", "1", "-", "2", "3"));
 }

@@ -38,7 +38,7 @@ Result<std::vector<TokenId>> Tokenizer::encode(std::string_view text,
   const SpecialTokenFrame& frame = state_->frame;
   std::vector<TokenId> ids;
   if (options.add_special_tokens) ids = frame.prefix;
-  std::unique_ptr<Workspace> workspace = state_->workspaces.borrow();
+  std::unique_ptr<EncodeWorkspace> workspace = state_->workspaces.borrow();
   const Status status = state_->encode_text(text, options, *workspace, ids);
   state_->workspaces.give_back(std::move(workspace), text.size());
   FM_RETURN_IF_ERROR(status);
@@ -49,7 +49,7 @@ Result<std::vector<TokenId>> Tokenizer::encode(std::string_view text,
 }
 
 Status Tokenizer::State::encode_text(std::string_view text, const EncodeOptions& options,
-                                     Workspace& workspace, std::vector<TokenId>& ids) const {
+                                     EncodeWorkspace& workspace, std::vector<TokenId>& ids) const {
   using AddedTokens = EncodeOptions::AddedTokens;
   const auto split = [&options](const AddedTokenFinder& finder, std::string_view section,
                                 std::vector<AddedTokenFinder::Section>& out) {
@@ -85,7 +85,8 @@ Status Tokenizer::State::encode_text(std::string_view text, const EncodeOptions&
 }
 
 Status Tokenizer::State::encode_normalized(std::string_view text, bool is_text_start,
-                                           Workspace& workspace, std::vector<TokenId>& ids) const {
+                                           EncodeWorkspace& workspace,
+                                           std::vector<TokenId>& ids) const {
   PieceList& list = workspace.pieces;
   list.text = text;
   FM_RETURN_IF_ERROR(pre_tokenizer.apply(list, is_text_start, workspace.patterns));

@@ -1,7 +1,7 @@
 // Bytes of text per second on one core, by tokenizer and kind of text, and the time to load.
 // Texts: the shipped model's held-out files; tokenizers: the shipped one and those of ../shared (or
 // $FLASHMOE_SHARED). What is not there is left out. Texts above 256 KiB start with an empty piece
-// cache every time (workspace_pool.h).
+// cache every time (encode_workspace.h).
 #include <benchmark/benchmark.h>
 #include <sys/resource.h>
 

@@ -8,12 +8,12 @@
 #include "base/result.h"
 #include "tokenizer/added_tokens.h"
 #include "tokenizer/bpe_model.h"
+#include "tokenizer/encode_workspace.h"
 #include "tokenizer/normalizer.h"
 #include "tokenizer/post_processor.h"
 #include "tokenizer/pre_tokenizer.h"
 #include "tokenizer/token_decoder.h"
 #include "tokenizer/tokenizer.h"
-#include "tokenizer/workspace_pool.h"
 
 namespace flashmoe {
 
@@ -32,7 +32,7 @@ struct Tokenizer::State {
   std::optional<std::string> bos_token;
   std::optional<std::string> eos_token;
 
-  mutable WorkspacePool workspaces;
+  mutable EncodeWorkspacePool workspaces;
 
   /// kInvalidArgument unless `id` is a token.
   Status check_id(TokenId id) const;
@@ -41,9 +41,9 @@ struct Tokenizer::State {
   static Result<std::unique_ptr<State>> build(const TokenizerFile& file);
   Status read_config(const nlohmann::json& config);
 
-  Status encode_text(std::string_view text, const EncodeOptions& options, Workspace& workspace,
-                     std::vector<TokenId>& ids) const;
-  Status encode_normalized(std::string_view text, bool is_text_start, Workspace& workspace,
+  Status encode_text(std::string_view text, const EncodeOptions& options,
+                     EncodeWorkspace& workspace, std::vector<TokenId>& ids) const;
+  Status encode_normalized(std::string_view text, bool is_text_start, EncodeWorkspace& workspace,
                            std::vector<TokenId>& ids) const;
 };
 

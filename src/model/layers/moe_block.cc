@@ -107,10 +107,16 @@ Status MoeBlock::acquire(StepContext& context, std::size_t begin, std::size_t en
     wave = next;
   }
   scratch_.wave_ids.clear();
-  for (const std::size_t i : order) scratch_.wave_ids.push_back(scratch_.chosen[i].id);
+  scratch_.wave_rows.clear();
+  for (const std::size_t i : order) {
+    scratch_.wave_ids.push_back(scratch_.chosen[i].id);
+    scratch_.wave_rows.push_back(
+        static_cast<std::uint32_t>(scratch_.chosen[i].end - scratch_.chosen[i].begin));
+  }
   scratch_.wave_leases.resize(order.size());
   FM_RETURN_IF_ERROR(
-      context.experts->acquire(context.step, layer_, scratch_.wave_ids, scratch_.wave_leases));
+      context.experts->acquire(context.step, layer_, scratch_.wave_ids, scratch_.wave_leases,
+                               {.of_expert = scratch_.wave_rows, .total = context.rows}));
   for (std::size_t j = 0; j < order.size(); ++j) {
     scratch_.leases[order[j]] = std::move(scratch_.wave_leases[j]);
   }

@@ -36,7 +36,8 @@ struct MoeScratch {
   std::vector<float> assignment_weight;       // by assignment
   std::vector<ExpertLease> leases;            // of chosen, where acquired
   std::vector<std::size_t> wave_order;        // of a wave: indices into chosen, most wanted first
-  std::vector<ExpertId> wave_ids;             // of a wave, in that order, like the next
+  std::vector<ExpertId> wave_ids;             // of a wave, in that order, like the next two
+  std::vector<std::uint32_t> wave_rows;       // how many rows chose each
   std::vector<ExpertLease> wave_leases;       // on their way to leases
   std::vector<std::size_t> pending;  // of a wave: indices into chosen whose bytes are awaited
   std::vector<std::size_t> ready;    // of a wave: indices into chosen to compute now

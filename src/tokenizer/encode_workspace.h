@@ -1,5 +1,5 @@
-#ifndef FLASHMOE_TOKENIZER_WORKSPACE_POOL_H_
-#define FLASHMOE_TOKENIZER_WORKSPACE_POOL_H_
+#ifndef FLASHMOE_TOKENIZER_ENCODE_WORKSPACE_H_
+#define FLASHMOE_TOKENIZER_ENCODE_WORKSPACE_H_
 
 #include <memory>
 #include <mutex>
@@ -15,7 +15,7 @@
 namespace flashmoe {
 
 /// Everything one call of Tokenizer::encode writes to besides its result.
-struct Workspace {
+struct EncodeWorkspace {
   PatternScratch patterns;
   std::vector<AddedTokenFinder::Section> raw_sections;
   std::vector<AddedTokenFinder::Section> normalized_sections;
@@ -28,22 +28,22 @@ struct Workspace {
 /// Lends workspaces to concurrent calls. A call locks once, on its way in and out, and not per
 /// piece as a cache shared between threads would; caches stay warm from call to call, which those
 /// of threads that come and go would not. Thread-safe.
-class WorkspacePool {
+class EncodeWorkspacePool {
  public:
-  std::unique_ptr<Workspace> borrow() {
+  std::unique_ptr<EncodeWorkspace> borrow() {
     {
       const std::lock_guard lock(mutex_);
       if (!idle_.empty()) {
-        std::unique_ptr<Workspace> workspace = std::move(idle_.back());
+        std::unique_ptr<EncodeWorkspace> workspace = std::move(idle_.back());
         idle_.pop_back();
         return workspace;
       }
     }
-    return std::make_unique<Workspace>();
+    return std::make_unique<EncodeWorkspace>();
   }
 
   /// `text_size`: of the text it was used for. Workspaces that have grown large are not kept.
-  void give_back(std::unique_ptr<Workspace> workspace, std::size_t text_size) {
+  void give_back(std::unique_ptr<EncodeWorkspace> workspace, std::size_t text_size) {
     if (text_size > kKeptTextSizeMax) return;
     const std::lock_guard lock(mutex_);
     if (idle_.size() < kIdleMax) idle_.push_back(std::move(workspace));
@@ -55,9 +55,9 @@ class WorkspacePool {
   static constexpr std::size_t kKeptTextSizeMax = 256 << 10;
 
   std::mutex mutex_;
-  std::vector<std::unique_ptr<Workspace>> idle_;
+  std::vector<std::unique_ptr<EncodeWorkspace>> idle_;
 };
 
 }  // namespace flashmoe
 
-#endif  // FLASHMOE_TOKENIZER_WORKSPACE_POOL_H_
+#endif  // FLASHMOE_TOKENIZER_ENCODE_WORKSPACE_H_

@@ -11,15 +11,20 @@
 #include <string_view>
 #include <vector>
 
+#include "flashmoe/engine_statistics.h"
 #include "flashmoe/memory_plan.h"
 #include "flashmoe/residency.h"
 #include "flashmoe/result.h"
+#include "flashmoe/scheduler.h"
 #include "flashmoe/session.h"
 
 namespace flashmoe {
 
 /// How experts are read from disk.
 enum class IoChoice : std::uint8_t { kAuto, kIoUring, kPread };
+
+inline constexpr std::size_t kDefaultContext = 8192;
+inline constexpr std::uint64_t kPrefixCacheAuto = ~std::uint64_t{0};
 
 struct EngineOptions {
   /// A model folder as downloaded: config.json, tokenizer.json, *.safetensors.
@@ -28,17 +33,27 @@ struct EngineOptions {
   std::uint64_t memory_bytes = 0;
   /// Threads that compute, the caller included. 0: as many as there are cores.
   std::size_t threads = 0;
-  /// The most tokens of a sequence. 0: the model's own limit, at most kDefaultContext.
+  /// The most tokens of a sequence. 0: the model's own limit, at most context_default.
   std::size_t context = 0;
+  std::size_t context_default = kDefaultContext;
   /// The most prompt tokens computed in one step. 0: chosen from the budget.
   std::size_t prefill_chunk = 0;
-  /// Sessions that may be open at once; the budget reserves a sequence's memory for each.
+  /// Sessions that may be open at once, or sequences that a Scheduler computes at once; the budget
+  /// reserves a sequence's memory for each.
   std::size_t sessions = 1;
+  /// Memory for checkpoints of prompts, for a Scheduler. kPrefixCacheAuto: a share of the budget.
+  std::uint64_t prefix_cache_bytes = 0;
   IoChoice io = IoChoice::kAuto;
   /// Which experts stay in memory, and what happens to one that is not there.
   ResidencyOptions residency;
+  /// Whether set_residency() may choose modes with a fixed set later: the budget then reserves what
+  /// they need.
+  bool may_change_residency = false;
   /// A file to record every router's choices to, over all sessions (docs/traces.md). Empty: none.
   std::filesystem::path record_trace;
+  /// A file to write how often each expert was routed to, over all sessions (docs/residency.md).
+  /// Empty: none.
+  std::filesystem::path record_profile;
   /// Routing taken from recorded traces rather than from the routers, as FILE, FILE:ENTRY or
   /// FILE:ENTRY,ENTRY: for measurements under a known routing, where the text means nothing. All
   /// else is computed and read as ever. Empty: the routers decide.
@@ -60,10 +75,17 @@ struct EngineOptions {
   std::function<void(std::uint64_t done, std::uint64_t total)> on_progress;
 };
 
-inline constexpr std::size_t kDefaultContext = 8192;
+/// What a chat template is given beside the messages.
+struct ChatRenderOptions {
+  bool add_generation_prompt = true;
+  std::string_view tools_json = "null";  // a JSON array of tools as OpenAI's API has them, or null
+  std::string_view kwargs_json = "{}";   // a JSON object of further variables
+};
 
 /// What a loaded model is.
 struct ModelInfo {
+  /// Tells this model, and this state of its files, from any other.
+  std::string identity;
   std::string model_type;
   std::size_t vocab_size = 0;
   std::size_t layer_count = 0;
@@ -73,60 +95,13 @@ struct ModelInfo {
   std::vector<std::int32_t> eos_token_ids;
 };
 
-/// What an engine has done since it was opened, over all its sessions.
-struct EngineStatistics {
-  std::uint64_t expert_hits = 0;
-  std::uint64_t expert_misses = 0;
-  std::uint64_t expert_evictions = 0;
-  /// Those of them that gave memory back under memory pressure (docs/memory.md).
-  std::uint64_t expert_limit_evictions = 0;
-  /// How often the cache gave slots back, and took some again; how many it may use now, of
-  /// MemoryPlan::expert_slots.
-  std::uint64_t cache_shrinks = 0;
-  std::uint64_t cache_growths = 0;
-  std::size_t expert_slot_limit = 0;
-  /// Experts that were read because resident_set_file named them: neither hits nor misses.
-  std::uint64_t experts_restored = 0;
-  /// Experts that were read on a guess of what the router would pick, and those of them that it did
-  /// pick, which are hits.
-  std::uint64_t speculative_reads = 0;
-  std::uint64_t speculative_hits = 0;
-  /// Bytes that the operating system delivered to our reads, from disk or its cache, loading
-  /// included.
-  std::uint64_t bytes_read = 0;
-  /// Time the computation stood still, waiting for experts.
-  double expert_wait_seconds = 0;
-  /// Forward passes: chunks of prompts, and tokens decoded.
-  std::uint64_t steps = 0;
-  /// Where their time went, beside waiting: attention and DeltaNet; the router; routed, shared and
-  /// dense MLPs; lm_head.
-  double mixer_seconds = 0;
-  double router_seconds = 0;
-  double mlp_seconds = 0;
-  double output_seconds = 0;
-  /// What guessing took, for speculative reads.
-  double guess_seconds = 0;
-  /// Time with experts' reads in flight, as far as the computation looked: bytes_read over it is
-  /// what the disk gives while it is asked.
-  double expert_reading_seconds = 0;
-  /// What layers could not have gone below with those reads: the longer of them and what could be
-  /// computed meanwhile, then the expert that came last.
-  double expert_bound_seconds = 0;
-  double load_seconds = 0;
-  /// Of generated tokens, where the output is approximate (ResidencyOptions::on_miss): experts that
-  /// routers picked; those of them that were not in memory and were not read, and those that were
-  /// read because threshold or budget wanted it; and of all routed weight the share of the former.
-  std::uint64_t routed_requests = 0;
-  std::uint64_t routed_fallbacks = 0;
-  std::uint64_t routed_reads = 0;
-  double replaced_weight_share = 0;
-};
-
 /// A model, loaded to run within a memory budget: dense weights in memory, routed experts read from
 /// disk as they are needed and kept while there is room. Its output does not depend on the budget
 /// (docs/numerics.md).
 ///
-/// Threads: one call at a time into an engine and its sessions together.
+/// Threads: one call at a time into an engine and its sessions together, except that what a caller
+/// needs for text (info, memory_plan, tokenize, detokenize, render_chat, recommended_sampling) may
+/// be called by any thread at any time.
 class Engine {
  public:
   /// Loads a model. Errors name the file or field and the remedy: kOutOfBudget gives the smallest
@@ -150,23 +125,43 @@ class Engine {
   virtual Result<std::vector<std::int32_t>> tokenize(std::string_view text) const = 0;
   /// Token ids to text. Errors: kInvalidArgument for an id that is not in the vocabulary.
   virtual Result<std::string> detokenize(std::span<const std::int32_t> ids) const = 0;
-  /// The model's chat template applied to `messages`, a JSON array of {"role", "content"}, ready
-  /// for tokenize(). Errors: kNotFound if the model has no template; kInvalidArgument for JSON or a
-  /// conversation it cannot render.
+  /// The bytes of one token, which need not be whole characters; none for an id that is no token.
+  virtual std::string token_bytes(std::int32_t id) const = 0;
+  /// Whether tokenize() may make this token of text that a user wrote, but decoding leaves it out.
+  virtual bool is_special_token(std::int32_t id) const = 0;
+  /// The model's chat template applied to `messages`, a JSON array of {"role", "content", ...},
+  /// ready for tokenize(). Errors: kNotFound if the model has no template; kInvalidArgument for
+  /// JSON or a conversation it cannot render, with the template's line.
   virtual Result<std::string> render_chat(std::string_view messages_json,
-                                          bool add_generation_prompt) const = 0;
+                                          const ChatRenderOptions& options) const = 0;
   /// The model's recommended sampling (generation_config.json); greedy where it recommends none.
   virtual SamplingOptions recommended_sampling() const = 0;
+
+  /// Another mode from now on, for all sessions. Experts in memory stay, as far as the mode keeps
+  /// them. Errors: as open() for such options, and kInvalidArgument for another capacity or a mode
+  /// that the budget was not planned for (EngineOptions::may_change_residency); the mode then stays
+  /// as it was, unless reads failed.
+  virtual Status set_residency(const ResidencyOptions& options) = 0;
+  virtual const ResidencyOptions& residency() const = 0;
 
   /// A new, empty sequence. The engine must outlive it. Errors: kOutOfBudget beyond
   /// EngineOptions::sessions.
   virtual Result<std::unique_ptr<Session>> new_session() = 0;
+
+  /// Takes all sessions at once, to compute many sequences together in a thread of its own. As long
+  /// as it exists, nobody else may call the engine but for text. The engine must outlive it.
+  /// Errors: kInvalidArgument in modes with a fixed set of experts, which follow one subject;
+  /// kOutOfBudget if sessions are open; kIo where the system has no thread left.
+  virtual Result<std::unique_ptr<Scheduler>> new_scheduler(const SchedulerOptions& options) = 0;
 
   /// Writes the file of EngineOptions::record_trace and ends the recording: everything computed so
   /// far, also by a pass that was cancelled or a session that failed since. The file appears whole
   /// or not at all; without this call, or if nothing was computed, it does not appear. Errors:
   /// kInvalidArgument if nothing is being recorded; kIo.
   virtual Status finish_trace() = 0;
+  /// Writes the file of EngineOptions::record_profile and ends the counting. Errors: as
+  /// finish_trace().
+  virtual Status finish_profile() = 0;
 };
 
 }  // namespace flashmoe

@@ -19,6 +19,7 @@ enum class StatusCode : std::uint8_t {
   kOutOfBudget,      // the memory budget cannot hold what was asked for
   kUnsupported,      // well-formed, but not something this build or this machine can do
   kCancelled,        // the caller asked to stop
+  kBusy,             // as much is being done as may be at once: try again later
 };
 
 /// Lower-case name of `code`, as it appears in messages and JSON: "invalid argument", "corrupt",

@@ -1,5 +1,6 @@
 #include "engine/engine_impl.h"
 
+#include <algorithm>
 #include <chrono>
 #include <utility>
 #include <vector>
@@ -7,6 +8,7 @@
 #include "base/memory_info.h"
 #include "engine/model_files.h"
 #include "engine/residency_modes.h"
+#include "engine/scheduler_impl.h"
 #include "engine/session_impl.h"
 #include "format/config_reader.h"
 #include "kernels/cpu/cpu_ops.h"
@@ -40,15 +42,26 @@ Result<SamplingOptions> read_recommended_sampling(const Checkpoint& checkpoint) 
   return sampling;
 }
 
+/// Copies of a session's recurrent state that a mode needs beside it: discovery goes back to where
+/// it began, a change of subject also to before the prompt.
+std::size_t snapshots_of(const ResidencyOptions& options) {
+  return options.changes_its_set() ? 2 : options.has_fixed_set() ? 1 : 0;
+}
+
 /// A plan for the budget that the caller gives, or else for what is free.
-Result<MemoryPlan> plan(const ModelFiles& files, const EngineOptions& options) {
+Result<MemoryPlan> plan(const ModelFiles& files, const EngineOptions& options,
+                        std::size_t snapshots) {
   const bool is_given = options.memory_bytes != 0;
   Result<MemoryPlan> plan = plan_memory(
       files.config(), files.footprint(),
       {.budget_bytes = is_given ? options.memory_bytes : default_budget_bytes(read_memory_info()),
-       .context = options.context,
+       .context = options.context != 0
+                      ? options.context
+                      : std::min(files.config().max_position_embeddings, options.context_default),
        .prefill_chunk = options.prefill_chunk,
        .sessions = options.sessions,
+       .prefix_cache_bytes = options.prefix_cache_bytes,
+       .snapshots = snapshots,
        .capacity = options.residency.capacity});
   if (is_given || plan.ok() || plan.status().code() != StatusCode::kOutOfBudget) return plan;
   return plan.status().with_prefix(
@@ -71,19 +84,28 @@ Result<std::unique_ptr<EngineImpl>> EngineImpl::open(const EngineOptions& option
 Status EngineImpl::load(const EngineOptions& options) {
   const Clock::time_point start = Clock::now();
   FM_RETURN_IF_ERROR(check_residency(options.residency));
-  const bool is_resident = options.residency.residency == Residency::kResident;
   if (!options.resident_set_file.empty() && !options.residency.reads_ahead()) {
     return error(StatusCode::kInvalidArgument,
                  "--resident-set: nothing can be restored with --residency {} --on-miss {}",
-                 to_string(options.residency.residency), to_string(options.residency.on_miss));
+                 to_string(options.residency.residency), to_string(options.residency.miss_rule()));
   }
   FM_ASSIGN_OR_RETURN(const std::unique_ptr<ModelFiles> files, ModelFiles::open(options.model));
   const ModelConfig& config = files->config();
   info_ = model_info(config);
   sessions_max_ = options.sessions;
   FM_ASSIGN_OR_RETURN(recommended_sampling_, read_recommended_sampling(files->checkpoint()));
-  FM_ASSIGN_OR_RETURN(plan_, plan(*files, options));
+  residency_options_ = options.residency;
+  speculation_ = options.speculation;
+  snapshots_ = options.may_change_residency ? 2 : snapshots_of(options.residency);
+  FM_ASSIGN_OR_RETURN(plan_, plan(*files, options, snapshots_));
   FM_RETURN_IF_ERROR(check_residency_fits(options.residency, plan_));
+  if (plan_.expert_count == 0 && options.residency.residency != Residency::kExact) {
+    return error(StatusCode::kInvalidArgument, "--residency {}: this model has no routed experts",
+                 to_string(options.residency.residency));
+  }
+  if (plan_.expert_count == 0 && !options.record_profile.empty()) {
+    return error(StatusCode::kInvalidArgument, "this model has no routed experts to profile");
+  }
 
   if (!options.routing_trace.empty()) {
     FM_ASSIGN_OR_RETURN(trace_routing_, TraceRouting::create(options.routing_trace, config));
@@ -119,56 +141,80 @@ Status EngineImpl::load(const EngineOptions& options) {
                       files->load_dense(*queue, options.on_progress));
   dense_ = std::move(dense.buffer);
   bytes_read_loading_ = queue->statistics().bytes_read;
+  identity_ = files->identity();
+  info_.identity = identity_;
   if (plan_.expert_count > 0) {
-    const bool keeps_residents = !options.resident_set_file.empty();
-    std::string identity = keeps_residents ? files->identity() : std::string();
-    store_ = files->take_store();
-    FM_ASSIGN_OR_RETURN(
-        cache_, ExpertCache::create(
-                    *store_, make_policy(options.residency.residency, store_->expert_counts()),
-                    std::move(queue), {.budget_bytes = plan_.expert_bytes}));
-    if (keeps_residents) {
-      resident_set_ = std::make_unique<ResidentSetKeeper>(
-          ResidentSetKeeper::Options{.path = options.resident_set_file,
-                                     .identity = std::move(identity),
-                                     .on_warning = options.on_warning},
-          *store_, *cache_);
-    }
-    if (MemoryPressureProbe probe; probe.available()) {
-      pressure_.emplace(std::move(probe), *cache_, config.moe.num_experts_per_tok);
-    }
+    FM_RETURN_IF_ERROR(load_experts(options, std::move(queue), *files));
   }
   FM_ASSIGN_OR_RETURN(model_, Model::create(config, std::move(dense.weights), files->layouts(),
                                             *ops_, cache_.get(), plan_.prefill_chunk));
-  model_->set_routing(trace_recording_.get(), trace_routing_.get());
-  model_->set_speculation(options.speculation && options.residency.reads_ahead());
-  if (const std::optional<MissOptions> misses = miss_options(options.residency);
-      misses && cache_ != nullptr) {
-    miss_handler_ = std::make_unique<MissHandler>(*cache_, config.moe.num_experts,
-                                                  config.moe.num_experts_per_tok, *misses);
-    model_->set_miss_handler(miss_handler_.get());
+  if (trace_recording_ != nullptr) observers_.add(*trace_recording_);
+  if (profile_counter_ != nullptr) observers_.add(*profile_counter_);
+  model_->set_routing(&observers_, trace_routing_.get());
+  if (residency_ != nullptr) {
+    FM_RETURN_IF_ERROR(residency_->attach(parts(), speculation_, options.on_progress));
   }
-  if (is_resident && cache_ != nullptr) FM_RETURN_IF_ERROR(read_every_expert(options.on_progress));
   load_seconds_ = std::chrono::duration<double>(Clock::now() - start).count();
   return Status();
 }
 
-/// Leaves all experts in their slots.
-Status EngineImpl::read_every_expert(
-    const std::function<void(std::uint64_t done, std::uint64_t total)>& on_progress) {
-  const std::vector<std::size_t> counts = store_->expert_counts();
-  std::uint64_t done = 0;
-  for (std::uint32_t l = 0; l < counts.size(); ++l) {
-    std::vector<ExpertId> ids;
-    for (std::size_t e = 0; e < counts[l]; ++e) ids.push_back({static_cast<std::uint16_t>(e)});
-    std::vector<ExpertLease> leases(ids.size());
-    FM_RETURN_IF_ERROR(cache_->acquire(/*step=*/0, LayerId{l}, ids, leases));
-    for (const ExpertLease& lease : leases) {
-      FM_RETURN_IF_ERROR(lease.wait().status());
-      if (on_progress) on_progress(++done, plan_.expert_count);
-    }
+/// What experts need before there is a model.
+Status EngineImpl::load_experts(const EngineOptions& options, std::unique_ptr<ReadQueue> queue,
+                                ModelFiles& files) {
+  store_ = files.take_store();
+  FM_ASSIGN_OR_RETURN(
+      residency_, ExpertResidency::create(residency_options_, identity_, store_->expert_counts()));
+  FM_ASSIGN_OR_RETURN(cache_,
+                      ExpertCache::create(*store_, residency_->make_policy(), std::move(queue),
+                                          {.budget_bytes = plan_.expert_bytes}));
+  if (!options.record_profile.empty()) {
+    profile_counter_ = std::make_unique<RoutingCounter>(store_->expert_counts());
+    profile_path_ = options.record_profile;
+  }
+  if (!options.resident_set_file.empty()) {
+    resident_set_ = std::make_unique<ResidentSetKeeper>(
+        ResidentSetKeeper::Options{.path = options.resident_set_file,
+                                   .identity = identity_,
+                                   .on_warning = options.on_warning},
+        *store_, *cache_);
+  }
+  if (MemoryPressureProbe probe; probe.available()) {
+    pressure_.emplace(std::move(probe), *cache_, files.config().moe.num_experts_per_tok);
   }
   return Status();
+}
+
+ExpertResidency::Parts EngineImpl::parts() {
+  return {.cache = cache_.get(),
+          .model = model_.get(),
+          .observers = &observers_,
+          .store = store_.get()};
+}
+
+Status EngineImpl::set_residency(const ResidencyOptions& options) {
+  if (residency_ == nullptr) {
+    return error(StatusCode::kInvalidArgument, "--residency: this model has no routed experts");
+  }
+  FM_ASSIGN_OR_RETURN(std::unique_ptr<ExpertResidency> next,
+                      ExpertResidency::create(options, identity_, store_->expert_counts()));
+  FM_RETURN_IF_ERROR(check_residency_fits(options, plan_));
+  if (options.capacity != residency_options_.capacity) {
+    return error(StatusCode::kInvalidArgument,
+                 "--capacity {}: the cache was made for {}; open the model anew", options.capacity,
+                 residency_options_.capacity);
+  }
+  if (snapshots_of(options) > snapshots_) {
+    return error(StatusCode::kInvalidArgument,
+                 "--residency {}: the budget was planned without it (may_change_residency)",
+                 to_string(options.residency));
+  }
+  // What reads in the background would decide what approximate output is.
+  if (!options.reads_ahead()) resident_set_ = nullptr;
+  residency_ = nullptr;
+  cache_->set_policy(next->make_policy());
+  residency_ = std::move(next);
+  residency_options_ = options;
+  return residency_->attach(parts(), speculation_, {});
 }
 
 EngineStatistics EngineImpl::statistics() const {
@@ -184,14 +230,18 @@ EngineStatistics EngineImpl::statistics() const {
   statistics.guess_seconds = times.guess_seconds;
   statistics.expert_bound_seconds = times.expert_bound_seconds;
   if (cache_ == nullptr) return statistics;
-  if (miss_handler_ != nullptr) {
-    const MissStatistics& misses = miss_handler_->statistics();
-    statistics.routed_requests = misses.routed_count;
-    statistics.routed_fallbacks = misses.miss_count;
-    statistics.routed_reads = misses.read_count;
+  if (const MissStatistics* const misses = residency_->miss_statistics()) {
+    const MissCounts& generated = misses->generated;
+    statistics.routed_requests = generated.routed_count;
+    statistics.routed_fallbacks = generated.miss_count;
+    statistics.routed_reads = generated.read_count;
     statistics.replaced_weight_share =
-        misses.routed_weight > 0 ? misses.replaced_weight / misses.routed_weight : 0;
+        generated.routed_weight > 0 ? generated.replaced_weight / generated.routed_weight : 0;
+    statistics.prompt_requests = misses->prompts.routed_count;
+    statistics.prompt_fallbacks = misses->prompts.miss_count;
   }
+  statistics.fixed_experts = residency_->set().member_count();
+  statistics.swaps_pending = residency_->set().pending_count();
   const ExpertCacheStatistics experts = cache_->statistics();
   statistics.expert_hits = experts.hit_count;
   statistics.expert_misses = experts.miss_count;
@@ -207,6 +257,8 @@ EngineStatistics EngineImpl::statistics() const {
   statistics.speculative_hits = experts.speculative_hit_count;
   statistics.expert_reading_seconds = experts.reading_seconds;
   statistics.expert_wait_seconds = experts.wait_seconds;
+  statistics.experts_placed = experts.exchange_count;
+  statistics.placing_seconds = experts.exchange_seconds;
   statistics.mlp_seconds -= experts.wait_seconds;
   statistics.bytes_read = cache_->read_statistics().bytes_read;
   return statistics;
@@ -226,15 +278,32 @@ Result<std::string> EngineImpl::detokenize(std::span<const std::int32_t> ids) co
   return tokenizer_->decode(ids);
 }
 
+std::string EngineImpl::token_bytes(std::int32_t id) const {
+  if (tokenizer_ == nullptr || !tokenizer_->is_token(id)) return {};
+  const Result<std::string> bytes = tokenizer_->id_to_bytes(id);
+  return bytes.ok() ? *bytes : std::string();
+}
+
+bool EngineImpl::is_special_token(std::int32_t id) const {
+  return tokenizer_ != nullptr && tokenizer_->is_token(id) && tokenizer_->is_special(id);
+}
+
 Result<std::string> EngineImpl::render_chat(std::string_view messages_json,
-                                            bool add_generation_prompt) const {
+                                            const ChatRenderOptions& options) const {
   FM_RETURN_IF_ERROR(chat_template_status_);
   const auto messages = nlohmann::ordered_json::parse(messages_json, nullptr, false);
   if (!messages.is_array()) {
     return error(StatusCode::kInvalidArgument, "the messages are not a JSON array");
   }
-  return chat_template_->render(messages, nullptr, add_generation_prompt,
-                                nlohmann::ordered_json::object());
+  const auto tools = nlohmann::ordered_json::parse(options.tools_json, nullptr, false);
+  if (!tools.is_array() && !tools.is_null()) {
+    return error(StatusCode::kInvalidArgument, "the tools are not a JSON array");
+  }
+  const auto kwargs = nlohmann::ordered_json::parse(options.kwargs_json, nullptr, false);
+  if (!kwargs.is_object()) {
+    return error(StatusCode::kInvalidArgument, "the template's variables are not a JSON object");
+  }
+  return chat_template_->render(messages, tools, options.add_generation_prompt, kwargs);
 }
 
 Result<std::unique_ptr<Session>> EngineImpl::new_session() {
@@ -245,21 +314,70 @@ Result<std::unique_ptr<Session>> EngineImpl::new_session() {
   }
   FM_ASSIGN_OR_RETURN(SequenceState state, SequenceState::create(model_->config()));
   ++sessions_open_;
-  const SessionResources resources = {.model = model_.get(),
-                                      .experts = cache_.get(),
-                                      .pressure = pressure_ ? &*pressure_ : nullptr,
-                                      .resident_set = resident_set_.get(),
-                                      .tokenizer = tokenizer_.get(),
-                                      .context = plan_.context};
-  return std::unique_ptr<Session>(
-      std::make_unique<SessionImpl>(resources, std::move(state), [this] { --sessions_open_; }));
+  return std::unique_ptr<Session>(std::make_unique<SessionImpl>(
+      session_resources(), std::move(state), [this] { --sessions_open_; }));
+}
+
+SessionResources EngineImpl::session_resources() {
+  return {.model = model_.get(),
+          .experts = cache_.get(),
+          .residency = &residency_,
+          .pressure = pressure_ ? &*pressure_ : nullptr,
+          .resident_set = &resident_set_,
+          .tokenizer = tokenizer_.get(),
+          .context = plan_.context};
+}
+
+Result<std::unique_ptr<Scheduler>> EngineImpl::new_scheduler(const SchedulerOptions& options) {
+  if (residency_options_.has_fixed_set()) {
+    return error(StatusCode::kInvalidArgument,
+                 "--residency {}: its set of experts follows the subject of one session; several "
+                 "sequences at once go with exact, resident, lazy, lcp, lru, lfu and pinned",
+                 to_string(residency_options_.residency));
+  }
+  if (sessions_open_ > 0) {
+    return error(StatusCode::kOutOfBudget,
+                 "{} sessions are open: a scheduler takes the place of all", sessions_open_);
+  }
+  std::unique_ptr<PrefixStore> prefix_store;
+  if (!options.cache_folder.empty() && plan_.prefix_bytes > 0) {
+    FM_ASSIGN_OR_RETURN(prefix_store, PrefixStore::open(model_->config(),
+                                                        {.folder = options.cache_folder,
+                                                         .identity = identity_,
+                                                         .size_max = options.cache_folder_bytes}));
+  }
+  std::unique_ptr<ExpertActivity> activity;
+  if (store_ != nullptr) {
+    activity = std::make_unique<ExpertActivity>(store_->expert_counts(), *cache_);
+  }
+  FM_ASSIGN_OR_RETURN(std::unique_ptr<SchedulerImpl> scheduler,
+                      SchedulerImpl::create({.resources = session_resources(),
+                                             .places = sessions_max_,
+                                             .prefix_cache_bytes = plan_.prefix_bytes,
+                                             .prefix_store = std::move(prefix_store),
+                                             .activity = std::move(activity),
+                                             .observers = &observers_,
+                                             .statistics = [this] { return statistics(); },
+                                             .on_close = [this] { sessions_open_ = 0; }},
+                                            options));
+  sessions_open_ = sessions_max_;
+  return std::unique_ptr<Scheduler>(std::move(scheduler));
+}
+
+Status EngineImpl::finish_profile() {
+  if (profile_counter_ == nullptr) {
+    return error(StatusCode::kInvalidArgument, "no expert profile is being recorded");
+  }
+  observers_.remove(*profile_counter_);
+  const std::unique_ptr<RoutingCounter> counter = std::move(profile_counter_);
+  return write_profile(profile_path_, identity_, counter->counts());
 }
 
 Status EngineImpl::finish_trace() {
   if (trace_recording_ == nullptr) {
     return error(StatusCode::kInvalidArgument, "no routing trace is being recorded");
   }
-  model_->set_routing(nullptr, trace_routing_.get());
+  observers_.remove(*trace_recording_);
   Status status = trace_recording_->finish();
   trace_recording_ = nullptr;
   return status;

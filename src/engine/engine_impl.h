@@ -8,13 +8,15 @@
 
 #include "base/aligned_buffer.h"
 #include "base/thread_pool.h"
+#include "engine/expert_residency.h"
+#include "engine/model_files.h"
 #include "engine/pressure_watch.h"
+#include "engine/session_impl.h"
 #include "engine/trace_routing.h"
 #include "experts/expert_cache.h"
 #include "experts/resident_set_keeper.h"
 #include "flashmoe/engine.h"
 #include "kernels/ops.h"
-#include "model/miss_handler.h"
 #include "model/model.h"
 #include "tokenizer/chat_template.h"
 #include "tokenizer/tokenizer.h"
@@ -36,17 +38,25 @@ class EngineImpl : public Engine {
 
   Result<std::vector<std::int32_t>> tokenize(std::string_view text) const override;
   Result<std::string> detokenize(std::span<const std::int32_t> ids) const override;
+  std::string token_bytes(std::int32_t id) const override;
+  bool is_special_token(std::int32_t id) const override;
   Result<std::string> render_chat(std::string_view messages_json,
-                                  bool add_generation_prompt) const override;
+                                  const ChatRenderOptions& options) const override;
   SamplingOptions recommended_sampling() const override { return recommended_sampling_; }
+  Status set_residency(const ResidencyOptions& options) override;
+  const ResidencyOptions& residency() const override { return residency_options_; }
   Result<std::unique_ptr<Session>> new_session() override;
+  Result<std::unique_ptr<Scheduler>> new_scheduler(const SchedulerOptions& options) override;
   Status finish_trace() override;
+  Status finish_profile() override;
 
  private:
   EngineImpl() = default;
   Status load(const EngineOptions& options);
-  Status read_every_expert(
-      const std::function<void(std::uint64_t done, std::uint64_t total)>& on_progress);
+  Status load_experts(const EngineOptions& options, std::unique_ptr<ReadQueue> queue,
+                      ModelFiles& files);
+  ExpertResidency::Parts parts();
+  SessionResources session_resources();
 
   ModelInfo info_;
   MemoryPlan plan_;
@@ -64,8 +74,15 @@ class EngineImpl : public Engine {
   AlignedBuffer dense_;
   std::unique_ptr<TraceRouting> trace_routing_;      // null: the routers decide
   std::unique_ptr<TraceRecording> trace_recording_;  // null: nothing is recorded
-  std::unique_ptr<MissHandler> miss_handler_;        // null: misses are read
+  std::unique_ptr<RoutingCounter> profile_counter_;  // null: no profile is recorded
+  std::filesystem::path profile_path_;
+  RoutingObservers observers_;
   std::unique_ptr<Model> model_;
+  std::unique_ptr<ExpertResidency> residency_;  // null: the model has no routed experts
+  ResidencyOptions residency_options_;
+  bool speculation_ = true;
+  std::size_t snapshots_ = 0;  // of each session's recurrent state, that the budget has room for
+  std::string identity_;       // of the model's files
   IoBackend io_backend_ = IoBackend::kAuto;
   double load_seconds_ = 0;
   std::uint64_t bytes_read_loading_ = 0;

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "base/result.h"
 #include "base/units.h"
 #include "flashmoe/engine.h"
 #include "model/kv_cache.h"
@@ -14,6 +15,11 @@ namespace {
 /// A larger chunk makes prompts faster and leaves less for experts, which make everything faster:
 /// an eighth is where chunks stop growing.
 constexpr std::uint64_t kChunkShare = 8;
+
+/// Checkpoints of prompts, where their budget is not given: a share of what is spare, and no more
+/// than holds this many of sequences that fill the context.
+constexpr std::uint64_t kPrefixShare = 8;
+constexpr std::uint64_t kPrefixSequences = 16;
 
 std::uint64_t buffer_bytes(const ModelConfig& config, const ModelFootprint& footprint,
                            std::size_t chunk) {
@@ -36,7 +42,8 @@ std::uint64_t without_page_tables(std::uint64_t bytes) {
 
 /// What the plan maps beside the experts' slots.
 std::uint64_t fixed_bytes(const MemoryPlan& plan) {
-  return plan.dense_bytes + plan.kv_bytes + plan.recurrent_bytes + plan.buffer_bytes;
+  return plan.dense_bytes + plan.kv_bytes + plan.recurrent_bytes + plan.prefix_bytes +
+         plan.buffer_bytes;
 }
 
 /// The budget that has room for `mapped_bytes`.
@@ -118,10 +125,24 @@ Result<MemoryPlan> plan_memory(const ModelConfig& config, const ModelFootprint& 
   plan.expert_slot_bytes = footprint.expert_slot_bytes;
   plan.dense_bytes = footprint.dense_bytes;
   plan.kv_bytes = request.sessions * KvCache::size_for(config, plan.context);
-  plan.recurrent_bytes = request.sessions * SequenceState::recurrent_size(config);
+  plan.recurrent_bytes =
+      request.sessions * (1 + request.snapshots) * SequenceState::recurrent_size(config);
+  const std::uint64_t one_sequence =
+      KvCache::size_for(config, plan.context) + SequenceState::recurrent_size(config);
 
-  const std::size_t chunk_min =
-      std::min(request.prefill_chunk != 0 ? request.prefill_chunk : kPrefillChunkMin, plan.context);
+  const bool chooses_prefix = request.prefix_cache_bytes == kPrefixCacheAuto;
+  if (!chooses_prefix) plan.prefix_bytes = request.prefix_cache_bytes;
+
+  // A step has a row of every session that decodes.
+  const std::size_t rows_min = std::max(kPrefillChunkMin, request.sessions);
+  if (request.prefill_chunk != 0 && request.prefill_chunk < request.sessions) {
+    return error(StatusCode::kInvalidArgument,
+                 "--prefill-chunk {}: {} sequences are computed at once, a row of each in a step",
+                 request.prefill_chunk, request.sessions);
+  }
+  const std::size_t chunk_min = std::max(
+      std::min(request.prefill_chunk != 0 ? request.prefill_chunk : rows_min, plan.context),
+      request.sessions);
   plan.prefill_chunk = chunk_min;
   plan.buffer_bytes = buffer_bytes(config, footprint, chunk_min);
   const std::size_t slots_min = footprint.expert_count == 0 ? 0 : config.moe.num_experts_per_tok;
@@ -130,22 +151,29 @@ Result<MemoryPlan> plan_memory(const ModelConfig& config, const ModelFootprint& 
   plan.budget_bytes_resident = budget_for(
       footprint, mapped_min + resident_spare_bytes(config, footprint, request, plan, slots_min));
   if (plan.budget_bytes < plan.budget_bytes_min) {
-    return error(StatusCode::kOutOfBudget,
-                 "a budget of {} cannot run this model; the smallest that works is {} bytes ({}): "
-                 "process {} + dense weights {} + KV cache for {} tokens {} + recurrent state {} + "
-                 "buffers {} + {} experts {}; raise --memory or lower --context",
-                 format_size(plan.budget_bytes), plan.budget_bytes_min,
-                 format_size(plan.budget_bytes_min),
-                 format_size(footprint.process_bytes + page_table_bytes(mapped_min)),
-                 format_size(plan.dense_bytes), plan.context, format_size(plan.kv_bytes),
-                 format_size(plan.recurrent_bytes), format_size(plan.buffer_bytes), slots_min,
-                 format_size(slots_min * plan.expert_slot_bytes));
+    return error(
+        StatusCode::kOutOfBudget,
+        "a budget of {} cannot run this model; the smallest that works is {} bytes ({}): "
+        "process {} + dense weights {} + KV cache for {} tokens {} + recurrent state {} + "
+        "buffers {} + {} experts {}{}; raise --memory or lower --context{}",
+        format_size(plan.budget_bytes), plan.budget_bytes_min, format_size(plan.budget_bytes_min),
+        format_size(footprint.process_bytes + page_table_bytes(mapped_min)),
+        format_size(plan.dense_bytes), plan.context, format_size(plan.kv_bytes),
+        format_size(plan.recurrent_bytes), format_size(plan.buffer_bytes), slots_min,
+        format_size(slots_min * plan.expert_slot_bytes),
+        plan.prefix_bytes > 0 ? fmt::format(" + prefix cache {}", format_size(plan.prefix_bytes))
+                              : "",
+        request.sessions > 1 ? " or --parallel" : "");
   }
 
   const std::uint64_t mapped_max = without_page_tables(plan.budget_bytes - footprint.process_bytes);
   if (request.prefill_chunk == 0) {
     plan.prefill_chunk = choose_chunk(config, footprint, mapped_max - mapped_min, plan);
     plan.buffer_bytes = buffer_bytes(config, footprint, plan.prefill_chunk);
+  }
+  if (chooses_prefix) {
+    const std::uint64_t spare = mapped_max - fixed_bytes(plan) - slots_min * plan.expert_slot_bytes;
+    plan.prefix_bytes = std::min(spare / kPrefixShare, kPrefixSequences * one_sequence);
   }
   if (footprint.expert_count > 0) {
     const std::uint64_t spare = mapped_max - fixed_bytes(plan);

@@ -24,7 +24,10 @@ struct PlanRequest {
   std::size_t context = 0;        // 0: the model's limit, at most kDefaultContext
   std::size_t prefill_chunk = 0;  // 0: as large as a small share of the budget allows
   std::size_t sessions = 1;
-  std::size_t capacity = 0;  // experts of a layer in memory, as a mean; 0: what the budget holds
+  /// For checkpoints of prompts; kPrefixCacheAuto: a share of what is spare.
+  std::uint64_t prefix_cache_bytes = 0;
+  std::size_t snapshots = 0;  // of a session's recurrent state, beside it
+  std::size_t capacity = 0;   // experts of a layer in memory, as a mean; 0: what the budget holds
 };
 
 /// Prompt rows per step where the budget leaves no choice, and where it leaves all of it.

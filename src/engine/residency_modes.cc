@@ -21,6 +21,14 @@ std::string_view to_string(Residency residency) {
       return "lru";
     case Residency::kLfu:
       return "lfu";
+    case Residency::kPinned:
+      return "pinned";
+    case Residency::kPredictive:
+      return "predictive";
+    case Residency::kDelta:
+      return "delta";
+    case Residency::kAsyncDelta:
+      return "async-delta";
   }
   return "unknown";
 }
@@ -35,9 +43,86 @@ std::string_view to_string(OnMiss on_miss) {
       return "renormalise";
     case OnMiss::kSubstitute:
       return "substitute";
+    case OnMiss::kStale:
+      return "stale";
   }
   return "unknown";
 }
+
+std::string_view to_string(Hold hold) {
+  switch (hold) {
+    case Hold::kNothing:
+      return "nothing";
+    case Hold::kOutput:
+      return "output";
+    case Hold::kRestart:
+      return "restart";
+  }
+  return "unknown";
+}
+
+std::string_view to_string(DropCaches drop_caches) {
+  switch (drop_caches) {
+    case DropCaches::kAuto:
+      return "auto";
+    case DropCaches::kOn:
+      return "on";
+    case DropCaches::kOff:
+      return "off";
+  }
+  return "unknown";
+}
+
+namespace {
+
+/// Options that only some modes know, given to another.
+Status check_fixed_set(const ResidencyOptions& options) {
+  const ResidencyOptions defaults;
+  const std::string_view mode = to_string(options.residency);
+  const bool is_pinned = options.residency == Residency::kPinned;
+  if (is_pinned && options.profile.empty()) {
+    return error(StatusCode::kInvalidArgument,
+                 "--residency pinned: --profile FILE has to say whom to pin; `flash-moe profile` "
+                 "makes one");
+  }
+  if (!options.profile.empty() && !is_pinned && !options.has_fixed_set()) {
+    return error(StatusCode::kInvalidArgument, "--profile: --residency {} does not use one", mode);
+  }
+  if (options.pinned != 0 && !is_pinned) {
+    return error(StatusCode::kInvalidArgument, "--pinned: goes with --residency pinned");
+  }
+  if (options.discovery_tokens == 0) {
+    return error(StatusCode::kInvalidArgument, "--discovery-tokens: at least one has to be seen");
+  }
+  const bool changes_fixed = options.discovery_tokens != defaults.discovery_tokens ||
+                             options.refresh_every != defaults.refresh_every;
+  if (changes_fixed && !options.has_fixed_set()) {
+    return error(StatusCode::kInvalidArgument,
+                 "--discovery-tokens, --refresh-every: go with --residency predictive, delta or "
+                 "async-delta");
+  }
+  if (options.drop_caches != defaults.drop_caches && !options.changes_its_set()) {
+    return error(StatusCode::kInvalidArgument,
+                 "--drop-caches-on-switch: goes with --residency delta or async-delta");
+  }
+  if (!(options.swap_seconds >= 0 && options.swap_seconds <= 3600)) {
+    return error(StatusCode::kInvalidArgument, "--swap-seconds {}: 0 to 3600 make sense",
+                 options.swap_seconds);
+  }
+  if (options.swap_layers == 0) {
+    return error(StatusCode::kInvalidArgument, "--swap-layers: at least one, or nothing gets done");
+  }
+  const bool changes_async = options.swap_layers != defaults.swap_layers ||
+                             options.swap_seconds != defaults.swap_seconds ||
+                             options.hold != defaults.hold;
+  if (changes_async && options.residency != Residency::kAsyncDelta) {
+    return error(StatusCode::kInvalidArgument,
+                 "--swap-layers, --swap-seconds, --hold: go with --residency async-delta");
+  }
+  return Status();
+}
+
+}  // namespace
 
 Status check_residency(const ResidencyOptions& options) {
   const bool has_no_rule_for_misses = options.residency == Residency::kExact ||
@@ -45,12 +130,21 @@ Status check_residency(const ResidencyOptions& options) {
                                       options.residency == Residency::kLazy;
   if (options.is_approximate() && has_no_rule_for_misses) {
     return error(StatusCode::kInvalidArgument,
-                 "--on-miss {}: {}; choose --residency lfu, lru or lcp", to_string(options.on_miss),
+                 "--on-miss {}: {}; choose --residency lfu, lru, lcp, pinned, predictive, delta or "
+                 "async-delta",
+                 to_string(options.miss_rule()),
                  options.residency == Residency::kExact ? "--residency exact never approximates"
                  : options.residency == Residency::kResident
                      ? "with --residency resident nothing misses"
                      : "with --residency lazy everything misses");
   }
+  if (options.miss_rule() == OnMiss::kStale && !options.has_fixed_set()) {
+    return error(
+        StatusCode::kInvalidArgument,
+        "--on-miss stale: only a fixed set has places, of --residency predictive, delta or "
+        "async-delta");
+  }
+  FM_RETURN_IF_ERROR(check_fixed_set(options));
   if (options.capacity != 0 && options.residency == Residency::kResident) {
     return error(StatusCode::kInvalidArgument, "--capacity: --residency {} holds every expert",
                  to_string(options.residency));
@@ -68,7 +162,7 @@ Status check_residency(const ResidencyOptions& options) {
                  options.miss_threshold);
   }
   if (options.miss_threshold < ResidencyOptions().miss_threshold &&
-      options.on_miss != OnMiss::kSubstitute) {
+      options.miss_rule() != OnMiss::kSubstitute) {
     return error(StatusCode::kInvalidArgument, "--miss-threshold: goes with --on-miss substitute");
   }
   return Status();
@@ -90,6 +184,10 @@ std::unique_ptr<ResidencyPolicy> make_policy(Residency residency,
   switch (residency) {
     case Residency::kExact:
     case Residency::kResident:
+    case Residency::kPinned:
+    case Residency::kPredictive:
+    case Residency::kDelta:
+    case Residency::kAsyncDelta:
       break;
     case Residency::kLazy:
       return make_lazy_policy(expert_counts);
@@ -101,9 +199,16 @@ std::unique_ptr<ResidencyPolicy> make_policy(Residency residency,
   return make_residency_policy(kDefaultResidencyPolicy, expert_counts);
 }
 
+bool may_read_misses(const ResidencyOptions& options) {
+  return !options.is_approximate() || options.quality_budget < 1 ||
+         options.miss_threshold < ResidencyOptions().miss_threshold;
+}
+
 std::optional<MissOptions> miss_options(const ResidencyOptions& options) {
-  MissOptions result{.threshold = options.miss_threshold, .quality_budget = options.quality_budget};
-  switch (options.on_miss) {
+  MissOptions result{.threshold = options.miss_threshold,
+                     .quality_budget = options.quality_budget,
+                     .answers_prompts = options.has_fixed_set()};
+  switch (options.miss_rule()) {
     case OnMiss::kRead:
       return std::nullopt;
     case OnMiss::kSkip:
@@ -114,6 +219,9 @@ std::optional<MissOptions> miss_options(const ResidencyOptions& options) {
       break;
     case OnMiss::kSubstitute:
       result.rule = MissRule::kSubstitute;
+      break;
+    case OnMiss::kStale:
+      result.rule = MissRule::kStale;
       break;
   }
   return result;

@@ -24,6 +24,9 @@ Status check_residency_fits(const ResidencyOptions& options, const MemoryPlan& p
 std::unique_ptr<ResidencyPolicy> make_policy(Residency residency,
                                              std::span<const std::size_t> expert_counts);
 
+/// Whether something that misses may be read, beside what prompts need before there is a fixed set.
+bool may_read_misses(const ResidencyOptions& options);
+
 /// None where misses are read.
 std::optional<MissOptions> miss_options(const ResidencyOptions& options);
 

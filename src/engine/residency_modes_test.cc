@@ -12,6 +12,7 @@ using ::testing::HasSubstr;
 
 constexpr OnMiss kApproximate[] = {OnMiss::kSkip, OnMiss::kRenormalise, OnMiss::kSubstitute};
 constexpr Residency kAdaptive[] = {Residency::kLcp, Residency::kLru, Residency::kLfu};
+constexpr Residency kFixed[] = {Residency::kPredictive, Residency::kDelta, Residency::kAsyncDelta};
 constexpr Residency kOthers[] = {Residency::kExact, Residency::kResident, Residency::kLazy};
 
 void expect_refused(const ResidencyOptions& options, const std::string& part) {
@@ -40,6 +41,37 @@ TEST(ResidencyModes, OnlyThoseThatAdaptMayApproximate) {
                      "--on-miss " + std::string(to_string(on_miss)));
     }
   }
+}
+
+TEST(ResidencyModes, FixedSetsAreStaleUnlessTheyAreToldOtherwise) {
+  for (const Residency residency : kFixed) {
+    const ResidencyOptions options = {.residency = residency};
+    EXPECT_TRUE(check_residency(options).ok());
+    ASSERT_TRUE(miss_options(options).has_value());
+    EXPECT_EQ(miss_options(options)->rule, MissRule::kStale);
+    EXPECT_TRUE(miss_options(options)->answers_prompts);
+    EXPECT_FALSE(may_read_misses(options));
+    const ResidencyOptions exact = {.residency = residency, .on_miss = OnMiss::kRead};
+    EXPECT_FALSE(miss_options(exact).has_value());
+    EXPECT_TRUE(may_read_misses(exact));
+    EXPECT_TRUE(may_read_misses({.residency = residency, .quality_budget = 0.1}));
+  }
+  for (const Residency residency : kAdaptive) {
+    expect_refused({.residency = residency, .on_miss = OnMiss::kStale}, "--on-miss stale");
+  }
+}
+
+TEST(ResidencyModes, RefusesWhatAnotherModeWouldNotUse) {
+  expect_refused({.residency = Residency::kPinned}, "--profile");
+  expect_refused({.residency = Residency::kLru, .profile = "p"}, "--profile");
+  expect_refused({.residency = Residency::kDelta, .pinned = 3}, "--pinned");
+  expect_refused({.residency = Residency::kLfu, .refresh_every = 9}, "--refresh-every");
+  expect_refused({.residency = Residency::kDelta, .discovery_tokens = 0}, "--discovery-tokens");
+  expect_refused({.residency = Residency::kPredictive, .drop_caches = DropCaches::kOn},
+                 "--drop-caches-on-switch");
+  expect_refused({.residency = Residency::kDelta, .hold = Hold::kOutput}, "--hold");
+  expect_refused({.residency = Residency::kAsyncDelta, .swap_layers = 0}, "--swap-layers");
+  expect_refused({.residency = Residency::kAsyncDelta, .swap_seconds = -1}, "--swap-seconds -1");
 }
 
 TEST(ResidencyModes, RefusesWhatWouldHaveNoEffect) {

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 
 #include "base/check.h"
 #include "base/portable_math.h"
@@ -17,11 +18,31 @@ Status check_range(const char* name, double value, double min, double max) {
 
 }  // namespace
 
+Status check_logits(std::span<const float> logits, std::size_t position) {
+  // Counted rather than searched for: a loop without a way out runs in vectors.
+  std::size_t bad_count = 0;
+  for (const float logit : logits) {
+    bad_count += std::fabs(logit) <= std::numeric_limits<float>::max() ? 0 : 1;
+  }
+  if (bad_count == 0) return Status();
+  return error(
+      StatusCode::kCorrupt,
+      "after {} tokens {} of {} logits are infinite or no numbers; the model's weights are "
+      "damaged: download them again",
+      position, bad_count, logits.size());
+}
+
 Result<Sampler> Sampler::create(const SamplingOptions& options) {
   FM_RETURN_IF_ERROR(check_range("temperature", options.temperature, 0, 100));
   FM_RETURN_IF_ERROR(check_range("top-p", options.top_p, 0, 1));
   FM_RETURN_IF_ERROR(check_range("min-p", options.min_p, 0, 1));
   FM_RETURN_IF_ERROR(check_range("repeat-penalty", options.repeat_penalty, 0.01, 100));
+  FM_RETURN_IF_ERROR(check_range("presence-penalty", options.presence_penalty, -2, 2));
+  FM_RETURN_IF_ERROR(check_range("frequency-penalty", options.frequency_penalty, -2, 2));
+  for (const auto& [id, bias] : options.logit_bias) {
+    FM_RETURN_IF_ERROR(check_range("logit-bias", bias, -100, 100));
+    if (id < 0) return error(StatusCode::kInvalidArgument, "logit-bias: {} is no token id", id);
+  }
   return Sampler(options);
 }
 
@@ -29,6 +50,26 @@ void Sampler::accept(std::int32_t id) {
   if (options_.repeat_window == 0) return;
   if (recent_.size() == options_.repeat_window) recent_.erase(recent_.begin());
   recent_.push_back(id);
+}
+
+void Sampler::accept_generated(std::int32_t id) {
+  accept(id);
+  if (options_.presence_penalty != 0 || options_.frequency_penalty != 0) ++generated_[id];
+}
+
+void Sampler::apply_bias() {
+  for (const auto& [id, bias] : options_.logit_bias) {
+    if (static_cast<std::size_t>(id) >= candidates_.size()) continue;
+    candidates_[static_cast<std::size_t>(id)].logit += static_cast<float>(bias);
+  }
+}
+
+/// As OpenAI defines them: of tokens generated so far, once each and by their number.
+void Sampler::apply_count_penalties() {
+  for (const auto& [id, count] : generated_) {
+    candidates_[static_cast<std::size_t>(id)].logit -= static_cast<float>(
+        options_.presence_penalty + options_.frequency_penalty * static_cast<double>(count));
+  }
 }
 
 /// Keskar et al. 2019 (arXiv 1909.05858), once per distinct token.
@@ -71,6 +112,25 @@ double Sampler::next_uniform() {
 }
 
 std::int32_t Sampler::sample(std::span<const float> logits) {
+  load(logits);
+  return draw();
+}
+
+Result<std::int32_t> Sampler::sample(std::span<const float> logits, TokenConstraint& constraint) {
+  const std::int32_t id = sample(logits);
+  if (constraint.allows(id)) return id;
+  load(logits);
+  std::erase_if(candidates_,
+                [&](const Candidate& candidate) { return !constraint.allows(candidate.id); });
+  if (candidates_.empty()) {
+    return error(StatusCode::kInvalidArgument,
+                 "the output cannot be completed in the form that was asked for");
+  }
+  return draw();
+}
+
+/// The candidates with their penalties, in the order of ids.
+void Sampler::load(std::span<const float> logits) {
   FM_CHECK(!logits.empty());
   candidates_.resize(logits.size());
   for (std::size_t i = 0; i < logits.size(); ++i) {
@@ -78,7 +138,12 @@ std::int32_t Sampler::sample(std::span<const float> logits) {
     const float logit = std::isnan(logits[i]) ? -INFINITY : logits[i];
     candidates_[i] = {logit, static_cast<std::int32_t>(i)};
   }
+  apply_bias();
   if (options_.repeat_penalty != 1) apply_repeat_penalty();
+  apply_count_penalties();
+}
+
+std::int32_t Sampler::draw() {
   sorted_count_ = 0;
   const float largest = likeliest(0).logit;
   if (options_.temperature == 0 || !std::isfinite(largest)) return likeliest(0).id;

@@ -2,14 +2,13 @@
 
 #include <algorithm>
 #include <chrono>
-#include <cmath>
-#include <limits>
 #include <optional>
 #include <string>
 #include <utility>
 
 #include "base/check.h"
-#include "tokenizer/detokenizer.h"
+#include "base/stopwatch.h"
+#include "engine/text_stream.h"
 #include "tokenizer/tokenizer.h"
 
 namespace flashmoe {
@@ -20,68 +19,6 @@ using Clock = std::chrono::steady_clock;
 double seconds_since(Clock::time_point start) {
   return std::chrono::duration<double>(Clock::now() - start).count();
 }
-
-/// Turns tokens into text for the caller as they come, and notices stop strings. Without a
-/// tokenizer there is no text.
-class TextStream {
- public:
-  TextStream(const Tokenizer* tokenizer, StopMatcher matcher, const GenerateOptions& options,
-             std::string& text)
-      : matcher_(std::move(matcher)), options_(options), text_(text) {
-    if (tokenizer != nullptr) {
-      tokenizer_ = tokenizer;
-      detokenizer_.emplace(*tokenizer, DecodeOptions{.skip_special_tokens = true});
-    }
-  }
-
-  /// What the caller said or the text showed: go on (no reason), or why not.
-  struct Verdict {
-    bool stop = false;
-    FinishReason reason = FinishReason::kStop;
-  };
-
-  Result<Verdict> push(std::int32_t id) {
-    std::string piece;
-    // Models pad their vocabulary: rows that are no token can win, and stand for no text.
-    if (detokenizer_ && tokenizer_->is_token(id)) {
-      FM_RETURN_IF_ERROR(detokenizer_->push(id, piece));
-    }
-    return emit_certain(piece);
-  }
-
-  /// Lets go of what was held back, unless a stop string ended the text.
-  Verdict finish() {
-    std::string piece;
-    if (detokenizer_) detokenizer_->finish(piece);
-    const Verdict verdict = emit_certain(piece);
-    if (verdict.stop) return verdict;
-    std::string held_back;
-    matcher_.finish(held_back);
-    return emit(held_back);
-  }
-
- private:
-  /// Emits what can no longer be part of a stop string.
-  Verdict emit_certain(std::string_view piece) {
-    std::string certain;
-    matcher_.push(piece, certain);
-    return emit(certain);
-  }
-
-  Verdict emit(const std::string& piece) {
-    text_ += piece;
-    if (!piece.empty() && options_.on_text && !options_.on_text(piece)) {
-      return {true, FinishReason::kCancelled};
-    }
-    return {matcher_.match().has_value(), FinishReason::kStopText};
-  }
-
-  const Tokenizer* tokenizer_ = nullptr;
-  std::optional<Detokenizer> detokenizer_;
-  StopMatcher matcher_;
-  const GenerateOptions& options_;
-  std::string& text_;
-};
 
 }  // namespace
 
@@ -101,12 +38,8 @@ std::string_view to_string(FinishReason reason) {
   return "unknown";
 }
 
-Status SessionImpl::check_input(std::span<const std::int32_t> ids) const {
-  if (state_.broken()) {
-    return error(StatusCode::kInvalidArgument,
-                 "this session ended with a failed read; reset it to begin again");
-  }
-  const std::size_t vocab_size = resources_.model->config().vocab_size;
+Status check_prompt_ids(std::span<const std::int32_t> ids, std::size_t before, std::size_t context,
+                        std::size_t vocab_size) {
   for (std::size_t i = 0; i < ids.size(); ++i) {
     if (ids[i] < 0 || static_cast<std::size_t>(ids[i]) >= vocab_size) {
       return error(StatusCode::kInvalidArgument,
@@ -114,39 +47,41 @@ Status SessionImpl::check_input(std::span<const std::int32_t> ids) const {
                    vocab_size - 1);
     }
   }
-  if (tokens_.size() + ids.size() > resources_.context) {
+  if (before + ids.size() > context) {
     return error(StatusCode::kInvalidArgument,
                  "{} tokens{} exceed the context of {}; raise --context or shorten the input",
-                 tokens_.size() + ids.size(),
-                 tokens_.empty() ? "" : " (earlier ones of the session included)",
-                 resources_.context);
+                 before + ids.size(), before == 0 ? "" : " (earlier ones of the session included)",
+                 context);
   }
   return Status();
 }
 
-Status SessionImpl::check_logits() const {
-  // Counted rather than searched for: a loop without a way out runs in vectors.
-  std::size_t bad_count = 0;
-  for (const float logit : logits_) {
-    bad_count += std::fabs(logit) <= std::numeric_limits<float>::max() ? 0 : 1;
+Status SessionImpl::check_input(std::span<const std::int32_t> ids) const {
+  if (state_.broken()) {
+    return error(StatusCode::kInvalidArgument,
+                 "this session ended with a failed read; reset it to begin again");
   }
-  if (bad_count == 0) return Status();
-  return error(
-      StatusCode::kCorrupt,
-      "after {} tokens {} of {} logits are infinite or no numbers; the model's weights are "
-      "damaged: download them again",
-      state_.position(), bad_count, logits_.size());
+  return check_prompt_ids(ids, tokens_.size(), resources_.context,
+                          resources_.model->config().vocab_size);
 }
 
-SessionImpl::Counters SessionImpl::counters() const {
-  if (resources_.experts == nullptr) return {};
-  return {resources_.experts->statistics(), resources_.experts->read_statistics()};
+Status SessionImpl::check_prompt(std::span<const std::int32_t> prompt) const {
+  FM_RETURN_IF_ERROR(check_input(prompt));
+  if (!prompt.empty() || !tokens_.empty()) return Status();
+  return error(StatusCode::kInvalidArgument,
+               "the prompt is empty: there is nothing to continue; give at least one token");
 }
 
-Status SessionImpl::step(const SequenceRows& rows, const ForwardSinks& sinks) {
-  if (resources_.pressure != nullptr) resources_.pressure->before_step(Clock::now());
-  FM_RETURN_IF_ERROR(resources_.model->forward({&rows, 1}, sinks));
-  if (resources_.resident_set != nullptr) resources_.resident_set->after_step();
+ExpertCounters expert_counters(const SessionResources& resources) {
+  if (resources.experts == nullptr) return {};
+  return {resources.experts->statistics(), resources.experts->read_statistics()};
+}
+
+Status run_step(const SessionResources& resources, std::span<const SequenceRows> rows,
+                const ForwardSinks& sinks) {
+  if (resources.pressure != nullptr) resources.pressure->before_step(Clock::now());
+  FM_RETURN_IF_ERROR(resources.model->forward(rows, sinks));
+  if (*resources.resident_set != nullptr) (*resources.resident_set)->after_step();
   return Status();
 }
 
@@ -161,10 +96,10 @@ Result<bool> SessionImpl::consume_pending(const GenerateOptions& options, bool i
         .ids = std::span<const std::int32_t>(tokens_).subspan(position, count),
         .logits = LogitsWanted::kLast,
         .is_generated = is_generated};
-    FM_RETURN_IF_ERROR(
-        step(rows, {.on_logits = [this](std::size_t, MatrixView<const float> logits) {
-               logits_.assign(logits.row(0), logits.row(0) + logits.cols);
-             }}));
+    FM_RETURN_IF_ERROR(run_step(resources_, {&rows, 1},
+                                {.on_logits = [this](std::size_t, MatrixView<const float> logits) {
+                                  logits_.assign(logits.row(0), logits.row(0) + logits.cols);
+                                }}));
     if (options.on_prompt &&
         !options.on_prompt(state_.position() - first, tokens_.size() - first)) {
       tokens_.resize(state_.position());
@@ -177,12 +112,22 @@ Result<bool> SessionImpl::consume_pending(const GenerateOptions& options, bool i
 Status SessionImpl::decode(const GenerateOptions& options, Sampler& sampler, StopMatcher stops,
                            GenerateResult& result) {
   const std::vector<std::int32_t>& eos_ids = resources_.model->config().eos_token_ids;
-  TextStream stream(resources_.tokenizer, std::move(stops), options, result.text);
+  TextStream stream(resources_.tokenizer, std::move(stops));
   const Clock::time_point start = Clock::now();
   Clock::time_point first_token = start;
-  TextStream::Verdict verdict;
+  Stopwatch token_watch;
+  std::optional<FinishReason> ended;
+  const auto emit = [&](const std::string& piece) {
+    result.text += piece;
+    if (!piece.empty() && options.on_text && !options.on_text(piece)) {
+      ended = FinishReason::kCancelled;
+    } else if (stream.stop_text()) {
+      ended = FinishReason::kStopText;
+    }
+  };
   result.finish_reason = FinishReason::kLength;
-  while (result.token_ids.size() < options.max_tokens) {
+  FM_ASSIGN_OR_RETURN(bool goes_on, pass_held_tokens(options, sampler, result.statistics));
+  while (goes_on && result.token_ids.size() < options.max_tokens) {
     if (tokens_.size() >= resources_.context) {
       result.finish_reason = FinishReason::kContext;
       break;
@@ -191,11 +136,11 @@ Status SessionImpl::decode(const GenerateOptions& options, Sampler& sampler, Sto
       FM_ASSIGN_OR_RETURN([[maybe_unused]] const bool complete,
                           consume_pending({}, /*is_generated=*/true));
     }
-    FM_RETURN_IF_ERROR(check_logits());
+    FM_RETURN_IF_ERROR(check_logits(logits_, state_.position()));
     if (options.on_logits) options.on_logits(logits_);
     const std::int32_t id = sampler.sample(logits_);
     if (result.token_ids.empty()) first_token = Clock::now();
-    sampler.accept(id);
+    sampler.accept_generated(id);
     result.token_ids.push_back(id);
     tokens_.push_back(id);
     const bool is_eos = std::find(eos_ids.begin(), eos_ids.end(), id) != eos_ids.end();
@@ -203,46 +148,54 @@ Status SessionImpl::decode(const GenerateOptions& options, Sampler& sampler, Sto
       result.finish_reason = FinishReason::kStop;
       break;
     }
-    FM_ASSIGN_OR_RETURN(verdict, stream.push(id));
-    if (verdict.stop) break;
+    FM_ASSIGN_OR_RETURN(const std::string piece, stream.push(id));
+    emit(piece);
+    if (ended) break;
+    FM_ASSIGN_OR_RETURN(goes_on, end_token(options, {.id = id, .seconds = token_watch.lap()}));
   }
-  if (!verdict.stop) verdict = stream.finish();
-  if (verdict.stop) result.finish_reason = verdict.reason;
+  if (!goes_on) result.finish_reason = FinishReason::kCancelled;
+  if (!ended) emit(stream.finish());
+  if (ended) result.finish_reason = *ended;
   result.statistics.decode_seconds = seconds_since(first_token);
   return Status();
 }
 
+Result<bool> SessionImpl::end_token(const GenerateOptions& options, TokenReport report) {
+  if (ExpertResidency* const experts = residency(); experts != nullptr) {
+    FM_RETURN_IF_ERROR(experts->after_token());
+    report.swaps_pending = experts->set().pending_count();
+    report.layers_pending = experts->layers_pending();
+  }
+  return !options.on_token || options.on_token(report);
+}
+
 Result<GenerateResult> SessionImpl::generate(std::span<const std::int32_t> prompt,
                                              const GenerateOptions& options) {
-  FM_RETURN_IF_ERROR(check_input(prompt));
-  if (prompt.empty() && tokens_.empty()) {
-    return error(StatusCode::kInvalidArgument,
-                 "the prompt is empty: there is nothing to continue; give at least one token");
-  }
+  FM_RETURN_IF_ERROR(check_prompt(prompt));
   FM_ASSIGN_OR_RETURN(Sampler sampler, Sampler::create(options.sampling));
   FM_ASSIGN_OR_RETURN(StopMatcher stops, StopMatcher::create(options.stop));
   const Clock::time_point start = Clock::now();
-  const Counters before = counters();
-  tokens_.insert(tokens_.end(), prompt.begin(), prompt.end());
-  for (const std::int32_t id : tokens_) sampler.accept(id);
+  const ExpertCounters before = expert_counters(resources_);
 
   GenerateResult result;
   GenerateStatistics& statistics = result.statistics;
-  statistics.prompt_tokens = tokens_.size() - state_.position();
-  FM_ASSIGN_OR_RETURN(const bool prompt_done, consume_pending(options, /*is_generated=*/false));
+  statistics.prompt_tokens = tokens_.size() + prompt.size() - state_.position();
+  FM_ASSIGN_OR_RETURN(const bool prompt_done, begin(prompt, options, statistics));
   statistics.prefill_seconds = seconds_since(start);
   if (prompt_done) {
+    for (const std::int32_t id : tokens_) sampler.accept(id);
     FM_RETURN_IF_ERROR(decode(options, sampler, std::move(stops), result));
   } else {
     result.finish_reason = FinishReason::kCancelled;
   }
   statistics.time_to_first_token_seconds = seconds_since(start) - statistics.decode_seconds;
   statistics.generated_tokens = result.token_ids.size();
-  const Counters after = counters();
+  const ExpertCounters after = expert_counters(resources_);
   statistics.expert_hits = after.experts.hit_count - before.experts.hit_count;
   statistics.expert_misses = after.experts.miss_count - before.experts.miss_count;
   statistics.expert_wait_seconds = after.experts.wait_seconds - before.experts.wait_seconds;
   statistics.bytes_read = after.reads.bytes_read - before.reads.bytes_read;
+  statistics.swap_seconds = after.experts.exchange_seconds - before.experts.exchange_seconds;
   return result;
 }
 
@@ -276,7 +229,7 @@ Status SessionImpl::forward(std::span<const std::int32_t> ids, const ForwardObse
                                       {hidden.data, hidden.rows * hidden.cols});
       };
     }
-    FM_RETURN_IF_ERROR(step(rows, sinks));
+    FM_RETURN_IF_ERROR(run_step(resources_, {&rows, 1}, sinks));
     if (!observed.ok()) {
       tokens_.resize(state_.position());
       return observed;
@@ -288,6 +241,7 @@ Status SessionImpl::forward(std::span<const std::int32_t> ids, const ForwardObse
 Status SessionImpl::reset() {
   FM_ASSIGN_OR_RETURN(state_, SequenceState::create(resources_.model->config()));
   tokens_.clear();
+  before_held_.reset();
   return Status();
 }
 

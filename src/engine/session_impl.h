@@ -3,9 +3,13 @@
 
 #include <cstdint>
 #include <functional>
+#include <memory>
+#include <optional>
 #include <span>
+#include <string_view>
 #include <vector>
 
+#include "engine/expert_residency.h"
 #include "engine/pressure_watch.h"
 #include "engine/sampler.h"
 #include "experts/expert_cache.h"
@@ -21,11 +25,29 @@ namespace flashmoe {
 struct SessionResources {
   Model* model = nullptr;
   const ExpertCache* experts = nullptr;
-  PressureWatch* pressure = nullptr;          // null where there is nothing to watch
-  ResidentSetKeeper* resident_set = nullptr;  // null where nothing is kept
-  const Tokenizer* tokenizer = nullptr;       // null where the model has none
+  const std::unique_ptr<ExpertResidency>* residency = nullptr;  // changes; null inside: no experts
+  PressureWatch* pressure = nullptr;  // null where there is nothing to watch
+  const std::unique_ptr<ResidentSetKeeper>* resident_set = nullptr;  // null inside: nothing kept
+  const Tokenizer* tokenizer = nullptr;  // null where the model has none
   std::size_t context = 0;
 };
+
+/// A forward pass, and what goes before and after every one: the cache may have to give memory
+/// back, and the experts in use are written down now and then.
+Status run_step(const SessionResources& resources, std::span<const SequenceRows> rows,
+                const ForwardSinks& sinks);
+
+/// The counters that a generation's statistics are differences of.
+struct ExpertCounters {
+  ExpertCacheStatistics experts;
+  ReadStatistics reads;
+};
+ExpertCounters expert_counters(const SessionResources& resources);
+
+/// Errors: kInvalidArgument for ids that the model does not have, and for more of them than a
+/// context of which `before` tokens are taken has room for.
+Status check_prompt_ids(std::span<const std::int32_t> ids, std::size_t before, std::size_t context,
+                        std::size_t vocab_size);
 
 /// A Session over one SequenceState.
 class SessionImpl : public Session {
@@ -40,33 +62,46 @@ class SessionImpl : public Session {
   Result<GenerateResult> generate(std::span<const std::int32_t> prompt,
                                   const GenerateOptions& options) override;
   Status forward(std::span<const std::int32_t> ids, const ForwardObserver& observer) override;
+  Result<SwitchReport> upgrade(std::span<const std::int32_t> prompt,
+                               const GenerateOptions& options) override;
+  Result<SwitchReport> switch_subject(std::span<const std::int32_t> prompt, bool incremental,
+                                      const GenerateOptions& options) override;
+  void reset_experts(bool cold) override;
   Status reset() override;
 
  private:
-  /// The counters that a generation's statistics are differences of.
-  struct Counters {
-    ExpertCacheStatistics experts;
-    ReadStatistics reads;
-  };
-
+  ExpertResidency* residency() const { return resources_.residency->get(); }
   Status check_input(std::span<const std::int32_t> ids) const;
-  Counters counters() const;
+  Status check_prompt(std::span<const std::int32_t> prompt) const;
+  Result<ExpertResidency*> fixed_residency(std::string_view action) const;
   /// Feeds the tokens that the model has not seen, in chunks; leaves the last one's logits in
   /// logits_. False if cancelled.
   Result<bool> consume_pending(const GenerateOptions& options, bool is_generated);
-  /// A forward pass, and what goes before and after every one: the cache may have to give memory
-  /// back, and the experts in use are written down now and then.
-  Status step(const SequenceRows& rows, const ForwardSinks& sinks);
-  /// Refuses logits from which no token can be picked: text from them would be wrong.
-  Status check_logits() const;
   Status decode(const GenerateOptions& options, Sampler& sampler, StopMatcher stops,
                 GenerateResult& result);
+  /// Brings the prompt into the sequence, and the fixed set, if the mode has one, to the subject.
+  /// False if cancelled.
+  Result<bool> begin(std::span<const std::int32_t> prompt, const GenerateOptions& options,
+                     GenerateStatistics& statistics);
+  /// Appends `prompt` and reads it. Errors: also kCancelled.
+  Status read_prompt(std::span<const std::int32_t> prompt, const GenerateOptions& options);
+  /// Generates a few tokens after what has been read, and takes them back.
+  Status discover(const GenerateOptions& options, SwitchReport& report);
+  /// Generates while swaps are being made, for nobody to see. False if cancelled.
+  Result<bool> pass_held_tokens(const GenerateOptions& options, Sampler& sampler,
+                                GenerateStatistics& statistics);
+  /// Back to where tokens [0, prompt_end) were all, of which the prompt is read again.
+  Status restart(std::size_t prompt_end, const GenerateOptions& options, Sampler& sampler);
+  /// What goes between a token and the next. False if cancelled.
+  Result<bool> end_token(const GenerateOptions& options, TokenReport report);
 
   SessionResources resources_;
   SequenceState state_;
   std::function<void()> on_close_;
   std::vector<std::int32_t> tokens_;  // those beyond state_.position() are yet to be fed
   std::vector<float> logits_;         // of the last token fed, [vocab_size]
+  // Before the prompt whose answer is to be held back until swaps are made.
+  std::optional<SequenceState::Snapshot> before_held_;
 };
 
 }  // namespace flashmoe

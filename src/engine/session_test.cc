@@ -181,7 +181,7 @@ TEST_F(SessionOf, EndOfTextEndsUnlessIgnored) {
       ids(engine_
               ->render_chat(R"([{"role":"user","content":"A bag holds 10 red and 3 blue balls. )"
                             R"(One ball is drawn. What is the probability that it is red?"}])",
-                            true)
+                            {})
               .value());
   const GenerateResult result = generate(question, {.max_tokens = 80});
   ASSERT_EQ(result.finish_reason, FinishReason::kStop);

@@ -1,0 +1,198 @@
+// Checkpoints on disk: what comes back is what was kept, or nothing.
+#include "engine/prefix_store.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <sys/stat.h>
+
+#include <cstring>
+#include <fstream>
+#include <random>
+
+#include "base/testing/temporary_folder.h"
+#include "kernels/ops.h"
+
+namespace flashmoe {
+namespace {
+
+namespace fs = std::filesystem;
+
+ModelConfig two_layer_config() {
+  ModelConfig config;
+  config.layers = {{.mixer = MixerKind::kFullAttention}, {.mixer = MixerKind::kLinearAttention}};
+  config.attention.num_kv_heads = 2;
+  config.attention.head_dim = 8;
+  config.delta_net.key_heads = 1;
+  config.delta_net.value_heads = 2;
+  config.delta_net.key_dim = 4;
+  config.delta_net.value_dim = 4;
+  config.delta_net.conv_kernel = 4;
+  return config;
+}
+
+class PrefixFiles : public ::testing::Test {
+ protected:
+  /// A sequence of `tokens` tokens; its bytes follow from `seed`. Blocks of `shared` stand before.
+  SequenceState make(std::size_t tokens, unsigned seed,
+                     std::vector<std::shared_ptr<KvBlock>> blocks = {}) {
+    std::mt19937 random(seed);
+    const auto fill = [&](std::span<std::byte> bytes) {
+      for (std::byte& byte : bytes) byte = static_cast<std::byte>(random());
+    };
+    AlignedBuffer recurrent =
+        AlignedBuffer::allocate(SequenceState::recurrent_size(config_)).value();
+    fill(recurrent.bytes());
+    while (blocks.size() * kKvBlock < tokens) {
+      KvBlock block = AlignedBuffer::allocate(KvCache(config_).block_size()).value();
+      fill(block.bytes());
+      blocks.push_back(std::make_shared<KvBlock>(std::move(block)));
+    }
+    return SequenceState::assemble(config_, tokens, std::move(recurrent), std::move(blocks));
+  }
+  static std::vector<std::int32_t> ids(std::size_t count, std::int32_t first = 0) {
+    std::vector<std::int32_t> ids(count);
+    for (std::size_t i = 0; i < count; ++i) ids[i] = first + static_cast<std::int32_t>(i);
+    return ids;
+  }
+  static bool equal(const SequenceState& a, const SequenceState& b) {
+    const auto same = [](std::span<const std::byte> x, std::span<const std::byte> y) {
+      return x.size() == y.size() && std::memcmp(x.data(), y.data(), x.size()) == 0;
+    };
+    bool is_equal = a.position() == b.position() && same(a.recurrent(), b.recurrent()) &&
+                    a.kv().blocks().size() == b.kv().blocks().size();
+    for (std::size_t i = 0; is_equal && i < a.kv().blocks().size(); ++i) {
+      is_equal = same(a.kv().blocks()[i]->bytes(), b.kv().blocks()[i]->bytes());
+    }
+    return is_equal;
+  }
+  std::unique_ptr<PrefixStore> open(std::uint64_t size_max = 1u << 30,
+                                    const std::string& identity = "model") {
+    return PrefixStore::open(config_, {folder_.path(), identity, size_max}).value();
+  }
+  std::uint64_t save(PrefixStore& store, std::span<const std::int32_t> tokens,
+                     const SequenceState& state) {
+    std::vector<std::uint64_t> removed;
+    return store.save(tokens, state, removed).value();
+  }
+  std::vector<fs::path> files(std::string_view kind) const {
+    std::vector<fs::path> found;
+    for (const auto& entry : fs::recursive_directory_iterator(folder_.path())) {
+      if (entry.path().filename().string().starts_with(kind)) found.push_back(entry.path());
+    }
+    return found;
+  }
+
+  TemporaryFolder folder_;
+  const ModelConfig config_ = two_layer_config();
+};
+
+TEST_F(PrefixFiles, ComeBackInALaterRun) {
+  const SequenceState state = make(150, 1);
+  save(*open(), ids(150), state);
+  auto store = open();
+  ASSERT_EQ(store->entries().size(), 1u);
+  EXPECT_EQ(store->entries()[0].tokens, ids(150));
+  EXPECT_TRUE(equal(store->load(store->entries()[0].number).value(), state));
+}
+
+TEST_F(PrefixFiles, AreTheUsersAlone) {
+  save(*open(), ids(70), make(70, 1));
+  for (const auto& entry : fs::recursive_directory_iterator(folder_.path())) {
+    struct stat status {};
+    ASSERT_EQ(::stat(entry.path().c_str(), &status), 0);
+    EXPECT_EQ(status.st_mode & 0077u, 0u) << entry.path();
+  }
+}
+
+TEST_F(PrefixFiles, ShareBlocksAndKeepThemAsLongAsSomebodyNeedsThem) {
+  const SequenceState first = make(130, 1);
+  const std::vector<std::shared_ptr<KvBlock>> shared(first.kv().blocks().begin(),
+                                                     first.kv().blocks().begin() + 2);
+  const SequenceState second = make(200, 2, shared);
+  auto store = open();
+  const std::uint64_t a = save(*store, ids(130), first);
+  const std::uint64_t b = save(*store, ids(200), second);
+  EXPECT_EQ(files("block-").size(), 3u);  // two of both, one of the second; the rest is in states
+  store->remove(a);
+  EXPECT_EQ(files("block-").size(), 3u);
+  EXPECT_TRUE(equal(store->load(b).value(), second));
+  store->remove(b);
+  EXPECT_TRUE(files("block-").empty());
+  EXPECT_EQ(store->size(), 0u);
+}
+
+TEST_F(PrefixFiles, StayBelowTheirLimitByLastUse) {
+  auto store = open();
+  const std::uint64_t one = (save(*store, ids(64), make(64, 0)), store->size());
+  store.reset();
+  fs::remove_all(folder_.path());
+  store = open(4 * one + 10'000);
+  std::vector<std::uint64_t> removed;
+  std::uint64_t first = 0;
+  for (unsigned i = 0; i < 12; ++i) {
+    const std::uint64_t number =
+        store->save(ids(64, static_cast<std::int32_t>(100 * i)), make(64, i), removed).value();
+    if (i == 0) first = number;
+    if (i < 6) ASSERT_TRUE(store->load(first).ok()) << i;
+    EXPECT_LE(store->size(), 4 * one + 10'000);
+  }
+  EXPECT_GE(removed.size(), 8u);
+  EXPECT_NE(removed.front(), first);
+  EXPECT_EQ(store->save(ids(6400), make(6400, 1), removed).status().code(),
+            StatusCode::kOutOfBudget);
+}
+
+TEST_F(PrefixFiles, ThatAreDamagedAreNeverUsed) {
+  const SequenceState state = make(150, 1);
+  for (const char* kind : {"state-", "block-"}) {
+    for (const int at : {20, -30, -1}) {
+      fs::remove_all(folder_.path());
+      save(*open(), ids(150), state);
+      const fs::path path = files(kind).front();
+      const auto size = static_cast<std::streamoff>(fs::file_size(path));
+      std::fstream file(path, std::ios::in | std::ios::out | std::ios::binary);
+      file.seekg(at >= 0 ? at : size + at);
+      const char flipped = static_cast<char>(~file.get());
+      file.seekp(at >= 0 ? at : size + at);
+      file.put(flipped);
+      file.close();
+      auto store = open();
+      for (const PrefixStore::Entry& entry : store->entries()) {
+        EXPECT_FALSE(store->load(entry.number).ok()) << kind << at;
+      }
+      store.reset();
+      EXPECT_TRUE(open()->entries().empty()) << kind << at;
+    }
+  }
+}
+
+TEST_F(PrefixFiles, ThatAKilledProcessLeftAreRemoved) {
+  save(*open(), ids(150), make(150, 1));
+  const fs::path folder = files("state-").front().parent_path();
+  std::ofstream(folder / "state-9.new") << "half";
+  std::ofstream(folder / "block-77") << "not as large as a block";
+  fs::copy_file(files("block-").front(), folder / "block-78");  // nobody refers to it
+  std::ofstream(folder / "state-79") << "short";
+  auto store = open();
+  EXPECT_EQ(store->entries().size(), 1u);
+  EXPECT_EQ(files("block-").size(), 2u);
+  EXPECT_EQ(files("state-").size(), 1u);
+  // A checkpoint without one of its blocks is none.
+  store.reset();
+  fs::remove(files("block-").front());
+  EXPECT_TRUE(open()->entries().empty());
+  EXPECT_TRUE(files("block-").empty());
+}
+
+TEST_F(PrefixFiles, AreOfOneModelAndOneProcess) {
+  auto store = open();
+  save(*store, ids(70), make(70, 1));
+  EXPECT_EQ(PrefixStore::open(config_, {folder_.path(), "model", 1u << 30}).status().code(),
+            StatusCode::kIo);
+  EXPECT_TRUE(open(1u << 30, "another")->entries().empty());
+  store.reset();
+  EXPECT_EQ(open()->entries().size(), 1u);
+}
+
+}  // namespace
+}  // namespace flashmoe

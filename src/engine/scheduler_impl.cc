@@ -1,0 +1,437 @@
+#include "engine/scheduler_impl.h"
+
+#include <algorithm>
+#include <iterator>
+#include <system_error>
+#include <utility>
+
+#include "base/check.h"
+#include "base/stopwatch.h"
+
+namespace flashmoe {
+namespace {
+
+/// Prompts longer than this are remembered on the way: another may leave them anywhere.
+constexpr std::size_t kCheckpointInterval = 2048;
+/// Fewer tokens than these are not worth a checkpoint, or waiting for one.
+constexpr std::size_t kWorthwhileTokens = 64;
+
+}  // namespace
+
+Result<std::unique_ptr<SchedulerImpl>> SchedulerImpl::create(Parts parts,
+                                                             const SchedulerOptions& options) {
+  std::unique_ptr<SchedulerImpl> scheduler(new SchedulerImpl(std::move(parts), options));
+  try {
+    scheduler->thread_ = std::thread([raw = scheduler.get()] { raw->run(); });
+  } catch (const std::system_error& failure) {
+    return error(StatusCode::kIo, "starting the scheduler's thread: {}", failure.what());
+  }
+  return scheduler;
+}
+
+SchedulerImpl::SchedulerImpl(Parts parts, const SchedulerOptions& options)
+    : parts_(std::move(parts)),
+      options_(options),
+      model_({.tokenizer = parts_.resources.tokenizer,
+              .eos_ids = parts_.resources.model->config().eos_token_ids,
+              .context = parts_.resources.context,
+              .on_ended = [this](const RunningGeneration& ended) { count_end(ended); }}),
+      prefixes_(parts_.prefix_cache_bytes,
+                parts_.prefix_store == nullptr
+                    ? nullptr
+                    : std::make_unique<PrefixArchive>(std::move(parts_.prefix_store),
+                                                      options.on_warning)),
+      pacer_(parts_.resources.model->rows_max()) {
+  if (parts_.activity != nullptr) parts_.observers->add(*parts_.activity);
+  statistics_.places = parts_.places;
+  statistics_.engine = parts_.statistics();
+}
+
+SchedulerImpl::~SchedulerImpl() {
+  if (thread_.joinable()) {
+    stop(std::chrono::milliseconds(0));
+    {
+      const std::lock_guard lock(mutex_);
+      is_ending_ = true;
+    }
+    changed_.notify_all();
+    thread_.join();
+  }
+  if (parts_.activity != nullptr) parts_.observers->remove(*parts_.activity);
+  if (parts_.on_close) parts_.on_close();
+}
+
+Result<GenerationId> SchedulerImpl::submit(GenerationRequest request,
+                                           std::shared_ptr<GenerationListener> listener) {
+  const std::size_t vocab_size = parts_.resources.model->config().vocab_size;
+  FM_RETURN_IF_ERROR(
+      check_prompt_ids(request.prompt, /*before=*/0, parts_.resources.context, vocab_size));
+  if (request.prompt.empty()) {
+    return error(StatusCode::kInvalidArgument,
+                 "the prompt is empty: there is nothing to continue; give at least one token");
+  }
+  FM_ASSIGN_OR_RETURN(Sampler sampler, Sampler::create(request.sampling));
+  FM_ASSIGN_OR_RETURN(StopMatcher stops, StopMatcher::create(request.stop));
+  TextStream text(model_.tokenizer, std::move(stops));
+  const Clock::time_point now = Clock::now();
+  const std::lock_guard lock(mutex_);
+  if (refuses_) return error(StatusCode::kBusy, "the server is shutting down");
+  if (open_ >= parts_.places + options_.queue_max) {
+    return error(StatusCode::kBusy,
+                 "{} requests are running or waiting, as many as may; try again later", open_);
+  }
+  ++open_;
+  ++unfinished_;
+  const GenerationId id = next_id_++;
+  waiting_.push_back(std::make_unique<RunningGeneration>(id, std::move(request),
+                                                         std::move(listener), std::move(sampler),
+                                                         std::move(text), model_, now));
+  statistics_.waiting = waiting_.size();
+  changed_.notify_all();
+  return id;
+}
+
+void SchedulerImpl::cancel(GenerationId id) {
+  const std::lock_guard lock(mutex_);
+  cancelled_.insert(id);
+  changed_.notify_all();
+}
+
+SchedulerStatistics SchedulerImpl::statistics() const {
+  const std::lock_guard lock(mutex_);
+  return statistics_;
+}
+
+void SchedulerImpl::stop(std::chrono::milliseconds patience) {
+  std::unique_lock lock(mutex_);
+  refuses_ = true;
+  const auto is_idle = [this] { return unfinished_ == 0; };
+  if (idle_.wait_for(lock, patience, is_idle)) return;
+  cancels_all_ = true;
+  changed_.notify_all();
+  idle_.wait(lock, is_idle);
+}
+
+void SchedulerImpl::run() {
+  while (wait_for_work()) {
+    drop_cancelled();
+    end_overdue();
+    admit();
+    if (!running_.empty()) step();
+    retire_ended();
+    prefixes_.tend(/*is_busy=*/!running_.empty());
+    publish_statistics();
+  }
+}
+
+bool SchedulerImpl::wait_for_work() {
+  std::unique_lock lock(mutex_);
+  if (running_.empty()) {
+    changed_.wait(lock, [this] { return is_ending_ || !waiting_.empty(); });
+  }
+  // Cancellations of what has ended would pile up.
+  if (running_.empty() && waiting_.empty()) cancelled_.clear();
+  return !is_ending_ || !running_.empty();
+}
+
+template <typename Predicate>
+std::vector<SchedulerImpl::GenerationPtr> SchedulerImpl::take_waiting(Predicate predicate) {
+  const auto taken = std::stable_partition(
+      waiting_.begin(), waiting_.end(),
+      [&](const GenerationPtr& generation) { return !predicate(*generation); });
+  std::vector<GenerationPtr> out(std::make_move_iterator(taken),
+                                 std::make_move_iterator(waiting_.end()));
+  waiting_.erase(taken, waiting_.end());
+  return out;
+}
+
+void SchedulerImpl::drop_cancelled() {
+  std::vector<GenerationPtr> dropped;
+  std::unordered_set<GenerationId> cancelled;
+  {
+    const std::lock_guard lock(mutex_);
+    if (cancelled_.empty() && !cancels_all_) return;
+    if (cancels_all_) {
+      for (const GenerationPtr& generation : waiting_) cancelled_.insert(generation->id());
+      for (const GenerationPtr& generation : running_) cancelled_.insert(generation->id());
+    }
+    cancelled.swap(cancelled_);
+    dropped = take_waiting(
+        [&](const RunningGeneration& generation) { return cancelled.contains(generation.id()); });
+  }
+  for (const GenerationPtr& generation : dropped) generation->end(FinishReason::kCancelled);
+  forget(dropped.size());
+  for (const GenerationPtr& generation : running_) {
+    if (cancelled.contains(generation->id())) generation->end(FinishReason::kCancelled);
+  }
+  retire_ended();
+}
+
+void SchedulerImpl::end_overdue() {
+  const Clock::time_point now = Clock::now();
+  const auto is_overdue = [now](const RunningGeneration& generation) {
+    return generation.request().deadline && *generation.request().deadline <= now;
+  };
+  const Status late = error(StatusCode::kBusy, "the request was not done within its time");
+  for (const GenerationPtr& generation : running_) {
+    if (is_overdue(*generation)) generation->fail(late);
+  }
+  retire_ended();
+  std::vector<GenerationPtr> dropped;
+  {
+    const std::lock_guard lock(mutex_);
+    dropped = take_waiting(is_overdue);
+  }
+  for (const GenerationPtr& generation : dropped) generation->fail(late);
+  forget(dropped.size());
+}
+
+void SchedulerImpl::admit() {
+  std::size_t next = 0;
+  while (running_.size() < parts_.places) {
+    GenerationPtr generation;
+    {
+      const std::lock_guard lock(mutex_);
+      if (next >= waiting_.size()) return;
+      generation = std::move(waiting_[next]);
+      waiting_.erase(waiting_.begin() + static_cast<std::ptrdiff_t>(next));
+    }
+    const PrefixCache::Match match = prefixes_.find(generation->request().prompt);
+    if (should_wait(*generation, match.checkpoint)) {
+      const std::lock_guard lock(mutex_);
+      waiting_.insert(waiting_.begin() + static_cast<std::ptrdiff_t>(next), std::move(generation));
+      ++next;
+      continue;
+    }
+    if (const Status started = start(*generation); !started.ok()) {
+      generation->fail(started);
+      forget(1);
+      continue;
+    }
+    plan_checkpoints(*generation, match);
+    running_.push_back(std::move(generation));
+  }
+}
+
+bool SchedulerImpl::should_wait(const RunningGeneration& waiting, std::size_t cached) {
+  if (!prefixes_.is_on()) return false;
+  const std::vector<std::int32_t>& prompt = waiting.request().prompt;
+  for (const GenerationPtr& other : running_) {
+    const std::vector<std::int32_t>& read = other->request().prompt;
+    std::size_t common = std::min(common_prefix(read, prompt), prompt.size() - 1);
+    if (!other->is_prompting() || common < cached + kWorthwhileTokens) continue;
+    // A checkpoint that is planned shortly before will do.
+    const auto planned = other->checkpoints().upper_bound(common);
+    if (planned != other->checkpoints().begin() &&
+        *std::prev(planned) + kWorthwhileTokens > common) {
+      common = *std::prev(planned);
+    }
+    if (common <= other->position()) continue;
+    other->checkpoints().insert(common);
+    return true;
+  }
+  return false;
+}
+
+Result<SequenceState> SchedulerImpl::begin_sequence(std::span<const std::int32_t> tokens) {
+  FM_ASSIGN_OR_RETURN(std::optional<SequenceState> known, prefixes_.resume(tokens));
+  if (known) return std::move(*known);
+  return SequenceState::create(parts_.resources.model->config());
+}
+
+Status SchedulerImpl::start(RunningGeneration& generation) {
+  FM_ASSIGN_OR_RETURN(SequenceState state, begin_sequence(generation.request().prompt));
+  generation.start(std::move(state), Clock::now());
+  return Status();
+}
+
+void SchedulerImpl::plan_checkpoints(RunningGeneration& generation,
+                                     const PrefixCache::Match& match) {
+  if (!prefixes_.is_on()) return;
+  const GenerationRequest& request = generation.request();
+  const std::size_t begin = generation.position();
+  const std::size_t end = request.prompt.size();
+  std::set<std::size_t>& checkpoints = generation.checkpoints();
+  const std::size_t last =
+      request.checkpoints.empty()
+          ? 0
+          : *std::max_element(request.checkpoints.begin(), request.checkpoints.end());
+  for (const std::size_t at : request.checkpoints) {
+    // Shortly after the one that it begins with, only the last is worth its memory.
+    if (at < end && at > begin + (at == last ? 0 : kWorthwhileTokens)) checkpoints.insert(at);
+  }
+  // Where it leaves what was seen before, others will, too.
+  if (match.common >= begin + kWorthwhileTokens && match.common + kWorthwhileTokens <= end) {
+    checkpoints.insert(match.common);
+  }
+  for (std::size_t at = begin + kCheckpointInterval; at + kCheckpointInterval / 2 < end;
+       at += kCheckpointInterval) {
+    checkpoints.insert(at);
+  }
+}
+
+std::size_t SchedulerImpl::form_step() {
+  rows_.clear();
+  members_.clear();
+  const std::size_t rows_max = parts_.resources.model->rows_max();
+  for (const GenerationPtr& generation : running_) {
+    if (!generation->is_suspect()) continue;
+    rows_.push_back(generation->next_rows(rows_max));
+    members_.push_back(generation.get());
+    return 0;
+  }
+  for (const GenerationPtr& generation : running_) {
+    if (generation->is_behind()) continue;
+    rows_.push_back(generation->next_rows(1));
+    members_.push_back(generation.get());
+  }
+  const std::size_t decoding = rows_.size();
+  std::size_t room = pacer_.prompt_rows(decoding);
+  for (std::size_t i = 0; i < running_.size() && room > 0; ++i) {
+    RunningGeneration& generation = *running_[(turn_ + i) % running_.size()];
+    if (!generation.is_behind()) continue;
+    rows_.push_back(generation.next_rows(room));
+    members_.push_back(&generation);
+    room -= rows_.back().ids.size();
+  }
+  return decoding;
+}
+
+void SchedulerImpl::step() {
+  const std::size_t decoding = form_step();
+  std::size_t prompt_rows = 0;
+  for (std::size_t i = decoding; i < rows_.size(); ++i) prompt_rows += rows_[i].ids.size();
+  ++turn_;
+  Stopwatch watch;
+  const Status status = forward(rows_, members_);
+  const double seconds = watch.lap();
+  if (decoding > 0 && prompt_rows > 0) pacer_.on_mixed_step(prompt_rows, seconds);
+  {
+    const std::lock_guard lock(mutex_);
+    (prompt_rows > 0 ? statistics_.prefill_seconds : statistics_.decode_seconds) += seconds;
+    if (prompt_rows == 0) {
+      ++statistics_.decode_steps;
+      statistics_.decode_rows += decoding;
+    }
+  }
+  status.ok() ? after_step(members_) : after_failure(members_, status);
+}
+
+Status SchedulerImpl::forward(std::span<const SequenceRows> rows,
+                              std::span<RunningGeneration* const> members) {
+  last_rows_.clear();
+  std::size_t row_count = 0;
+  for (const SequenceRows& member : rows)
+    last_rows_.push_back((row_count += member.ids.size()) - 1);
+  logits_.assign(rows.size(), {});
+  const ExpertCounters before = expert_counters(parts_.resources);
+  Status status = run_step(
+      parts_.resources, rows,
+      {.on_logits = [this](std::size_t row, MatrixView<const float> logits) {
+        for (std::size_t i = 0; i < logits.rows; ++i) {
+          const auto last = std::lower_bound(last_rows_.begin(), last_rows_.end(), row + i);
+          const auto member = static_cast<std::size_t>(last - last_rows_.begin());
+          logits_[member].assign(logits.row(i), logits.row(i) + logits.cols);
+        }
+      }});
+  const ExpertCounters after = expert_counters(parts_.resources);
+  for (RunningGeneration* const member : members) {
+    GenerationStatistics& statistics = member->statistics();
+    statistics.expert_hits += after.experts.hit_count - before.experts.hit_count;
+    statistics.expert_misses += after.experts.miss_count - before.experts.miss_count;
+    statistics.expert_wait_seconds += after.experts.wait_seconds - before.experts.wait_seconds;
+    statistics.bytes_read += after.reads.bytes_read - before.reads.bytes_read;
+  }
+  return status;
+}
+
+void SchedulerImpl::after_step(std::span<RunningGeneration* const> members) {
+  std::size_t picked = 0;
+  for (std::size_t i = 0; i < members.size(); ++i) {
+    RunningGeneration& generation = *members[i];
+    if (generation.position() <= generation.request().prompt.size()) remember(generation);
+    generation.on_consumed();
+    if (logits_[i].empty()) continue;
+    generation.clear_suspicion();
+    const std::size_t before = generation.statistics().generated_tokens;
+    generation.pick(logits_[i]);
+    picked += generation.statistics().generated_tokens - before;
+  }
+  const std::lock_guard lock(mutex_);
+  statistics_.generated_tokens += picked;
+}
+
+/// Which of several needed what could not be read is not known. Each is computed again by itself
+/// from its last checkpoint: those that can be go on, to the same tokens.
+void SchedulerImpl::after_failure(std::span<RunningGeneration* const> members,
+                                  const Status& status) {
+  for (RunningGeneration* const member : members) {
+    if (member->is_suspect()) {
+      member->fail(status);
+      continue;
+    }
+    Result<SequenceState> state = begin_sequence(member->tokens());
+    state.ok() ? member->rebuild(std::move(*state)) : member->fail(state.status());
+  }
+}
+
+void SchedulerImpl::remember(RunningGeneration& generation) {
+  if (!generation.checkpoints().contains(generation.position())) return;
+  // Without memory for it the sequence goes on all the same.
+  [[maybe_unused]] const Status stored = prefixes_.store_copy(
+      generation.tokens().subspan(0, generation.position()), generation.state());
+}
+
+void SchedulerImpl::retire_ended() {
+  for (auto it = running_.begin(); it != running_.end();) {
+    RunningGeneration& generation = **it;
+    if (!generation.has_ended()) {
+      ++it;
+      continue;
+    }
+    if (!generation.state().broken()) {
+      const std::span<const std::int32_t> consumed =
+          generation.tokens().subspan(0, generation.position());
+      prefixes_.store(consumed, std::move(generation.state()));
+    }
+    it = running_.erase(it);
+    forget(1);
+  }
+}
+
+void SchedulerImpl::forget(std::size_t count) {
+  const std::lock_guard lock(mutex_);
+  unfinished_ -= count;
+  if (unfinished_ == 0) idle_.notify_all();
+}
+
+void SchedulerImpl::count_end(const RunningGeneration& generation) {
+  const GenerationStatistics& ended = generation.statistics();
+  const std::lock_guard lock(mutex_);
+  --open_;
+  ++statistics_.requests;
+  if (!generation.status().ok()) {
+    ++statistics_.failures;
+  } else if (generation.reason() == FinishReason::kCancelled) {
+    ++statistics_.cancellations;
+  }
+  statistics_.prompt_tokens += ended.prompt_tokens;
+  statistics_.cached_tokens += ended.cached_tokens;
+}
+
+void SchedulerImpl::publish_statistics() {
+  const EngineStatistics engine = parts_.statistics();
+  const PrefixCache::Statistics prefixes = prefixes_.statistics();
+  const std::lock_guard lock(mutex_);
+  statistics_.running = running_.size();
+  statistics_.waiting = waiting_.size();
+  statistics_.checkpoints = prefixes.checkpoint_count;
+  statistics_.checkpoint_bytes = prefixes.bytes;
+  statistics_.checkpoint_evictions = prefixes.evicted_count;
+  statistics_.disk_checkpoints = prefixes.disk_count;
+  statistics_.disk_checkpoint_bytes = prefixes.disk_bytes;
+  statistics_.disk_checkpoint_loads = prefixes.loaded_count;
+  statistics_.engine = engine;
+}
+
+}  // namespace flashmoe

@@ -1,0 +1,120 @@
+#ifndef FLASHMOE_ENGINE_SCHEDULER_IMPL_H_
+#define FLASHMOE_ENGINE_SCHEDULER_IMPL_H_
+
+#include <condition_variable>
+#include <deque>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <thread>
+#include <unordered_set>
+#include <vector>
+
+#include "engine/expert_activity.h"
+#include "engine/prefix_cache.h"
+#include "engine/running_generation.h"
+#include "engine/session_impl.h"
+#include "engine/step_pacer.h"
+#include "flashmoe/scheduler.h"
+
+namespace flashmoe {
+
+/// The Scheduler: a queue of requests under a lock, and a thread that takes them from there, forms
+/// steps and calls the model. Whatever is not under the lock is that thread's alone.
+class SchedulerImpl : public Scheduler {
+ public:
+  struct Parts {
+    SessionResources resources;
+    std::size_t places = 1;  // sequences at once
+    std::uint64_t prefix_cache_bytes = 0;
+    std::unique_ptr<PrefixStore> prefix_store;  // null: nothing is kept on disk
+    std::unique_ptr<ExpertActivity> activity;   // null: the model has no routed experts
+    RoutingObservers* observers = nullptr;      // hear of it while the scheduler exists
+    /// Called by the scheduler's thread, between steps.
+    std::function<EngineStatistics()> statistics;
+    std::function<void()> on_close;  // called by the destructor
+  };
+
+  /// Errors: kIo where the system has no thread left.
+  static Result<std::unique_ptr<SchedulerImpl>> create(Parts parts,
+                                                       const SchedulerOptions& options);
+  ~SchedulerImpl() override;
+
+  Result<GenerationId> submit(GenerationRequest request,
+                              std::shared_ptr<GenerationListener> listener) override;
+  void cancel(GenerationId id) override;
+  SchedulerStatistics statistics() const override;
+  std::vector<std::vector<ExpertState>> expert_states() const override {
+    return parts_.activity != nullptr ? parts_.activity->states()
+                                      : std::vector<std::vector<ExpertState>>();
+  }
+  void stop(std::chrono::milliseconds patience) override;
+
+ private:
+  using Clock = std::chrono::steady_clock;
+  using GenerationPtr = std::unique_ptr<RunningGeneration>;
+
+  SchedulerImpl(Parts parts, const SchedulerOptions& options);
+
+  void run();
+  /// Waits until there is something to do. False: the thread is to end.
+  bool wait_for_work();
+  /// Takes those that wait and of which `predicate` is true from the queue. With mutex_ held.
+  template <typename Predicate>
+  std::vector<GenerationPtr> take_waiting(Predicate predicate);
+  void drop_cancelled();
+  void end_overdue();
+  /// Gives places to those that wait, in order, but for those that had better wait on.
+  void admit();
+  /// Whether `waiting` begins like a prompt that is being read: its reader is then asked to
+  /// remember where they part.
+  bool should_wait(const RunningGeneration& waiting, std::size_t cached);
+  Status start(RunningGeneration& generation);
+  /// A sequence at the longest checkpoint that `tokens` begin with.
+  Result<SequenceState> begin_sequence(std::span<const std::int32_t> tokens);
+  void plan_checkpoints(RunningGeneration& generation, const PrefixCache::Match& match);
+
+  /// One forward pass: over all that run, or over one that is suspected of having failed the last.
+  void step();
+  /// Chooses rows_ and members_; how many of the rows are of sequences that are decoding.
+  std::size_t form_step();
+  Status forward(std::span<const SequenceRows> rows, std::span<RunningGeneration* const> members);
+  void after_step(std::span<RunningGeneration* const> members);
+  void after_failure(std::span<RunningGeneration* const> members, const Status& status);
+  void remember(RunningGeneration& generation);
+  void retire_ended();
+  void count_end(const RunningGeneration& generation);
+  /// So many have ended, and their listeners know.
+  void forget(std::size_t count);
+  void publish_statistics();
+
+  Parts parts_;
+  const SchedulerOptions options_;
+  RunningGeneration::Model model_;
+  PrefixCache prefixes_;
+  StepPacer pacer_;
+  std::vector<GenerationPtr> running_;
+  std::size_t turn_ = 0;  // which of the running ones has the next chunk of a prompt
+  std::vector<SequenceRows> rows_;
+  std::vector<RunningGeneration*> members_;  // of the step, in the order of rows_
+  std::vector<std::vector<float>> logits_;   // of those members that have some
+  std::vector<std::size_t> last_rows_;       // each member's last row in the step
+
+  mutable std::mutex mutex_;
+  std::condition_variable changed_;
+  std::condition_variable idle_;
+  std::deque<GenerationPtr> waiting_;
+  std::unordered_set<GenerationId> cancelled_;
+  SchedulerStatistics statistics_;
+  GenerationId next_id_ = 1;
+  std::size_t open_ = 0;        // submitted, and not ended
+  std::size_t unfinished_ = 0;  // those, and those whose listeners have yet to hear of it
+  bool refuses_ = false;        // stop() was called
+  bool cancels_all_ = false;    // and its patience is at an end
+  bool is_ending_ = false;      // the thread is to end
+  std::thread thread_;
+};
+
+}  // namespace flashmoe
+
+#endif  // FLASHMOE_ENGINE_SCHEDULER_IMPL_H_

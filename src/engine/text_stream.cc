@@ -1,0 +1,34 @@
+#include "engine/text_stream.h"
+
+#include <utility>
+
+namespace flashmoe {
+
+TextStream::TextStream(const Tokenizer* tokenizer, StopMatcher matcher)
+    : tokenizer_(tokenizer), matcher_(std::move(matcher)) {
+  if (tokenizer != nullptr) {
+    detokenizer_.emplace(*tokenizer, DecodeOptions{.skip_special_tokens = true});
+  }
+}
+
+Result<std::string> TextStream::push(std::int32_t id) {
+  std::string piece;
+  // Models pad their vocabulary: rows that are no token can win, and stand for no text.
+  if (detokenizer_ && tokenizer_->is_token(id)) {
+    FM_RETURN_IF_ERROR(detokenizer_->push(id, piece));
+  }
+  std::string certain;
+  matcher_.push(piece, certain);
+  return certain;
+}
+
+std::string TextStream::finish() {
+  std::string piece;
+  if (detokenizer_) detokenizer_->finish(piece);
+  std::string certain;
+  matcher_.push(piece, certain);
+  if (!matcher_.match()) matcher_.finish(certain);
+  return certain;
+}
+
+}  // namespace flashmoe

@@ -1,0 +1,40 @@
+#ifndef FLASHMOE_ENGINE_TEXT_STREAM_H_
+#define FLASHMOE_ENGINE_TEXT_STREAM_H_
+
+#include <cstdint>
+#include <optional>
+#include <string>
+
+#include "base/result.h"
+#include "tokenizer/detokenizer.h"
+#include "tokenizer/stop_matcher.h"
+#include "tokenizer/tokenizer.h"
+
+namespace flashmoe {
+
+/// Turns generated tokens into text as they come, and notices stop strings. Without a tokenizer
+/// there is no text. One thread at a time.
+class TextStream {
+ public:
+  /// `tokenizer` may be null; else it must outlive this.
+  TextStream(const Tokenizer* tokenizer, StopMatcher matcher);
+
+  /// The text that is certain now that `id` has come: whole characters, and nothing that may yet
+  /// become part of a stop string.
+  Result<std::string> push(std::int32_t id);
+
+  /// What was held back; nothing if a stop string ended the text.
+  std::string finish();
+
+  /// The stop string that ended the text, as an index into those of the matcher.
+  std::optional<std::size_t> stop_text() const { return matcher_.match(); }
+
+ private:
+  const Tokenizer* tokenizer_ = nullptr;
+  std::optional<Detokenizer> detokenizer_;
+  StopMatcher matcher_;
+};
+
+}  // namespace flashmoe
+
+#endif  // FLASHMOE_ENGINE_TEXT_STREAM_H_

@@ -1,0 +1,157 @@
+#include "chat/output_parser.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "chat/marks.h"
+
+namespace flashmoe {
+namespace {
+
+constexpr std::string_view kThinkOpen = "<think>";
+constexpr std::string_view kThinkClose = "</think>";
+constexpr std::string_view kCallOpen = "<tool_call>";
+// Models forget the mark before it.
+constexpr std::string_view kBareFunction = "<function=";
+
+}  // namespace
+
+OutputParser::OutputParser(const Options& options, const ToolSchemas& schemas)
+    : options_(options),
+      schemas_(schemas),
+      state_(options.begins_in_reasoning ? State::kReasoning : State::kBeginning) {}
+
+void OutputParser::push(std::string_view text, OutputEvents& events) {
+  text_ += text;
+  run(events, /*is_last=*/false);
+}
+
+void OutputParser::finish(OutputEvents& events) { run(events, /*is_last=*/true); }
+
+void OutputParser::run(OutputEvents& events, bool is_last) {
+  bool goes_on = true;
+  while (goes_on) {
+    switch (state_) {
+      case State::kBeginning:
+        goes_on = run_beginning(events, is_last);
+        break;
+      case State::kReasoning:
+        goes_on = run_reasoning(events, is_last);
+        break;
+      case State::kText:
+        goes_on = run_text(events, is_last);
+        break;
+      case State::kCall:
+        goes_on = run_call(events, is_last);
+        break;
+    }
+  }
+}
+
+void OutputParser::tell(OutputEvent::Kind kind, std::string_view text, OutputEvents& events) {
+  if (!text.empty()) events.push_back({.kind = kind, .text = std::string(text)});
+}
+
+bool OutputParser::run_beginning(OutputEvents& /*events*/, bool is_last) {
+  const std::size_t begin = skip_space(text_);
+  const std::string_view rest = std::string_view(text_).substr(begin);
+  if (rest.starts_with(kThinkOpen)) {
+    text_.erase(0, begin + kThinkOpen.size());
+    state_ = State::kReasoning;
+    return true;
+  }
+  if (!is_last && (rest.empty() || may_become(rest, kThinkOpen))) return false;
+  state_ = State::kText;
+  return true;
+}
+
+bool OutputParser::run_reasoning(OutputEvents& events, bool is_last) {
+  if (!has_text_) text_.erase(0, skip_space(text_));
+  const std::size_t close = text_.find(kThinkClose);
+  if (close == std::string::npos) {
+    std::size_t certain = is_last ? text_.size() : possible_mark(text_, kThinkClose);
+    // White space before the mark is not of the reasoning.
+    const std::size_t last = text_.find_last_not_of(kWhiteSpace, certain == 0 ? 0 : certain - 1);
+    certain = certain == 0 || last == std::string::npos ? 0 : std::min(certain, last + 1);
+    has_text_ |= certain > 0;
+    tell(OutputEvent::Kind::kReasoning, std::string_view(text_).substr(0, certain), events);
+    text_.erase(0, certain);
+    return false;
+  }
+  std::string_view thought = std::string_view(text_).substr(0, close);
+  const std::size_t last = thought.find_last_not_of(kWhiteSpace);
+  thought = thought.substr(0, last == std::string_view::npos ? 0 : last + 1);
+  tell(OutputEvent::Kind::kReasoning, thought, events);
+  text_.erase(0, close + kThinkClose.size());
+  has_text_ = false;
+  // Blank lines between thoughts and answer are of neither.
+  state_ = State::kText;
+  space_.clear();
+  skips_space_ = true;
+  return true;
+}
+
+void OutputParser::tell_text(std::string_view text, OutputEvents& events) {
+  if (skips_space_) text.remove_prefix(skip_space(text));
+  if (text.empty()) return;
+  skips_space_ = false;
+  const std::size_t last = text.find_last_not_of(kWhiteSpace);
+  if (last == std::string_view::npos) {
+    space_ += text;
+    return;
+  }
+  const std::string whole = std::exchange(space_, {}) + std::string(text.substr(0, last + 1));
+  tell(OutputEvent::Kind::kText, whole, events);
+  space_ = text.substr(last + 1);
+}
+
+bool OutputParser::run_text(OutputEvents& events, bool is_last) {
+  if (options_.tools == ToolSyntax::kNone) {
+    // Nothing can follow that white space would have to wait for.
+    if (skips_space_) text_.erase(0, skip_space(text_));
+    if (!text_.empty()) skips_space_ = false;
+    tell(OutputEvent::Kind::kText, std::exchange(text_, {}), events);
+    return false;
+  }
+  const bool has_bare_calls = options_.tools == ToolSyntax::kQwenXml;
+  const std::size_t open = text_.find(kCallOpen);
+  const std::size_t bare = has_bare_calls ? text_.find(kBareFunction) : std::string::npos;
+  const std::size_t at = std::min(open, bare);
+  if (at == std::string::npos) {
+    std::size_t certain = text_.size();
+    if (!is_last) {
+      certain = possible_mark(text_, kCallOpen);
+      if (has_bare_calls) certain = std::min(certain, possible_mark(text_, kBareFunction));
+    }
+    tell_text(std::string_view(text_).substr(0, certain), events);
+    text_.erase(0, certain);
+    if (is_last) tell(OutputEvent::Kind::kText, std::exchange(space_, {}), events);
+    return false;
+  }
+  tell_text(std::string_view(text_).substr(0, at), events);
+  mark_ = at == open ? kCallOpen : std::string_view();
+  text_.erase(0, at + mark_.size());
+  call_ = make_tool_call_reader(options_.tools, schemas_);
+  state_ = State::kCall;
+  return true;
+}
+
+bool OutputParser::run_call(OutputEvents& events, bool is_last) {
+  const ToolCallReader::Verdict verdict =
+      is_last ? call_->finish(text_, events) : call_->read(text_, events);
+  if (verdict == ToolCallReader::Verdict::kMore) return false;
+  call_ = nullptr;
+  state_ = State::kText;
+  if (verdict == ToolCallReader::Verdict::kDone) {
+    // White space before a call and after it is layout.
+    space_.clear();
+    skips_space_ = true;
+    return true;
+  }
+  // What looked like a call is text: without the mark, which would be taken for one again.
+  tell_text(text_.substr(0, 1), events);
+  text_.erase(0, std::min<std::size_t>(1, text_.size()));
+  return true;
+}
+
+}  // namespace flashmoe

@@ -1,0 +1,57 @@
+#ifndef FLASHMOE_CHAT_OUTPUT_PARSER_H_
+#define FLASHMOE_CHAT_OUTPUT_PARSER_H_
+
+#include <memory>
+#include <string>
+#include <string_view>
+
+#include "chat/output_event.h"
+#include "chat/tool_call_reader.h"
+
+namespace flashmoe {
+
+/// Takes a model's output apart into reasoning, text and tool calls, as it comes. However the text
+/// is cut, the events put together are the same. Marks are never told as text; what turns out to be
+/// no call is. One thread at a time.
+class OutputParser {
+ public:
+  struct Options {
+    ToolSyntax tools = ToolSyntax::kNone;  // kNone: calls are text like any other
+    /// The prompt ends within <think>: the output begins with reasoning.
+    bool begins_in_reasoning = false;
+  };
+
+  /// `schemas` must outlive the parser.
+  OutputParser(const Options& options, const ToolSchemas& schemas);
+
+  /// Appends to `events` what is certain now that `text`, whole characters, has come.
+  void push(std::string_view text, OutputEvents& events);
+  /// The output is over.
+  void finish(OutputEvents& events);
+
+ private:
+  enum class State : std::uint8_t { kBeginning, kReasoning, kText, kCall };
+
+  void run(OutputEvents& events, bool is_last);
+  bool run_beginning(OutputEvents& events, bool is_last);
+  bool run_reasoning(OutputEvents& events, bool is_last);
+  bool run_text(OutputEvents& events, bool is_last);
+  bool run_call(OutputEvents& events, bool is_last);
+  /// Tells text; white space waits until it is known that something else follows.
+  void tell_text(std::string_view text, OutputEvents& events);
+  static void tell(OutputEvent::Kind kind, std::string_view text, OutputEvents& events);
+
+  const Options options_;
+  const ToolSchemas& schemas_;
+  State state_;
+  std::string text_;          // that has come and is not told
+  std::string space_;         // white space that has come after text that is told
+  bool has_text_ = false;     // some of the reasoning is told
+  bool skips_space_ = false;  // the next text begins with layout
+  std::unique_ptr<ToolCallReader> call_;
+  std::string mark_;  // that began the call
+};
+
+}  // namespace flashmoe
+
+#endif  // FLASHMOE_CHAT_OUTPUT_PARSER_H_

@@ -1,0 +1,176 @@
+#include "chat/output_parser.h"
+
+#include <gtest/gtest.h>
+
+#include <vector>
+
+namespace flashmoe {
+namespace {
+
+using Kind = OutputEvent::Kind;
+
+const ToolSchemas& schemas() {
+  static const ToolSchemas tools = {
+      {"edit", nlohmann::ordered_json::parse(R"({"type": "object", "properties": {
+         "path": {"type": "string"}, "text": {"type": "string"}, "line": {"type": "integer"},
+         "flags": {"type": "array"}, "force": {"type": "boolean"}}})")},
+      {"now", nlohmann::ordered_json::object()}};
+  return tools;
+}
+
+/// Events as one text: reasoning as (..), calls as name[arguments] with ! if they broke off.
+std::string shown(const OutputEvents& events) {
+  std::string text;
+  std::string thought;
+  const auto flush = [&] {
+    if (!thought.empty()) text += "(" + thought + ")";
+    thought.clear();
+  };
+  for (const OutputEvent& event : events) {
+    if (event.kind != Kind::kReasoning) flush();
+    switch (event.kind) {
+      case Kind::kText:
+      case Kind::kCallArguments:
+        text += event.text;
+        break;
+      case Kind::kReasoning:
+        thought += event.text;
+        break;
+      case Kind::kCallBegin:
+        text += event.text + "[";
+        break;
+      case Kind::kCallEnd:
+        text += event.is_complete ? "]" : "!]";
+        break;
+    }
+  }
+  flush();
+  return text;
+}
+
+/// Parsed at once, and cut in all ways that two places allow, which must not matter.
+std::string parsed(ToolSyntax syntax, const std::string& output, bool begins_in_reasoning = false) {
+  const OutputParser::Options options = {.tools = syntax,
+                                         .begins_in_reasoning = begins_in_reasoning};
+  const auto parse = [&](std::size_t a, std::size_t b) {
+    OutputParser parser(options, schemas());
+    OutputEvents events;
+    parser.push(output.substr(0, a), events);
+    parser.push(output.substr(a, b - a), events);
+    parser.push(output.substr(b), events);
+    parser.finish(events);
+    return shown(events);
+  };
+  const std::string whole = parse(output.size(), output.size());
+  for (std::size_t a = 0; a <= output.size(); ++a) {
+    const std::size_t b = std::min(output.size(), a + 1 + a % 7);
+    EXPECT_EQ(parse(a, b), whole) << "cut at " << a << " and " << b << " of " << output;
+  }
+  OutputParser parser(options, schemas());
+  OutputEvents events;
+  for (const char c : output) parser.push(std::string_view(&c, 1), events);
+  parser.finish(events);
+  EXPECT_EQ(shown(events), whole) << "byte by byte: " << output;
+  return whole;
+}
+
+std::string hermes(const std::string& output) { return parsed(ToolSyntax::kHermes, output); }
+std::string qwen(const std::string& output) { return parsed(ToolSyntax::kQwenXml, output); }
+
+TEST(OutputParser, LeavesTextAsItIs) {
+  EXPECT_EQ(hermes("Hello, <b>world</b> <tool \n"), "Hello, <b>world</b> <tool \n");
+  EXPECT_EQ(parsed(ToolSyntax::kNone, "a <tool_call>{}</tool_call> "),
+            "a <tool_call>{}</tool_call> ");
+  EXPECT_EQ(hermes(""), "");
+}
+
+TEST(OutputParser, SplitsReasoningFromTheAnswer) {
+  EXPECT_EQ(hermes("<think>\nWell.\n\nYes.\n</think>\n\nNo."), "(Well.\n\nYes.)No.");
+  EXPECT_EQ(parsed(ToolSyntax::kHermes, "\nWell.\n</think>\n\nNo. ", true), "(Well.)No. ");
+  EXPECT_EQ(parsed(ToolSyntax::kNone, "Well.\n</think>\n\nNo.\n", true), "(Well.)No.\n");
+  EXPECT_EQ(parsed(ToolSyntax::kNone, "Well, I am cut", true), "(Well, I am cut)");
+  EXPECT_EQ(hermes("a <think> b"), "a <think> b");
+  EXPECT_EQ(hermes("<think>\n\n</think>\n\nYes"), "Yes");
+}
+
+TEST(HermesCalls, AreToldAsTheyWereWritten) {
+  EXPECT_EQ(hermes("Let me see.\n<tool_call>\n{\"name\": \"edit\", \"arguments\": {\"path\":  "
+                   "\"a}\\\"b\", \"line\": 3}}\n</tool_call>"),
+            "Let me see.edit[{\"path\":  \"a}\\\"b\", \"line\": 3}]");
+  EXPECT_EQ(hermes("<tool_call>{\"name\": \"now\", \"arguments\": {}}</tool_call>\n<tool_call>"
+                   "{\"name\": \"now\", \"arguments\": {\"a\": [1, {}]}}</tool_call>\n"),
+            "now[{}]now[{\"a\": [1, {}]}]");
+}
+
+TEST(HermesCalls, MayComeInAnyOrder) {
+  EXPECT_EQ(
+      hermes("<tool_call>{\"arguments\": {\"a\": 1}, \"id\": 7, \"name\": \"now\"}</tool_call>"),
+      "now[{\"a\": 1}]");
+  EXPECT_EQ(hermes("<tool_call>{\"name\": \"now\"}</tool_call>"), "now[{}]");
+  EXPECT_EQ(
+      hermes("<tool_call>{\"name\": \"now\", \"parameters\": \"{\\\"a\\\": 1}\"}</tool_call>"),
+      "now[{\"a\": 1}]");
+}
+
+TEST(HermesCalls, ThatBreakOffOrGoWrongSaySo) {
+  EXPECT_EQ(hermes("<tool_call>{\"name\": \"edit\", \"arguments\": {\"path\": \"a"),
+            "edit[{\"path\": \"a!]");
+  EXPECT_EQ(hermes("<tool_call>{\"name\": \"edit\", \"arguments\": {\"path\": oh}}</tool_call> x"),
+            "edit[{\"path\": !]x");
+  EXPECT_EQ(hermes("<tool_call>{\"name\": \"edit\", \"arguments\": {}}"), "edit[{}]");
+  // The mark within the string is of the string.
+  EXPECT_EQ(hermes("<tool_call>{\"name\": \"edit\", \"arguments\": {\"a</tool_call>\x02 x"),
+            "edit[{\"a</tool_call>!]");
+}
+
+TEST(HermesCalls, ThatAreNoneAreText) {
+  EXPECT_EQ(hermes("Say <tool_call> to call."), "Say  to call.");
+  EXPECT_EQ(hermes("<tool_call>{\"nam"), "{\"nam");
+}
+
+TEST(QwenXmlCalls, TakeTheirTypesFromTheSchema) {
+  EXPECT_EQ(
+      qwen("I edit.\n\n<tool_call>\n<function=edit>\n<parameter=path>\na.py\n</parameter>\n"
+           "<parameter=line>\n12\n</parameter>\n<parameter=flags>\n[1, \"x\"]\n</parameter>\n"
+           "<parameter=force>\nTrue\n</parameter>\n</function>\n</tool_call>"),
+      "I edit.edit[{\"path\": \"a.py\", \"line\": 12, \"flags\": [1,\"x\"], \"force\": true}]");
+  EXPECT_EQ(qwen("<tool_call>\n<function=now>\n</function>\n</tool_call>"), "now[{}]");
+}
+
+TEST(QwenXmlCalls, KeepWhiteSpaceButOneNewlineAtEitherEnd) {
+  EXPECT_EQ(qwen("<tool_call>\n<function=edit>\n<parameter=text>\n\n  a\n\tb \n\n</parameter>\n"
+                 "</function>\n</tool_call>"),
+            "edit[{\"text\": \"\\n  a\\n\\tb \\n\"}]");
+  EXPECT_EQ(qwen("<tool_call><function=edit><parameter=text>a</parameter></function></tool_call>"),
+            "edit[{\"text\": \"a\"}]");
+}
+
+TEST(QwenXmlCalls, MayHoldTheirOwnMarks) {
+  EXPECT_EQ(
+      qwen("<tool_call>\n<function=edit>\n<parameter=text>\nuse </parameter> and "
+           "<parameter=x> and <tool_call>\n</parameter>\n<parameter=line>\n3\n</parameter>\n"
+           "</function>\n</tool_call>"),
+      "edit[{\"text\": \"use </parameter> and <parameter=x> and <tool_call>\", \"line\": 3}]");
+}
+
+TEST(QwenXmlCalls, ForgiveWhatModelsForget) {
+  EXPECT_EQ(qwen("Now:\n<function=edit>\n<parameter=path>\na\n</parameter>\n</function>\n"),
+            "Now:edit[{\"path\": \"a\"}]");
+  EXPECT_EQ(qwen("<tool_call>\n<function=edit>\n<parameter=path>\na\n<parameter=line>\n3\n"
+                 "</function>\n</tool_call>"),
+            "edit[{\"path\": \"a\", \"line\": 3}]");
+  EXPECT_EQ(qwen("<tool_call>\n<function=edit>\n<parameter=path>\na\n</parameter>\n</tool_call>"),
+            "edit[{\"path\": \"a\"}]");
+}
+
+TEST(QwenXmlCalls, ThatBreakOffSaySo) {
+  EXPECT_EQ(qwen("<tool_call>\n<function=edit>\n<parameter=path>\nab\n"),
+            "edit[{\"path\": \"ab\"}!]");
+  EXPECT_EQ(qwen("<tool_call>\n<function=edit>\n<parameter=path>\na\n</parameter>\n<para"),
+            "edit[{\"path\": \"a\"}!]");
+  EXPECT_EQ(qwen("<tool_call>\n<function=edit>\n<parameter=line>\n1"), "edit[{\"line\": 1}!]");
+  EXPECT_EQ(qwen("<tool_call>\n<func"), "\n<func");
+}
+
+}  // namespace
+}  // namespace flashmoe

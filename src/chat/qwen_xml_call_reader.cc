@@ -1,0 +1,276 @@
+#include <utility>
+
+#include "chat/argument_values.h"
+#include "chat/marks.h"
+#include "chat/tool_call_reader.h"
+
+namespace flashmoe {
+namespace {
+
+constexpr std::string_view kFunctionOpen = "<function=";
+constexpr std::string_view kFunctionClose = "</function>";
+constexpr std::string_view kParameterOpen = "<parameter=";
+constexpr std::string_view kParameterClose = "</parameter>";
+constexpr std::string_view kBlockClose = "</tool_call>";
+/// A name that is longer is none.
+constexpr std::size_t kNameMax = 256;
+
+/// <function=NAME>, then <parameter=KEY> VALUE </parameter> any number of times, </function>. A
+/// value may hold any text, these marks included: a mark ends it only where what follows goes on as
+/// a call does. Where parameters take text, values are passed on as they come.
+class QwenXmlCallReader : public ToolCallReader {
+ public:
+  explicit QwenXmlCallReader(const ToolSchemas& schemas) : schemas_(schemas) {}
+
+  Verdict read(std::string& text, OutputEvents& events) override {
+    return run(text, events, /*is_last=*/false);
+  }
+  Verdict finish(std::string& text, OutputEvents& events) override {
+    Verdict verdict = run(text, events, /*is_last=*/true);
+    if (verdict != Verdict::kMore) return verdict;
+    if (state_ == State::kFunction) return Verdict::kNoCall;
+    // It broke off between parameters, or within the name of one.
+    if (state_ != State::kEnd) end_call(events, /*is_complete=*/false);
+    text.clear();
+    return Verdict::kDone;
+  }
+
+ private:
+  enum class State : std::uint8_t { kFunction, kBetween, kValue, kEnd };
+  enum class Progress : std::uint8_t { kGoOn, kWait, kDone, kNoCall };
+
+  Verdict run(std::string& text, OutputEvents& events, bool is_last) {
+    while (true) {
+      switch (advance(text, events, is_last)) {
+        case Progress::kGoOn:
+          break;
+        case Progress::kWait:
+          return Verdict::kMore;
+        case Progress::kDone:
+          return Verdict::kDone;
+        case Progress::kNoCall:
+          return Verdict::kNoCall;
+      }
+    }
+  }
+
+  Progress advance(std::string& text, OutputEvents& events, bool is_last) {
+    switch (state_) {
+      case State::kFunction:
+        return read_function(text, events);
+      case State::kBetween:
+        return read_between(text, events);
+      case State::kValue:
+        return read_value(text, events, is_last);
+      case State::kEnd:
+        return read_end(text, is_last);
+    }
+    return Progress::kDone;
+  }
+
+  Progress read_function(std::string& text, OutputEvents& events) {
+    const std::size_t begin = skip_space(text);
+    const std::string_view rest = std::string_view(text).substr(begin);
+    if (rest.empty() || may_become(rest, kFunctionOpen)) return Progress::kWait;
+    if (!rest.starts_with(kFunctionOpen)) return Progress::kNoCall;
+    const std::size_t end = rest.find('>');
+    if (end == std::string_view::npos) {
+      return rest.size() > kNameMax ? Progress::kNoCall : Progress::kWait;
+    }
+    const std::string name(rest.substr(kFunctionOpen.size(), end - kFunctionOpen.size()));
+    if (name.empty()) return Progress::kNoCall;
+    if (const auto schema = schemas_.find(name); schema != schemas_.end()) {
+      const auto properties = schema->second.find("properties");
+      if (schema->second.is_object() && properties != schema->second.end() &&
+          properties->is_object()) {
+        properties_ = &*properties;
+      }
+    }
+    text.erase(0, begin + end + 1);
+    events.push_back({.kind = OutputEvent::Kind::kCallBegin, .text = name});
+    state_ = State::kBetween;
+    return Progress::kGoOn;
+  }
+
+  Progress read_between(std::string& text, OutputEvents& events) {
+    const std::size_t begin = skip_space(text);
+    const std::string_view rest = std::string_view(text).substr(begin);
+    if (rest.empty() || may_become(rest, kParameterOpen) || may_become(rest, kFunctionClose) ||
+        may_become(rest, kBlockClose)) {
+      return Progress::kWait;
+    }
+    if (rest.starts_with(kFunctionClose)) {
+      text.erase(0, begin + kFunctionClose.size());
+      end_call(events, /*is_complete=*/true);
+      return Progress::kGoOn;
+    }
+    if (rest.starts_with(kBlockClose)) {
+      text.erase(0, begin);
+      end_call(events, /*is_complete=*/true);
+      return Progress::kGoOn;
+    }
+    if (!rest.starts_with(kParameterOpen)) {
+      // Stray text between parameters says nothing.
+      const std::size_t next = rest.find('<', 1);
+      text.erase(0, next == std::string_view::npos ? text.size() : begin + next);
+      return Progress::kGoOn;
+    }
+    const std::size_t end = rest.find('>');
+    if (end == std::string_view::npos) {
+      if (rest.size() <= kNameMax) return Progress::kWait;
+      text.erase(0, begin + 1);
+      return Progress::kGoOn;
+    }
+    key_ = rest.substr(kParameterOpen.size(), end - kParameterOpen.size());
+    text.erase(0, begin + end + 1);
+    schema_ = properties_ != nullptr && properties_->contains(key_) ? (*properties_)[key_]
+                                                                    : nlohmann::ordered_json();
+    streams_ = takes_text(schema_);
+    is_at_start_ = true;
+    seen_.push_back(key_);
+    tell(events,
+         (has_parameters_ ? ", \"" : "{\"") + json_escaped(key_) + "\": " + (streams_ ? "\"" : ""));
+    has_parameters_ = true;
+    state_ = State::kValue;
+    return Progress::kGoOn;
+  }
+
+  Progress read_value(std::string& text, OutputEvents& events, bool is_last) {
+    if (is_at_start_ && text.empty() && !is_last) return Progress::kWait;
+    // One newline after the mark, and one before the next, are not of the value.
+    if (is_at_start_ && text.starts_with('\n')) text.erase(0, 1);
+    is_at_start_ = false;
+    std::size_t mark_size = 0;
+    bool is_certain = true;
+    const std::size_t end = find_end(text, is_last, mark_size, is_certain);
+    if (is_certain && (end < text.size() || is_last)) {
+      std::string_view value = std::string_view(text).substr(0, end);
+      if (value.ends_with('\n')) value.remove_suffix(1);
+      const bool is_broken_off = end == text.size();
+      if (streams_) {
+        tell(events, json_escaped(value) + "\"");
+      } else {
+        tell(events, argument_json(pending_.append(value), schema_));
+      }
+      pending_.clear();
+      text.erase(0, end + mark_size);
+      state_ = State::kBetween;
+      if (!is_broken_off) return Progress::kGoOn;
+      end_call(events, /*is_complete=*/false);
+      return Progress::kDone;
+    }
+    // What is before anything that may end the value is of it, but for a newline.
+    std::size_t safe = end;
+    if (safe > 0 && text[safe - 1] == '\n') --safe;
+    if (streams_) {
+      if (safe > 0) tell(events, json_escaped(std::string_view(text).substr(0, safe)));
+    } else {
+      pending_.append(text, 0, safe);
+    }
+    text.erase(0, safe);
+    return Progress::kWait;
+  }
+
+  /// Where the value ends, or may end if `is_certain` is false; the text's size if it goes on.
+  /// `mark_size`: bytes of the mark that are to be taken with it.
+  std::size_t find_end(std::string_view text, bool is_last, std::size_t& mark_size,
+                       bool& is_certain) const {
+    for (std::size_t at = text.find('<'); at < text.size(); at = text.find('<', at + 1)) {
+      const std::string_view rest = text.substr(at);
+      if (!is_last && (may_become(rest, kParameterClose) || may_become(rest, kFunctionClose))) {
+        is_certain = false;
+        return at;
+      }
+      if (rest.starts_with(kParameterClose)) {
+        const Follow follow = what_follows(rest.substr(kParameterClose.size()), is_last);
+        if (follow == Follow::kOther) continue;
+        mark_size = kParameterClose.size();
+        is_certain = follow == Follow::kCall;
+        return at;
+      }
+      // Models forget to close a parameter.
+      if (rest.starts_with(kFunctionClose)) {
+        const std::string_view after = rest.substr(kFunctionClose.size());
+        const std::string_view next = after.substr(skip_space(after));
+        if (!is_last && (next.empty() || may_become(next, kBlockClose))) {
+          is_certain = false;
+          return at;
+        }
+        if (next.empty() || next.starts_with(kBlockClose)) return at;
+      }
+      const bool begins_line = at > 0 && text[at - 1] == '\n';
+      if (begins_line && (rest.starts_with(kParameterOpen) || may_become(rest, kParameterOpen))) {
+        const Follow follow = what_follows(rest, is_last);
+        if (follow == Follow::kOther) continue;
+        is_certain = follow == Follow::kCall;
+        return at;
+      }
+    }
+    return text.size();
+  }
+
+  enum class Follow : std::uint8_t { kCall, kMaybe, kOther };
+
+  /// Whether a call goes on with `text`: by a parameter that the function has and that has not been
+  /// given, or by its end.
+  Follow what_follows(std::string_view text, bool is_last) const {
+    const std::string_view rest = text.substr(skip_space(text));
+    if (rest.empty()) return is_last ? Follow::kCall : Follow::kMaybe;
+    if (rest.starts_with(kFunctionClose) || rest.starts_with(kBlockClose)) return Follow::kCall;
+    const Follow unfinished = is_last ? Follow::kCall : Follow::kMaybe;
+    if (may_become(rest, kFunctionClose) || may_become(rest, kBlockClose) ||
+        may_become(rest, kParameterOpen)) {
+      return unfinished;
+    }
+    if (!rest.starts_with(kParameterOpen)) return Follow::kOther;
+    const std::size_t end = rest.find('>');
+    if (end == std::string_view::npos) {
+      return rest.size() > kNameMax ? Follow::kOther : unfinished;
+    }
+    const std::string key(rest.substr(kParameterOpen.size(), end - kParameterOpen.size()));
+    for (const std::string& seen : seen_) {
+      if (seen == key) return Follow::kOther;
+    }
+    return properties_ == nullptr || properties_->contains(key) ? Follow::kCall : Follow::kOther;
+  }
+
+  Progress read_end(std::string& text, bool is_last) {
+    const std::size_t begin = skip_space(text);
+    const std::string_view rest = std::string_view(text).substr(begin);
+    if (rest.starts_with(kBlockClose)) {
+      text.erase(0, begin + kBlockClose.size());
+    } else if (!is_last && (rest.empty() || may_become(rest, kBlockClose))) {
+      return Progress::kWait;
+    }
+    return Progress::kDone;
+  }
+
+  static void tell(OutputEvents& events, std::string part) {
+    events.push_back({.kind = OutputEvent::Kind::kCallArguments, .text = std::move(part)});
+  }
+
+  void end_call(OutputEvents& events, bool is_complete) {
+    tell(events, has_parameters_ ? "}" : "{}");
+    events.push_back({.kind = OutputEvent::Kind::kCallEnd, .is_complete = is_complete});
+    state_ = State::kEnd;
+  }
+
+  const ToolSchemas& schemas_;
+  State state_ = State::kFunction;
+  const nlohmann::ordered_json* properties_ = nullptr;  // of the function; null: not known
+  nlohmann::ordered_json schema_;                       // of the parameter
+  std::string key_;
+  std::vector<std::string> seen_;
+  std::string pending_;  // of a value that has to be whole to be understood
+  bool streams_ = false;
+  bool is_at_start_ = false;
+  bool has_parameters_ = false;
+};
+
+}  // namespace
+
+std::unique_ptr<ToolCallReader> make_qwen_xml_call_reader(const ToolSchemas& schemas) {
+  return std::make_unique<QwenXmlCallReader>(schemas);
+}
+
+}  // namespace flashmoe

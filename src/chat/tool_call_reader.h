@@ -1,0 +1,53 @@
+#ifndef FLASHMOE_CHAT_TOOL_CALL_READER_H_
+#define FLASHMOE_CHAT_TOOL_CALL_READER_H_
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <nlohmann/json.hpp>
+#include <string>
+#include <string_view>
+
+#include "chat/output_event.h"
+
+namespace flashmoe {
+
+/// How a model writes calls of tools.
+enum class ToolSyntax : std::uint8_t {
+  kNone,
+  kHermes,   // <tool_call> {"name": ..., "arguments": {...}} </tool_call>
+  kQwenXml,  // <tool_call> <function=NAME> <parameter=KEY> VALUE </parameter> ... </function>
+};
+
+/// "none", "hermes", "qwen-xml".
+std::string_view to_string(ToolSyntax syntax);
+
+/// The parameters of each tool of a request, by the tool's name: JSON schemas.
+using ToolSchemas = std::map<std::string, nlohmann::ordered_json, std::less<>>;
+
+/// Reads one call, from behind the mark that begins it to behind the one that ends it, as its text
+/// comes. The arguments it tells are valid JSON when put together, if the call is complete.
+class ToolCallReader {
+ public:
+  enum class Verdict : std::uint8_t { kMore, kDone, kNoCall };
+
+  virtual ~ToolCallReader() = default;
+
+  /// Takes what it can from the front of `text`, and leaves what depends on what comes next.
+  /// kNoCall: nothing has been told, `text` is as the model wrote it.
+  virtual Verdict read(std::string& text, OutputEvents& events) = 0;
+  /// `text` is all that is left, the output ends with it. Takes all of it, or says kNoCall.
+  virtual Verdict finish(std::string& text, OutputEvents& events) = 0;
+};
+
+/// For a call in `syntax`, which is not kNone. `schemas` must outlive the reader.
+std::unique_ptr<ToolCallReader> make_tool_call_reader(ToolSyntax syntax,
+                                                      const ToolSchemas& schemas);
+
+// One per file.
+std::unique_ptr<ToolCallReader> make_hermes_call_reader();
+std::unique_ptr<ToolCallReader> make_qwen_xml_call_reader(const ToolSchemas& schemas);
+
+}  // namespace flashmoe
+
+#endif  // FLASHMOE_CHAT_TOOL_CALL_READER_H_

@@ -1,0 +1,111 @@
+#include "server/access.h"
+
+#include <arpa/inet.h>
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cctype>
+
+namespace flashmoe::server {
+namespace {
+
+std::string lower_case(std::string_view text) {
+  std::string out(text);
+  for (char& c : out) c = static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
+  return out;
+}
+
+/// "name:port", "[::1]:port" or "name", without the port.
+std::string host_name(std::string_view authority) {
+  if (authority.starts_with('[')) {
+    return lower_case(authority.substr(1, std::min(authority.find(']'), authority.size()) - 1));
+  }
+  return lower_case(authority.substr(0, authority.rfind(':')));
+}
+
+bool is_address(const std::string& name) {
+  in6_addr buffer{};
+  return inet_pton(AF_INET, name.c_str(), &buffer) == 1 ||
+         inet_pton(AF_INET6, name.c_str(), &buffer) == 1;
+}
+
+bool is_ours(const AccessRules& rules, const std::string& name) {
+  return is_address(name) || name == "localhost" || name.ends_with(".localhost") ||
+         std::find(rules.allowed_hosts.begin(), rules.allowed_hosts.end(), name) !=
+             rules.allowed_hosts.end();
+}
+
+bool may_cross(const AccessRules& rules, std::string_view origin) {
+  return std::any_of(
+      rules.cors_origins.begin(), rules.cors_origins.end(),
+      [&](const std::string& allowed) { return allowed == "*" || allowed == origin; });
+}
+
+/// The page is one that this server served.
+bool is_same_origin(std::string_view origin, std::string_view host) {
+  const std::size_t scheme = origin.find("://");
+  return scheme != std::string_view::npos &&
+         lower_case(origin.substr(scheme + 3)) == lower_case(host);
+}
+
+std::string_view key_of(const HttpRequest& request) {
+  if (const auto key = request.header("x-api-key")) return *key;
+  const std::string_view authorization = request.header("Authorization").value_or("");
+  constexpr std::string_view kBearer = "Bearer ";
+  if (authorization.size() > kBearer.size() &&
+      lower_case(authorization.substr(0, kBearer.size())) == "bearer ") {
+    return authorization.substr(kBearer.size());
+  }
+  return {};
+}
+
+}  // namespace
+
+bool equal_in_constant_time(std::string_view a, std::string_view b) {
+  std::size_t difference = a.size() ^ b.size();
+  for (std::size_t i = 0; i < a.size(); ++i) {
+    const char other = b.empty() ? '\0' : b[i % b.size()];
+    difference |= static_cast<std::size_t>(static_cast<unsigned char>(a[i] ^ other));
+  }
+  return difference == 0;
+}
+
+std::optional<ApiError> check_access(const AccessRules& rules, const HttpRequest& request,
+                                     bool needs_key) {
+  const std::string_view host = request.header("Host").value_or("");
+  if (!host.empty() && !is_ours(rules, host_name(host))) {
+    return ApiError{.status = 403,
+                    .message = fmt::format("this server does not go by the name {}; if it should, "
+                                           "start it with --allow-host {}",
+                                           host_name(host), host_name(host))};
+  }
+  if (const auto origin = request.header("Origin");
+      origin && !is_same_origin(*origin, host) && !may_cross(rules, *origin)) {
+    return ApiError{
+        .status = 403,
+        .message = fmt::format("pages of {} may not ask this server; if they should, start "
+                               "it with --cors-origin {}",
+                               *origin, *origin)};
+  }
+  if (!needs_key || rules.api_keys.empty()) return std::nullopt;
+  const std::string_view given = key_of(request);
+  bool is_known = false;
+  for (const std::string& key : rules.api_keys) is_known |= equal_in_constant_time(given, key);
+  if (is_known) return std::nullopt;
+  return ApiError{.status = 401,
+                  .message = given.empty() ? "an API key is needed: Authorization: Bearer KEY"
+                                           : "the API key is not known",
+                  .code = "invalid_api_key"};
+}
+
+HttpHeaders cors_headers(const AccessRules& rules, const HttpRequest& request) {
+  const auto origin = request.header("Origin");
+  if (!origin || !may_cross(rules, *origin)) return {};
+  return {{"Access-Control-Allow-Origin", std::string(*origin)},
+          {"Access-Control-Allow-Methods", "GET, POST, OPTIONS"},
+          {"Access-Control-Allow-Headers",
+           std::string(request.header("Access-Control-Request-Headers").value_or("*"))},
+          {"Vary", "Origin"}};
+}
+
+}  // namespace flashmoe::server

@@ -1,0 +1,129 @@
+#include "server/chat_request.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <charconv>
+
+namespace flashmoe::server {
+namespace {
+
+constexpr std::int64_t kTokensMax = std::int64_t{1} << 31;
+constexpr std::size_t kStopsMax = 64;
+constexpr std::int64_t kChoicesMax = 64;
+
+std::optional<std::size_t> count(std::optional<std::int64_t> value) {
+  if (!value) return std::nullopt;
+  return static_cast<std::size_t>(*value);
+}
+
+/// {"50256": -100} or [[50256, -100], ...]
+void read_logit_bias(Fields& fields, GenerationSettings& settings) {
+  const Json* const biases = fields.find("logit_bias");
+  if (biases == nullptr) return;
+  if (!biases->is_object()) return fields.fail("logit_bias", "must be an object of token ids");
+  for (const auto& [key, value] : biases->items()) {
+    std::int32_t id = 0;
+    const auto [end, failure] = std::from_chars(key.data(), key.data() + key.size(), id);
+    if (failure != std::errc() || end != key.data() + key.size() || id < 0) {
+      return fields.fail("logit_bias", fmt::format("{} is no token id", key));
+    }
+    if (!value.is_number() || value.get<double>() < -100 || value.get<double>() > 100) {
+      return fields.fail("logit_bias", fmt::format("of {} must be from -100 to 100", key));
+    }
+    settings.logit_bias.emplace_back(id, value.get<double>());
+  }
+}
+
+}  // namespace
+
+GenerationSettings read_settings(Fields& fields) {
+  GenerationSettings settings;
+  settings.temperature = fields.number("temperature", 0, 100);
+  settings.top_p = fields.number("top_p", 0, 1);
+  settings.min_p = fields.number("min_p", 0, 1);
+  // Some clients write -1 for "all".
+  if (const auto top_k = fields.integer("top_k", -1, 1 << 30)) {
+    settings.top_k = static_cast<std::size_t>(std::max<std::int64_t>(*top_k, 0));
+  }
+  settings.repeat_penalty = fields.number("repeat_penalty", 0.01, 100);
+  if (!settings.repeat_penalty) {
+    settings.repeat_penalty = fields.number("repetition_penalty", 0.01, 100);
+  }
+  if (const auto window = fields.integer("repeat_last_n", -1, 1 << 20)) {
+    settings.repeat_window = *window < 0 ? std::size_t{1} << 20 : static_cast<std::size_t>(*window);
+  }
+  settings.presence_penalty = fields.number("presence_penalty", -2, 2);
+  settings.frequency_penalty = fields.number("frequency_penalty", -2, 2);
+  if (const auto seed = fields.integer("seed", -(std::int64_t{1} << 53), std::int64_t{1} << 53)) {
+    // -1 is how some ask for another one each time.
+    if (*seed != -1) settings.seed = static_cast<std::uint64_t>(*seed);
+  }
+  read_logit_bias(fields, settings);
+  settings.stop = fields.texts("stop", kStopsMax);
+  std::erase(settings.stop, std::string());
+  settings.ignore_eos = fields.boolean("ignore_eos").value_or(false);
+  settings.choices = count(fields.integer("n", 1, kChoicesMax)).value_or(1);
+  settings.max_tokens = count(fields.integer("max_completion_tokens", 0, kTokensMax));
+  if (!settings.max_tokens)
+    settings.max_tokens = count(fields.integer("max_tokens", -1, kTokensMax));
+  if (!settings.max_tokens)
+    settings.max_tokens = count(fields.integer("n_predict", -1, kTokensMax));
+  // -1 is how llama-server's clients say "no limit".
+  if (settings.max_tokens == static_cast<std::size_t>(-1)) settings.max_tokens = std::nullopt;
+  return settings;
+}
+
+std::string read_content(Fields& fields, std::string_view name) {
+  const Json* const content = fields.find(name);
+  if (content == nullptr) return {};
+  if (content->is_string()) return content->get<std::string>();
+  if (!content->is_array()) {
+    fields.fail(name, "must be a text or a list of parts");
+    return {};
+  }
+  std::string text;
+  for (std::size_t i = 0; i < content->size(); ++i) {
+    const Json& part = (*content)[i];
+    if (!part.is_object()) {
+      fields.fail(name, fmt::format("part {} must be an object", i));
+      return {};
+    }
+    const std::string type =
+        part.value("type", Json()).is_string() ? part["type"].get<std::string>() : "";
+    const Json words =
+        type == "refusal" ? part.value("refusal", Json()) : part.value("text", Json());
+    if ((!type.ends_with("text") && type != "refusal") || !words.is_string()) {
+      fields.fail(name,
+                  fmt::format("part {} is of type \"{}\"; this model reads text only", i, type));
+      return {};
+    }
+    if (!text.empty()) text += '\n';
+    text += words.get<std::string>();
+  }
+  return text;
+}
+
+void normalize_messages(Json& messages) {
+  std::string system;
+  bool has_system = false;
+  Json rest = Json::array();
+  for (Json& message : messages) {
+    const std::string role = message.at("role").get<std::string>();
+    if (role == "system") {
+      if (!system.empty()) system += "\n\n";
+      system += message.at("content").get<std::string>();
+      has_system = true;
+    } else if (role == "assistant" && message.at("content") == "" &&
+               !message.contains("tool_calls") && !message.contains("reasoning_content")) {
+      continue;
+    } else {
+      rest.push_back(std::move(message));
+    }
+  }
+  messages = Json::array();
+  if (has_system) messages.push_back({{"role", "system"}, {"content", system}});
+  for (Json& message : rest) messages.push_back(std::move(message));
+}
+
+}  // namespace flashmoe::server

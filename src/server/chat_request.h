@@ -1,0 +1,86 @@
+#ifndef FLASHMOE_SERVER_CHAT_REQUEST_H_
+#define FLASHMOE_SERVER_CHAT_REQUEST_H_
+
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <utility>
+#include <variant>
+#include <vector>
+
+#include "server/fields.h"
+
+namespace flashmoe::server {
+
+/// How tokens are to be picked and when to end, as far as a request says: the model's own
+/// recommendation fills the rest.
+struct GenerationSettings {
+  std::optional<double> temperature;
+  std::optional<double> top_p;
+  std::optional<double> min_p;
+  std::optional<std::size_t> top_k;
+  std::optional<double> repeat_penalty;
+  std::optional<std::size_t> repeat_window;
+  std::optional<double> presence_penalty;
+  std::optional<double> frequency_penalty;
+  std::optional<std::uint64_t> seed;
+  std::vector<std::pair<std::int32_t, double>> logit_bias;
+  std::optional<std::size_t> max_tokens;  // none: to the end of the context
+  std::vector<std::string> stop;
+  bool ignore_eos = false;
+  std::optional<std::size_t> top_logprobs;  // none: no logprobs
+  std::size_t choices = 1;
+};
+
+/// Whether, and what, the model must call.
+struct ToolChoice {
+  enum class Kind : std::uint8_t { kAuto, kNone, kRequired, kNamed };
+  Kind kind = Kind::kAuto;
+  std::string name;  // if kNamed
+};
+
+/// A conversation to be continued, in the one form that all dialects are brought to: the same
+/// conversation is the same prompt, whoever asks.
+struct ChatRequest {
+  /// OpenAI's messages: role system, user, assistant or tool; content is a text; tool_calls have
+  /// arguments as the JSON text that the model wrote; reasoning_content.
+  Json messages = Json::array();
+  Json tools = Json::array();  // {"type": "function", "function": {name, description, parameters}}
+  ToolChoice tool_choice;
+  bool has_parallel_calls = true;  // more than one call in a reply
+  Json template_kwargs = Json::object();
+  /// The form that the answer must have: none, or a JSON schema.
+  std::optional<Json> answer_schema;
+  bool is_schema_strict = true;
+  /// The last message is an assistant's that the model is to go on with.
+  bool continues_last = false;
+  GenerationSettings settings;
+};
+
+/// A text to be continued as it stands.
+struct CompletionRequest {
+  /// Each a text or token ids: one choice each, or `settings.choices`.
+  std::vector<std::variant<std::string, std::vector<std::int32_t>>> prompts;
+  bool echo = false;
+  std::string suffix;  // not empty: the model is to fill in what is between
+  std::optional<Json> answer_schema;
+  bool is_schema_strict = true;
+  GenerationSettings settings;
+};
+
+/// What the dialects have in common: sampling fields under OpenAI's names, and those that local
+/// servers add.
+GenerationSettings read_settings(Fields& fields);
+
+/// The text of a message's content: a text, null, or a list of parts of which those of a type that
+/// ends in "text" count. Other parts are an error of the field `name`.
+std::string read_content(Fields& fields, std::string_view name);
+
+/// Gathers all system messages into one that leads: templates know only that. Messages without text
+/// or calls are left out, as clients send them and templates trip over them.
+void normalize_messages(Json& messages);
+
+}  // namespace flashmoe::server
+
+#endif  // FLASHMOE_SERVER_CHAT_REQUEST_H_

@@ -1,0 +1,125 @@
+#include "server/fields.h"
+
+#include <fmt/format.h>
+
+#include <utility>
+
+namespace flashmoe::server {
+namespace {
+
+/// How deep a request's JSON may be nested: parsers and templates are recursive.
+constexpr int kJsonDepthMax = 128;
+
+}  // namespace
+
+Fields::Fields(const Json& object, std::string where) : object_(object), where_(std::move(where)) {
+  if (!object.is_object()) {
+    error_ = bad_request(where_, fmt::format("must be a JSON object, not {}", object.type_name()));
+  }
+}
+
+const Json* Fields::find(std::string_view name) const {
+  if (!object_.is_object()) return nullptr;
+  const auto found = object_.find(name);
+  return found == object_.end() || found->is_null() ? nullptr : &*found;
+}
+
+void Fields::fail(std::string_view name, std::string message) {
+  if (error_) return;
+  const std::string field = where_ + std::string(name);
+  error_ = bad_request(field, fmt::format("{}: {}", field, message));
+}
+
+std::optional<double> Fields::number(std::string_view name, double min, double max) {
+  const Json* const value = find(name);
+  if (value == nullptr) return std::nullopt;
+  if (!value->is_number()) {
+    fail(name, fmt::format("must be a number, not {}", value->type_name()));
+    return std::nullopt;
+  }
+  const double number = value->get<double>();
+  if (number >= min && number <= max) return number;
+  fail(name, fmt::format("{} is not from {} to {}", number, min, max));
+  return std::nullopt;
+}
+
+std::optional<std::int64_t> Fields::integer(std::string_view name, std::int64_t min,
+                                            std::int64_t max) {
+  const std::optional<double> value =
+      number(name, static_cast<double>(min), static_cast<double>(max));
+  if (!value) return std::nullopt;
+  const auto integer = static_cast<std::int64_t>(*value);
+  if (static_cast<double>(integer) == *value) return integer;
+  fail(name, fmt::format("{} is no integer", *value));
+  return std::nullopt;
+}
+
+std::optional<bool> Fields::boolean(std::string_view name) {
+  const Json* const value = find(name);
+  if (value == nullptr) return std::nullopt;
+  if (value->is_boolean()) return value->get<bool>();
+  fail(name, fmt::format("must be true or false, not {}", value->type_name()));
+  return std::nullopt;
+}
+
+std::optional<std::string> Fields::text(std::string_view name) {
+  const Json* const value = find(name);
+  if (value == nullptr) return std::nullopt;
+  if (value->is_string()) return value->get<std::string>();
+  fail(name, fmt::format("must be a text, not {}", value->type_name()));
+  return std::nullopt;
+}
+
+std::vector<std::string> Fields::texts(std::string_view name, std::size_t count_max) {
+  const Json* const value = find(name);
+  if (value == nullptr) return {};
+  if (value->is_string()) return {value->get<std::string>()};
+  std::vector<std::string> texts;
+  if (value->is_array()) {
+    for (const Json& item : *value) {
+      if (item.is_string()) texts.push_back(item.get<std::string>());
+    }
+  }
+  if (!value->is_array() || texts.size() != value->size()) {
+    fail(name, "must be a text or a list of texts");
+  } else if (texts.size() > count_max) {
+    fail(name, fmt::format("has {} texts; {} are the most", texts.size(), count_max));
+  }
+  return texts;
+}
+
+const Json* Fields::object(std::string_view name) {
+  const Json* const value = find(name);
+  if (value == nullptr || value->is_object()) return value;
+  fail(name, fmt::format("must be an object, not {}", value->type_name()));
+  return nullptr;
+}
+
+const Json* Fields::array(std::string_view name) {
+  const Json* const value = find(name);
+  if (value == nullptr || value->is_array()) return value;
+  fail(name, fmt::format("must be a list, not {}", value->type_name()));
+  return nullptr;
+}
+
+ApiResult<Json> parse_body(std::string_view body) {
+  std::string complaint;
+  bool is_too_deep = false;
+  try {
+    Json value = Json::parse(body, [&](int depth, Json::parse_event_t, Json&) {
+      is_too_deep |= depth > kJsonDepthMax;
+      return depth <= kJsonDepthMax;
+    });
+    if (!is_too_deep && value.is_object()) return value;
+    complaint = is_too_deep ? "it is nested too deeply" : "it must be an object";
+  } catch (const Json::exception& failure) {
+    complaint = failure.what();
+  }
+  return bad_request({}, "the body is not the JSON that is wanted here: " + complaint);
+}
+
+std::string dump(const Json& value) {
+  return value.dump(-1, ' ', false, Json::error_handler_t::replace);
+}
+
+}  // namespace flashmoe::server

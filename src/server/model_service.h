@@ -1,0 +1,81 @@
+#ifndef FLASHMOE_SERVER_MODEL_SERVICE_H_
+#define FLASHMOE_SERVER_MODEL_SERVICE_H_
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "chat/form_constraint.h"
+#include "chat/output_parser.h"
+#include "flashmoe/engine.h"
+#include "server/api_error.h"
+#include "server/chat_request.h"
+#include "server/reply_writer.h"
+
+namespace flashmoe::server {
+
+/// A prompt that is ready to be computed, and how to read what the model answers.
+struct PreparedPrompt {
+  std::vector<std::int32_t> ids;
+  std::vector<std::size_t> checkpoints;  // see GenerationRequest
+  OutputParser::Options parsing;
+  std::string echo;  // to be told before the answer
+};
+
+/// What all choices of a request share.
+struct PreparedRequest {
+  std::vector<PreparedPrompt> prompts;  // one per choice
+  ToolSchemas schemas;
+  std::shared_ptr<const OutputForm> form;  // null: free
+  GenerationSettings settings;
+  bool ends_after_call = false;  // one call is all that is wanted
+};
+
+/// What turns requests into prompts and settings: the model's template, tokenizer and
+/// recommendations. Any thread may call it at any time.
+class ModelService {
+ public:
+  /// `engine` must outlive this. Finds out how the model writes calls of tools.
+  explicit ModelService(const Engine& engine);
+
+  /// Errors: 400 for a conversation that the template cannot render, a schema that cannot be held
+  /// to, or a prompt beyond the context; 501 where the model has no template.
+  ApiResult<PreparedRequest> prepare(ChatRequest request) const;
+  ApiResult<PreparedRequest> prepare(CompletionRequest request) const;
+  /// The prompt's text, and how many tokens it has.
+  ApiResult<std::string> render(const ChatRequest& request, bool add_generation_prompt) const;
+  ApiResult<std::size_t> count_tokens(const ChatRequest& request) const;
+
+  /// The request for one choice.
+  GenerationRequest generation(const PreparedRequest& request, std::size_t choice) const;
+  TokenInfo token_info(const GeneratedToken& token) const;
+
+  const Engine& engine() const { return engine_; }
+  ToolSyntax tool_syntax() const { return tool_syntax_; }
+  bool can_think() const { return can_think_; }
+
+ private:
+  ApiResult<PreparedPrompt> prepare_prompt(const ChatRequest& request) const;
+  ApiResult<std::vector<std::int32_t>> tokenize(const std::string& text) const;
+  /// How many of `ids`, which are those of `text`, are of its beginning `part`; none where a token
+  /// spans its end, or the text begins otherwise.
+  std::optional<std::size_t> tokens_of(const std::string& part, const std::string& text,
+                                       const std::vector<std::int32_t>& ids) const;
+  std::vector<std::size_t> checkpoints_of(const ChatRequest& request, const std::string& text,
+                                          const std::vector<std::int32_t>& ids) const;
+  ApiResult<std::string> render_to_continue(const ChatRequest& request) const;
+  ApiResult<std::shared_ptr<const OutputForm>> call_form(const ChatRequest& request) const;
+  ApiResult<std::shared_ptr<const OutputForm>> answer_form(const std::optional<Json>& schema,
+                                                           bool is_strict) const;
+
+  const Engine& engine_;
+  ToolSyntax tool_syntax_ = ToolSyntax::kNone;
+  bool can_think_ = false;
+  std::shared_ptr<const TokenTable> tokens_;
+  std::optional<std::int32_t> call_mark_;  // the token that begins a call, if it is one
+};
+
+}  // namespace flashmoe::server
+
+#endif  // FLASHMOE_SERVER_MODEL_SERVICE_H_

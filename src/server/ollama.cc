@@ -1,0 +1,234 @@
+// POST /api/chat and /api/generate
+#include <fmt/chrono.h>
+#include <fmt/format.h>
+
+#include <chrono>
+#include <utility>
+
+#include "server/dialect.h"
+#include "server/openai_common.h"
+
+namespace flashmoe::server {
+namespace {
+
+std::string rfc3339_now() {
+  return fmt::format("{:%Y-%m-%dT%H:%M:%S}Z",
+                     fmt::gmtime(static_cast<std::time_t>(unix_seconds())));
+}
+
+std::int64_t nanoseconds(double seconds) { return static_cast<std::int64_t>(seconds * 1e9); }
+
+/// NDJSON, a line per event; calls are told whole, with their arguments as objects.
+class OllamaWriter : public ReplyWriter {
+ public:
+  OllamaWriter(std::string model, bool is_stream, bool is_chat)
+      : model_(std::move(model)), is_stream_(is_stream), is_chat_(is_chat) {}
+
+  bool is_stream() const override { return is_stream_; }
+  std::string_view content_type() const override {
+    return is_stream_ ? "application/x-ndjson" : "application/json";
+  }
+
+  void event(std::size_t, const OutputEvent& event, std::vector<TokenInfo>& tokens,
+             std::string& out) override {
+    tokens.clear();
+    choice_.add(event, "call_");
+    if (!is_stream_) return;
+    switch (event.kind) {
+      case OutputEvent::Kind::kText:
+        return append_line(out, said(event.text, {}));
+      case OutputEvent::Kind::kReasoning:
+        return append_line(out, said({}, event.text));
+      case OutputEvent::Kind::kCallEnd: {
+        Json message = {{"role", "assistant"}, {"content", ""}};
+        message["tool_calls"] = Json::array({call_json(choice_.calls.back())});
+        return append_line(out, {{"message", message}});
+      }
+      default:
+        return;
+    }
+  }
+
+  void end_choice(std::size_t, const ChoiceEnd& end, std::vector<TokenInfo>& tokens,
+                  std::string& /*out*/) override {
+    tokens.clear();
+    choice_.end = end;
+  }
+
+  void finish(const ReplyCounts& counts, std::string& out) override {
+    Json line = frame();
+    line.update(is_stream_ ? said({}, {}) : said(choice_.text, choice_.reasoning));
+    if (!is_stream_) {
+      for (const CollectedCall& call : choice_.calls) {
+        line["message"]["tool_calls"].push_back(call_json(call));
+      }
+    }
+    line["done"] = true;
+    line["done_reason"] = choice_.end.reason == EndReason::kLength ? "length" : "stop";
+    const GenerationStatistics& run = counts.statistics;
+    line["total_duration"] =
+        nanoseconds(run.queue_seconds + run.prefill_seconds + run.decode_seconds);
+    line["load_duration"] = 0;
+    line["prompt_eval_count"] = counts.prompt_tokens;
+    line["prompt_eval_duration"] = nanoseconds(run.prefill_seconds);
+    line["eval_count"] = counts.completion_tokens;
+    line["eval_duration"] = nanoseconds(run.decode_seconds);
+    out += dump(line);
+    if (is_stream_) out += '\n';
+  }
+
+  void fail(const ApiError& error, std::string& out) override {
+    out += ollama_error_json(error) + "\n";
+  }
+
+ private:
+  Json frame() const { return {{"model", model_}, {"created_at", rfc3339_now()}}; }
+
+  Json said(const std::string& text, const std::string& thinking) const {
+    if (!is_chat_) {
+      Json part = {{"response", text}};
+      if (!thinking.empty()) part["thinking"] = thinking;
+      return part;
+    }
+    Json message = {{"role", "assistant"}, {"content", text}};
+    if (!thinking.empty()) message["thinking"] = thinking;
+    return {{"message", message}};
+  }
+
+  static Json call_json(const CollectedCall& call) {
+    Json arguments = Json::parse(call.arguments, nullptr, false);
+    if (!arguments.is_object()) arguments = Json::object();
+    return {{"id", call.id}, {"function", {{"name", call.name}, {"arguments", arguments}}}};
+  }
+
+  void append_line(std::string& out, const Json& part) const {
+    Json line = frame();
+    line.update(part);
+    line["done"] = false;
+    out += dump(line);
+    out += '\n';
+  }
+
+  const std::string model_;
+  const bool is_stream_;
+  const bool is_chat_;
+  CollectedChoice choice_;
+};
+
+/// "options", which has other names for some of the settings.
+GenerationSettings read_options(Fields& fields) {
+  const Json* const options = fields.object("options");
+  if (options == nullptr) return {};
+  Fields option_fields(*options, "options.");
+  GenerationSettings settings = read_settings(option_fields);
+  const auto predict = option_fields.integer("num_predict", -2, std::int64_t{1} << 31);
+  if (predict && *predict >= 0) settings.max_tokens = static_cast<std::size_t>(*predict);
+  if (option_fields.error()) fields.fail("options", option_fields.error()->message);
+  return settings;
+}
+
+/// "format": "json", or a schema.
+void read_format(Fields& fields, std::optional<Json>& schema, bool& is_strict) {
+  const Json* const format = fields.find("format");
+  if (format == nullptr || *format == "") return;
+  if (*format == "json") {
+    schema = Json{{"type", "object"}};
+    is_strict = false;
+  } else if (format->is_object()) {
+    schema = *format;
+  } else {
+    fields.fail("format", R"(must be "json" or a JSON schema)");
+  }
+}
+
+void read_think(Fields& fields, Json& kwargs) {
+  const Json* const think = fields.find("think");
+  if (think == nullptr) return;
+  kwargs["enable_thinking"] = *think != false;
+  if (think->is_string()) kwargs["reasoning_effort"] = *think;
+}
+
+Json read_ollama_message(Fields& fields) {
+  const std::string role = fields.text("role").value_or("");
+  if (role != "system" && role != "user" && role != "assistant" && role != "tool") {
+    fields.fail("role", fmt::format("\"{}\" is none of system, user, assistant and tool", role));
+  }
+  if (const Json* const images = fields.array("images"); images != nullptr && !images->empty()) {
+    fields.fail("images", "this model reads text only");
+  }
+  Json message = {{"role", role}, {"content", fields.text("content").value_or("")}};
+  if (const auto name = fields.text("tool_name"); name && role == "tool") message["name"] = *name;
+  if (role != "assistant") return message;
+  if (const auto thinking = fields.text("thinking"); thinking && !thinking->empty()) {
+    message["reasoning_content"] = *thinking;
+  }
+  if (const Json* const calls = fields.array("tool_calls")) {
+    for (const Json& call : *calls) {
+      const Json function = call.is_object() ? call.value("function", Json()) : Json();
+      if (!function.is_object() || !function.value("name", Json()).is_string()) {
+        fields.fail("tool_calls", R"(must be {"function": {"name", "arguments"}})");
+        return message;
+      }
+      message["tool_calls"].push_back(
+          {{"type", "function"},
+           {"function",
+            {{"name", function["name"]},
+             {"arguments", function.value("arguments", Json::object())}}}});
+    }
+  }
+  return message;
+}
+
+}  // namespace
+
+std::string ollama_error_json(const ApiError& error) { return dump({{"error", error.message}}); }
+
+ApiResult<DialectRequest> read_ollama_chat(const Json& body, const std::string& model) {
+  Fields fields(body);
+  ChatRequest request;
+  request.settings = read_options(fields);
+  read_openai_tools(fields, request);
+  read_format(fields, request.answer_schema, request.is_schema_strict);
+  read_think(fields, request.template_kwargs);
+  const bool is_stream = fields.boolean("stream").value_or(true);
+  const Json* const messages = fields.array("messages");
+  if (fields.error()) return *fields.error();
+  for (std::size_t i = 0; messages != nullptr && i < messages->size(); ++i) {
+    Fields message_fields((*messages)[i], fmt::format("messages[{}].", i));
+    request.messages.push_back(read_ollama_message(message_fields));
+    if (message_fields.error()) return *message_fields.error();
+  }
+  normalize_messages(request.messages);
+  return DialectRequest{.wanted = std::move(request),
+                        .writer = std::make_unique<OllamaWriter>(model, is_stream, true)};
+}
+
+ApiResult<DialectRequest> read_ollama_generate(const Json& body, const std::string& model) {
+  Fields fields(body);
+  const bool is_stream = fields.boolean("stream").value_or(true);
+  auto writer = std::make_unique<OllamaWriter>(model, is_stream, false);
+  const std::string prompt = fields.text("prompt").value_or("");
+  const std::string suffix = fields.text("suffix").value_or("");
+  if (fields.boolean("raw").value_or(false) || !suffix.empty()) {
+    CompletionRequest request;
+    request.settings = read_options(fields);
+    read_format(fields, request.answer_schema, request.is_schema_strict);
+    if (!prompt.empty()) request.prompts.emplace_back(prompt);
+    request.suffix = suffix;
+    if (fields.error()) return *fields.error();
+    return DialectRequest{.wanted = std::move(request), .writer = std::move(writer)};
+  }
+  ChatRequest request;
+  request.settings = read_options(fields);
+  read_format(fields, request.answer_schema, request.is_schema_strict);
+  read_think(fields, request.template_kwargs);
+  if (const auto system = fields.text("system")) {
+    request.messages.push_back({{"role", "system"}, {"content", *system}});
+  }
+  if (!prompt.empty()) request.messages.push_back({{"role", "user"}, {"content", prompt}});
+  if (fields.has("template")) fields.fail("template", "is not supported; use raw");
+  if (fields.error()) return *fields.error();
+  return DialectRequest{.wanted = std::move(request), .writer = std::move(writer)};
+}
+
+}  // namespace flashmoe::server

@@ -1,0 +1,261 @@
+#include "server/reply.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "server/openai_common.h"
+
+namespace flashmoe::server {
+namespace {
+
+using SteadyClock = std::chrono::steady_clock;
+
+/// Proxies and clients give up on connections that say nothing.
+constexpr std::chrono::seconds kKeepAliveInterval{10};
+
+double seconds_since(SteadyClock::time_point begin) {
+  return std::chrono::duration<double>(SteadyClock::now() - begin).count();
+}
+
+}  // namespace
+
+/// Hands on what the scheduler says of one choice.
+class Reply::Listener : public GenerationListener {
+ public:
+  Listener(std::shared_ptr<Reply> reply, std::size_t choice)
+      : reply_(std::move(reply)), choice_(choice) {}
+
+  void on_token(const GeneratedToken& token) override {
+    Note note{.choice = choice_, .text = std::string(token.text), .is_token = true};
+    if (token.logprob) note.tokens.push_back(reply_->parts_.service.token_info(token));
+    reply_->note(std::move(note));
+  }
+  void on_end(const GenerationEnd& end) override {
+    reply_->note({.choice = choice_,
+                  .text = std::string(end.text),
+                  .is_end = true,
+                  .status = end.status,
+                  .reason = end.reason,
+                  .stop = end.stop,
+                  .statistics = end.statistics});
+  }
+
+ private:
+  const std::shared_ptr<Reply> reply_;
+  const std::size_t choice_;
+};
+
+Reply::Reply(Parts parts, PreparedRequest request)
+    : parts_(std::move(parts)), request_(std::move(request)) {
+  for (const PreparedPrompt& prompt : request_.prompts) {
+    Choice& choice = choices_.emplace_back();
+    choice.parser = std::make_unique<OutputParser>(prompt.parsing, request_.schemas);
+    choice.is_thinking = prompt.parsing.begins_in_reasoning;
+  }
+}
+
+void Reply::start() {
+  for (std::size_t i = 0; i < choices_.size(); ++i) {
+    GenerationRequest generation = parts_.service.generation(request_, i);
+    if (parts_.time_limit.count() > 0) generation.deadline = parts_.begun + parts_.time_limit;
+    const Result<GenerationId> id = parts_.scheduler.submit(
+        std::move(generation), std::make_shared<Listener>(shared_from_this(), i));
+    if (!id.ok()) {
+      parts_.http.post(
+          [self = shared_from_this(), error = error_of(id.status())] { self->fail(error); });
+      for (std::size_t k = 0; k < i; ++k) parts_.scheduler.cancel(choices_[k].id);
+      return;
+    }
+    choices_[i].id = *id;
+  }
+  parts_.http.post([self = shared_from_this()] {
+    self->parts_.responder->on_gone([self] {
+      self->cancel();
+      self->done(499, "disconnected", {});
+    });
+    self->begin();
+    self->drain();
+  });
+}
+
+void Reply::begin() {
+  std::string out;
+  parts_.writer->begin(request_.prompts.front().ids.size(), out);
+  for (std::size_t i = 0; i < choices_.size(); ++i) {
+    const std::string& echo = request_.prompts[i].echo;
+    if (!echo.empty()) parts_.writer->event(i, {.text = echo}, choices_[i].tokens, out);
+  }
+  if (!parts_.writer->is_stream()) return;
+  parts_.responder->begin(
+      {.content_type = std::string(parts_.writer->content_type()),
+       .body = std::move(out),
+       .headers = {{"Cache-Control", "no-cache"}, {"X-Accel-Buffering", "no"}}});
+  keep_alive();
+}
+
+void Reply::keep_alive() {
+  if (parts_.writer->keep_alive().empty()) return;
+  parts_.http.post_after(kKeepAliveInterval, [weak = weak_from_this()] {
+    const std::shared_ptr<Reply> self = weak.lock();
+    if (self == nullptr || self->is_done_) return;
+    if (!std::exchange(self->has_written_, false)) {
+      self->parts_.responder->write(std::string(self->parts_.writer->keep_alive()));
+    }
+    self->keep_alive();
+  });
+}
+
+void Reply::note(Note note) {
+  const std::lock_guard lock(mutex_);
+  notes_.push_back(std::move(note));
+  if (std::exchange(is_draining_, true)) return;
+  parts_.http.post([self = shared_from_this()] { self->drain(); });
+}
+
+void Reply::drain() {
+  std::vector<Note> notes;
+  {
+    const std::lock_guard lock(mutex_);
+    notes.swap(notes_);
+    is_draining_ = false;
+  }
+  std::string out;
+  for (Note& note : notes) {
+    if (is_done_) return;
+    take(note, out);
+  }
+  if (is_done_ || out.empty()) return;
+  has_written_ = true;
+  parts_.responder->write(std::move(out));
+}
+
+void Reply::take(Note& note, std::string& out) {
+  Choice& choice = choices_[note.choice];
+  if (choice.has_ended) {
+    // It was cut off after its call.
+    if (note.is_end) choice.statistics = note.statistics;
+    return;
+  }
+  if (note.is_token) {
+    if (first_token_seconds_ == 0) first_token_seconds_ = seconds_since(parts_.begun);
+    ++choice.statistics.generated_tokens;
+    std::move(note.tokens.begin(), note.tokens.end(), std::back_inserter(choice.tokens));
+  }
+  OutputEvents events;
+  choice.parser->push(note.text, events);
+  if (note.is_end && note.status.ok()) choice.parser->finish(events);
+  tell(note.choice, events, out);
+  if (note.is_token && choice.is_thinking) ++reasoning_tokens_;
+  if (choice.has_ended || !note.is_end) return;
+  choice.statistics = note.statistics;
+  if (note.reason == FinishReason::kCancelled && note.status.ok()) {
+    return fail({.status = 503, .message = "the server is shutting down"});
+  }
+  if (!note.status.ok()) {
+    ApiError error = error_of(note.status);
+    if (error.status == 429) error.status = 503;  // its time was over, not the queue full
+    return fail(error);
+  }
+  end_choice(note.choice, note, out);
+}
+
+void Reply::tell(std::size_t index, OutputEvents& events, std::string& out) {
+  Choice& choice = choices_[index];
+  for (const OutputEvent& event : events) {
+    choice.is_thinking = event.kind == OutputEvent::Kind::kReasoning;
+    parts_.writer->event(index, event, choice.tokens, out);
+    if (event.kind != OutputEvent::Kind::kCallEnd) continue;
+    choice.has_called |= event.is_complete;
+    choice.has_broken_call |= !event.is_complete;
+    if (!request_.ends_after_call || !event.is_complete) continue;
+    parts_.scheduler.cancel(choice.id);
+    return end_choice(index, {.choice = index, .statistics = choice.statistics}, out);
+  }
+}
+
+void Reply::end_choice(std::size_t index, const Note& note, std::string& out) {
+  Choice& choice = choices_[index];
+  choice.has_ended = true;
+  ChoiceEnd end;
+  const bool is_cut = note.reason == FinishReason::kLength || note.reason == FinishReason::kContext;
+  // What broke off within a call was cut, whatever ended it.
+  if (is_cut || (choice.has_broken_call && !choice.has_called)) {
+    end.reason = EndReason::kLength;
+  } else if (choice.has_called) {
+    end.reason = EndReason::kToolCalls;
+  } else if (note.reason == FinishReason::kStopText) {
+    end.reason = EndReason::kStopText;
+    if (note.stop) end.stop_text = request_.settings.stop[*note.stop];
+  }
+  choice.finish = openai_finish_reason(end.reason);
+  parts_.writer->end_choice(index, end, choice.tokens, out);
+  if (++ended_count_ == choices_.size()) finish(out);
+}
+
+void Reply::finish(std::string& out) {
+  parts_.writer->finish(counts(), out);
+  if (parts_.writer->is_stream()) {
+    parts_.responder->write(std::move(out));
+    parts_.responder->end();
+  } else {
+    parts_.responder->send(
+        {.content_type = std::string(parts_.writer->content_type()), .body = std::move(out)});
+  }
+  out.clear();
+  done(200, choices_.front().finish, {});
+}
+
+ReplyCounts Reply::counts() const {
+  ReplyCounts counts{.reasoning_tokens = reasoning_tokens_};
+  std::size_t slowest = 0;
+  for (std::size_t i = 0; i < choices_.size(); ++i) {
+    counts.completion_tokens += choices_[i].statistics.generated_tokens;
+    // Choices of one prompt share it.
+    if (i % request_.settings.choices == 0) {
+      counts.prompt_tokens += request_.prompts[i].ids.size();
+      counts.cached_tokens += choices_[i].statistics.cached_tokens;
+    }
+    const auto seconds = [&](std::size_t k) {
+      const GenerationStatistics& run = choices_[k].statistics;
+      return run.queue_seconds + run.prefill_seconds + run.decode_seconds;
+    };
+    if (seconds(i) > seconds(slowest)) slowest = i;
+  }
+  counts.statistics = choices_[slowest].statistics;
+  return counts;
+}
+
+void Reply::fail(const ApiError& error) {
+  if (is_done_) return;
+  cancel();
+  if (parts_.writer->is_stream()) {
+    // Where nothing has been said yet, this is the whole answer.
+    parts_.responder->send(parts_.refuse(error));
+    std::string out;
+    parts_.writer->fail(error, out);
+    parts_.responder->write(std::move(out));
+    parts_.responder->end();
+  } else {
+    parts_.responder->send(parts_.refuse(error));
+  }
+  done(error.status, "error", error.message);
+}
+
+void Reply::cancel() {
+  for (const Choice& choice : choices_) {
+    if (choice.id != 0 && !choice.has_ended) parts_.scheduler.cancel(choice.id);
+  }
+}
+
+void Reply::done(unsigned status, std::string finish, std::string error) {
+  if (std::exchange(is_done_, true)) return;
+  parts_.on_done({.endpoint = parts_.endpoint,
+                  .status = status,
+                  .finish = std::move(finish),
+                  .error = std::move(error),
+                  .counts = counts(),
+                  .total_seconds = seconds_since(parts_.begun),
+                  .first_token_seconds = first_token_seconds_});
+}
+
+}  // namespace flashmoe::server

@@ -1,0 +1,111 @@
+#ifndef FLASHMOE_SERVER_REPLY_H_
+#define FLASHMOE_SERVER_REPLY_H_
+
+#include <chrono>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <vector>
+
+#include "chat/output_parser.h"
+#include "flashmoe/scheduler.h"
+#include "http/http_server.h"
+#include "server/model_service.h"
+#include "server/reply_writer.h"
+
+namespace flashmoe::server {
+
+/// What became of a request, for the log and the metrics.
+struct ReplyRecord {
+  std::string endpoint;
+  unsigned status = 200;
+  std::string finish;  // "stop", "length", "tool_calls", "cancelled", "error", ...
+  std::string error;   // what failed, if anything did
+  ReplyCounts counts;
+  double total_seconds = 0;
+  double first_token_seconds = 0;  // from the request; 0: there was none
+};
+
+/// One request for text, from its submission to the last byte of its answer: hears of all its
+/// choices from the scheduler, reads what they say in the server's thread, and lets the writer put
+/// it into words. Keeps itself alive until then.
+class Reply : public std::enable_shared_from_this<Reply> {
+ public:
+  struct Parts {
+    HttpServer& http;
+    Scheduler& scheduler;
+    const ModelService& service;
+    std::shared_ptr<Responder> responder;
+    std::unique_ptr<ReplyWriter> writer;
+    /// How this endpoint says that something is wrong.
+    std::function<HttpResponse(const ApiError&)> refuse;
+    std::function<void(const ReplyRecord&)> on_done;  // called once, by the server's thread
+    std::string endpoint;
+    std::chrono::steady_clock::time_point begun;
+    std::chrono::seconds time_limit{0};  // 0: none
+  };
+
+  Reply(Parts parts, PreparedRequest request);
+
+  /// Submits all choices; any thread.
+  void start();
+
+ private:
+  class Listener;
+  /// What the scheduler said of a choice.
+  struct Note {
+    std::size_t choice = 0;
+    std::string text;
+    bool is_token = false;
+    std::vector<TokenInfo> tokens;  // at most one
+    bool is_end = false;
+    Status status;
+    FinishReason reason = FinishReason::kStop;
+    std::optional<std::size_t> stop;
+    GenerationStatistics statistics;
+  };
+  struct Choice {
+    std::unique_ptr<OutputParser> parser;
+    GenerationId id = 0;
+    std::vector<TokenInfo> tokens;  // not yet handed to the writer
+    GenerationStatistics statistics;
+    bool has_called = false;
+    bool has_broken_call = false;
+    bool is_thinking = false;
+    bool has_ended = false;
+    std::string finish;
+  };
+
+  /// Says what comes before the answer; how a stream begins.
+  void begin();
+  void note(Note note);
+  /// Works off what was noted; in the server's thread.
+  void drain();
+  void take(Note& note, std::string& out);
+  void tell(std::size_t index, OutputEvents& events, std::string& out);
+  void end_choice(std::size_t index, const Note& note, std::string& out);
+  void fail(const ApiError& error);
+  void finish(std::string& out);
+  void cancel();
+  void keep_alive();
+  void done(unsigned status, std::string finish, std::string error);
+  ReplyCounts counts() const;
+
+  Parts parts_;
+  const PreparedRequest request_;
+  std::vector<Choice> choices_;
+  std::size_t reasoning_tokens_ = 0;
+  std::size_t ended_count_ = 0;
+  double first_token_seconds_ = 0;
+  bool is_done_ = false;
+  bool has_written_ = false;  // since the last look of keep_alive()
+
+  std::mutex mutex_;
+  std::vector<Note> notes_;
+  bool is_draining_ = true;  // drain() is to come: at first, when all choices are submitted
+};
+
+}  // namespace flashmoe::server
+
+#endif  // FLASHMOE_SERVER_REPLY_H_

@@ -1,0 +1,91 @@
+#include "server/reply_writer.h"
+
+#include <algorithm>
+#include <chrono>
+#include <iterator>
+#include <random>
+
+#include "base/units.h"
+
+namespace flashmoe::server {
+
+void CollectedChoice::add(const OutputEvent& event, std::string_view call_prefix) {
+  switch (event.kind) {
+    case OutputEvent::Kind::kText:
+      text += event.text;
+      break;
+    case OutputEvent::Kind::kReasoning:
+      reasoning += event.text;
+      break;
+    case OutputEvent::Kind::kCallBegin:
+      calls.push_back({.id = random_id(call_prefix), .name = event.text});
+      break;
+    case OutputEvent::Kind::kCallArguments:
+      calls.back().arguments += event.text;
+      break;
+    case OutputEvent::Kind::kCallEnd:
+      calls.back().is_complete = event.is_complete;
+      break;
+  }
+}
+
+bool adds_to(OutputEvent::Kind kind, const OutputEvent& event) {
+  using Kind = OutputEvent::Kind;
+  if (event.kind == Kind::kCallBegin) return false;
+  const bool is_of_call = event.kind == Kind::kCallArguments || event.kind == Kind::kCallEnd;
+  return kind == (is_of_call ? Kind::kCallBegin : event.kind);
+}
+
+void move_tokens(std::vector<TokenInfo>& tokens, std::vector<TokenInfo>& kept) {
+  std::move(tokens.begin(), tokens.end(), std::back_inserter(kept));
+  tokens.clear();
+}
+
+std::string random_id(std::string_view prefix) {
+  static thread_local std::mt19937_64 random{std::random_device{}()};
+  static constexpr std::string_view kDigits = "0123456789abcdef";
+  std::string id(prefix);
+  for (int i = 0; i < 24; ++i) id += kDigits[random() % kDigits.size()];
+  return id;
+}
+
+std::int64_t unix_seconds() {
+  return std::chrono::duration_cast<std::chrono::seconds>(
+             std::chrono::system_clock::now().time_since_epoch())
+      .count();
+}
+
+void append_sse(std::string& out, std::string_view name, const Json& data) {
+  if (!name.empty()) {
+    out += "event: ";
+    out += name;
+    out += '\n';
+  }
+  out += "data: ";
+  out += dump(data);
+  out += "\n\n";
+}
+
+Json timings_json(const ReplyCounts& counts) {
+  const GenerationStatistics& run = counts.statistics;
+  const std::size_t computed = run.prompt_tokens - run.cached_tokens;
+  // The first token falls to the prompt.
+  const std::size_t decoded = run.generated_tokens > 0 ? run.generated_tokens - 1 : 0;
+  const auto rate = [](std::size_t tokens, double seconds) {
+    return ratio(static_cast<double>(tokens), seconds);
+  };
+  const auto hits = static_cast<double>(run.expert_hits);
+  return {{"cache_n", run.cached_tokens},
+          {"prompt_n", computed},
+          {"prompt_ms", run.prefill_seconds * 1e3},
+          {"prompt_per_second", rate(computed, run.prefill_seconds)},
+          {"predicted_n", run.generated_tokens},
+          {"predicted_ms", run.decode_seconds * 1e3},
+          {"predicted_per_second", rate(decoded, run.decode_seconds)},
+          {"queue_ms", run.queue_seconds * 1e3},
+          {"expert_hit_rate", ratio(hits, hits + static_cast<double>(run.expert_misses))},
+          {"expert_bytes_read", run.bytes_read},
+          {"expert_wait_ms", run.expert_wait_seconds * 1e3}};
+}
+
+}  // namespace flashmoe::server

@@ -1,0 +1,58 @@
+#ifndef FLASHMOE_SERVER_WORKER_H_
+#define FLASHMOE_SERVER_WORKER_H_
+
+#include <condition_variable>
+#include <deque>
+#include <functional>
+#include <mutex>
+#include <thread>
+
+namespace flashmoe::server {
+
+/// A thread that does one task after the other: what takes too long for the thread that serves all
+/// connections. Any thread may add tasks.
+class Worker {
+ public:
+  Worker() : thread_([this] { run(); }) {}
+  /// Leaves undone what has not been begun.
+  ~Worker() {
+    {
+      const std::lock_guard lock(mutex_);
+      is_ending_ = true;
+    }
+    changed_.notify_all();
+    thread_.join();
+  }
+  Worker(const Worker&) = delete;
+  Worker& operator=(const Worker&) = delete;
+
+  void add(std::function<void()> task) {
+    const std::lock_guard lock(mutex_);
+    tasks_.push_back(std::move(task));
+    changed_.notify_one();
+  }
+
+ private:
+  void run() {
+    std::unique_lock lock(mutex_);
+    while (true) {
+      changed_.wait(lock, [this] { return is_ending_ || !tasks_.empty(); });
+      if (is_ending_) return;
+      const std::function<void()> task = std::move(tasks_.front());
+      tasks_.pop_front();
+      lock.unlock();
+      task();
+      lock.lock();
+    }
+  }
+
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  std::deque<std::function<void()>> tasks_;
+  bool is_ending_ = false;
+  std::thread thread_;
+};
+
+}  // namespace flashmoe::server
+
+#endif  // FLASHMOE_SERVER_WORKER_H_

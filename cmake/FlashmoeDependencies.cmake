@@ -5,6 +5,8 @@ find_package(nlohmann_json 3.11 REQUIRED)
 find_package(PkgConfig REQUIRED)
 pkg_check_modules(PCRE2 REQUIRED IMPORTED_TARGET libpcre2-8)
 pkg_check_modules(UTF8PROC REQUIRED IMPORTED_TARGET libutf8proc)
+# Its header alone: what is installed of us does not refer to it.
+find_path(XXHASH_INCLUDE_DIR xxhash.h REQUIRED)
 
 # io_uring is Linux only and optional: without it reads go through a pool of pread threads.
 option(FLASHMOE_IO_URING "Use io_uring where liburing is found" ON)

@@ -9,13 +9,13 @@
 #include <system_error>
 #include <vector>
 
+#include "base/child_process.h"
 #include "base/memory_info.h"
 #include "base/result.h"
 #include "base/units.h"
 #include "cli/benchmark.h"
 #include "cli/benchmark_plot.h"
 #include "cli/benchmark_report.h"
-#include "cli/child_process.h"
 #include "cli/commands.h"
 #include "cli/engine_flags.h"
 #include "cli/input.h"
@@ -41,7 +41,7 @@ struct BenchFlags {
   std::string svg_path;
 };
 
-constexpr const char* kExamples = R"(
+constexpr const char* kBenchExamples = R"(
 Examples:
   flash-moe bench MODEL
   flash-moe bench MODEL --memory 8GB,12GB,17.7GB --text-file book.txt --svg speed.svg
@@ -286,7 +286,7 @@ void add_bench(CLI::App& app, int& exit_code) {
   command->add_flag("--json", flags->json, "Print one JSON object");
   command->add_option("--svg", flags->svg_path, "Write a plot of tokens/s by budget")
       ->type_name("FILE");
-  command->footer(kExamples);
+  command->footer(kBenchExamples);
   command->callback([flags, &exit_code] {
     const Result<int> code = bench(*flags);
     exit_code = code.ok() ? *code : report(code.status());

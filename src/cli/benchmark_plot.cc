@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "base/units.h"
+#include "validation/markup.h"
 
 namespace flashmoe::cli {
 namespace {
@@ -39,33 +40,10 @@ text {{ font: 12px system-ui, -apple-system, "Segoe UI", "DejaVu Sans", sans-ser
 </style>
 )";
 
-std::string escaped(std::string_view text) {
-  std::string out;
-  for (const char c : text) {
-    switch (c) {
-      case '&':
-        out += "&amp;";
-        break;
-      case '<':
-        out += "&lt;";
-        break;
-      case '>':
-        out += "&gt;";
-        break;
-      case '"':
-        out += "&quot;";
-        break;
-      default:
-        out += static_cast<unsigned char>(c) < 0x20 ? ' ' : c;
-    }
-  }
-  return out;
-}
-
 std::string text_at(double x, double y, std::string_view anchor, std::string_view css,
                     std::string_view text) {
   return fmt::format("<text x=\"{:.1f}\" y=\"{:.1f}\" text-anchor=\"{}\" class=\"{}\">{}</text>\n",
-                     x, y, anchor, css, escaped(text));
+                     x, y, anchor, css, escape_markup(text));
 }
 
 std::string line(double x1, double y1, double x2, double y2, std::string_view css) {
@@ -211,7 +189,7 @@ std::string to_svg(const BenchReport& report) {
   };
   const Scale budgets = scale_for(1.05 * largest / unit, 8);
   const std::string title = fmt::format("{}: tokens per second by memory", report.model_name);
-  std::string svg = fmt::format(kHead, kWidth, kHeight, escaped(title));
+  std::string svg = fmt::format(kHead, kWidth, kHeight, escape_markup(title));
   svg += text_at(kLeft, 26, "start", "title", title);
   svg += text_at(kLeft, 46, "start", "",
                  fmt::format("{}; median and spread of {}, {}; ceilings: memory {}, disk {}",

@@ -11,8 +11,6 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
-double ratio(double a, double b) { return b > 0 ? a / b : 0; }
-
 template <typename Value>
 double as_double(Value value) {
   return static_cast<double>(value);

@@ -4,6 +4,7 @@
 #include <fstream>
 #include <memory>
 #include <string>
+#include <utility>
 
 #include "base/memory_info.h"
 #include "base/result.h"
@@ -26,7 +27,7 @@ struct ChatOptions {
   bool quiet = false;
 };
 
-constexpr const char* kExamples = R"(
+constexpr const char* kChatExamples = R"(
 Without flags the model's own recommendation (generation_config.json) decides how tokens are drawn.
 Reply k of a conversation, counted from 0 and with retries, draws with --seed plus k.
 When standard input is not a terminal, each line is a turn, and replies are all that is printed.
@@ -38,7 +39,10 @@ Examples:
   printf '/system Answer in one word.\nCapital of France?\n/save talk.json\n' | flash-moe chat MODEL)";
 
 constexpr const char* kHelp = R"(/help         this list
-/reset        begin a new conversation; the system message stays
+/reset        begin a new conversation; the system message stays, a fixed set of experts goes.
+              /reset cold empties the expert cache as well
+/switch       the next message changes the subject: delta and async-delta change their experts
+/residency    which experts stay in memory; /residency MODE [RULE] changes it
 /system TEXT  tell the model how to behave; without TEXT: no longer
 /retry        answer the last message again
 /stats        speed, hit rate and memory so far
@@ -47,8 +51,6 @@ constexpr const char* kHelp = R"(/help         this list
 A line that ends in \ goes on in the next one; """ begins and ends a message of several lines.
 To send a text that begins with /, put a space before it. Ctrl-C stops a reply.
 )";
-
-double ratio(double a, double b) { return b > 0 ? a / b : 0; }
 
 double hit_percent(std::uint64_t hits, std::uint64_t misses) {
   return 100 * ratio(static_cast<double>(hits), static_cast<double>(hits + misses));
@@ -102,6 +104,36 @@ class Chat {
         [&](const GenerateOptions& generate) { return conversation_.say(input.text, generate); });
   }
 
+  /// Shows the mode, or changes it to "MODE" or "MODE RULE".
+  Status residency(const std::string& argument) {
+    if (!argument.empty()) {
+      const std::size_t space = std::min(argument.find(' '), argument.size());
+      ResidencyOptions wanted = options_.engine.residency;
+      const Result<Residency> mode = parse_residency(argument.substr(0, space));
+      if (!mode.ok()) return fail(mode.status());
+      wanted.residency = *mode;
+      wanted.on_miss.reset();
+      const std::size_t rule_at = argument.find_first_not_of(' ', space);
+      if (rule_at != std::string::npos) {
+        const Result<OnMiss> rule = parse_on_miss(argument.substr(rule_at));
+        if (!rule.ok()) return fail(rule.status());
+        wanted.on_miss = *rule;
+      }
+      if (const Status set = engine_.set_residency(wanted); !set.ok()) return fail(set);
+    }
+    const ResidencyOptions& now = engine_.residency();
+    const EngineStatistics total = engine_.statistics();
+    note(fmt::format(
+        "residency {}, on a miss {}; {} of {} experts have a slot{}", to_string(now.residency),
+        to_string(now.miss_rule()), engine_.memory_plan().expert_slots,
+        engine_.memory_plan().expert_count,
+        total.fixed_experts > 0 ? fmt::format(", {} a fixed place", total.fixed_experts) : ""));
+    if (now.is_approximate() && total.routed_requests > 0) {
+      note(describe_approximation(now, total));
+    }
+    return Status();
+  }
+
   Status command(const std::string& line) {
     const std::size_t space = std::min(line.find_first_of(" \t\n"), line.size());
     const std::string name = line.substr(0, space);
@@ -116,10 +148,22 @@ class Chat {
       return Status();
     }
     if (name == "/reset") {
-      FM_RETURN_IF_ERROR(conversation_.reset());
+      if (!argument.empty() && argument != "cold") {
+        return fail(
+            error(StatusCode::kInvalidArgument, "/reset {}: alone, or /reset cold", argument));
+      }
+      FM_RETURN_IF_ERROR(conversation_.reset(argument == "cold"));
       note("A new conversation.");
       return Status();
     }
+    if (name == "/switch") {
+      is_new_subject_ = true;
+      note(engine_.residency().changes_its_set()
+               ? "The next message changes the subject."
+               : "Noted; only --residency delta and async-delta change their experts for it.");
+      return Status();
+    }
+    if (name == "/residency") return residency(argument);
     if (name == "/system") {
       if (const Status set = conversation_.set_system(argument); !set.ok()) return fail(set);
       note(argument.empty() ? "No system message." : "The system message is set.");
@@ -143,6 +187,7 @@ class Chat {
     Status printed;
     bool line_is_open = false;
     GenerateOptions generate = options_.sampling.generate;
+    generate.is_new_subject = std::exchange(is_new_subject_, false);
     generate.on_prompt = [&](std::size_t done, std::size_t total) {
       bar.update(done, total);
       return !interrupt.interrupted();
@@ -207,8 +252,8 @@ class Chat {
                     hit_percent(sum.expert_hits, sum.expert_misses), plan.expert_slots,
                     plan.expert_count, format_size(total.bytes_read), format_size(memory.rss_bytes),
                     format_size(memory.peak_rss_bytes), format_size(plan.budget_bytes)) +
-        (options_.engine.residency.is_approximate()
-             ? describe_approximation(options_.engine.residency, total) + "\n"
+        (engine_.residency().is_approximate()
+             ? describe_approximation(engine_.residency(), total) + "\n"
              : std::string()));
   }
 
@@ -245,7 +290,8 @@ class Chat {
   const ChatOptions& options_;
   bool is_interactive_;
   bool is_over_ = false;
-  bool may_leave_ = false;  // Ctrl-C was pressed at an empty prompt
+  bool is_new_subject_ = false;  // of the next message
+  bool may_leave_ = false;       // Ctrl-C was pressed at an empty prompt
   int exit_code_ = kExitOk;
 };
 
@@ -279,16 +325,17 @@ Result<int> chat(const CLI::App& command, ChatOptions& options) {
 void add_chat(CLI::App& app, int& exit_code) {
   auto options = std::make_shared<ChatOptions>();
   options->sampling.generate.max_tokens = 2048;
+  options->engine.may_change_residency = true;
   CLI::App* command = app.add_subcommand("chat", "Talk with a model in the terminal");
   add_engine_flags(*command, options->engine);
   add_sampling_flags(*command, options->sampling);
   add_resident_set_flag(*command, options->engine);
-  add_residency_flags(*command, options->engine, /*with_misses=*/true);
+  add_residency_flags(*command, options->engine, ResidencyFlags::kFixedSets);
   for (const char* name : {"--temperature", "--top-k", "--top-p", "--min-p"}) {
     command->get_option(name)->default_str("the model's");
   }
   command->add_flag("--quiet", options->quiet, "No statistics after each reply");
-  command->footer(kExamples);
+  command->footer(kChatExamples);
   command->callback([options, command, &exit_code] {
     const Result<int> result = chat(*command, *options);
     exit_code = result.ok() ? *result : report(result.status());

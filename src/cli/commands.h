@@ -13,9 +13,13 @@ void add_doctor(CLI::App& app, int& exit_code);
 void add_eval(CLI::App& app, int& exit_code);
 void add_forward(CLI::App& app, int& exit_code);
 void add_inspect(CLI::App& app, int& exit_code);
+void add_render(CLI::App& app, int& exit_code);
 void add_run(CLI::App& app, int& exit_code);
+void add_serve(CLI::App& app, int& exit_code);
 void add_synth(CLI::App& app, int& exit_code);
 void add_tokenize(CLI::App& app, int& exit_code);
+void add_validate(CLI::App& app, int& exit_code);
+void add_profile(CLI::App& app, int& exit_code);
 void add_trace(CLI::App& app, int& exit_code);
 void add_verify(CLI::App& app, int& exit_code);
 

@@ -35,7 +35,7 @@ Status check_utf8(std::string_view text) {
 Result<std::unique_ptr<Conversation>> Conversation::create(Engine& engine) {
   // A first rendering, so that a model that cannot chat says so before the user has typed.
   const Result<std::string> text =
-      engine.render_chat(dump(ordered_json::array({message("user", "Hello")})), true);
+      engine.render_chat(dump(ordered_json::array({message("user", "Hello")})), {});
   if (!text.ok()) {
     return error(text.status().code(), "{}; `flash-moe run` continues a text without a template",
                  text.status().message());
@@ -64,7 +64,7 @@ Result<Reply> Conversation::retry(const GenerateOptions& options) {
 }
 
 Result<Reply> Conversation::answer(ordered_json messages, const GenerateOptions& options) {
-  FM_ASSIGN_OR_RETURN(const std::string text, engine_.render_chat(dump(messages), true));
+  FM_ASSIGN_OR_RETURN(const std::string text, engine_.render_chat(dump(messages), {}));
   FM_ASSIGN_OR_RETURN(const std::vector<std::int32_t> ids, engine_.tokenize(text));
   const std::size_t context = engine_.memory_plan().context;
   if (ids.size() >= context) {
@@ -119,11 +119,12 @@ Status Conversation::set_system(std::string_view text) {
   return Status();
 }
 
-Status Conversation::reset() {
+Status Conversation::reset(bool cold) {
   const bool has_system = !messages_.empty() && has_role(messages_.front(), "system");
   messages_ = has_system ? ordered_json::array({messages_.front()}) : ordered_json::array();
   unanswered_.reset();
   seed_offset_ = 0;
+  session_->reset_experts(cold);
   return session_->reset();
 }
 

@@ -61,8 +61,9 @@ class Conversation {
   /// UTF-8.
   Status set_system(std::string_view text);
 
-  /// Forgets all messages but the system's, and starts counting replies anew.
-  Status reset();
+  /// Forgets all messages but the system's, and starts counting replies anew. In modes with a fixed
+  /// set of experts that is forgotten too; `cold`: none stay in memory.
+  Status reset(bool cold = false);
 
   /// An array of {"role", "content"}.
   const nlohmann::ordered_json& messages() const { return messages_; }

@@ -43,6 +43,14 @@ class FakeSession : public Session {
   Status forward(std::span<const std::int32_t>, const ForwardObserver&) override {
     return Status();
   }
+  Result<SwitchReport> upgrade(std::span<const std::int32_t>, const GenerateOptions&) override {
+    return SwitchReport();
+  }
+  Result<SwitchReport> switch_subject(std::span<const std::int32_t>, bool,
+                                      const GenerateOptions&) override {
+    return SwitchReport();
+  }
+  void reset_experts(bool) override {}
   Status reset() override {
     ++script_.reset_count;
     ids_.clear();
@@ -72,7 +80,8 @@ class FakeEngine : public Engine {
   Result<std::string> detokenize(std::span<const std::int32_t> ids) const override {
     return std::string(ids.begin(), ids.end());
   }
-  Result<std::string> render_chat(std::string_view messages, bool) const override {
+  Result<std::string> render_chat(std::string_view messages,
+                                  const ChatRenderOptions&) const override {
     if (!has_template) return error(StatusCode::kNotFound, "no chat template");
     std::string text;
     for (const auto& message : nlohmann::json::parse(messages)) {
@@ -80,15 +89,24 @@ class FakeEngine : public Engine {
     }
     return text + ";";
   }
+  std::string token_bytes(std::int32_t id) const override { return {static_cast<char>(id)}; }
+  bool is_special_token(std::int32_t) const override { return false; }
   SamplingOptions recommended_sampling() const override { return {}; }
+  Status set_residency(const ResidencyOptions&) override { return Status(); }
+  const ResidencyOptions& residency() const override { return residency_; }
   Result<std::unique_ptr<Session>> new_session() override {
     return std::unique_ptr<Session>(std::make_unique<FakeSession>(script));
   }
   std::uint64_t huge_page_bytes() const override { return 0; }
+  Result<std::unique_ptr<Scheduler>> new_scheduler(const SchedulerOptions&) override {
+    return Status(StatusCode::kUnsupported, "a fake engine has one session");
+  }
   Status finish_trace() override { return Status(); }
+  Status finish_profile() override { return Status(); }
 
  private:
   ModelInfo info_;
+  ResidencyOptions residency_;
 };
 
 TEST(Conversation, FeedsOnlyWhatTheSessionDoesNotHold) {
@@ -215,7 +233,7 @@ TEST(Conversation, ASecondTurnGivesTheTokensOfOneFromScratch) {
     continued = second->result.token_ids;
   }
   messages.push_back({{"role", "user"}, {"content", "And without the red ones?"}});
-  const auto ids = engine->tokenize(engine->render_chat(messages.dump(), true).value()).value();
+  const auto ids = engine->tokenize(engine->render_chat(messages.dump(), {}).value()).value();
   const auto session = engine->new_session().value();
   EXPECT_EQ(session->generate(ids, options)->token_ids, continued);
 }

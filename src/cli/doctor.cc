@@ -27,7 +27,7 @@ struct DoctorFlags {
   bool json = false;
 };
 
-constexpr const char* kExamples = R"(
+constexpr const char* kDoctorExamples = R"(
 Examples:
   flash-moe doctor           this machine, and the disk of the current folder
   flash-moe doctor MODEL     also: how fast MODEL can be read, and whether it fits
@@ -301,7 +301,7 @@ void add_doctor(CLI::App& app, int& exit_code) {
       ->type_name("FOLDER")
       ->capture_default_str();
   command->add_flag("--json", flags->json, "Print one JSON object");
-  command->footer(kExamples);
+  command->footer(kDoctorExamples);
   command->callback([flags, &exit_code] {
     const Result<int> code = doctor(*flags);
     exit_code = code.ok() ? *code : report(code.status());

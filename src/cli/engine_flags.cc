@@ -18,6 +18,27 @@ namespace {
 constexpr const char* kAuto = "auto";
 constexpr const char* kOff = "off";
 
+constexpr std::array kExactModes = {Residency::kExact, Residency::kResident, Residency::kLazy,
+                                    Residency::kLcp,   Residency::kLru,      Residency::kLfu};
+constexpr std::array kModes = {Residency::kExact,     Residency::kResident,   Residency::kLazy,
+                               Residency::kLcp,       Residency::kLru,        Residency::kLfu,
+                               Residency::kPinned,    Residency::kPredictive, Residency::kDelta,
+                               Residency::kAsyncDelta};
+constexpr std::array kMissRules = {OnMiss::kRead, OnMiss::kSkip, OnMiss::kRenormalise,
+                                   OnMiss::kSubstitute, OnMiss::kStale};
+
+/// The one of `values` that is called `name`.
+template <typename Value, std::size_t kCount>
+Result<Value> parse_choice(std::string_view name, const std::array<Value, kCount>& values,
+                           std::string_view what) {
+  std::string names;
+  for (const Value value : values) {
+    if (to_string(value) == name) return value;
+    names += fmt::format("{}{}", names.empty() ? "" : ", ", to_string(value));
+  }
+  return error(StatusCode::kInvalidArgument, "{} is no {}: there are {}", name, what, names);
+}
+
 /// What --resident-set means. Nobody asked for `auto`, so what goes wrong there is told only where
 /// a person has to do something: a file of ours that is damaged stays until it is removed.
 void set_resident_set(const EngineFlags& flags, EngineOptions& options) {
@@ -34,17 +55,58 @@ void set_resident_set(const EngineFlags& flags, EngineOptions& options) {
 }
 
 /// An option whose value is the name of one of `values`.
-template <typename Value, std::size_t kCount>
-void add_choice(CLI::App& command, const std::string& name, Value& target,
-                const std::array<Value, kCount>& values, const std::string& help) {
+template <typename Target, typename Value, std::size_t kCount>
+CLI::Option* add_choice(CLI::App& command, const std::string& name, Target& target,
+                        const std::array<Value, kCount>& values, const std::string& help) {
   std::map<std::string, Value> by_name;
   for (const Value value : values) by_name.emplace(to_string(value), value);
-  command
+  return command
       .add_option_function<std::string>(
           name, [&target, by_name](const std::string& text) { target = by_name.at(text); }, help)
       ->check(CLI::IsMember(by_name))
-      ->type_name("NAME")
-      ->default_str(std::string(to_string(target)));
+      ->type_name("NAME");
+}
+
+/// What modes with a fixed set know.
+void add_fixed_set_flags(CLI::App& command, ResidencyOptions& residency) {
+  command
+      .add_option("--profile", residency.profile,
+                  "How often experts are routed (`flash-moe profile`): whom pinned pins, and what "
+                  "fills a fixed set beside what was discovered")
+      ->type_name("FILE");
+  command
+      .add_option("--pinned", residency.pinned,
+                  "With pinned: experts of a layer that never leave; default: half of those in "
+                  "memory")
+      ->check(CLI::Range(1, 65535));
+  command
+      .add_option("--discovery-tokens", residency.discovery_tokens,
+                  "Tokens generated to see which experts a subject needs, with predictive, delta "
+                  "and async-delta")
+      ->check(CLI::Range(1, 65535))
+      ->capture_default_str();
+  command
+      .add_option("--swap-layers", residency.swap_layers,
+                  "With async-delta: layers swapped between two tokens")
+      ->check(CLI::Range(1, 65535))
+      ->capture_default_str();
+  command
+      .add_option("--swap-seconds", residency.swap_seconds,
+                  "With async-delta, instead: seconds for swaps between two tokens")
+      ->type_name("SECONDS");
+  add_choice(command, "--hold", residency.hold, std::array{Hold::kOutput, Hold::kRestart},
+             "With async-delta: keep the answer back until the swaps are made. output: it goes on "
+             "from there; restart: it begins again from the prompt")
+      ->expected(0, 1)
+      ->default_str("output");
+  command
+      .add_option("--refresh-every", residency.refresh_every,
+                  "Find the fixed set anew after so many generated tokens, from what they routed")
+      ->check(CLI::Range(1, 1 << 30));
+  add_choice(command, "--drop-caches-on-switch", residency.drop_caches,
+             std::array{DropCaches::kAuto, DropCaches::kOn, DropCaches::kOff},
+             "Give freed memory and cached pages of the model back before a change of subject")
+      ->default_str("auto");
 }
 
 }  // namespace
@@ -111,22 +173,25 @@ void add_resident_set_flag(CLI::App& command, EngineFlags& flags) {
       ->capture_default_str();
 }
 
-void add_residency_flags(CLI::App& command, EngineFlags& flags, bool with_misses) {
-  add_choice(
-      command, "--residency", flags.residency.residency,
-      std::array{Residency::kExact, Residency::kResident, Residency::kLazy, Residency::kLcp,
-                 Residency::kLru, Residency::kLfu},
-      "Which experts stay in memory: exact (what measured best), resident (all), lazy (none), "
-      "lcp, lru or lfu");
+void add_residency_flags(CLI::App& command, EngineFlags& flags, ResidencyFlags which) {
+  const std::string help =
+      "Which experts stay in memory: exact (what measured best), resident (all), lazy (none), lcp, "
+      "lru, lfu";
+  CLI::Option* const mode =
+      which == ResidencyFlags::kFixedSets
+          ? add_choice(
+                command, "--residency", flags.residency.residency, kModes,
+                help + ", pinned (a profile's), or a fixed set: predictive, delta, async-delta")
+          : add_choice(command, "--residency", flags.residency.residency, kExactModes, help);
+  mode->default_str("exact");
   command
       .add_option("--capacity", flags.residency.capacity,
                   "Most experts of a layer in memory, as a mean; default: what the budget holds")
       ->check(CLI::Range(1, 65535));
-  if (!with_misses) return;
-  add_choice(command, "--on-miss", flags.residency.on_miss,
-             std::array{OnMiss::kRead, OnMiss::kSkip, OnMiss::kRenormalise, OnMiss::kSubstitute},
-             "What a generated token does without an expert: read (exact), or approximately skip, "
-             "renormalise or substitute");
+  if (which == ResidencyFlags::kExact) return;
+  add_choice(command, "--on-miss", flags.residency.on_miss, kMissRules,
+             "What a token does without an expert: read (exact), or approximately skip, "
+             "renormalise, substitute or stale; default: read, and stale with a fixed set");
   command
       .add_option("--miss-threshold", flags.residency.miss_threshold,
                   "With substitute: read experts of at least this weight")
@@ -136,6 +201,15 @@ void add_residency_flags(CLI::App& command, EngineFlags& flags, bool with_misses
                   "Replace at most this share of all routed weight, 0 to 1, and read the rest")
       ->type_name("SHARE")
       ->default_str("1");
+  if (which == ResidencyFlags::kFixedSets) add_fixed_set_flags(command, flags.residency);
+}
+
+Result<Residency> parse_residency(std::string_view name) {
+  return parse_choice(name, kModes, "residency mode");
+}
+
+Result<OnMiss> parse_on_miss(std::string_view name) {
+  return parse_choice(name, kMissRules, "rule for misses");
 }
 
 double fallback_rate(const EngineStatistics& statistics) {
@@ -149,7 +223,7 @@ std::string describe_approximation(const ResidencyOptions& residency,
   return fmt::format(
       "approximate (--on-miss {}): of the experts that generated tokens asked for {:.1f} % were "
       "not in memory and not read, {:.1f} % of the routed weight",
-      to_string(residency.on_miss), 100 * fallback_rate(statistics),
+      to_string(residency.miss_rule()), 100 * fallback_rate(statistics),
       100 * statistics.replaced_weight_share);
 }
 
@@ -173,6 +247,7 @@ Result<EngineOptions> engine_options(const EngineFlags& flags) {
   if (flags.io == "pread") options.io = IoChoice::kPread;
   options.speculation = flags.speculation != "off";
   options.residency = flags.residency;
+  options.may_change_residency = flags.may_change_residency;
   options.record_trace = flags.record_trace;
   options.routing_trace = flags.routing_trace;
   set_resident_set(flags, options);

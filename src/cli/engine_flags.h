@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <memory>
 #include <string>
+#include <string_view>
 
 #include "flashmoe/engine.h"
 #include "flashmoe/result.h"
@@ -19,11 +20,12 @@ struct EngineFlags {
   std::size_t context = 0;
   std::size_t prefill_chunk = 0;
   std::string io = "auto";
-  std::string speculation = "on";    // or off; both, of commands that compare them
-  std::string record_trace;          // of commands that add it
-  std::string routing_trace;         // of commands that add it
-  std::string resident_set = "off";  // of commands that add it: auto, off or a file
-  ResidencyOptions residency;        // of commands that add its flags
+  std::string speculation = "on";     // or off; both, of commands that compare them
+  std::string record_trace;           // of commands that add it
+  std::string routing_trace;          // of commands that add it
+  std::string resident_set = "off";   // of commands that add it: auto, off or a file
+  ResidencyOptions residency;         // of commands that add its flags
+  bool may_change_residency = false;  // of commands that call Engine::set_residency()
 };
 
 /// Adds MODEL, --memory, --threads, --context, --prefill-chunk, --io and --speculation. `flags`
@@ -39,10 +41,17 @@ void add_routing_trace_flag(CLI::App& command, EngineFlags& flags);
 /// Adds --resident-set, auto unless given, for a command that neither measures nor compares.
 void add_resident_set_flag(CLI::App& command, EngineFlags& flags);
 
-/// Adds --residency and --capacity, and with `with_misses` what makes output approximate:
-/// --on-miss,
-/// --miss-threshold and --quality-budget, for a command that says in its output that it is.
-void add_residency_flags(CLI::App& command, EngineFlags& flags, bool with_misses);
+/// Which modes a command offers: those that are exact; also what an expert's absence may do to the
+/// output; also fixed sets of experts, which follow the subject of one session. Commands with the
+/// latter two say in their output that it is approximate.
+enum class ResidencyFlags : std::uint8_t { kExact, kMisses, kFixedSets };
+
+/// Adds --residency and --capacity, and what else belongs to `which`.
+void add_residency_flags(CLI::App& command, EngineFlags& flags, ResidencyFlags which);
+
+/// The mode called `name`. Errors: kInvalidArgument, naming those there are.
+Result<Residency> parse_residency(std::string_view name);
+Result<OnMiss> parse_on_miss(std::string_view name);
 
 /// Of what routers picked for generated tokens, the share that was not in memory and was not read.
 double fallback_rate(const EngineStatistics& statistics);

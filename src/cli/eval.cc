@@ -28,7 +28,7 @@ struct EvalOptions {
   bool json = false;
 };
 
-constexpr const char* kExamples = R"(
+constexpr const char* kEvalExamples = R"(
 Examples:
   flash-moe eval MODEL --text-file book.txt --context 1024
   flash-moe eval MODEL --ids-file ids.json --json
@@ -176,12 +176,12 @@ void add_eval(CLI::App& app, int& exit_code) {
                     "Token ids: a JSON array, or numbers separated by white space");
   input->require_option(1);
   add_record_trace_flag(*command, options->engine);
-  add_residency_flags(*command, options->engine, /*with_misses=*/false);
+  add_residency_flags(*command, options->engine, ResidencyFlags::kExact);
   command->add_option("--max-windows", options->windows_max, "Stop after so many windows; 0: all")
       ->check(CLI::Range(std::size_t{0}, std::size_t{1} << 30))
       ->capture_default_str();
   command->add_flag("--json", options->json, "Print one JSON object");
-  command->footer(kExamples);
+  command->footer(kEvalExamples);
   command->callback([options, &exit_code] {
     const Result<int> result = eval(*options);
     exit_code = result.ok() ? *result : report(result.status());

@@ -30,7 +30,7 @@ struct ForwardOptions {
   bool json = false;
 };
 
-constexpr const char* kExamples = R"(
+constexpr const char* kForwardExamples = R"(
 Examples:
   flash-moe forward MODEL --ids-file ids.json --out logits.safetensors
   flash-moe forward MODEL --ids-file ids.txt --out all.safetensors --hidden --memory 12GiB
@@ -129,7 +129,7 @@ void add_forward(CLI::App& app, int& exit_code) {
   command->add_option("--out", options->out_path, "The safetensors file to write")->required();
   command->add_flag("--hidden", options->hidden, "Write every layer's output too");
   command->add_flag("--json", options->json, "Print a summary as JSON");
-  command->footer(kExamples);
+  command->footer(kForwardExamples);
   command->callback([options, &exit_code] {
     const Result<int> result = forward(*options);
     exit_code = result.ok() ? *result : report(result.status());

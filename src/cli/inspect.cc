@@ -25,7 +25,7 @@ struct InspectFlags {
   bool json = false;
 };
 
-constexpr const char* kExamples = R"(
+constexpr const char* kInspectExamples = R"(
 Examples:
   flash-moe inspect MODEL
   flash-moe inspect MODEL --context 32768 --memory 12GiB,17.7GB
@@ -284,7 +284,7 @@ void add_inspect(CLI::App& app, int& exit_code) {
       ->check(CLI::Range(1, 65536));
   command->add_flag("--tensors", flags->tensors, "List every tensor");
   command->add_flag("--json", flags->json, "Print one JSON object, sizes in bytes");
-  command->footer(kExamples);
+  command->footer(kInspectExamples);
   command->callback([flags, &exit_code] {
     const Status status = inspect(*flags);
     exit_code = status.ok() ? kExitOk : report(status);

@@ -11,7 +11,7 @@ constexpr const char* kDescription =
     "Runs Mixture-of-Experts models larger than memory, exactly: experts stay on disk and are read "
     "as they are needed, within the memory you allow.";
 
-constexpr const char* kExamples = R"(
+constexpr const char* kMainExamples = R"(
 Examples:
   flash-moe run MODEL --memory 12GiB -p "Once upon a time"
   flash-moe COMMAND --help
@@ -26,12 +26,13 @@ int main(int argc, char** argv) {
   std::signal(SIGPIPE, SIG_IGN);
   CLI::App app(kDescription, "flash-moe");
   app.set_version_flag("--version", "flash-moe " FLASHMOE_VERSION);
-  app.footer(kExamples);
+  app.footer(kMainExamples);
   // Were a command required here, a misspelt one would be reported as none.
   app.require_subcommand(0, 1);
   int exit_code = flashmoe::cli::kExitOk;
   flashmoe::cli::add_run(app, exit_code);
   flashmoe::cli::add_chat(app, exit_code);
+  flashmoe::cli::add_serve(app, exit_code);
   flashmoe::cli::add_eval(app, exit_code);
   flashmoe::cli::add_forward(app, exit_code);
   flashmoe::cli::add_inspect(app, exit_code);
@@ -39,7 +40,10 @@ int main(int argc, char** argv) {
   flashmoe::cli::add_synth(app, exit_code);
   flashmoe::cli::add_bench(app, exit_code);
   flashmoe::cli::add_tokenize(app, exit_code);
+  flashmoe::cli::add_render(app, exit_code);
   flashmoe::cli::add_trace(app, exit_code);
+  flashmoe::cli::add_profile(app, exit_code);
+  flashmoe::cli::add_validate(app, exit_code);
   flashmoe::cli::add_verify(app, exit_code);
   try {
     app.parse(argc, argv);

@@ -20,7 +20,7 @@ struct SynthFlags {
   bool dry_run = false;
 };
 
-constexpr const char* kExamples = R"(
+constexpr const char* kSynthExamples = R"(
 Examples:
   flash-moe synth --like qwen3-coder-next OUT
   flash-moe synth --like qwen3-coder-next --layers 8 --experts 128 --seed 1 OUT
@@ -100,7 +100,7 @@ void add_synth(CLI::App& app, int& exit_code) {
   command->add_option("--threads", options.threads, "Threads; default: one for each core")
       ->check(CLI::Range(1, 1024));
   command->add_flag("--dry-run", flags->dry_run, "Only say how much would be written");
-  command->footer(kExamples);
+  command->footer(kSynthExamples);
   command->callback([flags, &exit_code] {
     const Result<int> code = synth(*flags);
     exit_code = code.ok() ? *code : report(code.status());

@@ -23,7 +23,7 @@ struct TokenizeOptions {
   bool jsonl = false;
 };
 
-constexpr const char* kExamples = R"(
+constexpr const char* kTokenizeExamples = R"(
 Examples:
   flash-moe tokenize MODEL --text "Hello"            prints [9707]
   flash-moe tokenize MODEL --file page.txt
@@ -107,7 +107,7 @@ void add_tokenize(CLI::App& app, int& exit_code) {
   command->add_flag("--decode", options->decode, "Turn ids into text");
   command->add_flag("--jsonl", options->jsonl,
                     "One JSON string (with --decode: one array of ids) per line, in and out");
-  command->footer(kExamples);
+  command->footer(kTokenizeExamples);
   command->callback([options, text, &exit_code] {
     options->has_text = text->count() > 0;
     const Status status = tokenize(*options);

@@ -10,6 +10,8 @@ void add_trace(CLI::App& app, int& exit_code) {
   trace->require_subcommand(1);
   add_trace_info(*trace, exit_code);
   add_trace_replay(*trace, exit_code);
+  add_trace_compare(*trace, exit_code);
+  add_trace_autotune(*trace, exit_code);
   add_trace_generate(*trace, exit_code);
   trace->footer(R"(
 Examples:

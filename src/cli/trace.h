@@ -6,6 +6,8 @@
 namespace flashmoe::cli {
 
 // The subcommands of `trace`; as in commands.h.
+void add_trace_autotune(CLI::App& trace, int& exit_code);
+void add_trace_compare(CLI::App& trace, int& exit_code);
 void add_trace_generate(CLI::App& trace, int& exit_code);
 void add_trace_info(CLI::App& trace, int& exit_code);
 void add_trace_replay(CLI::App& trace, int& exit_code);

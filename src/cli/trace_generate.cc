@@ -16,7 +16,7 @@ struct GenerateTraceOptions {
   TraceGeneratorOptions trace;
 };
 
-constexpr const char* kExamples = R"(
+constexpr const char* kTraceGenerateExamples = R"(
 Examples:
   flash-moe trace generate qcn.safetensors
   flash-moe trace generate switch.safetensors --switch 512 --seed 1
@@ -55,7 +55,7 @@ void add_trace_generate(CLI::App& trace, int& exit_code) {
                    "Change the subject after every N tokens; 0: never")
       ->type_name("N")
       ->capture_default_str();
-  command->footer(kExamples);
+  command->footer(kTraceGenerateExamples);
   command->callback([options, &exit_code] {
     const Status status = generate(*options);
     exit_code = status.ok() ? kExitOk : report(status);

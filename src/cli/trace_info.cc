@@ -8,6 +8,7 @@
 #include "base/result.h"
 #include "cli/output.h"
 #include "cli/trace.h"
+#include "cli/trace_replays.h"
 #include "experts/residency_replay.h"
 #include "experts/routing_trace_file.h"
 #include "experts/trace_statistics.h"
@@ -22,7 +23,7 @@ struct InfoOptions {
   bool json = false;
 };
 
-constexpr const char* kExamples = R"(
+constexpr const char* kTraceInfoExamples = R"(
 Examples:
   flash-moe trace info once.safetensors
   flash-moe trace info traces.safetensors:english,python --json
@@ -112,23 +113,13 @@ std::string to_text(const NamedRoutingTrace& named, const TraceStatistics& stati
   return text;
 }
 
-/// With a change of subject `at` tokens after each start, for files that do not say.
-Result<RoutingTrace> with_switches(const RoutingTrace& trace, std::size_t at) {
-  std::vector<std::size_t> switches;
-  for (std::size_t i = 0; i < trace.starts().size(); ++i) {
-    const std::size_t token = trace.starts()[i] + at;
-    if (token < trace.sequence_end(i)) switches.push_back(token);
-  }
-  return trace.with_switches(std::move(switches));
-}
-
 Status print_info(const InfoOptions& options) {
   FM_ASSIGN_OR_RETURN(std::vector<NamedRoutingTrace> traces,
                       read_routing_traces(options.trace, /*all=*/true));
   nlohmann::ordered_json json = nlohmann::ordered_json::array();
   for (NamedRoutingTrace& named : traces) {
     if (options.switch_at > 0) {
-      FM_ASSIGN_OR_RETURN(named.trace, with_switches(named.trace, options.switch_at));
+      FM_ASSIGN_OR_RETURN(named.trace, with_switches_at(named.trace, options.switch_at));
     }
     const TraceStatistics statistics = trace_statistics(named.trace);
     if (options.json) {
@@ -145,16 +136,14 @@ Status print_info(const InfoOptions& options) {
 void add_trace_info(CLI::App& trace, int& exit_code) {
   auto options = std::make_shared<InfoOptions>();
   CLI::App* command = trace.add_subcommand("info", "How local the routing in a trace is");
-  command->add_option("trace", options->trace, "FILE, FILE:ENTRY or FILE:ENTRY,ENTRY")
-      ->required()
-      ->type_name("TRACE");
+  add_trace_argument(*command, options->trace);
   command
       ->add_option("--switch-at", options->switch_at,
                    "The subject changes N tokens after each sequence begins, in a file that does "
                    "not say")
       ->type_name("N");
   command->add_flag("--json", options->json, "Print one JSON object, shares of 1");
-  command->footer(kExamples);
+  command->footer(kTraceInfoExamples);
   command->callback([options, &exit_code] {
     const Status status = print_info(*options);
     exit_code = status.ok() ? kExitOk : report(status);

@@ -30,7 +30,7 @@ struct VerifyOptions {
   bool json = false;
 };
 
-constexpr const char* kExamples = R"(
+constexpr const char* kVerifyExamples = R"(
 Examples:
   flash-moe verify MODEL
   flash-moe verify MODEL --memory 8GiB,12GiB,17.7GB --max-tokens 64
@@ -276,7 +276,7 @@ void add_verify(CLI::App& app, int& exit_code) {
       ->check(CLI::Range(std::size_t{1}, std::size_t{1} << 20))
       ->capture_default_str();
   command->add_flag("--json", options->json, "Print one JSON object");
-  command->footer(kExamples);
+  command->footer(kVerifyExamples);
   command->callback([options, &exit_code] {
     const Result<int> result = verify(*options);
     exit_code = result.ok() ? *result : report(result.status());

@@ -1,0 +1,16 @@
+# Writes a C++ file that holds a page with its style and script: cmake -D HTML= -D CSS= -D JS= -D OUT= -P EmbedPage.cmake
+file(READ ${HTML} page)
+file(READ ${CSS} style)
+file(READ ${JS} script)
+string(REPLACE "/* page.css */" "${style}" page "${page}")
+string(REPLACE "/* page.js */" "${script}" page "${page}")
+# Compilers bound the length of one literal: neighbours are put together.
+string(LENGTH "${page}" length)
+set(literals "")
+set(at 0)
+while(at LESS length)
+  string(SUBSTRING "${page}" ${at} 8000 part)
+  string(APPEND literals "R\"~page~(${part})~page~\"\n")
+  math(EXPR at "${at} + 8000")
+endwhile()
+file(WRITE ${OUT} "#include \"server/web_page.h\"\n\nnamespace flashmoe::server {\n\nextern const std::string_view kWebPage = ${literals};\n\n}  // namespace flashmoe::server\n")

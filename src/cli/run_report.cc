@@ -1,0 +1,168 @@
+#include "cli/run_report.h"
+
+#include <algorithm>
+#include <string>
+#include <utility>
+
+#include "base/memory_info.h"
+#include "base/units.h"
+#include "cli/output.h"
+
+namespace flashmoe::cli {
+namespace {
+
+double per_second(std::size_t count, double seconds) {
+  return seconds > 0 ? static_cast<double>(count) / seconds : 0;
+}
+
+/// Tokens that decoding alone took: the first one falls to prefill.
+std::size_t decoded_count(const GenerateStatistics& statistics) {
+  return statistics.generated_tokens > 0 ? statistics.generated_tokens - 1 : 0;
+}
+
+double hit_rate(std::uint64_t hits, std::uint64_t misses) {
+  return hits + misses > 0 ? static_cast<double>(hits) / static_cast<double>(hits + misses) : 0;
+}
+
+/// What makes this output another than the model's own, if anything does.
+nlohmann::ordered_json exactness_json(const EngineFlags& flags, const EngineStatistics& total) {
+  nlohmann::ordered_json json = {{"routing", flags.routing_trace.empty() ? "model" : "replayed"},
+                                 {"residency", to_string(flags.residency.residency)},
+                                 {"on_miss", to_string(flags.residency.miss_rule())},
+                                 {"approximate", flags.residency.is_approximate()}};
+  if (!flags.routing_trace.empty()) json["routing_trace"] = flags.routing_trace;
+  if (!flags.residency.is_approximate()) return json;
+  json["routed_requests"] = total.routed_requests;
+  json["routed_fallbacks"] = total.routed_fallbacks;
+  json["routed_reads"] = total.routed_reads;
+  json["fallback_rate"] = fallback_rate(total);
+  json["replaced_weight_share"] = total.replaced_weight_share;
+  return json;
+}
+
+nlohmann::ordered_json switch_json(const Answer& answer) {
+  const SwitchReport& report = answer.result.statistics.subject_switch;
+  nlohmann::ordered_json tokens = nlohmann::ordered_json::array();
+  for (const TokenReport& token : answer.tokens) {
+    tokens.push_back({{"id", token.id},
+                      {"seconds", token.seconds},
+                      {"swaps_pending", token.swaps_pending},
+                      {"layers_pending", token.layers_pending},
+                      {"held", token.is_held}});
+  }
+  return {{"discovery_tokens", report.discovery_tokens},
+          {"discovery_seconds", report.discovery_seconds},
+          {"experts_found", report.experts_found},
+          {"experts_missing", report.experts_missing},
+          {"swaps", report.swap_count},
+          {"blocking_swap_seconds", report.swap_seconds},
+          {"prompt_again_seconds", report.prompt_seconds},
+          {"swap_seconds", answer.result.statistics.swap_seconds},
+          {"held_tokens", answer.result.statistics.held_tokens},
+          {"tokens", std::move(tokens)}};
+}
+
+nlohmann::ordered_json to_json(const Answer& answer, const Engine& engine,
+                               const EngineFlags& flags) {
+  const GenerateResult& result = answer.result;
+  const GenerateStatistics& run = result.statistics;
+  const EngineStatistics& total = answer.after;
+  const MemoryPlan& plan = engine.memory_plan();
+  nlohmann::ordered_json json = {
+      {"text", result.text},
+      {"token_ids", result.token_ids},
+      {"finish_reason", to_string(result.finish_reason)},
+      {"statistics",
+       {{"prompt_tokens", run.prompt_tokens},
+        {"generated_tokens", run.generated_tokens},
+        {"load_seconds", total.load_seconds},
+        {"prefill_seconds", run.prefill_seconds},
+        {"prefill_tokens_per_second", per_second(run.prompt_tokens, run.prefill_seconds)},
+        {"time_to_first_token_seconds", run.time_to_first_token_seconds},
+        {"time_to_first_token_after_discovery_seconds",
+         run.time_to_first_token_seconds - run.subject_switch.discovery_seconds},
+        {"decode_seconds", run.decode_seconds},
+        {"decode_tokens_per_second", per_second(decoded_count(run), run.decode_seconds)},
+        {"expert_hit_rate", hit_rate(run.expert_hits, run.expert_misses)},
+        {"expert_hits", run.expert_hits},
+        {"expert_misses", run.expert_misses},
+        {"experts_restored", total.experts_restored},
+        {"speculative_reads", total.speculative_reads},
+        {"speculative_hits", total.speculative_hits},
+        {"expert_wait_seconds", run.expert_wait_seconds},
+        {"expert_slots", plan.expert_slots},
+        {"expert_slot_limit", total.expert_slot_limit},
+        {"cache_shrinks", total.cache_shrinks},
+        {"cache_growths", total.cache_growths},
+        {"expert_limit_evictions", total.expert_limit_evictions},
+        {"expert_count", plan.expert_count},
+        {"bytes_read", total.bytes_read},
+        {"expert_bytes_read", run.bytes_read},
+        {"peak_rss_bytes", read_process_memory().peak_rss_bytes},
+        {"budget_bytes", plan.budget_bytes},
+        {"huge_page_bytes", engine.huge_page_bytes()},
+        {"context", plan.context},
+        {"prefill_chunk", plan.prefill_chunk},
+        {"cpu_target", engine.cpu_target()},
+        {"io_backend", engine.io_backend()}}}};
+  json["statistics"].update(exactness_json(flags, total));
+  if (flags.residency.has_fixed_set()) json["subject_switch"] = switch_json(answer);
+  return json;
+}
+
+/// What a fixed set took, if it changed for this answer.
+std::string describe_switch(const Answer& answer) {
+  const GenerateStatistics& run = answer.result.statistics;
+  const SwitchReport& report = run.subject_switch;
+  if (report.discovery_tokens == 0) return "";
+  const auto during = static_cast<std::size_t>(std::ranges::count_if(
+      answer.tokens, [](const TokenReport& t) { return t.swaps_pending > 0; }));
+  return fmt::format(
+      "fixed set: discovery {} tokens, {} | {} experts found, {} of them missing | {} swaps, {}{}{}"
+      " | first token {} after discovery\n",
+      report.discovery_tokens, format_seconds(report.discovery_seconds), report.experts_found,
+      report.experts_missing, report.swap_count, format_seconds(run.swap_seconds),
+      during > 0 ? fmt::format(", made by token {}", during + 1) : "",
+      run.held_tokens > 0 ? fmt::format(" | {} tokens held back", run.held_tokens) : "",
+      format_seconds(run.time_to_first_token_seconds - report.discovery_seconds));
+}
+
+}  // namespace
+
+nlohmann::ordered_json answers_json(std::span<const Answer> answers, const Engine& engine,
+                                    const EngineFlags& flags) {
+  if (answers.size() == 1) return to_json(answers[0], engine, flags);
+  nlohmann::ordered_json array = nlohmann::ordered_json::array();
+  for (const Answer& answer : answers) array.push_back(to_json(answer, engine, flags));
+  return {{"answers", std::move(array)}};
+}
+
+void print_answer(const Answer& answer, const Engine& engine, const EngineFlags& flags) {
+  const GenerateStatistics& run = answer.result.statistics;
+  const EngineStatistics& total = answer.after;
+  const MemoryPlan& plan = engine.memory_plan();
+  print_note(fmt::format(
+      "prefill {} tokens, {:.1f}/s | decode {} tokens, {:.1f}/s | first token {} | experts: "
+      "{} of {} in memory, {:.1f} % hits | read {} | peak memory {} of {}\n",
+      run.prompt_tokens, per_second(run.prompt_tokens, run.prefill_seconds), run.generated_tokens,
+      per_second(decoded_count(run), run.decode_seconds),
+      format_seconds(run.time_to_first_token_seconds), plan.expert_slots, plan.expert_count,
+      100 * hit_rate(run.expert_hits, run.expert_misses), format_size(total.bytes_read),
+      format_size(read_process_memory().peak_rss_bytes), format_size(plan.budget_bytes)));
+  if (total.cache_shrinks > 0) {
+    print_note(fmt::format(
+        "memory was short: the expert cache shrank {} times and grew {} times; {} of {} slots "
+        "now\n",
+        total.cache_shrinks, total.cache_growths, total.expert_slot_limit, plan.expert_slots));
+  }
+  if (!flags.routing_trace.empty()) {
+    print_note(
+        fmt::format("routing was replayed from {}: the text means nothing\n", flags.routing_trace));
+  }
+  print_note(describe_switch(answer));
+  if (flags.residency.is_approximate()) {
+    print_note(describe_approximation(flags.residency, total) + "\n");
+  }
+}
+
+}  // namespace flashmoe::cli

@@ -1,0 +1,281 @@
+#include <unistd.h>
+
+#include <CLI/CLI.hpp>
+#include <cstdlib>
+#include <ctime>
+#include <filesystem>
+#include <fstream>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "base/units.h"
+#include "cli/commands.h"
+#include "cli/engine_flags.h"
+#include "cli/output.h"
+#include "cli/progress_bar.h"
+#include "server/server.h"
+
+namespace flashmoe::cli {
+namespace {
+
+struct ServeOptions {
+  EngineFlags engine;
+  std::string host = "127.0.0.1";
+  std::uint16_t port = 8080;
+  std::size_t parallel = 2;
+  std::size_t queue = 128;
+  std::string prefix_cache = "auto";
+  std::string cache_dir;
+  std::string cache_disk = "8GiB";
+  std::string body_max = "64MiB";
+  std::vector<std::string> api_keys;
+  std::string api_key_file;
+  std::string alias;
+  std::vector<std::string> allowed_hosts;
+  std::vector<std::string> cors_origins;
+  unsigned time_limit = 0;
+  unsigned drain_time = 30;
+  bool quiet = false;
+  bool json = false;
+};
+
+/// What agents' instructions and tools need before they have read a file.
+constexpr std::size_t kServeContext = 32768;
+
+constexpr const char* kServeExamples = R"(
+Speaks the APIs of OpenAI (/v1/chat/completions, /v1/completions), Anthropic (/v1/messages) and
+Ollama (/api/chat, /api/generate). Metrics for Prometheus are at /metrics. docs/serving.md says more.
+
+Examples:
+  flash-moe serve MODEL
+  flash-moe serve MODEL --memory 12GiB --parallel 8 --context 32768 --port 11434
+  flash-moe serve MODEL --host 0.0.0.0 --api-key-file keys.txt --allow-host mybox.local
+  curl http://127.0.0.1:8080/v1/chat/completions -d '{"messages": [{"role": "user", "content": "Hello"}]}')";
+
+std::string clock_time() {
+  const std::time_t now = std::time(nullptr);
+  std::tm local{};
+  localtime_r(&now, &local);
+  char text[16];
+  return std::strftime(text, sizeof(text), "%H:%M:%S", &local) > 0 ? text : "";
+}
+
+/// The one line of a request: what was asked, what it took, how it ended.
+std::string log_line(const server::ReplyRecord& record) {
+  const GenerationStatistics& run = record.counts.statistics;
+  std::string line = fmt::format("{} {} {}", clock_time(), record.endpoint, record.status);
+  if (!record.finish.empty()) {
+    const std::size_t cached = record.counts.cached_tokens;
+    const std::size_t decoded = run.generated_tokens > 0 ? run.generated_tokens - 1 : 0;
+    line += fmt::format(
+        " | prompt {} ({} % cached) | first token {:.2f} s | {} tokens, {:.1f}/s | {} | {:.2f} s",
+        record.counts.prompt_tokens,
+        static_cast<int>(100 * ratio(static_cast<double>(cached),
+                                     static_cast<double>(record.counts.prompt_tokens))),
+        record.first_token_seconds, record.counts.completion_tokens,
+        ratio(static_cast<double>(decoded), run.decode_seconds), record.finish,
+        record.total_seconds);
+  }
+  if (!record.error.empty()) line += " | " + record.error;
+  // What clients send must not forge lines.
+  for (char& c : line) {
+    if (static_cast<unsigned char>(c) < 0x20) c = ' ';
+  }
+  return line + "\n";
+}
+
+nlohmann::ordered_json log_json(const server::ReplyRecord& record) {
+  const GenerationStatistics& run = record.counts.statistics;
+  return {{"event", "request"},
+          {"endpoint", record.endpoint},
+          {"status", record.status},
+          {"finish", record.finish},
+          {"error", record.error},
+          {"prompt_tokens", record.counts.prompt_tokens},
+          {"cached_tokens", record.counts.cached_tokens},
+          {"completion_tokens", record.counts.completion_tokens},
+          {"first_token_seconds", record.first_token_seconds},
+          {"decode_seconds", run.decode_seconds},
+          {"total_seconds", record.total_seconds}};
+}
+
+void print_json_line(const nlohmann::ordered_json& value) {
+  print_note(value.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace) + "\n");
+}
+
+/// One key a line; lines that are empty or begin with # are none.
+Status read_api_keys(const std::string& path, std::vector<std::string>& keys) {
+  std::ifstream file(path);
+  if (!file) return error(StatusCode::kIo, "--api-key-file {}: cannot be read", path);
+  for (std::string line; std::getline(file, line);) {
+    while (!line.empty() && (line.back() == '\r' || line.back() == ' ')) line.pop_back();
+    if (!line.empty() && line.front() != '#') keys.push_back(line);
+  }
+  if (keys.empty()) {
+    return error(StatusCode::kInvalidArgument, "--api-key-file {}: has no key in it", path);
+  }
+  return Status();
+}
+
+/// The folder's name is what a model is called where nobody says otherwise.
+std::string default_model_id(const std::string& folder) {
+  std::error_code ignored;
+  const std::filesystem::path path = std::filesystem::weakly_canonical(folder, ignored);
+  const std::string name = path.filename().string();
+  return name.empty() ? "model" : name;
+}
+
+std::uint64_t folder_size(const std::string& folder) {
+  std::uint64_t size = 0;
+  std::error_code failure;
+  for (const auto& entry : std::filesystem::directory_iterator(folder, failure)) {
+    if (entry.is_regular_file(failure)) size += entry.file_size(failure);
+  }
+  return size;
+}
+
+Result<std::unique_ptr<Engine>> open_for_serving(const ServeOptions& options) {
+  FM_ASSIGN_OR_RETURN(EngineOptions engine, engine_options(options.engine));
+  engine.sessions = options.parallel;
+  engine.context_default = kServeContext;
+  engine.prefix_cache_bytes = kPrefixCacheAuto;
+  if (options.prefix_cache == "off") {
+    engine.prefix_cache_bytes = 0;
+  } else if (options.prefix_cache != "auto") {
+    Result<std::uint64_t> bytes = parse_memory(options.prefix_cache);
+    if (!bytes.ok()) {
+      return error(StatusCode::kInvalidArgument, "--prefix-cache {}: must be auto, off or a size",
+                   options.prefix_cache);
+    }
+    engine.prefix_cache_bytes = *bytes;
+  }
+  ProgressBar bar("loading");
+  std::uint64_t told = 0;
+  engine.on_progress = [&](std::uint64_t done, std::uint64_t total) {
+    if (!options.json) return bar.update(done, total);
+    // A line for each percent is enough for whoever draws a bar of them.
+    const std::uint64_t percent = total == 0 ? 100 : 100 * done / total;
+    if (percent == told && done != total) return;
+    told = percent;
+    print_json_line({{"event", "loading"}, {"bytes_done", done}, {"bytes_total", total}});
+  };
+  engine.on_warning = [&](const Status& status) { print_note(status.message() + "\n"); };
+  return Engine::open(engine);
+}
+
+Result<int> serve(const ServeOptions& options) {
+  server::ServerOptions wanted;
+  wanted.access = {.api_keys = options.api_keys,
+                   .allowed_hosts = options.allowed_hosts,
+                   .cors_origins = options.cors_origins};
+  if (!options.api_key_file.empty()) {
+    FM_RETURN_IF_ERROR(read_api_keys(options.api_key_file, wanted.access.api_keys));
+  }
+  if (const char* key = std::getenv("FLASHMOE_API_KEY"); key != nullptr && *key != '\0') {
+    wanted.access.api_keys.emplace_back(key);
+  }
+  wanted.http.host = options.host;
+  wanted.http.port = options.port;
+  const Result<std::uint64_t> body_max = parse_memory(options.body_max);
+  if (!body_max.ok()) return body_max.status().with_prefix("--body-max");
+  wanted.http.body_size_max = *body_max;
+  wanted.model_id = options.alias.empty() ? default_model_id(options.engine.model) : options.alias;
+  wanted.model_size = folder_size(options.engine.model);
+  wanted.scheduler.queue_max = options.queue;
+  wanted.scheduler.cache_folder = options.cache_dir;
+  wanted.scheduler.on_warning = [](const Status& status) { print_note(status.message() + "\n"); };
+  Result<std::uint64_t> cache_disk = parse_memory(options.cache_disk);
+  if (!cache_disk.ok()) return cache_disk.status().with_prefix("--cache-disk");
+  wanted.scheduler.cache_folder_bytes = *cache_disk;
+  wanted.time_limit = std::chrono::seconds(options.time_limit);
+  wanted.drain_time = std::chrono::seconds(options.drain_time);
+  if (!options.quiet) {
+    wanted.on_request = [json = options.json](const server::ReplyRecord& record) {
+      json ? print_json_line(log_json(record)) : print_note(log_line(record));
+    };
+  }
+  FM_ASSIGN_OR_RETURN(const std::unique_ptr<Engine> engine, open_for_serving(options));
+  FM_ASSIGN_OR_RETURN(const std::unique_ptr<server::Server> server,
+                      server::Server::create(*engine, wanted));
+  const MemoryPlan& plan = engine->memory_plan();
+  const bool is_ipv6 = options.host.find(':') != std::string::npos;
+  const std::string url = fmt::format("http://{}{}{}:{}", is_ipv6 ? "[" : "", options.host,
+                                      is_ipv6 ? "]" : "", server->port());
+  if (options.json) {
+    print_json_line({{"event", "ready"},
+                     {"url", url},
+                     {"model", wanted.model_id},
+                     {"context", plan.context},
+                     {"parallel", options.parallel},
+                     {"memory_bytes", plan.budget_bytes},
+                     {"prefix_cache_bytes", plan.prefix_bytes},
+                     {"load_seconds", engine->statistics().load_seconds}});
+  } else {
+    print_note(fmt::format(
+        "{} at {} | context {} x {} | memory {}, of it {} for prompts seen before, "
+        "{} of {} experts | Ctrl-C ends\n",
+        wanted.model_id, url, plan.context, options.parallel, format_size(plan.budget_bytes),
+        format_size(plan.prefix_bytes), plan.expert_slots, plan.expert_count));
+  }
+  server->run();
+  return kExitOk;
+}
+
+}  // namespace
+
+void add_serve(CLI::App& app, int& exit_code) {
+  auto options = std::make_shared<ServeOptions>();
+  CLI::App* command =
+      app.add_subcommand("serve", "Answer OpenAI, Anthropic and Ollama clients over HTTP");
+  add_engine_flags(*command, options->engine);
+  command->get_option("--context")
+      ->description(fmt::format(
+          "Most tokens of a conversation; default: the model's limit, at most {}", kServeContext));
+  command->add_option("--host", options->host, "Address to listen on")->capture_default_str();
+  command->add_option("--port", options->port, "Port to listen on; 0 takes any that is free")
+      ->capture_default_str();
+  command->add_option("--parallel", options->parallel, "Sequences computed at once")
+      ->capture_default_str()
+      ->check(CLI::Range(1, 1024));
+  command->add_option("--queue", options->queue, "Requests that may wait for a place")
+      ->capture_default_str()
+      ->check(CLI::Range(0, 1'000'000));
+  command
+      ->add_option("--prefix-cache", options->prefix_cache,
+                   "Memory for prompts seen before, as 2GiB; auto or off")
+      ->capture_default_str();
+  command->add_option("--cache-dir", options->cache_dir,
+                      "Folder to keep prompts' states in, for after a restart");
+  command->add_option("--cache-disk", options->cache_disk, "The most that may be in it")
+      ->capture_default_str();
+  command->add_option("--api-key", options->api_keys,
+                      "Key that clients must give; may be repeated. Others can see a command line: "
+                      "$FLASHMOE_API_KEY or a file keeps it to yourself");
+  command->add_option("--api-key-file", options->api_key_file, "File of keys, one a line");
+  command->add_option("--model-alias", options->alias, "Name the model goes by")
+      ->default_str("the folder's");
+  command->add_option("--allow-host", options->allowed_hosts,
+                      "Name that clients may call this machine by, beside addresses and localhost");
+  command->add_option("--cors-origin", options->cors_origins,
+                      "Origin whose pages may ask, as https://chat.example; * for all");
+  command->add_option("--body-max", options->body_max, "Largest request")->capture_default_str();
+  command
+      ->add_option("--time-limit", options->time_limit, "Seconds a request may take; 0: no limit")
+      ->capture_default_str();
+  command
+      ->add_option("--drain-time", options->drain_time,
+                   "Seconds that running requests get when the server is asked to end")
+      ->capture_default_str();
+  add_resident_set_flag(*command, options->engine);
+  add_residency_flags(*command, options->engine, ResidencyFlags::kMisses);
+  command->add_flag("--quiet", options->quiet, "No line for each request");
+  command->add_flag("--json", options->json, "Progress and requests as NDJSON on standard error");
+  command->footer(kServeExamples);
+  command->callback([options, &exit_code] {
+    const Result<int> result = serve(*options);
+    exit_code = result.ok() ? *result : report(result.status());
+  });
+}
+
+}  // namespace flashmoe::cli

@@ -2,7 +2,7 @@
 PREFIX ?= /usr/local
 VENV = .venv
 
-.PHONY: all test install bench venv venv-llama clean
+.PHONY: all test install bench venv venv-clients venv-agents venv-llama clean
 
 all:
 	cmake --preset release
@@ -22,6 +22,18 @@ bench:
 venv:
 	python3 -m venv $(VENV)
 	$(VENV)/bin/pip install --quiet --requirement tools/requirements.txt
+
+# The clients that the server's tests drive.
+venv-clients:
+	python3 -m venv .venv-clients
+	.venv-clients/bin/pip install --quiet --requirement tools/requirements-clients.txt
+
+# Coding agents, each with an environment of its own: what they need contradicts each other. Not part of .ci/run.
+venv-agents:
+	python3 -m venv .venv-agents/aider
+	.venv-agents/aider/bin/pip install --quiet aider-chat==0.86.2
+	python3 -m venv .venv-agents/gptme
+	.venv-agents/gptme/bin/pip install --quiet gptme==0.35.1
 
 # llama.cpp, which is compiled here (10 minutes on 2 cores), for tools/compare_speed.py.
 venv-llama: venv

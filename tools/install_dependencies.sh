@@ -31,7 +31,7 @@ apt_installed() {
 install_with_apt() {
   architecture=$(dpkg --print-architecture)
   packages="g++ cmake ninja-build pkg-config libfmt-dev nlohmann-json3-dev libcli11-dev libpcre2-dev libutf8proc-dev"
-  packages="$packages liburing-dev libedit-dev"
+  packages="$packages libboost-dev libxxhash-dev liburing-dev libedit-dev"
   [ $with_tests = yes ] && packages="$packages libgtest-dev libgmock-dev"
   missing=
   for package in $packages; do
@@ -53,7 +53,7 @@ install_with_apt() {
 
 install_with_brew() {
   has c++ || fail "no C++ compiler; please run: xcode-select --install"
-  packages="cmake ninja pkg-config fmt nlohmann-json cli11 pcre2 utf8proc"
+  packages="cmake ninja pkg-config fmt nlohmann-json cli11 pcre2 utf8proc boost xxhash"
   [ $with_tests = yes ] && packages="$packages googletest"
   missing=
   for package in $packages; do
@@ -74,7 +74,7 @@ elif [ "$(uname -s)" = Darwin ]; then
   has brew || fail "Homebrew is missing; see https://brew.sh, then run this again"
   install_with_brew
 elif ! has cmake || ! has ninja || ! has pkg-config; then
-  fail "please install a C++20 compiler, CMake 3.25, Ninja, pkg-config, fmt, nlohmann-json 3.11, CLI11, PCRE2, utf8proc" \
+  fail "please install a C++20 compiler, CMake 3.25, Ninja, pkg-config, fmt, nlohmann-json 3.11, CLI11, PCRE2, utf8proc, Boost 1.74, xxHash" \
     "and, if you like, liburing and libedit (for the tests: GoogleTest)"
 fi
 

@@ -57,6 +57,32 @@ TEST_F(ChatProgram, AnswersEachLineAndSavesTheConversation) {
                          messages[4]["content"].get<std::string>() + "\n");
 }
 
+TEST_F(ChatProgram, ChangesModesAndSubjects) {
+  const std::string flags = "--temperature 0 -n 12 --capacity 24";
+  const Ran exact = chat("Hello\n/switch\nWhat is a prime?\n", flags, sprout_folder());
+  ASSERT_EQ(exact.exit_code, 0) << exact.err;
+  const Ran read =
+      chat("/residency delta read\nHello\n/switch\nWhat is a prime?\n/residency\n/reset cold\n",
+           flags, sprout_folder());
+  ASSERT_EQ(read.exit_code, 0) << read.err;
+  EXPECT_EQ(read.out, exact.out);
+  EXPECT_NE(read.err.find("residency delta, on a miss read; 192 of 1024 experts have a slot, 184"),
+            std::string::npos)
+      << read.err;
+  const Ran stale =
+      chat("Hello\n/residency async-delta\n/retry\n/switch\nWhat is a prime?\n/residency\n", flags,
+           sprout_folder());
+  ASSERT_EQ(stale.exit_code, 0) << stale.err;
+  EXPECT_NE(stale.err.find("approximate (--on-miss stale)"), std::string::npos) << stale.err;
+  const Ran bad = chat("/residency all\n/residency lru stale\n/residency pinned\n/reset warm\n",
+                       flags, sprout_folder());
+  EXPECT_EQ(bad.exit_code, 1);
+  for (const char* part :
+       {"all is no residency mode", "only a fixed set", "--profile", "/reset warm"}) {
+    EXPECT_NE(bad.err.find(part), std::string::npos) << part;
+  }
+}
+
 TEST_F(ChatProgram, TheSameSeedGivesTheSameConversation) {
   const std::string input = "Tell me a story.\n/retry\n";
   const Ran first = chat(input, "-n 16 --seed 7", sprout_folder());

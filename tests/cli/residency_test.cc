@@ -93,6 +93,52 @@ TEST(RunResidency, AQualityBudgetBoundsWhatIsReplaced) {
   EXPECT_EQ(with("0")["token_ids"], run_json({"--memory", "1GiB"})["token_ids"]) << "exact";
 }
 
+TEST(RunResidency, SeveralPromptsAreOneSessionThatChangesItsSubject) {
+  const std::vector<std::string> flags = {"-p", "\nThe sea", "--capacity",
+                                          "20", "--memory",  "1GiB"};
+  const auto with = [&](std::vector<std::string> more) {
+    more.insert(more.begin(), flags.begin(), flags.end());
+    return run_json(more)["answers"];
+  };
+  const Json exact = with({});
+  ASSERT_EQ(exact.size(), 2u);
+  EXPECT_GT(exact[1]["statistics"]["prompt_tokens"], 1);
+  for (const char* mode : {"predictive", "delta", "async-delta"}) {
+    const Json read = with({"--residency", mode, "--on-miss", "read"});
+    EXPECT_EQ(read[1]["token_ids"], exact[1]["token_ids"]) << mode;
+    EXPECT_EQ(read[1]["statistics"]["approximate"], false);
+
+    const Json stale = with({"--residency", mode});
+    EXPECT_EQ(stale[0]["token_ids"][0], exact[0]["token_ids"][0]) << "read exactly";
+    EXPECT_EQ(stale[1]["statistics"]["on_miss"], "stale");
+    EXPECT_EQ(stale[1]["statistics"]["expert_misses"], 0) << "nothing is read";
+    EXPECT_GT(stale[1]["statistics"]["fallback_rate"], 0);
+    EXPECT_EQ(stale[0]["subject_switch"]["discovery_tokens"], 10);
+    EXPECT_EQ(stale[1]["subject_switch"]["discovery_tokens"],
+              std::string(mode) == "predictive" ? 0 : 10);
+    EXPECT_EQ(stale[1]["subject_switch"]["tokens"].size(), 24u);
+  }
+  const Json held = with({"--residency", "async-delta", "--hold"});
+  EXPECT_GT(held[1]["subject_switch"]["held_tokens"], 0);
+  const Json restarted = with({"--residency", "async-delta", "--hold=restart"});
+  EXPECT_EQ(restarted[1]["token_ids"], with({"--residency", "delta"})[1]["token_ids"]);
+}
+
+TEST(RunResidency, TheBudgetHoldsDuringEverySwitch) {
+#ifdef FLASHMOE_SANITIZED
+  GTEST_SKIP() << "a sanitizer's own memory counts as the process's";
+#endif
+  for (const char* mode : {"delta", "async-delta"}) {
+    const Json answers = run_json({"-p", "\nThe sea", "-p", "\n春风", "--residency", mode,
+                                   "--refresh-every", "8", "--memory", "60MiB"})["answers"];
+    ASSERT_EQ(answers.size(), 3u);
+    for (const Json& answer : answers) {
+      EXPECT_LE(answer["statistics"]["peak_rss_bytes"].get<double>(), 60 * 1048576.0) << mode;
+      EXPECT_GT(answer["subject_switch"]["swaps"], 0) << mode;
+    }
+  }
+}
+
 TEST(RunResidency, RefusesWhatMakesNoSense) {
   struct Case {
     std::vector<std::string> flags;
@@ -101,7 +147,16 @@ TEST(RunResidency, RefusesWhatMakesNoSense) {
   const Case cases[] = {
       {{"--residency", "all"}, "--residency"},
       {{"--on-miss", "guess"}, "--on-miss"},
-      {{"--on-miss", "skip"}, "--residency lfu, lru or lcp"},
+      {{"--on-miss", "skip"}, "choose --residency lfu, lru"},
+      {{"--on-miss", "stale", "--residency", "lfu"}, "only a fixed set has places"},
+      {{"--residency", "pinned"}, "--profile"},
+      {{"--profile", "x"}, "--profile"},
+      {{"--residency", "lfu", "--discovery-tokens", "5"}, "--discovery-tokens"},
+      {{"--residency", "delta", "--hold"}, "async-delta"},
+      {{"--residency", "delta", "--hold=later"}, "--hold"},
+      {{"--residency", "async-delta", "--swap-seconds", "-1"}, "--swap-seconds"},
+      {{"--residency", "lru", "--refresh-every", "5"}, "--refresh-every"},
+      {{"--drop-caches-on-switch", "on"}, "--drop-caches-on-switch"},
       {{"--residency", "lazy", "--on-miss", "skip"}, "everything misses"},
       {{"--residency", "resident", "--capacity", "3"}, "--capacity"},
       {{"--capacity", "0"}, "--capacity"},

@@ -149,6 +149,32 @@ TEST_F(Trace, ReplayComparesPolicies) {
   EXPECT_THAT(text.output, HasSubstr("lfu"));
 }
 
+TEST_F(Trace, ComparesAndRecommends) {
+  generate();
+  const Json compared = json(
+      run_flash_moe({"trace", "compare", path("g"), "--slots", "16,48", "--model", model_, "--disk",
+                     "1GB", "--memory-rate", "20GB", "--switch-at", "350", "--json"}))["rows"];
+  ASSERT_EQ(compared.size(), 12u);
+  for (const Json& row : compared) {
+    if (row["approximate"].get<bool>()) continue;
+    EXPECT_LE(row["misses_of_bound"], row["misses"]) << row["policy"];
+    EXPECT_LE(row["tokens_per_second_in_turn"], row["tokens_per_second_overlapped"]);
+  }
+  EXPECT_LE(compared[4]["hit_rate"], compared[5]["hit_rate"]) << "delta follows the subject";
+  const Json tuned =
+      json(run_flash_moe({"trace", "autotune", path("g"), "--model", model_, "--disk", "1GB",
+                          "--memory-rate", "20GB", "--memory", "48MiB,64MiB,200MiB", "--json"}));
+  EXPECT_EQ(tuned["budgets"].size(), 3u);
+  EXPECT_LE(tuned["recommended"]["budget_bytes"], 200 << 20);
+  EXPECT_EQ(run_flash_moe({"trace", "autotune", path("g"), "--model", model_, "--disk", "1GB",
+                           "--memory-rate", "20GB", "--memory", "1MiB"})
+                .exit_code,
+            1);
+  EXPECT_EQ(
+      run_flash_moe({"trace", "compare", path("g"), "--slots", "16", "--disk", "1GB"}).exit_code,
+      2);
+}
+
 TEST_F(Trace, FailsWithAMessage) {
   const CommandResult absent = run_flash_moe({"trace", "info", path("absent")});
   EXPECT_EQ(absent.exit_code, 1);

@@ -6,6 +6,7 @@
 #include <cstring>
 #include <deque>
 #include <memory>
+#include <utility>
 #include <vector>
 
 #include "model/miss_handler.h"
@@ -18,7 +19,7 @@ using ::testing::ElementsAre;
 using ::testing::FloatEq;
 
 constexpr std::size_t kPrompt = 12;
-constexpr std::size_t kGenerated = 8;
+constexpr std::size_t kAnswer = 8;
 
 /// The shipped model, with a slot for so many experts.
 class TestModel {
@@ -64,7 +65,7 @@ class TestModel {
 std::vector<std::int32_t> text() {
   const GoldenFile golden(sprout_folder() / "golden.safetensors");
   std::vector<std::int32_t> ids = golden.ints("python.input_ids");
-  ids.resize(kPrompt + kGenerated);
+  ids.resize(kPrompt + kAnswer);
   return ids;
 }
 
@@ -124,8 +125,8 @@ TEST_P(Approximate, IsTheResidentModelWithTheStatedRouting) {
   small.model().set_routing(&watcher, nullptr);
   small.model().set_miss_handler(&misses);
   const std::vector<float> got = small.read(ids);
-  ASSERT_GT(misses.statistics().miss_count, 0u);
-  EXPECT_EQ(misses.statistics().read_count, 0u);
+  ASSERT_GT(misses.statistics().generated.miss_count, 0u);
+  EXPECT_EQ(misses.statistics().generated.read_count, 0u);
 
   std::deque<Routing> expected_routing;
   std::uint64_t miss_count = 0;
@@ -150,10 +151,10 @@ TEST_P(Approximate, IsTheResidentModelWithTheStatedRouting) {
     }
     expected_routing.push_back(routing);
   }
-  EXPECT_EQ(misses.statistics().routed_count,
+  EXPECT_EQ(misses.statistics().generated.routed_count,
             watcher.routings.size() * small.config().moe.num_experts_per_tok);
-  EXPECT_EQ(misses.statistics().miss_count, miss_count);
-  EXPECT_NEAR(misses.statistics().replaced_weight, replaced, 1e-9);
+  EXPECT_EQ(misses.statistics().generated.miss_count, miss_count);
+  EXPECT_NEAR(misses.statistics().generated.replaced_weight, replaced, 1e-9);
 
   TestModel resident(small.config().layers.size() * small.config().moe.num_experts);
   Script script(std::move(expected_routing));
@@ -171,6 +172,107 @@ INSTANTIATE_TEST_SUITE_P(Rules, Approximate,
                          [](const auto& info) {
                            return info.param == MissRule::kSkip ? "Skip" : "Renormalise";
                          });
+
+/// Everything that routers picked, prompts included.
+class FullWatcher final : public RoutingObserver {
+ public:
+  void on_routed(LayerId layer, std::span<const StepSegment> /*segments*/,
+                 std::span<const std::uint16_t> ids, std::span<const float> weights) override {
+    routings.emplace_back(layer,
+                          Routing{{ids.begin(), ids.end()}, {weights.begin(), weights.end()}});
+  }
+  std::deque<std::pair<LayerId, Routing>> routings;
+};
+
+class FullScript final : public RoutingSource {
+ public:
+  explicit FullScript(std::deque<std::pair<LayerId, Routing>> routings)
+      : routings_(std::move(routings)) {}
+  Weights choose(LayerId layer, std::span<const StepSegment> /*segments*/,
+                 std::span<std::uint16_t> ids, std::span<float> weights) override {
+    EXPECT_EQ(layer, routings_.front().first);
+    std::ranges::copy(routings_.front().second.ids, ids.begin());
+    std::ranges::copy(routings_.front().second.weights, weights.begin());
+    routings_.pop_front();
+    return Weights::kGiven;
+  }
+
+ private:
+  std::deque<std::pair<LayerId, Routing>> routings_;
+};
+
+// A fixed set in the middle of its swaps: who is to come is served by who has the place, others by
+// the first place, beside that one's own weight where it was picked too. Prompts as well.
+TEST(ApproximateFixedSet, IsTheResidentModelWithStaleExperts) {
+  constexpr std::size_t kPlaces = 25;
+  const std::vector<std::int32_t> ids = text();
+  TestModel small(8 * kPlaces);
+  const std::size_t k = small.config().moe.num_experts_per_tok;
+  const std::vector<std::size_t> counts(small.config().layers.size(),
+                                        small.config().moe.num_experts);
+  FixedSet set(counts);
+  ResidentSet wanted{.layers = std::vector<std::vector<ExpertId>>(counts.size())};
+  for (std::size_t l = 0; l < counts.size(); ++l) {
+    for (std::size_t i = 0; i < kPlaces; ++i) {
+      wanted.layers[l].push_back({static_cast<std::uint16_t>((7 * l + 3 * i) % counts[l])});
+    }
+  }
+  set.plan(wanted);
+  for (std::uint32_t l = 0; l < counts.size(); ++l) {
+    ASSERT_TRUE(small.experts().exchange(LayerId{l}, set.pending(LayerId{l})).ok());
+    set.complete(LayerId{l}, kPlaces);
+    for (ExpertId& id : wanted.layers[l])
+      id.value = static_cast<std::uint16_t>((id.value + 1) % 128);
+  }
+  set.plan(wanted);
+  ASSERT_GT(set.pending_count(), 0u);
+
+  MissHandler misses(small.experts(), counts[0], k,
+                     {.rule = MissRule::kStale, .answers_prompts = true}, &set);
+  FullWatcher watcher;
+  small.model().set_routing(&watcher, nullptr);
+  small.model().set_miss_handler(&misses);
+  const std::uint64_t reads = small.experts().statistics().read_count;
+  const std::vector<float> got = small.read(ids);
+  EXPECT_EQ(small.experts().statistics().read_count, reads) << "nothing is read";
+
+  std::size_t by_place = 0;
+  std::size_t doubled = 0;
+  for (auto& [layer, routing] : watcher.routings) {
+    for (std::size_t i = 0; i < routing.ids.size(); ++i) {
+      const ExpertId id{routing.ids[i]};
+      if (set.contains({layer, id})) continue;
+      // The place that `id` is to get: that of its swap, or the first.
+      std::uint16_t holder = set.members(layer)[0].value;
+      for (const ExpertSwap& swap : set.pending(layer)) {
+        if (swap.in != id) continue;
+        holder = swap.out.value;
+        ++by_place;
+      }
+      const float weight = routing.weights[i];
+      routing.ids[i] = kNoExpert;
+      routing.weights[i] = 0;
+      const std::size_t row = i / k * k;
+      std::size_t at = i;
+      for (std::size_t j = row; j < row + k; ++j) {
+        if (routing.ids[j] != holder) continue;
+        at = j;
+        ++doubled;
+      }
+      routing.ids[at] = holder;
+      routing.weights[at] += weight;
+    }
+  }
+  EXPECT_GT(by_place, 0u);
+  EXPECT_GT(doubled, 0u);
+
+  TestModel resident(counts.size() * counts[0]);
+  FullScript script(std::move(watcher.routings));
+  resident.model().set_routing(nullptr, &script);
+  const std::vector<float> expected = resident.read(ids);
+  ASSERT_EQ(got.size(), expected.size());
+  EXPECT_EQ(std::memcmp(got.data(), expected.data(), got.size() * sizeof(float)), 0);
+}
 
 /// What MissHandler makes of one row of layer 0, where experts 2, 5 and 7 are in memory.
 class MissHandlerTest : public ::testing::Test {
@@ -199,15 +301,15 @@ class MissHandlerTest : public ::testing::Test {
 TEST_F(MissHandlerTest, LeavesPromptsAlone) {
   resolve({.rule = MissRule::kSkip}, /*is_generated=*/false);
   EXPECT_THAT(ids_, ElementsAre(9, 2, 4));
-  EXPECT_EQ(misses_->statistics().routed_count, 0u);
+  EXPECT_EQ(misses_->statistics().generated.routed_count, 0u);
 }
 
 TEST_F(MissHandlerTest, Skips) {
   resolve({.rule = MissRule::kSkip});
   EXPECT_THAT(ids_, ElementsAre(kNoExpert, 2, kNoExpert));
   EXPECT_THAT(weights_, ElementsAre(0, 0.3f, 0));
-  EXPECT_EQ(misses_->statistics().miss_count, 2u);
-  EXPECT_FLOAT_EQ(static_cast<float>(misses_->statistics().replaced_weight), 0.7f);
+  EXPECT_EQ(misses_->statistics().generated.miss_count, 2u);
+  EXPECT_FLOAT_EQ(static_cast<float>(misses_->statistics().generated.replaced_weight), 0.7f);
 }
 
 TEST_F(MissHandlerTest, RenormalisesWhatIsLeft) {
@@ -242,19 +344,44 @@ TEST_F(MissHandlerTest, SubstitutesNobodyWhereNobodyIsLeft) {
   EXPECT_THAT(weights_, ElementsAre(0.4f, 0.3f, 0.2f, 0));
 }
 
+TEST_F(MissHandlerTest, LetsWhoHoldsThePlaceServeForWhoIsMissing) {
+  const std::vector<std::size_t> counts(8, logits_.size());
+  FixedSet set(counts);
+  ResidentSet wanted{.layers = std::vector<std::vector<ExpertId>>(8)};
+  wanted.layers[0] = {{5}, {2}, {7}};
+  set.plan(wanted);
+  set.complete(LayerId{0}, 3);
+  wanted.layers[0] = {{5}, {2}, {4}};
+  set.plan(wanted);  // 4 is to get the place of 7
+  const MissOptions options = {.rule = MissRule::kStale, .answers_prompts = true};
+  misses_ =
+      std::make_unique<MissHandler>(model_.experts(), logits_.size(), ids_.size(), options, &set);
+  resolve_again();
+  EXPECT_THAT(ids_, ElementsAre(5, 2, 7));
+  EXPECT_THAT(weights_, ElementsAre(0.5f, 0.3f, 0.2f));
+  EXPECT_EQ(misses_->statistics().generated.miss_count, 2u);
+  ids_ = {9, 5, 1};
+  weights_ = {0.5f, 0.3f, 0.2f};
+  resolve_again(/*is_generated=*/false);
+  EXPECT_THAT(ids_, ElementsAre(kNoExpert, 5, kNoExpert)) << "both by who has the first place";
+  EXPECT_THAT(weights_, ElementsAre(0, FloatEq(1), 0));
+  EXPECT_EQ(misses_->statistics().prompts.miss_count, 2u);
+  EXPECT_EQ(misses_->statistics().generated.miss_count, 2u) << "counted apart";
+}
+
 TEST_F(MissHandlerTest, ReadsFromTheThresholdOn) {
   resolve({.rule = MissRule::kSubstitute, .threshold = 0.5});
   EXPECT_EQ(ids_[0], 9);
   EXPECT_EQ(weights_[0], 0.5f);
   EXPECT_NE(ids_[2], 4);
-  EXPECT_EQ(misses_->statistics().read_count, 1u);
-  EXPECT_EQ(misses_->statistics().miss_count, 1u);
+  EXPECT_EQ(misses_->statistics().generated.read_count, 1u);
+  EXPECT_EQ(misses_->statistics().generated.miss_count, 1u);
 }
 
 TEST_F(MissHandlerTest, SpendsItsQualityBudgetAndReadsTheRest) {
   resolve({.rule = MissRule::kSkip, .quality_budget = 0.25});
   EXPECT_THAT(ids_, ElementsAre(9, 2, kNoExpert)) << "0.5 of 1 is too much, 0.2 is not";
-  EXPECT_EQ(misses_->statistics().read_count, 1u);
+  EXPECT_EQ(misses_->statistics().generated.read_count, 1u);
   ids_ = {9, 2, 4};
   weights_ = {0.5f, 0.3f, 0.2f};
   resolve_again();
@@ -263,7 +390,7 @@ TEST_F(MissHandlerTest, SpendsItsQualityBudgetAndReadsTheRest) {
     ids_ = {9, 2, 4};
     weights_ = {0.5f, 0.3f, 0.2f};
     resolve_again();
-    const MissStatistics& statistics = misses_->statistics();
+    const MissCounts& statistics = misses_->statistics().generated;
     ASSERT_LE(statistics.replaced_weight, 0.25 * statistics.routed_weight);
   }
 }

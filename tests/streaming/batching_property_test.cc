@@ -20,9 +20,10 @@ class RecordingPolicy final : public ForwardingPolicy {
  public:
   RecordingPolicy(std::span<const std::size_t> counts, std::vector<std::vector<ExpertId>>& routed)
       : ForwardingPolicy(make_lru_policy(counts)), routed_(routed) {}
-  void on_routed(std::uint64_t step, LayerId layer, std::span<const ExpertId> routed) override {
+  void on_routed(std::uint64_t step, LayerId layer, std::span<const ExpertId> routed,
+                 const RowCounts& rows) override {
     routed_.emplace_back(routed.begin(), routed.end());
-    ForwardingPolicy::on_routed(step, layer, routed);
+    ForwardingPolicy::on_routed(step, layer, routed, rows);
   }
 
  private:

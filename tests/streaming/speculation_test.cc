@@ -21,9 +21,10 @@ class CountingPolicy final : public ForwardingPolicy {
   CountingPolicy(std::span<const std::size_t> counts, std::size_t& guess_count)
       : ForwardingPolicy(make_residency_policy(kDefaultResidencyPolicy, counts)),
         guess_count_(guess_count) {}
-  void on_routed(std::uint64_t step, LayerId layer, std::span<const ExpertId> routed) override {
+  void on_routed(std::uint64_t step, LayerId layer, std::span<const ExpertId> routed,
+                 const RowCounts& rows) override {
     guess_count_ = 0;
-    ForwardingPolicy::on_routed(step, layer, routed);
+    ForwardingPolicy::on_routed(step, layer, routed, rows);
   }
   void on_loaded(ExpertKey key, LoadCause cause) override {
     if (cause == LoadCause::kGuessed) ++guess_count_;

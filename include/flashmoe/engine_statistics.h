@@ -18,7 +18,8 @@ struct EngineStatistics {
   std::uint64_t cache_shrinks = 0;
   std::uint64_t cache_growths = 0;
   std::size_t expert_slot_limit = 0;
-  /// Experts that were read because resident_set_file named them: neither hits nor misses.
+  /// Experts that were read because resident_set_file named them, or a sequence that came back from
+  /// a checkpoint had used them: neither hits nor misses.
   std::uint64_t experts_restored = 0;
   /// Experts that were read on a guess of what the router would pick, and those of them that it did
   /// pick, which are hits.

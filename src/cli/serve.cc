@@ -164,6 +164,31 @@ Result<std::unique_ptr<Engine>> open_for_serving(const ServeOptions& options) {
   return Engine::open(engine);
 }
 
+std::string url_of(const std::string& host, std::uint16_t port) {
+  const bool is_ipv6 = host.find(':') != std::string::npos;
+  return fmt::format("http://{}{}{}:{}", is_ipv6 ? "[" : "", host, is_ipv6 ? "]" : "", port);
+}
+
+void print_ready(const ServeOptions& options, const std::string& model_id, const std::string& url,
+                 const Engine& engine) {
+  const MemoryPlan& plan = engine.memory_plan();
+  if (options.json) {
+    return print_json_line({{"event", "ready"},
+                            {"url", url},
+                            {"model", model_id},
+                            {"context", plan.context},
+                            {"parallel", options.parallel},
+                            {"memory_bytes", plan.budget_bytes},
+                            {"prefix_cache_bytes", plan.prefix_bytes},
+                            {"load_seconds", engine.statistics().load_seconds}});
+  }
+  print_note(
+      fmt::format("{} at {} | context {} x {} | memory {}, of it {} for prompts seen before, "
+                  "{} of {} experts | Ctrl-C ends\n",
+                  model_id, url, plan.context, options.parallel, format_size(plan.budget_bytes),
+                  format_size(plan.prefix_bytes), plan.expert_slots, plan.expert_count));
+}
+
 Result<int> serve(const ServeOptions& options) {
   server::ServerOptions wanted;
   wanted.access = {.api_keys = options.api_keys,
@@ -195,30 +220,15 @@ Result<int> serve(const ServeOptions& options) {
       json ? print_json_line(log_json(record)) : print_note(log_line(record));
     };
   }
-  FM_ASSIGN_OR_RETURN(const std::unique_ptr<Engine> engine, open_for_serving(options));
+  std::string url;
+  wanted.on_ready = [&, id = wanted.model_id](const Engine& engine) {
+    print_ready(options, id, url, engine);
+  };
   FM_ASSIGN_OR_RETURN(const std::unique_ptr<server::Server> server,
-                      server::Server::create(*engine, wanted));
-  const MemoryPlan& plan = engine->memory_plan();
-  const bool is_ipv6 = options.host.find(':') != std::string::npos;
-  const std::string url = fmt::format("http://{}{}{}:{}", is_ipv6 ? "[" : "", options.host,
-                                      is_ipv6 ? "]" : "", server->port());
-  if (options.json) {
-    print_json_line({{"event", "ready"},
-                     {"url", url},
-                     {"model", wanted.model_id},
-                     {"context", plan.context},
-                     {"parallel", options.parallel},
-                     {"memory_bytes", plan.budget_bytes},
-                     {"prefix_cache_bytes", plan.prefix_bytes},
-                     {"load_seconds", engine->statistics().load_seconds}});
-  } else {
-    print_note(fmt::format(
-        "{} at {} | context {} x {} | memory {}, of it {} for prompts seen before, "
-        "{} of {} experts | Ctrl-C ends\n",
-        wanted.model_id, url, plan.context, options.parallel, format_size(plan.budget_bytes),
-        format_size(plan.prefix_bytes), plan.expert_slots, plan.expert_count));
-  }
-  server->run();
+                      server::Server::create(std::move(wanted)));
+  url = url_of(options.host, server->port());
+  if (options.json) print_json_line({{"event", "listening"}, {"url", url}});
+  FM_RETURN_IF_ERROR(server->run([&] { return open_for_serving(options); }));
   return kExitOk;
 }
 

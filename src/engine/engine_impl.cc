@@ -339,27 +339,34 @@ Result<std::unique_ptr<Scheduler>> EngineImpl::new_scheduler(const SchedulerOpti
     return error(StatusCode::kOutOfBudget,
                  "{} sessions are open: a scheduler takes the place of all", sessions_open_);
   }
+  const std::vector<std::size_t> expert_counts =
+      store_ != nullptr ? std::vector<std::size_t>(store_->expert_counts())
+                        : std::vector<std::size_t>();
   std::unique_ptr<PrefixStore> prefix_store;
   if (!options.cache_folder.empty() && plan_.prefix_bytes > 0) {
     FM_ASSIGN_OR_RETURN(prefix_store, PrefixStore::open(model_->config(),
                                                         {.folder = options.cache_folder,
                                                          .identity = identity_,
+                                                         .expert_counts = expert_counts,
                                                          .size_max = options.cache_folder_bytes}));
   }
   std::unique_ptr<ExpertActivity> activity;
   if (store_ != nullptr) {
-    activity = std::make_unique<ExpertActivity>(store_->expert_counts(), *cache_);
+    activity = std::make_unique<ExpertActivity>(expert_counts, *cache_);
   }
-  FM_ASSIGN_OR_RETURN(std::unique_ptr<SchedulerImpl> scheduler,
-                      SchedulerImpl::create({.resources = session_resources(),
-                                             .places = sessions_max_,
-                                             .prefix_cache_bytes = plan_.prefix_bytes,
-                                             .prefix_store = std::move(prefix_store),
-                                             .activity = std::move(activity),
-                                             .observers = &observers_,
-                                             .statistics = [this] { return statistics(); },
-                                             .on_close = [this] { sessions_open_ = 0; }},
-                                            options));
+  FM_ASSIGN_OR_RETURN(
+      std::unique_ptr<SchedulerImpl> scheduler,
+      SchedulerImpl::create({.resources = session_resources(),
+                             .places = sessions_max_,
+                             .prefix_cache_bytes = plan_.prefix_bytes,
+                             .prefix_store = std::move(prefix_store),
+                             .activity = std::move(activity),
+                             .expert_counts = expert_counts,
+                             .cache = residency_options_.reads_ahead() ? cache_.get() : nullptr,
+                             .observers = &observers_,
+                             .statistics = [this] { return statistics(); },
+                             .on_close = [this] { sessions_open_ = 0; }},
+                            options));
   sessions_open_ = sessions_max_;
   return std::unique_ptr<Scheduler>(std::move(scheduler));
 }

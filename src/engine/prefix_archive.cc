@@ -37,7 +37,7 @@ std::vector<PrefixStore::Entry> PrefixArchive::entries() const {
 }
 
 void PrefixArchive::add(std::uint64_t key, std::vector<std::int32_t> tokens,
-                        std::shared_ptr<const SequenceState> state) {
+                        std::shared_ptr<const RememberedSequence> sequence) {
   const std::lock_guard lock(mutex_);
   if (!thread_.joinable()) {
     changes_.given_up.push_back(key);
@@ -47,15 +47,15 @@ void PrefixArchive::add(std::uint64_t key, std::vector<std::int32_t> tokens,
     changes_.given_up.push_back(waiting_.front().key);
     waiting_.pop_front();
   }
-  waiting_.push_back({key, std::move(tokens), std::move(state), Clock::now()});
+  waiting_.push_back({key, std::move(tokens), std::move(sequence), Clock::now()});
   changed_.notify_all();
 }
 
-Result<SequenceState> PrefixArchive::load(std::uint64_t number) {
+Result<RememberedSequence> PrefixArchive::load(std::uint64_t number) {
   const std::lock_guard lock(store_mutex_);
-  Result<SequenceState> state = store_->load(number);
+  Result<RememberedSequence> sequence = store_->load(number);
   note_size();
-  return state;
+  return sequence;
 }
 
 void PrefixArchive::remove(std::uint64_t number) {
@@ -77,7 +77,7 @@ void PrefixArchive::set_busy(bool is_busy) {
 }
 
 PrefixArchive::Changes PrefixArchive::take_changes() {
-  std::vector<std::shared_ptr<const SequenceState>> written;
+  std::vector<std::shared_ptr<const RememberedSequence>> written;
   const std::lock_guard lock(mutex_);
   written.swap(written_);
   return std::exchange(changes_, {});
@@ -106,13 +106,13 @@ void PrefixArchive::write(std::unique_lock<std::mutex>& lock) {
   std::vector<std::uint64_t> removed;
   const Result<std::uint64_t> number = [&] {
     const std::lock_guard store_lock(store_mutex_);
-    Result<std::uint64_t> saved = store_->save(next.tokens, *next.state, removed);
+    Result<std::uint64_t> saved = store_->save(next.tokens, *next.sequence, removed);
     note_size();
     return saved;
   }();
   lock.lock();
   changes_.removed.insert(changes_.removed.end(), removed.begin(), removed.end());
-  written_.push_back(next.state);
+  written_.push_back(next.sequence);
   if (number.ok()) {
     changes_.saved.push_back({next.key, *number});
     return;

@@ -36,8 +36,8 @@ class PrefixArchive {
   /// Will write a checkpoint, soon; `key` names it in Changes. Of too many that wait, the first is
   /// given up.
   void add(std::uint64_t key, std::vector<std::int32_t> tokens,
-           std::shared_ptr<const SequenceState> state);
-  Result<SequenceState> load(std::uint64_t number);
+           std::shared_ptr<const RememberedSequence> sequence);
+  Result<RememberedSequence> load(std::uint64_t number);
   void remove(std::uint64_t number);
   /// Whether something is being computed.
   void set_busy(bool is_busy);
@@ -66,7 +66,7 @@ class PrefixArchive {
   struct Waiting {
     std::uint64_t key = 0;
     std::vector<std::int32_t> tokens;
-    std::shared_ptr<const SequenceState> state;
+    std::shared_ptr<const RememberedSequence> sequence;
     Clock::time_point since;
   };
 
@@ -85,7 +85,7 @@ class PrefixArchive {
   Changes changes_;
   Size size_;
   /// States are let go of by the thread that computes: it asks who else has their blocks.
-  std::vector<std::shared_ptr<const SequenceState>> written_;
+  std::vector<std::shared_ptr<const RememberedSequence>> written_;
   Clock::time_point warned_;
   bool is_busy_ = false;
   bool is_ending_ = false;

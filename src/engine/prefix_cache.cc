@@ -52,14 +52,15 @@ PrefixCache::Position PrefixCache::longest(std::span<const std::int32_t> tokens)
   return best;
 }
 
-Result<std::optional<SequenceState>> PrefixCache::resume(std::span<const std::int32_t> tokens) {
+Result<std::optional<RememberedSequence>> PrefixCache::resume(
+    std::span<const std::int32_t> tokens) {
   while (true) {
     const Position found = longest(tokens);
-    if (found == checkpoints_.end()) return std::optional<SequenceState>();
+    if (found == checkpoints_.end()) return std::optional<RememberedSequence>();
     ++found->use_count;
     found->age = age_;
-    if (found->state == nullptr) {
-      Result<SequenceState> loaded = archive_->load(*found->archived);
+    if (found->sequence == nullptr) {
+      Result<RememberedSequence> loaded = archive_->load(*found->archived);
       if (!loaded.ok() || !could_hold(*loaded)) {
         // Damaged, or of a larger budget: the next best will do.
         checkpoints_.erase(found);
@@ -69,8 +70,8 @@ Result<std::optional<SequenceState>> PrefixCache::resume(std::span<const std::in
       put_in_memory(*found, std::move(*loaded));
       make_room(0, &*found);
     }
-    FM_ASSIGN_OR_RETURN(SequenceState state, found->state->fork());
-    return std::optional<SequenceState>(std::move(state));
+    FM_ASSIGN_OR_RETURN(RememberedSequence sequence, found->sequence->fork());
+    return std::optional<RememberedSequence>(std::move(sequence));
   }
 }
 
@@ -81,46 +82,47 @@ bool PrefixCache::contains(std::span<const std::int32_t> tokens) const {
   });
 }
 
-bool PrefixCache::could_hold(const SequenceState& state) const {
-  std::uint64_t bytes = state.recurrent_bytes();
-  for (const auto& block : state.kv().blocks()) bytes += block->size();
+bool PrefixCache::could_hold(const RememberedSequence& sequence) const {
+  std::uint64_t bytes = sequence.own_bytes();
+  for (const auto& block : sequence.state.kv().blocks()) bytes += block->size();
   return bytes <= budget_bytes_;
 }
 
-void PrefixCache::store(std::span<const std::int32_t> tokens, SequenceState state) {
-  FM_CHECK(!state.broken());
-  FM_CHECK(state.position() == tokens.size());
-  if (tokens.empty() || contains(tokens) || !could_hold(state)) return;
+void PrefixCache::store(std::span<const std::int32_t> tokens, RememberedSequence sequence) {
+  FM_CHECK(!sequence.state.broken());
+  FM_CHECK(sequence.state.position() == tokens.size());
+  if (tokens.empty() || contains(tokens) || !could_hold(sequence)) return;
   checkpoints_.push_back(
       {.key = next_key_++, .tokens = {tokens.begin(), tokens.end()}, .age = age_});
   Checkpoint& checkpoint = checkpoints_.back();
-  put_in_memory(checkpoint, std::move(state));
+  put_in_memory(checkpoint, std::move(sequence));
   make_room(0, &checkpoint);
   if (archive_ == nullptr) return;
   checkpoint.is_being_archived = true;
-  archive_->add(checkpoint.key, checkpoint.tokens, checkpoint.state);
+  archive_->add(checkpoint.key, checkpoint.tokens, checkpoint.sequence);
 }
 
-Status PrefixCache::store_copy(std::span<const std::int32_t> tokens, const SequenceState& state) {
-  if (tokens.empty() || contains(tokens) || !could_hold(state)) return Status();
+Status PrefixCache::store_copy(std::span<const std::int32_t> tokens,
+                               const RememberedSequence& sequence) {
+  if (tokens.empty() || contains(tokens) || !could_hold(sequence)) return Status();
   // Its blocks are the sequence's as well, and in memory anyway.
-  make_room(state.recurrent_bytes(), nullptr);
-  FM_ASSIGN_OR_RETURN(SequenceState copy, state.fork());
+  make_room(sequence.own_bytes(), nullptr);
+  FM_ASSIGN_OR_RETURN(RememberedSequence copy, sequence.fork());
   store(tokens, std::move(copy));
   return Status();
 }
 
-void PrefixCache::put_in_memory(Checkpoint& checkpoint, SequenceState state) {
-  bytes_ += state.recurrent_bytes();
-  for (const auto& block : state.kv().blocks()) {
+void PrefixCache::put_in_memory(Checkpoint& checkpoint, RememberedSequence sequence) {
+  bytes_ += sequence.own_bytes();
+  for (const auto& block : sequence.state.kv().blocks()) {
     if (++block_users_[block.get()] == 1) bytes_ += block->size();
   }
-  checkpoint.state = std::make_shared<const SequenceState>(std::move(state));
+  checkpoint.sequence = std::make_shared<const RememberedSequence>(std::move(sequence));
 }
 
 std::uint64_t PrefixCache::own_bytes(const Checkpoint& checkpoint) const {
-  std::uint64_t bytes = checkpoint.state->recurrent_bytes();
-  for (const auto& block : checkpoint.state->kv().blocks()) {
+  std::uint64_t bytes = checkpoint.sequence->own_bytes();
+  for (const auto& block : checkpoint.sequence->state.kv().blocks()) {
     if (block_users_.at(block.get()) == 1) bytes += block->size();
   }
   return bytes;
@@ -146,7 +148,7 @@ void PrefixCache::make_room(std::uint64_t bytes, const Checkpoint* kept) {
     Position least = checkpoints_.end();
     double least_worth = 0;
     for (Position it = checkpoints_.begin(); it != checkpoints_.end(); ++it) {
-      if (it->state == nullptr || &*it == kept) continue;
+      if (it->sequence == nullptr || &*it == kept) continue;
       if (const double worth_of_it = worth(*it);
           least == checkpoints_.end() || worth_of_it < least_worth) {
         least = it;
@@ -163,14 +165,14 @@ void PrefixCache::make_room(std::uint64_t bytes, const Checkpoint* kept) {
 }
 
 void PrefixCache::drop_from_memory(Position position) {
-  bytes_ -= position->state->recurrent_bytes();
-  for (const auto& block : position->state->kv().blocks()) {
+  bytes_ -= position->sequence->own_bytes();
+  for (const auto& block : position->sequence->state.kv().blocks()) {
     const auto users = block_users_.find(block.get());
     if (--users->second > 0) continue;
     bytes_ -= block->size();
     block_users_.erase(users);
   }
-  position->state = nullptr;
+  position->sequence = nullptr;
 }
 
 void PrefixCache::tend(bool is_busy) {
@@ -209,7 +211,7 @@ PrefixCache::Statistics PrefixCache::statistics() const {
   Statistics statistics{
       .bytes = bytes_, .evicted_count = evicted_count_, .loaded_count = loaded_count_};
   for (const Checkpoint& checkpoint : checkpoints_) {
-    if (checkpoint.state != nullptr) ++statistics.checkpoint_count;
+    if (checkpoint.sequence != nullptr) ++statistics.checkpoint_count;
   }
   if (archive_ != nullptr) {
     const PrefixArchive::Size size = archive_->size();

@@ -12,7 +12,7 @@
 
 #include "base/result.h"
 #include "engine/prefix_archive.h"
-#include "model/sequence_state.h"
+#include "engine/remembered_sequence.h"
 
 namespace flashmoe {
 
@@ -20,8 +20,8 @@ namespace flashmoe {
 std::size_t common_prefix(std::span<const std::int32_t> a, std::span<const std::int32_t> b);
 
 /// Checkpoints of sequences, so that one which begins alike need not be computed again
-/// (docs/serving.md). A checkpoint is a SequenceState and the tokens that led to it. Holds at most
-/// `budget_bytes` in memory: blocks of the KV cache that checkpoints share count once. With an
+/// (docs/serving.md). A checkpoint is a RememberedSequence and the tokens that led to it. Holds at
+/// most `budget_bytes` in memory: blocks of the KV cache that checkpoints share count once. With an
 /// archive, checkpoints are on disk as well, and come back from there. One thread at a time.
 class PrefixCache {
  public:
@@ -50,14 +50,14 @@ class PrefixCache {
   /// A sequence that stands at the longest checkpoint that `tokens` begin with, which has thereby
   /// been used; none where there is none, or what was on disk is damaged. Errors: kIo if memory
   /// cannot be had.
-  Result<std::optional<SequenceState>> resume(std::span<const std::int32_t> tokens);
+  Result<std::optional<RememberedSequence>> resume(std::span<const std::int32_t> tokens);
 
-  /// Keeps `state`, to which `tokens` led, if the budget can hold it at all; others make room. One
-  /// that is known already stays as it is.
-  void store(std::span<const std::int32_t> tokens, SequenceState state);
-  /// The same with a copy of `state`, for which room is made first. Errors: kIo if memory cannot be
-  /// had.
-  Status store_copy(std::span<const std::int32_t> tokens, const SequenceState& state);
+  /// Keeps `sequence`, to which `tokens` led, if the budget can hold it at all; others make room.
+  /// One that is known already stays as it is.
+  void store(std::span<const std::int32_t> tokens, RememberedSequence sequence);
+  /// The same with a copy of `sequence`, for which room is made first. Errors: kIo if memory cannot
+  /// be had.
+  Status store_copy(std::span<const std::int32_t> tokens, const RememberedSequence& sequence);
   bool contains(std::span<const std::int32_t> tokens) const;
 
   /// To be called now and then: whether something is being computed. Learns what the archive did.
@@ -69,8 +69,8 @@ class PrefixCache {
   struct Checkpoint {
     std::uint64_t key = 0;
     std::vector<std::int32_t> tokens;
-    std::shared_ptr<const SequenceState> state;  // null: not in memory
-    std::optional<std::uint64_t> archived;       // its number in the archive
+    std::shared_ptr<const RememberedSequence> sequence;  // null: not in memory
+    std::optional<std::uint64_t> archived;               // its number in the archive
     bool is_being_archived = false;
     std::uint64_t use_count = 1;
     double age = 0;  // age_ when it was last used
@@ -79,15 +79,15 @@ class PrefixCache {
 
   /// Whether it can be had at this moment, from memory or disk.
   static bool is_there(const Checkpoint& checkpoint) {
-    return checkpoint.state != nullptr || checkpoint.archived.has_value();
+    return checkpoint.sequence != nullptr || checkpoint.archived.has_value();
   }
   /// Whether the budget could hold it if nothing else were there.
-  bool could_hold(const SequenceState& state) const;
+  bool could_hold(const RememberedSequence& sequence) const;
   Position longest(std::span<const std::int32_t> tokens);
   /// Bytes that would come free with it.
   std::uint64_t own_bytes(const Checkpoint& checkpoint) const;
   double worth(const Checkpoint& checkpoint) const;
-  void put_in_memory(Checkpoint& checkpoint, SequenceState state);
+  void put_in_memory(Checkpoint& checkpoint, RememberedSequence sequence);
   /// Drops checkpoints from memory until `bytes` fit beside the others, but not `kept`.
   void make_room(std::uint64_t bytes, const Checkpoint* kept);
   void drop_from_memory(Position position);

@@ -27,12 +27,12 @@ namespace fs = std::filesystem;
 static_assert(std::endian::native == std::endian::little, "the files are little-endian");
 
 /// "FMPFX" and the version: of the file, and of the arithmetic that made what is in it.
-constexpr std::uint64_t kPrefixMagic = 0x3130'5846'504d'46;
+constexpr std::uint64_t kPrefixMagic = 0x3230'5846'504d'46;
 /// A file that says more is damaged.
 constexpr std::uint64_t kTokensMax = std::uint64_t{1} << 28;
 
-/// What a checkpoint's file begins with; then tokens, numbers of blocks, recurrent state, and the
-/// block that is not full.
+/// What a checkpoint's file begins with; then tokens, numbers of blocks, recurrent state, the block
+/// that is not full, and uses of experts.
 struct PrefixHeader {
   std::uint64_t magic = kPrefixMagic;
   std::uint64_t identity = 0;
@@ -40,6 +40,7 @@ struct PrefixHeader {
   std::uint64_t block_count = 0;
   std::uint64_t recurrent_size = 0;
   std::uint64_t tail_size = 0;
+  std::uint64_t expert_count = 0;
 };
 
 template <typename T>
@@ -170,7 +171,7 @@ Result<PrefixStore::Checkpoint> PrefixStore::read_header(std::uint64_t number) c
       header.token_count <= kTokensMax && header.block_count == full_blocks(header.token_count);
   const std::uint64_t size = sizeof(header) + header.token_count * sizeof(std::int32_t) +
                              header.block_count * sizeof(std::uint64_t) + header.recurrent_size +
-                             header.tail_size;
+                             header.tail_size + header.expert_count * sizeof(float);
   if (!is_ours || file.size() != checked_file_size(size)) {
     return error(StatusCode::kCorrupt, "{}: is no checkpoint of this model", file.path());
   }
@@ -210,13 +211,14 @@ Result<std::uint64_t> PrefixStore::save_block(const std::shared_ptr<KvBlock>& bl
 }
 
 Result<std::uint64_t> PrefixStore::save(std::span<const std::int32_t> tokens,
-                                        const SequenceState& state,
+                                        const RememberedSequence& sequence,
                                         std::vector<std::uint64_t>& removed) {
+  const SequenceState& state = sequence.state;
   FM_CHECK(state.position() == tokens.size());
   const std::span<const std::shared_ptr<KvBlock>> blocks = state.kv().blocks();
   const std::size_t full = full_blocks(tokens.size());
   const bool has_tail = has_tail_block(tokens.size());
-  std::uint64_t bytes = state.recurrent_bytes() + tokens.size_bytes() + 4096;
+  std::uint64_t bytes = sequence.own_bytes() + tokens.size_bytes() + 4096;
   for (const auto& block : blocks) bytes += block->size() + 64;
   if (bytes > options_.size_max) {
     return error(StatusCode::kOutOfBudget, "a checkpoint of {} tokens is larger than --cache-disk",
@@ -235,15 +237,20 @@ Result<std::uint64_t> PrefixStore::save(std::span<const std::int32_t> tokens,
     ++blocks_[*block].users;
     checkpoint.blocks.push_back(*block);
   }
+  const std::vector<float> uses = sequence.experts.counts_at(tokens.size());
   const PrefixHeader header{.identity = name_hash(options_.identity),
                             .token_count = tokens.size(),
                             .block_count = full,
                             .recurrent_size = state.recurrent_bytes(),
-                            .tail_size = has_tail ? blocks[full]->size() : 0};
-  const std::array<std::span<const std::byte>, 5> parts = {
-      bytes_of_one(header), std::as_bytes(tokens),
-      std::as_bytes(std::span<const std::uint64_t>(checkpoint.blocks)), state.recurrent(),
-      has_tail ? std::as_const(*blocks[full]).bytes() : std::span<const std::byte>()};
+                            .tail_size = has_tail ? blocks[full]->size() : 0,
+                            .expert_count = uses.size()};
+  const std::array<std::span<const std::byte>, 6> parts = {
+      bytes_of_one(header),
+      std::as_bytes(tokens),
+      std::as_bytes(std::span<const std::uint64_t>(checkpoint.blocks)),
+      state.recurrent(),
+      has_tail ? std::as_const(*blocks[full]).bytes() : std::span<const std::byte>(),
+      std::as_bytes(std::span(uses))};
   const std::uint64_t number = next_number_++;
   if (const Status written = write_checked_file(path_of(kStateKind, number), parts);
       !written.ok()) {
@@ -268,9 +275,9 @@ Result<std::shared_ptr<KvBlock>> PrefixStore::load_block(std::uint64_t number) {
   return loaded;
 }
 
-Result<SequenceState> PrefixStore::load(std::uint64_t number) {
+Result<RememberedSequence> PrefixStore::load(std::uint64_t number) {
   Checkpoint& checkpoint = checkpoints_.at(number);
-  const auto read = [&]() -> Result<SequenceState> {
+  const auto read = [&]() -> Result<RememberedSequence> {
     FM_ASSIGN_OR_RETURN(const SequenceState fresh, SequenceState::create(config_));
     PrefixHeader header;
     std::vector<std::int32_t> tokens(checkpoint.tokens.size());
@@ -281,11 +288,18 @@ Result<SequenceState> PrefixStore::load(std::uint64_t number) {
     if (has_tail) {
       FM_ASSIGN_OR_RETURN(tail, AlignedBuffer::allocate(block_size_));
     }
-    const std::array<std::span<std::byte>, 5> parts = {
-        std::as_writable_bytes(std::span(&header, 1)), std::as_writable_bytes(std::span(tokens)),
-        std::as_writable_bytes(std::span(numbers)), recurrent.bytes(), tail.bytes()};
+    ExpertUse experts(options_.expert_counts);
+    std::vector<float> uses(experts.bytes() / sizeof(float));
+    const std::array<std::span<std::byte>, 6> parts = {
+        std::as_writable_bytes(std::span(&header, 1)),
+        std::as_writable_bytes(std::span(tokens)),
+        std::as_writable_bytes(std::span(numbers)),
+        recurrent.bytes(),
+        tail.bytes(),
+        std::as_writable_bytes(std::span(uses))};
     FM_RETURN_IF_ERROR(read_checked_file(path_of(kStateKind, number), parts));
-    if (tokens != checkpoint.tokens || numbers != checkpoint.blocks) {
+    if (tokens != checkpoint.tokens || numbers != checkpoint.blocks ||
+        !experts.restore(uses, tokens.size())) {
       return error(StatusCode::kCorrupt, "checkpoint {}: is another one than it was", number);
     }
     std::vector<std::shared_ptr<KvBlock>> blocks;
@@ -294,17 +308,19 @@ Result<SequenceState> PrefixStore::load(std::uint64_t number) {
       blocks.push_back(std::move(block));
     }
     if (has_tail) blocks.push_back(std::make_shared<KvBlock>(std::move(tail)));
-    return SequenceState::assemble(config_, tokens.size(), std::move(recurrent), std::move(blocks));
+    return RememberedSequence{
+        SequenceState::assemble(config_, tokens.size(), std::move(recurrent), std::move(blocks)),
+        std::move(experts)};
   };
-  Result<SequenceState> state = read();
-  if (!state.ok()) {
+  Result<RememberedSequence> sequence = read();
+  if (!sequence.ok()) {
     remove(number);
-    return state;
+    return sequence;
   }
   checkpoint.last_use = next_use_++;
   std::error_code ignored;
   fs::last_write_time(path_of(kStateKind, number), fs::file_time_type::clock::now(), ignored);
-  return state;
+  return sequence;
 }
 
 void PrefixStore::make_room(std::uint64_t bytes, std::vector<std::uint64_t>& removed) {

@@ -13,21 +13,22 @@
 #include <vector>
 
 #include "base/result.h"
+#include "engine/remembered_sequence.h"
 #include "model/model_config.h"
-#include "model/sequence_state.h"
 
 namespace flashmoe {
 
 /// Checkpoints of sequences in a folder, for a later run (docs/serving.md draws the files). Each is
-/// a file of its tokens and recurrent state that names the files of its KV blocks, which
-/// checkpoints share. Every file is checksummed and appears whole or not at all; one that is
+/// a file of its tokens, recurrent state and uses of experts that names the files of its KV blocks,
+/// which checkpoints share. Every file is checksummed and appears whole or not at all; one that is
 /// damaged, or of another model, is never used. What it takes is kept below a limit: what was used
 /// longest ago goes first. One process at a time has the folder, and in it one thread at a time.
 class PrefixStore {
  public:
   struct Options {
-    std::filesystem::path folder;  // is made, for the user alone to read
-    std::string identity;          // of the model: others' checkpoints are let be
+    std::filesystem::path folder;                 // is made, for the user alone to read
+    std::string identity;                         // of the model: others' checkpoints are let be
+    std::vector<std::size_t> expert_counts = {};  // routed experts of its layers
     std::uint64_t size_max = std::uint64_t{8} << 30;
   };
   /// A checkpoint there is.
@@ -49,10 +50,11 @@ class PrefixStore {
 
   /// Writes a checkpoint, and removes others where room is needed. `removed`: their numbers are
   /// added. Errors: kIo, after which there is no such checkpoint.
-  Result<std::uint64_t> save(std::span<const std::int32_t> tokens, const SequenceState& state,
+  Result<std::uint64_t> save(std::span<const std::int32_t> tokens,
+                             const RememberedSequence& sequence,
                              std::vector<std::uint64_t>& removed);
   /// Reads it, and notes that it was used. Errors: kIo and kCorrupt; it is then removed.
-  Result<SequenceState> load(std::uint64_t number);
+  Result<RememberedSequence> load(std::uint64_t number);
   void remove(std::uint64_t number);
 
   std::uint64_t size() const { return size_; }

@@ -33,8 +33,8 @@ ModelConfig two_layer_config() {
 class PrefixFiles : public ::testing::Test {
  protected:
   /// A sequence of `tokens` tokens; its bytes follow from `seed`. Blocks of `shared` stand before.
-  SequenceState make(std::size_t tokens, unsigned seed,
-                     std::vector<std::shared_ptr<KvBlock>> blocks = {}) {
+  RememberedSequence make(std::size_t tokens, unsigned seed,
+                          std::vector<std::shared_ptr<KvBlock>> blocks = {}) {
     std::mt19937 random(seed);
     const auto fill = [&](std::span<std::byte> bytes) {
       for (std::byte& byte : bytes) byte = static_cast<std::byte>(random());
@@ -47,18 +47,26 @@ class PrefixFiles : public ::testing::Test {
       fill(block.bytes());
       blocks.push_back(std::make_shared<KvBlock>(std::move(block)));
     }
-    return SequenceState::assemble(config_, tokens, std::move(recurrent), std::move(blocks));
+    ExpertUse experts(kExpertCounts);
+    const auto used = static_cast<std::uint16_t>(random() % kExpertCounts[1]);
+    experts.add(LayerId{1}, tokens - 1, 1, {&used, 1});
+    return {SequenceState::assemble(config_, tokens, std::move(recurrent), std::move(blocks)),
+            std::move(experts)};
   }
   static std::vector<std::int32_t> ids(std::size_t count, std::int32_t first = 0) {
     std::vector<std::int32_t> ids(count);
     for (std::size_t i = 0; i < count; ++i) ids[i] = first + static_cast<std::int32_t>(i);
     return ids;
   }
-  static bool equal(const SequenceState& a, const SequenceState& b) {
-    const auto same = [](std::span<const std::byte> x, std::span<const std::byte> y) {
-      return x.size() == y.size() && std::memcmp(x.data(), y.data(), x.size()) == 0;
+  static bool equal(const RememberedSequence& x, const RememberedSequence& y) {
+    const SequenceState& a = x.state;
+    const SequenceState& b = y.state;
+    const auto same = [](std::span<const std::byte> p, std::span<const std::byte> q) {
+      return p.size() == q.size() && std::memcmp(p.data(), q.data(), p.size()) == 0;
     };
-    bool is_equal = a.position() == b.position() && same(a.recurrent(), b.recurrent()) &&
+    bool is_equal = a.position() == b.position() &&
+                    x.experts.counts_at(a.position()) == y.experts.counts_at(a.position()) &&
+                    same(a.recurrent(), b.recurrent()) &&
                     a.kv().blocks().size() == b.kv().blocks().size();
     for (std::size_t i = 0; is_equal && i < a.kv().blocks().size(); ++i) {
       is_equal = same(a.kv().blocks()[i]->bytes(), b.kv().blocks()[i]->bytes());
@@ -67,12 +75,12 @@ class PrefixFiles : public ::testing::Test {
   }
   std::unique_ptr<PrefixStore> open(std::uint64_t size_max = 1u << 30,
                                     const std::string& identity = "model") {
-    return PrefixStore::open(config_, {folder_.path(), identity, size_max}).value();
+    return PrefixStore::open(config_, {folder_.path(), identity, kExpertCounts, size_max}).value();
   }
   std::uint64_t save(PrefixStore& store, std::span<const std::int32_t> tokens,
-                     const SequenceState& state) {
+                     const RememberedSequence& sequence) {
     std::vector<std::uint64_t> removed;
-    return store.save(tokens, state, removed).value();
+    return store.save(tokens, sequence, removed).value();
   }
   std::vector<fs::path> files(std::string_view kind) const {
     std::vector<fs::path> found;
@@ -82,17 +90,27 @@ class PrefixFiles : public ::testing::Test {
     return found;
   }
 
+  static inline const std::vector<std::size_t> kExpertCounts = {0, 6};
   TemporaryFolder folder_;
   const ModelConfig config_ = two_layer_config();
 };
 
 TEST_F(PrefixFiles, ComeBackInALaterRun) {
-  const SequenceState state = make(150, 1);
-  save(*open(), ids(150), state);
+  const RememberedSequence sequence = make(150, 1);
+  save(*open(), ids(150), sequence);
   auto store = open();
   ASSERT_EQ(store->entries().size(), 1u);
   EXPECT_EQ(store->entries()[0].tokens, ids(150));
-  EXPECT_TRUE(equal(store->load(store->entries()[0].number).value(), state));
+  EXPECT_TRUE(equal(store->load(store->entries()[0].number).value(), sequence));
+}
+
+TEST_F(PrefixFiles, KnowWhichExpertsWereUsed) {
+  const RememberedSequence sequence = make(150, 1);
+  save(*open(), ids(150), sequence);
+  auto store = open();
+  const RememberedSequence loaded = store->load(store->entries()[0].number).value();
+  EXPECT_EQ(loaded.experts.most_used(9), sequence.experts.most_used(9));
+  EXPECT_EQ(loaded.experts.most_used(9).size(), 1u);
 }
 
 TEST_F(PrefixFiles, AreTheUsersAlone) {
@@ -105,10 +123,10 @@ TEST_F(PrefixFiles, AreTheUsersAlone) {
 }
 
 TEST_F(PrefixFiles, ShareBlocksAndKeepThemAsLongAsSomebodyNeedsThem) {
-  const SequenceState first = make(130, 1);
-  const std::vector<std::shared_ptr<KvBlock>> shared(first.kv().blocks().begin(),
-                                                     first.kv().blocks().begin() + 2);
-  const SequenceState second = make(200, 2, shared);
+  const RememberedSequence first = make(130, 1);
+  const std::vector<std::shared_ptr<KvBlock>> shared(first.state.kv().blocks().begin(),
+                                                     first.state.kv().blocks().begin() + 2);
+  const RememberedSequence second = make(200, 2, shared);
   auto store = open();
   const std::uint64_t a = save(*store, ids(130), first);
   const std::uint64_t b = save(*store, ids(200), second);
@@ -133,7 +151,9 @@ TEST_F(PrefixFiles, StayBelowTheirLimitByLastUse) {
     const std::uint64_t number =
         store->save(ids(64, static_cast<std::int32_t>(100 * i)), make(64, i), removed).value();
     if (i == 0) first = number;
-    if (i < 6) ASSERT_TRUE(store->load(first).ok()) << i;
+    if (i < 6) {
+      ASSERT_TRUE(store->load(first).ok()) << i;
+    }
     EXPECT_LE(store->size(), 4 * one + 10'000);
   }
   EXPECT_GE(removed.size(), 8u);
@@ -143,11 +163,11 @@ TEST_F(PrefixFiles, StayBelowTheirLimitByLastUse) {
 }
 
 TEST_F(PrefixFiles, ThatAreDamagedAreNeverUsed) {
-  const SequenceState state = make(150, 1);
+  const RememberedSequence sequence = make(150, 1);
   for (const char* kind : {"state-", "block-"}) {
     for (const int at : {20, -30, -1}) {
       fs::remove_all(folder_.path());
-      save(*open(), ids(150), state);
+      save(*open(), ids(150), sequence);
       const fs::path path = files(kind).front();
       const auto size = static_cast<std::streamoff>(fs::file_size(path));
       std::fstream file(path, std::ios::in | std::ios::out | std::ios::binary);
@@ -187,7 +207,9 @@ TEST_F(PrefixFiles, ThatAKilledProcessLeftAreRemoved) {
 TEST_F(PrefixFiles, AreOfOneModelAndOneProcess) {
   auto store = open();
   save(*store, ids(70), make(70, 1));
-  EXPECT_EQ(PrefixStore::open(config_, {folder_.path(), "model", 1u << 30}).status().code(),
+  EXPECT_EQ(PrefixStore::open(config_, {folder_.path(), "model", kExpertCounts, 1u << 30})
+                .status()
+                .code(),
             StatusCode::kIo);
   EXPECT_TRUE(open(1u << 30, "another")->entries().empty());
   store.reset();

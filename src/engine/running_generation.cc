@@ -34,16 +34,16 @@ RunningGeneration::RunningGeneration(GenerationId id, GenerationRequest request,
   for (const std::int32_t token : tokens_) sampler_.accept(token);
 }
 
-void RunningGeneration::start(SequenceState state, Clock::time_point now) {
-  state_ = std::make_unique<SequenceState>(std::move(state));
+void RunningGeneration::start(RememberedSequence sequence, Clock::time_point now) {
+  sequence_ = std::make_unique<RememberedSequence>(std::move(sequence));
   statistics_.cached_tokens = position();
   started_ = now;
   statistics_.queue_seconds = seconds_between(submitted_, now);
   listener_->on_prompt(position(), request_.prompt.size());
 }
 
-void RunningGeneration::rebuild(SequenceState state) {
-  state_ = std::make_unique<SequenceState>(std::move(state));
+void RunningGeneration::rebuild(RememberedSequence sequence) {
+  sequence_ = std::make_unique<RememberedSequence>(std::move(sequence));
   is_suspect_ = true;
 }
 
@@ -57,7 +57,7 @@ SequenceRows RunningGeneration::next_rows(std::size_t rows_max) {
     if (checkpoint != checkpoints_.end()) end = std::min(end, *checkpoint);
   }
   const bool is_generated = begin >= request_.prompt.size();
-  return {.sequence = state_.get(),
+  return {.sequence = &sequence_->state,
           .ids = std::span<const std::int32_t>(tokens_).subspan(begin, end - begin),
           .logits = end == tokens_.size() ? LogitsWanted::kLast : LogitsWanted::kNone,
           .is_generated = is_generated};
@@ -139,7 +139,7 @@ void RunningGeneration::finish(GenerationEnd end) {
   const Clock::time_point now = Clock::now();
   if (statistics_.generated_tokens > 0) {
     statistics_.decode_seconds = seconds_between(first_token_, now);
-  } else if (state_ != nullptr) {
+  } else if (sequence_ != nullptr) {
     statistics_.prefill_seconds = seconds_between(started_, now);
   } else {
     statistics_.queue_seconds = seconds_between(submitted_, now);

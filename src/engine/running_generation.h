@@ -11,10 +11,10 @@
 #include <vector>
 
 #include "base/result.h"
+#include "engine/remembered_sequence.h"
 #include "engine/sampler.h"
 #include "engine/text_stream.h"
 #include "flashmoe/scheduler.h"
-#include "model/sequence_state.h"
 #include "model/step.h"
 
 namespace flashmoe {
@@ -44,20 +44,20 @@ class RunningGeneration {
   /// Whether tokens before the last one have yet to be consumed: the prompt's, or all after
   /// rebuild().
   bool is_behind() const { return is_prompting() || position() + 1 < tokens_.size(); }
-  /// A step that it was in has failed. `state`: where the first `state.position()` of its tokens
+  /// A step that it was in has failed. `sequence`: where the first `state.position()` of its tokens
   /// have led. The others are consumed again, in steps of its own: if it was not to blame, nobody
   /// notices.
-  void rebuild(SequenceState state);
+  void rebuild(RememberedSequence sequence);
   bool is_suspect() const { return is_suspect_; }
   void clear_suspicion() { is_suspect_ = false; }
 
-  /// Takes a place. `state`: where the tokens of the prompt that are known have led.
-  void start(SequenceState state, Clock::time_point now);
+  /// Takes a place. `sequence`: where the tokens of the prompt that are known have led.
+  void start(RememberedSequence sequence, Clock::time_point now);
 
   GenerationId id() const { return id_; }
   const GenerationRequest& request() const { return request_; }
   std::span<const std::int32_t> tokens() const { return tokens_; }
-  std::size_t position() const { return state_->position(); }
+  std::size_t position() const { return sequence_->state.position(); }
   bool is_prompting() const { return position() < request_.prompt.size(); }
   bool has_ended() const { return has_ended_; }
   /// Once it has ended: what failed, if anything did, and how it ended otherwise.
@@ -65,7 +65,7 @@ class RunningGeneration {
   FinishReason reason() const { return reason_; }
   GenerationStatistics& statistics() { return statistics_; }
   const GenerationStatistics& statistics() const { return statistics_; }
-  SequenceState& state() { return *state_; }
+  RememberedSequence& sequence() { return *sequence_; }
 
   /// Positions within the prompt to remember the sequence at: chunks end there.
   std::set<std::size_t>& checkpoints() { return checkpoints_; }
@@ -96,7 +96,7 @@ class RunningGeneration {
   TextStream text_;
   const Model& model_;
   std::vector<std::int32_t> tokens_;  // the prompt, then what was picked
-  std::unique_ptr<SequenceState> state_;
+  std::unique_ptr<RememberedSequence> sequence_;
   std::set<std::size_t> checkpoints_;
   std::vector<TokenLogprob> top_;
   GenerationStatistics statistics_;

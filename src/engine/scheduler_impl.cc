@@ -15,6 +15,8 @@ namespace {
 constexpr std::size_t kCheckpointInterval = 2048;
 /// Fewer tokens than these are not worth a checkpoint, or waiting for one.
 constexpr std::size_t kWorthwhileTokens = 64;
+/// After so many steps the routers themselves have said what a returning sequence needs.
+constexpr std::size_t kReturnSteps = 64;
 
 }  // namespace
 
@@ -233,16 +235,43 @@ bool SchedulerImpl::should_wait(const RunningGeneration& waiting, std::size_t ca
   return false;
 }
 
-Result<SequenceState> SchedulerImpl::begin_sequence(std::span<const std::int32_t> tokens) {
-  FM_ASSIGN_OR_RETURN(std::optional<SequenceState> known, prefixes_.resume(tokens));
+Result<RememberedSequence> SchedulerImpl::begin_sequence(std::span<const std::int32_t> tokens) {
+  FM_ASSIGN_OR_RETURN(std::optional<RememberedSequence> known, prefixes_.resume(tokens));
   if (known) return std::move(*known);
-  return SequenceState::create(parts_.resources.model->config());
+  FM_ASSIGN_OR_RETURN(SequenceState state, SequenceState::create(parts_.resources.model->config()));
+  return RememberedSequence{std::move(state), ExpertUse(parts_.expert_counts)};
 }
 
 Status SchedulerImpl::start(RunningGeneration& generation) {
-  FM_ASSIGN_OR_RETURN(SequenceState state, begin_sequence(generation.request().prompt));
-  generation.start(std::move(state), Clock::now());
+  FM_ASSIGN_OR_RETURN(RememberedSequence sequence, begin_sequence(generation.request().prompt));
+  bring_back(sequence.experts);
+  generation.start(std::move(sequence), Clock::now());
   return Status();
+}
+
+void SchedulerImpl::bring_back(const ExpertUse& experts) {
+  if (parts_.cache == nullptr) return;
+  // Others that run have theirs, and what comes next is not all that was.
+  const std::size_t share = parts_.cache->slot_limit() / (2 * (running_.size() + 1));
+  std::vector<ExpertKey> wanted = experts.most_used(share);
+  if (wanted.empty()) return;
+  returning_experts_ = std::make_unique<ExpertPrefetcher>(*parts_.cache, std::move(wanted),
+                                                          ExpertPrefetcher::Room::kOfOthers);
+  returning_until_ = turn_ + kReturnSteps;
+}
+
+void SchedulerImpl::ExpertUseObserver::on_routed(LayerId layer,
+                                                 std::span<const StepSegment> segments,
+                                                 std::span<const std::uint16_t> ids,
+                                                 std::span<const float> /*weights*/) {
+  FM_CHECK(segments.size() == members_.size());
+  const std::size_t k = ids.size() / segments.back().row_end;
+  for (std::size_t i = 0; i < segments.size(); ++i) {
+    const StepSegment& segment = segments[i];
+    const std::size_t rows = segment.row_end - segment.row_begin;
+    members_[i]->sequence().experts.add(layer, segment.position, rows,
+                                        ids.subspan(segment.row_begin * k, rows * k));
+  }
 }
 
 void SchedulerImpl::plan_checkpoints(RunningGeneration& generation,
@@ -301,7 +330,7 @@ void SchedulerImpl::step() {
   const std::size_t decoding = form_step();
   std::size_t prompt_rows = 0;
   for (std::size_t i = decoding; i < rows_.size(); ++i) prompt_rows += rows_[i].ids.size();
-  ++turn_;
+  if (++turn_ == returning_until_) returning_experts_ = nullptr;
   Stopwatch watch;
   const Status status = forward(rows_, members_);
   const double seconds = watch.lap();
@@ -324,6 +353,8 @@ Status SchedulerImpl::forward(std::span<const SequenceRows> rows,
   for (const SequenceRows& member : rows)
     last_rows_.push_back((row_count += member.ids.size()) - 1);
   logits_.assign(rows.size(), {});
+  ExpertUseObserver observer(members);
+  parts_.observers->add(observer);
   const ExpertCounters before = expert_counters(parts_.resources);
   Status status = run_step(
       parts_.resources, rows,
@@ -334,6 +365,7 @@ Status SchedulerImpl::forward(std::span<const SequenceRows> rows,
           logits_[member].assign(logits.row(i), logits.row(i) + logits.cols);
         }
       }});
+  parts_.observers->remove(observer);
   const ExpertCounters after = expert_counters(parts_.resources);
   for (RunningGeneration* const member : members) {
     GenerationStatistics& statistics = member->statistics();
@@ -370,8 +402,8 @@ void SchedulerImpl::after_failure(std::span<RunningGeneration* const> members,
       member->fail(status);
       continue;
     }
-    Result<SequenceState> state = begin_sequence(member->tokens());
-    state.ok() ? member->rebuild(std::move(*state)) : member->fail(state.status());
+    Result<RememberedSequence> sequence = begin_sequence(member->tokens());
+    sequence.ok() ? member->rebuild(std::move(*sequence)) : member->fail(sequence.status());
   }
 }
 
@@ -379,7 +411,7 @@ void SchedulerImpl::remember(RunningGeneration& generation) {
   if (!generation.checkpoints().contains(generation.position())) return;
   // Without memory for it the sequence goes on all the same.
   [[maybe_unused]] const Status stored = prefixes_.store_copy(
-      generation.tokens().subspan(0, generation.position()), generation.state());
+      generation.tokens().subspan(0, generation.position()), generation.sequence());
 }
 
 void SchedulerImpl::retire_ended() {
@@ -389,10 +421,10 @@ void SchedulerImpl::retire_ended() {
       ++it;
       continue;
     }
-    if (!generation.state().broken()) {
+    if (!generation.sequence().state.broken()) {
       const std::span<const std::int32_t> consumed =
           generation.tokens().subspan(0, generation.position());
-      prefixes_.store(consumed, std::move(generation.state()));
+      prefixes_.store(consumed, std::move(generation.sequence()));
     }
     it = running_.erase(it);
     forget(1);

@@ -15,6 +15,7 @@
 #include "engine/running_generation.h"
 #include "engine/session_impl.h"
 #include "engine/step_pacer.h"
+#include "experts/expert_prefetcher.h"
 #include "flashmoe/scheduler.h"
 
 namespace flashmoe {
@@ -29,6 +30,8 @@ class SchedulerImpl : public Scheduler {
     std::uint64_t prefix_cache_bytes = 0;
     std::unique_ptr<PrefixStore> prefix_store;  // null: nothing is kept on disk
     std::unique_ptr<ExpertActivity> activity;   // null: the model has no routed experts
+    std::vector<std::size_t> expert_counts;     // routed experts of each layer
+    ExpertCache* cache = nullptr;               // null: experts are not read ahead
     RoutingObservers* observers = nullptr;      // hear of it while the scheduler exists
     /// Called by the scheduler's thread, between steps.
     std::function<EngineStatistics()> statistics;
@@ -56,6 +59,17 @@ class SchedulerImpl : public Scheduler {
 
   SchedulerImpl(Parts parts, const SchedulerOptions& options);
 
+  /// Tells each sequence of a step which experts it is routed to.
+  class ExpertUseObserver final : public RoutingObserver {
+   public:
+    explicit ExpertUseObserver(std::span<RunningGeneration* const> members) : members_(members) {}
+    void on_routed(LayerId layer, std::span<const StepSegment> segments,
+                   std::span<const std::uint16_t> ids, std::span<const float> weights) override;
+
+   private:
+    const std::span<RunningGeneration* const> members_;
+  };
+
   void run();
   /// Waits until there is something to do. False: the thread is to end.
   bool wait_for_work();
@@ -71,7 +85,9 @@ class SchedulerImpl : public Scheduler {
   bool should_wait(const RunningGeneration& waiting, std::size_t cached);
   Status start(RunningGeneration& generation);
   /// A sequence at the longest checkpoint that `tokens` begin with.
-  Result<SequenceState> begin_sequence(std::span<const std::int32_t> tokens);
+  Result<RememberedSequence> begin_sequence(std::span<const std::int32_t> tokens);
+  /// Reads experts that a sequence used before it was remembered, beside whatever is computed.
+  void bring_back(const ExpertUse& experts);
   void plan_checkpoints(RunningGeneration& generation, const PrefixCache::Match& match);
 
   /// One forward pass: over all that run, or over one that is suspected of having failed the last.
@@ -99,6 +115,8 @@ class SchedulerImpl : public Scheduler {
   std::vector<RunningGeneration*> members_;  // of the step, in the order of rows_
   std::vector<std::vector<float>> logits_;   // of those members that have some
   std::vector<std::size_t> last_rows_;       // each member's last row in the step
+  std::unique_ptr<ExpertPrefetcher> returning_experts_;
+  std::size_t returning_until_ = 0;  // the turn by which they are back, or no longer wanted
 
   mutable std::mutex mutex_;
   std::condition_variable changed_;

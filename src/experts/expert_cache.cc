@@ -42,19 +42,24 @@ bool ExpertLease::ready() const {
   return cache_->ready(slot_);
 }
 
-// Residents that nobody has leased and whose bytes are in place.
+// Residents that nobody has leased and whose bytes are in place; none of `kept`, by place in
+// index_.
 class ExpertCache::Evictable final : public EvictableSet {
  public:
-  explicit Evictable(const ExpertCache& cache) : cache_(cache) {}
+  explicit Evictable(const ExpertCache& cache, const std::vector<bool>* kept = nullptr)
+      : cache_(cache), kept_(kept) {}
   bool contains(ExpertKey key) const override {
     const std::uint32_t slot_id = cache_.slot_of(key);
-    if (slot_id == kNoSlot) return false;
-    const Slot& slot = cache_.slots_[slot_id];
-    return slot.lease_count == 0 && slot.state == SlotState::kResident;
+    return slot_id != kNoSlot && contains(cache_.slots_[slot_id]);
+  }
+  bool contains(const Slot& slot) const {
+    return slot.lease_count == 0 && slot.state == SlotState::kResident &&
+           (kept_ == nullptr || !(*kept_)[cache_.place_of(slot.key)]);
   }
 
  private:
   const ExpertCache& cache_;
+  const std::vector<bool>* const kept_;
 };
 
 Result<std::unique_ptr<ExpertCache>> ExpertCache::create(const ExpertStore& store,
@@ -196,13 +201,23 @@ std::uint32_t ExpertCache::take_free_slot() {
 }
 
 // Empties the slot of the expert that leaves so that one of `layer` could come in.
-std::uint32_t ExpertCache::evict(LayerId layer) {
-  const Evictable evictable(*this);
+std::uint32_t ExpertCache::evict(LayerId layer) { return evict(layer, Evictable(*this)); }
+
+std::uint32_t ExpertCache::evict(LayerId layer, const EvictableSet& evictable) {
   const ExpertKey victim = policy_->choose_victim(layer, evictable);
   FM_CHECK(evictable.contains(victim));
   const std::uint32_t slot_id = slot_of(victim);
   drop_resident(slot_id);
   return slot_id;
+}
+
+// The same, but nobody of `kept`, by place in index_, leaves. kNoSlot: nobody else can.
+std::uint32_t ExpertCache::slot_of_another(LayerId layer, const std::vector<bool>& kept) {
+  const Evictable others(*this, &kept);
+  const std::span<const Slot> slots(slots_.get(), slot_count_);
+  const bool has_any =
+      std::ranges::any_of(slots, [&](const Slot& s) { return others.contains(s); });
+  return has_any ? evict(layer, others) : kNoSlot;
 }
 
 // The slot's expert is no longer here.
@@ -278,11 +293,13 @@ bool ExpertCache::ready(std::uint32_t slot_id) {
   return slot.state != SlotState::kReading;
 }
 
-const std::uint32_t& ExpertCache::slot_of(ExpertKey key) const {
-  const std::size_t i = first_[key.layer.value] + key.expert.value;
-  FM_CHECK(i < first_[key.layer.value + 1]);
-  return index_[i];
+std::size_t ExpertCache::place_of(ExpertKey key) const {
+  const std::size_t place = first_[key.layer.value] + key.expert.value;
+  FM_CHECK(place < first_[key.layer.value + 1]);
+  return place;
 }
+
+const std::uint32_t& ExpertCache::slot_of(ExpertKey key) const { return index_[place_of(key)]; }
 
 std::uint32_t& ExpertCache::slot_of(ExpertKey key) {
   return const_cast<std::uint32_t&>(std::as_const(*this).slot_of(key));

@@ -95,7 +95,7 @@ struct ExpertCacheStatistics {
 struct PrefetchProgress {
   std::size_t done_count = 0;     // first experts of the list that are here or being read
   std::size_t reading_count = 0;  // experts that prefetches have in flight
-  bool is_full = false;           // every slot is taken
+  bool is_full = false;           // nobody else has room
 };
 
 struct ExpertCacheOptions {
@@ -139,11 +139,13 @@ class ExpertCache {
   /// being read stay, so the limit it returns, which holds from now on, can be higher.
   std::size_t set_slot_limit(std::size_t limit);
 
-  /// Starts reading the first of `wanted` that are not here, into free slots: nobody is evicted,
-  /// and leases wait for nothing, as a few experts at most are in flight and none is begun while
-  /// somebody waits for the disk. Never waits; call it again for the rest. A read that fails leaves
-  /// its slot free. Errors: those of ReadQueue::submit.
-  Result<PrefetchProgress> prefetch(std::span<const ExpertKey> wanted);
+  /// Starts reading the first of `wanted` that are not here, into free slots. Where there are none,
+  /// somebody leaves by the policy who is none of `kept`; nobody, if that is empty. Leases wait for
+  /// nothing, as a few experts at most are in flight and none is begun while somebody waits for the
+  /// disk. Never waits; call it again for the rest. A read that fails leaves its slot free. Errors:
+  /// those of ReadQueue::submit.
+  Result<PrefetchProgress> prefetch(std::span<const ExpertKey> wanted,
+                                    std::span<const ExpertKey> kept = {});
 
   /// The places in `ids`, experts of `layer`, of those that are neither here nor being read, to
   /// `places`.
@@ -222,6 +224,7 @@ class ExpertCache {
   bool pump();
 
   // All below are called with mutex_ held; those that take the lock give it up while they wait.
+  std::size_t place_of(ExpertKey key) const;  // in index_
   const std::uint32_t& slot_of(ExpertKey key) const;
   std::uint32_t& slot_of(ExpertKey key);
   Status make_room(std::unique_lock<std::mutex>& lock, LayerId layer,
@@ -231,6 +234,8 @@ class ExpertCache {
                         std::span<const ExpertSwap> swaps);
   std::uint32_t slot_for(LayerId layer, ExpertId out);
   std::uint32_t evict(LayerId layer);
+  std::uint32_t evict(LayerId layer, const EvictableSet& evictable);
+  std::uint32_t slot_of_another(LayerId layer, const std::vector<bool>& kept);
   void drop_resident(std::uint32_t slot_id);
   void withhold(std::uint32_t slot_id);
   std::uint32_t take_free_slot();

@@ -14,7 +14,8 @@ constexpr std::size_t kPrefetchesMax = 2;
 
 }  // namespace
 
-Result<PrefetchProgress> ExpertCache::prefetch(std::span<const ExpertKey> wanted) {
+Result<PrefetchProgress> ExpertCache::prefetch(std::span<const ExpertKey> wanted,
+                                               std::span<const ExpertKey> kept) {
   const std::lock_guard lock(mutex_);
   PrefetchProgress progress;
   // Where a thread waits in the queue, it collects, and what it waits for goes first.
@@ -22,12 +23,22 @@ Result<PrefetchProgress> ExpertCache::prefetch(std::span<const ExpertKey> wanted
     collect_finished_reads();
     new_slots_.clear();
     requests_.clear();
+    std::vector<bool> is_kept(kept.empty() ? 0 : index_.size());
+    for (const ExpertKey key : kept) is_kept[place_of(key)] = true;
     const bool nobody_waits = reading_count_ == idle_reading_count_ && guessing_count_ == 0;
     for (const ExpertKey key : wanted) {
       if (std::as_const(*this).slot_of(key) == kNoSlot) {
         const bool may_begin = nobody_waits && prefetching_count_ < kPrefetchesMax;
-        if (!may_begin || free_slots_.empty()) break;
-        start_reading(take_free_slot(), key, LoadCause::kRestored);
+        if (!may_begin) break;
+        std::uint32_t slot_id = kNoSlot;
+        if (!free_slots_.empty()) {
+          slot_id = take_free_slot();
+        } else if (!kept.empty()) {
+          slot_id = slot_of_another(key.layer, is_kept);
+        }
+        progress.is_full = slot_id == kNoSlot;
+        if (progress.is_full) break;
+        start_reading(slot_id, key, LoadCause::kRestored);
       }
       ++progress.done_count;
     }
@@ -35,8 +46,8 @@ Result<PrefetchProgress> ExpertCache::prefetch(std::span<const ExpertKey> wanted
       return status.with_prefix("expert store: prefetch");
     }
   }
+  progress.is_full = progress.is_full || (kept.empty() && free_slots_.empty());
   progress.reading_count = prefetching_count_;
-  progress.is_full = free_slots_.empty();
   return progress;
 }
 

@@ -1,5 +1,5 @@
-// Experts that are read before anybody asks for them: in free slots only, and after what others
-// wait for.
+// Experts that are read before anybody asks for them: in free slots or those of others, and after
+// what somebody waits for.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -60,6 +60,33 @@ TEST_F(ExpertCachePrefetch, EvictsNobody) {
   EXPECT_TRUE(progress.is_full);
   EXPECT_TRUE(resident(0) && resident(1));
   EXPECT_EQ(cache_->statistics().eviction_count, 0u);
+}
+
+TEST_F(ExpertCachePrefetch, MakesRoomWhereItMayButNotWithWhoIsKept) {
+  make(3);
+  queue_->let_end(HeldReadQueue::kAll);
+  for (const int expert : {0, 1, 2}) ASSERT_TRUE(acquire({expert})[0].wait().ok());
+  const std::vector<ExpertKey> wanted = keys({0, 5, 6});
+  // By LRU 0 would be the first to leave.
+  PrefetchProgress progress = cache_->prefetch(wanted, wanted).value();
+  EXPECT_EQ(progress.done_count, 3u);
+  while (prefetch({}).reading_count > 0) {
+  }
+  EXPECT_TRUE(resident(0) && resident(5) && resident(6));
+  const std::vector<ExpertKey> more = keys({0, 5, 6, 7});
+  progress = cache_->prefetch(more, more).value();
+  EXPECT_EQ(progress.done_count, 3u);
+  EXPECT_TRUE(progress.is_full);
+}
+
+TEST_F(ExpertCachePrefetch, LeavesLeasedExpertsWhereTheyAre) {
+  make(2);
+  queue_->let_end(HeldReadQueue::kAll);
+  const std::vector<ExpertLease> leases = acquire({0, 1});
+  for (const ExpertLease& lease : leases) ASSERT_TRUE(lease.wait().ok());
+  const PrefetchProgress progress = cache_->prefetch(keys({5}), keys({5})).value();
+  EXPECT_TRUE(progress.is_full);
+  EXPECT_TRUE(shows(leases[0], 0) && shows(leases[1], 1));
 }
 
 TEST_F(ExpertCachePrefetch, BeginsNothingWhileSomebodyWaitsForTheDisk) {

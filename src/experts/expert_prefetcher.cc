@@ -13,8 +13,8 @@ constexpr std::chrono::microseconds kInterval(500);
 
 }  // namespace
 
-ExpertPrefetcher::ExpertPrefetcher(ExpertCache& cache, std::vector<ExpertKey> wanted)
-    : cache_(cache), wanted_(std::move(wanted)) {
+ExpertPrefetcher::ExpertPrefetcher(ExpertCache& cache, std::vector<ExpertKey> wanted, Room room)
+    : cache_(cache), wanted_(std::move(wanted)), room_(room) {
   if (wanted_.empty()) return;
   try {
     thread_ = std::thread([this] { run(); });
@@ -33,11 +33,13 @@ ExpertPrefetcher::~ExpertPrefetcher() {
 }
 
 void ExpertPrefetcher::run() {
+  const std::span<const ExpertKey> kept =
+      room_ == Room::kOfOthers ? wanted_ : std::span<const ExpertKey>();
   std::span<const ExpertKey> rest = wanted_;
   std::unique_lock lock(mutex_);
   for (;;) {
     if (stop_) rest = {};
-    const Result<PrefetchProgress> progress = cache_.prefetch(rest);
+    const Result<PrefetchProgress> progress = cache_.prefetch(rest, kept);
     if (progress.ok()) {
       rest = rest.subspan(progress->done_count);
       // Not before its reads have ended: Linux may cancel those of a thread that is gone.

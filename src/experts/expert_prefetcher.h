@@ -2,6 +2,7 @@
 #define FLASHMOE_EXPERTS_EXPERT_PREFETCHER_H_
 
 #include <condition_variable>
+#include <cstdint>
 #include <mutex>
 #include <thread>
 #include <vector>
@@ -11,14 +12,19 @@
 
 namespace flashmoe {
 
-/// Reads a list of experts ahead, in a thread of its own, until all are in memory, no slot is free
+/// Reads a list of experts ahead, in a thread of its own, until all are in memory, there is no room
 /// or it is destroyed. The thread never waits in the cache: it looks in every half millisecond, so
 /// that it is never between a lease and the disk.
 class ExpertPrefetcher {
  public:
+  enum class Room : std::uint8_t {
+    kFreeSlots,
+    kOfOthers,  // whoever is not wanted leaves, by the cache's policy
+  };
+
   /// Begins with the first of `wanted`. `cache` must outlive this. Where the system has no thread
   /// left, nothing is read ahead.
-  ExpertPrefetcher(ExpertCache& cache, std::vector<ExpertKey> wanted);
+  ExpertPrefetcher(ExpertCache& cache, std::vector<ExpertKey> wanted, Room room = Room::kFreeSlots);
   /// Waits for the few reads in flight.
   ~ExpertPrefetcher();
   ExpertPrefetcher(const ExpertPrefetcher&) = delete;
@@ -29,6 +35,7 @@ class ExpertPrefetcher {
 
   ExpertCache& cache_;
   const std::vector<ExpertKey> wanted_;
+  const Room room_;
   std::mutex mutex_;
   std::condition_variable stopped_;
   bool stop_ = false;

@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <memory>
 #include <random>
 #include <thread>
@@ -48,6 +49,18 @@ TEST_P(ExpertPrefetcherTest, ReadsEverythingThatFits) {
     while (resident_count() < slot_count) std::this_thread::yield();
     EXPECT_EQ(cache_->statistics().prefetch_count, slot_count);
   }
+}
+
+TEST_P(ExpertPrefetcherTest, TakesTheRoomOfWhoIsNotWanted) {
+  make(5);
+  {
+    const ExpertPrefetcher first(*cache_, {all_.end() - 5, all_.end()});
+    while (resident_count() < 5) std::this_thread::yield();
+  }
+  const std::vector<ExpertKey> wanted(all_.begin(), all_.begin() + 4);
+  const ExpertPrefetcher prefetcher(*cache_, wanted, ExpertPrefetcher::Room::kOfOthers);
+  const auto is_here = [this](ExpertKey key) { return cache_->is_resident(key); };
+  while (!std::ranges::all_of(wanted, is_here)) std::this_thread::yield();
 }
 
 TEST_P(ExpertPrefetcherTest, CanBeStoppedAtAnyTime) {

@@ -1,11 +1,7 @@
 #include "http/http_server.h"
 
-#include <arpa/inet.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <netinet/in.h>
-#include <sys/socket.h>
-#include <unistd.h>
 
 #include <atomic>
 #include <future>
@@ -14,56 +10,13 @@
 #include <thread>
 #include <vector>
 
+#include "http/testing/bytes_client.h"
+
 namespace flashmoe {
 namespace {
 
 using ::testing::HasSubstr;
 using ::testing::StartsWith;
-
-/// A client that speaks bytes.
-class Client {
- public:
-  explicit Client(std::uint16_t port) : socket_(::socket(AF_INET, SOCK_STREAM, 0)) {
-    sockaddr_in address{};
-    address.sin_family = AF_INET;
-    address.sin_port = htons(port);
-    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    const timeval patience{.tv_sec = 20, .tv_usec = 0};
-    ::setsockopt(socket_, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience));
-    EXPECT_EQ(::connect(socket_, reinterpret_cast<sockaddr*>(&address), sizeof(address)), 0);
-  }
-  ~Client() { leave(); }
-  Client(const Client&) = delete;
-  Client& operator=(const Client&) = delete;
-
-  void leave() {
-    if (socket_ >= 0) ::close(socket_);
-    socket_ = -1;
-  }
-  bool send(std::string_view bytes) {
-    while (!bytes.empty()) {
-      const ssize_t sent = ::send(socket_, bytes.data(), bytes.size(), MSG_NOSIGNAL);
-      if (sent <= 0) return false;
-      bytes.remove_prefix(static_cast<std::size_t>(sent));
-    }
-    return true;
-  }
-  /// What comes until `end` has, or the connection ends.
-  std::string read_until(std::string_view end) {
-    std::string text;
-    char buffer[4096];
-    while (end.empty() || text.find(end) == std::string::npos) {
-      const ssize_t count = ::recv(socket_, buffer, sizeof(buffer), 0);
-      if (count <= 0) break;
-      text.append(buffer, static_cast<std::size_t>(count));
-    }
-    return text;
-  }
-  std::string read_all() { return read_until({}); }
-
- private:
-  int socket_;
-};
 
 class Serving : public ::testing::Test {
  protected:
@@ -95,7 +48,7 @@ void echo(HttpRequest request, const std::shared_ptr<Responder>& responder) {
 
 TEST_F(Serving, AnswersSeveralRequestsOfOneConnection) {
   serve({}, echo);
-  Client client(port());
+  BytesClient client(port());
   client.send("GET /a%20b?c=%20d HTTP/1.1\r\nHost: x\r\nX-Test: 1\r\n\r\n");
   std::string answer = client.read_until("] ");
   EXPECT_THAT(answer, HasSubstr("GET /a b [c=%20d] "));
@@ -110,7 +63,7 @@ TEST_F(Serving, AnswersSeveralRequestsOfOneConnection) {
 
 TEST_F(Serving, TakesPipelinedRequestsInOrder) {
   serve({}, echo);
-  Client client(port());
+  BytesClient client(port());
   client.send(
       "GET /1 HTTP/1.1\r\nHost: x\r\n\r\nGET /2 HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
   const std::string answers = client.read_all();
@@ -120,7 +73,7 @@ TEST_F(Serving, TakesPipelinedRequestsInOrder) {
 
 TEST_F(Serving, SaysContinueToThoseWhoAsk) {
   serve({}, echo);
-  Client client(port());
+  BytesClient client(port());
   client.send("POST /x HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\nExpect: 100-continue\r\n\r\n");
   EXPECT_THAT(client.read_until("\r\n\r\n"), StartsWith("HTTP/1.1 100 Continue"));
   client.send("body");
@@ -133,7 +86,7 @@ TEST_F(Serving, StreamsPartsAsTheyCome) {
     responder->begin({.content_type = "text/event-stream", .body = "first"});
     asked.set_value(responder);
   });
-  Client client(port());
+  BytesClient client(port());
   client.send("GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
   EXPECT_THAT(client.read_until("first\r\n"), HasSubstr("Transfer-Encoding: chunked"));
   std::shared_ptr<Responder> responder = asked.get_future().get();
@@ -149,28 +102,28 @@ TEST_F(Serving, StreamsToHttp10UntilTheConnectionEnds) {
     responder->write("b");
     responder->end();
   });
-  Client client(port());
+  BytesClient client(port());
   client.send("GET / HTTP/1.0\r\n\r\n");
   EXPECT_THAT(client.read_all(), ::testing::EndsWith("\r\n\r\nab"));
 }
 
 TEST_F(Serving, RefusesWhatIsTooLargeOrNoHttp) {
   serve({.body_size_max = 1000, .header_size_max = 2000}, echo);
-  Client large(port());
+  BytesClient large(port());
   large.send("POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 5000000\r\n\r\n");
   // The client sends on; it can read why it should not.
   large.send(std::string(2'000'000, 'x'));
   EXPECT_THAT(large.read_all(), StartsWith("HTTP/1.1 413"));
-  Client chunked(port());
+  BytesClient chunked(port());
   chunked.send("POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n800\r\n" +
                std::string(2048, 'x') + "\r\n");
   EXPECT_THAT(chunked.read_all(), StartsWith("HTTP/1.1 413"));
-  Client headers(port());
+  BytesClient headers(port());
   headers.send("GET / HTTP/1.1\r\nHost: x\r\nX-Long: " + std::string(5000, 'x') + "\r\n\r\n");
   EXPECT_THAT(headers.read_all(), StartsWith("HTTP/1.1 431"));
   for (const char* garbage :
        {"\x16\x03\x01\x02\x01 hello\r\n\r\n", "GET\r\n\r\n", "\r\n\r\nx\r\n\r\n"}) {
-    Client client(port());
+    BytesClient client(port());
     client.send(garbage);
     EXPECT_THAT(client.read_all(), StartsWith("HTTP/1.1 400")) << garbage;
   }
@@ -180,10 +133,10 @@ TEST_F(Serving, AnswersForHandlersThatDoNot) {
   serve({}, [](const HttpRequest& request, const std::shared_ptr<Responder>&) {
     if (request.path == "/throw") throw std::runtime_error("thrown");
   });
-  Client silent(port());
+  BytesClient silent(port());
   silent.send("GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
   EXPECT_THAT(silent.read_all(), StartsWith("HTTP/1.1 500"));
-  Client thrown(port());
+  BytesClient thrown(port());
   thrown.send("GET /throw HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
   EXPECT_THAT(thrown.read_all(), HasSubstr("thrown"));
 }
@@ -196,7 +149,7 @@ TEST_F(Serving, NoticesThatAClientHasGone) {
     responder->on_gone([&] { gone.set_value(); });
     kept = responder;
   });
-  Client client(port());
+  BytesClient client(port());
   client.send("GET / HTTP/1.1\r\nHost: x\r\n\r\n");
   client.read_until("first");
   client.leave();
@@ -215,7 +168,7 @@ TEST_F(Serving, CutsOffAClientThatDoesNotRead) {
           kept = responder;
           for (int i = 0; i < 64; ++i) responder->write(std::string(1u << 20, 'x'));
         });
-  Client client(port());
+  BytesClient client(port());
   client.send("GET / HTTP/1.1\r\nHost: x\r\n\r\n");
   EXPECT_EQ(gone.get_future().wait_for(std::chrono::seconds(20)), std::future_status::ready);
   kept.reset();
@@ -223,32 +176,32 @@ TEST_F(Serving, CutsOffAClientThatDoesNotRead) {
 
 TEST_F(Serving, ServesOthersWhileAThousandConnectionsAreIdle) {
   serve({}, echo);
-  std::vector<std::unique_ptr<Client>> idle;
-  for (int i = 0; i < 1000; ++i) idle.push_back(std::make_unique<Client>(port()));
-  Client client(port());
+  std::vector<std::unique_ptr<BytesClient>> idle;
+  for (int i = 0; i < 1000; ++i) idle.push_back(std::make_unique<BytesClient>(port()));
+  BytesClient client(port());
   client.send("GET /x HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
   EXPECT_THAT(client.read_all(), HasSubstr("GET /x"));
 }
 
 TEST_F(Serving, LeavesConnectionsBeyondItsNumber) {
   serve({.connections_max = 2}, echo);
-  Client first(port());
-  Client second(port());
+  BytesClient first(port());
+  BytesClient second(port());
   first.send("GET /1 HTTP/1.1\r\nHost: x\r\n\r\n");
   second.send("GET /2 HTTP/1.1\r\nHost: x\r\n\r\n");
   EXPECT_THAT(first.read_until("] "), HasSubstr("/1"));
   EXPECT_THAT(second.read_until("] "), HasSubstr("/2"));
-  Client third(port());
+  BytesClient third(port());
   third.send("GET /3 HTTP/1.1\r\nHost: x\r\n\r\n");
   EXPECT_EQ(third.read_all(), "");
 }
 
 TEST_F(Serving, EndsAClientThatBeginsARequestAndStalls) {
   serve({.idle_timeout = std::chrono::seconds(1), .read_timeout = std::chrono::seconds(1)}, echo);
-  Client header(port());
+  BytesClient header(port());
   header.send("GET / HT");
   EXPECT_EQ(header.read_all(), "");
-  Client body(port());
+  BytesClient body(port());
   body.send("POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\n\r\nbo");
   EXPECT_EQ(body.read_all(), "");
 }

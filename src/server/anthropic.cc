@@ -49,9 +49,7 @@ class AnthropicWriter : public EventStreamWriter {
   AnthropicWriter(std::string model, bool is_stream)
       : EventStreamWriter(is_stream), model_(std::move(model)), id_(random_id("msg_")) {}
 
-  std::string_view keep_alive() const override {
-    return "event: ping\ndata: {\"type\":\"ping\"}\n\n";
-  }
+  std::string keep_alive() const override { return "event: ping\ndata: {\"type\":\"ping\"}\n\n"; }
 
   void begin(std::size_t prompt_tokens, std::string& out) override {
     if (!is_stream()) return;

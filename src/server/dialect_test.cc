@@ -139,6 +139,16 @@ TEST(AnthropicStream, ClosesABlockBeforeTheNext) {
   EXPECT_THAT(out, HasSubstr(R"("cache_read_input_tokens":2)"));
 }
 
+TEST(OllamaStream, StaysAwakeByAChunkThatSaysNothing) {
+  ApiResult<DialectRequest> request =
+      read_ollama_chat(Json::parse(R"({"messages": [{"role": "user", "content": "x"}]})"), "m");
+  const std::string line = request->writer->keep_alive();
+  ASSERT_TRUE(line.ends_with('\n'));
+  const Json chunk = Json::parse(line);
+  EXPECT_EQ(chunk["message"]["content"], "");
+  EXPECT_EQ(chunk["done"], false);
+}
+
 TEST(ParseBody, BoundsDepth) {
   EXPECT_TRUE(parse_body(R"({"a": [[[1]]]})").ok());
   std::string deep = "{\"a\": ";

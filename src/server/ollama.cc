@@ -29,6 +29,12 @@ class OllamaWriter : public ReplyWriter {
     return is_stream_ ? "application/x-ndjson" : "application/json";
   }
 
+  std::string keep_alive() const override {
+    std::string line;
+    append_line(line, said({}, {}));
+    return line;
+  }
+
   void event(std::size_t, const OutputEvent& event, std::vector<TokenInfo>& tokens,
              std::string& out) override {
     tokens.clear();

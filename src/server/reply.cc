@@ -94,12 +94,11 @@ void Reply::begin() {
 }
 
 void Reply::keep_alive() {
-  if (parts_.writer->keep_alive().empty()) return;
   parts_.http.post_after(kKeepAliveInterval, [weak = weak_from_this()] {
     const std::shared_ptr<Reply> self = weak.lock();
     if (self == nullptr || self->is_done_) return;
     if (!std::exchange(self->has_written_, false)) {
-      self->parts_.responder->write(std::string(self->parts_.writer->keep_alive()));
+      self->parts_.responder->write(self->parts_.writer->keep_alive());
     }
     self->keep_alive();
   });

@@ -83,8 +83,8 @@ class ReplyWriter {
   virtual void finish(const ReplyCounts& counts, std::string& out) = 0;
   /// Something failed after a stream began.
   virtual void fail(const ApiError& error, std::string& out) = 0;
-  /// To keep a stream's connection from falling asleep; empty: nothing can be said.
-  virtual std::string_view keep_alive() const { return {}; }
+  /// To keep a stream's connection from falling asleep while nothing is said.
+  virtual std::string keep_alive() const = 0;
 };
 
 /// Writers whose streams are text/event-stream, in which a comment keeps a connection awake.
@@ -95,7 +95,7 @@ class EventStreamWriter : public ReplyWriter {
   std::string_view content_type() const override {
     return is_stream_ ? "text/event-stream" : "application/json";
   }
-  std::string_view keep_alive() const override { return ": ping\n\n"; }
+  std::string keep_alive() const override { return ": ping\n\n"; }
 
  private:
   const bool is_stream_;

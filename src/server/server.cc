@@ -1,408 +1,110 @@
 #include "server/server.h"
 
-#include <fmt/format.h>
-
-#include <atomic>
-#include <map>
 #include <thread>
 #include <utility>
 
-#include "base/memory_info.h"
-#include "base/name_hash.h"
 #include "server/dialect.h"
-#include "server/machine_status.h"
-#include "server/metrics.h"
-#include "server/model_card.h"
-#include "server/model_service.h"
-#include "server/web_page.h"
-#include "server/worker.h"
+#include "server/endpoints.h"
+#include "server/responses.h"
 
 namespace flashmoe::server {
 namespace {
 
-using SteadyTime = std::chrono::steady_clock;
-using ErrorJson = std::string (*)(const ApiError&);
-using ReadBody = ApiResult<DialectRequest> (*)(const Json&, const std::string&);
+/// What has just ended still has to be written.
+constexpr std::chrono::milliseconds kLastWords{200};
 
-HttpResponse json_response(std::string body, unsigned status = 200) {
-  return {.status = status, .body = std::move(body)};
-}
-
-/// Adds headers to whatever is answered: a browser lets a page of another origin read nothing
-/// without.
-class ResponderWithHeaders : public Responder {
+class ServerImpl : public Server {
  public:
-  ResponderWithHeaders(std::shared_ptr<Responder> inner, HttpHeaders headers)
-      : inner_(std::move(inner)), headers_(std::move(headers)) {}
-
-  void send(HttpResponse response) override { inner_->send(with_headers(std::move(response))); }
-  void begin(HttpResponse response) override { inner_->begin(with_headers(std::move(response))); }
-  void write(std::string part) override { inner_->write(std::move(part)); }
-  void end() override { inner_->end(); }
-  void on_gone(std::function<void()> callback) override { inner_->on_gone(std::move(callback)); }
-
- private:
-  HttpResponse with_headers(HttpResponse response) const {
-    response.headers.insert(response.headers.end(), headers_.begin(), headers_.end());
-    return response;
-  }
-
-  const std::shared_ptr<Responder> inner_;
-  const HttpHeaders headers_;
-};
-
-class ModelServer : public Server {
- public:
-  ModelServer(Engine& engine, ServerOptions options)
-      : engine_(engine), options_(std::move(options)), service_(engine) {
-    card_ = {.id = options_.model_id,
-             .model_type = engine.info().model_type,
-             .digest = fmt::format("{:016x}", name_hash(engine.info().identity)),
-             .context = engine.memory_plan().context,
-             .size = options_.model_size,
-             .created = unix_seconds()};
-    add_routes();
-  }
-  ~ModelServer() override {
-    // Whatever still holds a responder ends before the connections do.
-    scheduler_.reset();
-    worker_.reset();
+  explicit ServerImpl(ServerOptions options) : options_(std::move(options)) {}
+  ~ServerImpl() override {
+    if (endpoints_ == nullptr) return;
+    endpoints_->drain(std::chrono::seconds(0));
     if (stopper_.joinable()) stopper_.join();
+    endpoints_->close();
   }
 
-  Status open() {
-    FM_ASSIGN_OR_RETURN(
-        http_, HttpServer::create(
-                   options_.http,
-                   [this](HttpRequest request, std::shared_ptr<Responder> responder) {
-                     handle(std::move(request), std::move(responder));
-                   },
-                   [](unsigned status, const std::string& message) {
-                     return json_response(openai_error_json({.status = status, .message = message}),
-                                          status);
-                   }));
-    FM_ASSIGN_OR_RETURN(scheduler_, engine_.new_scheduler(options_.scheduler));
+  Status listen() {
+    FM_ASSIGN_OR_RETURN(http_,
+                        HttpServer::create(
+                            options_.http,
+                            [this](HttpRequest request, std::shared_ptr<Responder> responder) {
+                              handle(std::move(request), std::move(responder));
+                            },
+                            [](unsigned status, const std::string& message) {
+                              return error_response({.status = status, .message = message},
+                                                    openai_error_json);
+                            }));
     return Status();
   }
 
   std::uint16_t port() const override { return http_->port(); }
-  void run() override {
-    http_->on_signal([this](int) { stop(); });
-    http_->run();
-  }
-  void stop() override {
-    // Asked twice, it does not wait.
-    if (stops_.fetch_add(1) > 0) return http_->stop();
-    http_->stop_listening();
-    stopper_ = std::thread([this] {
-      scheduler_->stop(std::chrono::duration_cast<std::chrono::milliseconds>(options_.drain_time));
-      // What has just ended still has to be written.
-      http_->post_after(std::chrono::milliseconds(200), [this] { http_->stop(); });
+
+  Status run(const Load& load) override {
+    Status status;
+    std::thread loader([&] {
+      status = prepare(load);
+      http_->post([this, &status] { status.ok() ? begin_serving() : http_->stop(); });
     });
+    http_->run();
+    loader.join();
+    return status;
+  }
+
+  void stop() override {
+    http_->post([this] { begin_stopping(); });
   }
 
  private:
-  struct Route {
-    bool needs_key = true;
-    std::function<void(const HttpRequest&, const std::shared_ptr<Responder>&)> handle;
-  };
+  /// In the loading thread; the server's looks at what it made afterwards.
+  Status prepare(const Load& load) {
+    FM_ASSIGN_OR_RETURN(engine_, load());
+    FM_ASSIGN_OR_RETURN(prepared_, Endpoints::create(*engine_, *http_, options_));
+    return Status();
+  }
+
+  void begin_serving() {
+    endpoints_ = std::move(prepared_);
+    http_->on_signal([this](int) { begin_stopping(); });
+    if (options_.on_ready) options_.on_ready(*engine_);
+  }
+
+  void begin_stopping() {
+    // Asked twice, it does not wait.
+    if (endpoints_ == nullptr || stopper_.joinable()) return http_->stop();
+    http_->stop_listening();
+    stopper_ = std::thread([this] {
+      endpoints_->drain(options_.drain_time);
+      http_->post_after(kLastWords, [this] { http_->stop(); });
+    });
+  }
 
   void handle(HttpRequest request, std::shared_ptr<Responder> responder) {
-    const auto path = routes_.find(request.path);
-    const Route* route = nullptr;
-    if (path != routes_.end()) {
-      const auto method = path->second.find(request.method == "HEAD" ? "GET" : request.method);
-      if (method != path->second.end()) route = &method->second;
-    }
-    const ErrorJson error_json = error_json_of(request.path);
     if (HttpHeaders cors = cors_headers(options_.access, request); !cors.empty()) {
-      responder = std::make_shared<ResponderWithHeaders>(std::move(responder), std::move(cors));
+      responder = with_headers(std::move(responder), std::move(cors));
       if (request.method == "OPTIONS") return responder->send({.status = 204});
     }
-    if (const auto refused =
-            check_access(options_.access, request, route == nullptr || route->needs_key)) {
-      return refuse(*responder, request.path, *refused, error_json);
-    }
-    if (route == nullptr) {
-      const bool is_known = path != routes_.end();
-      return refuse(
-          *responder, request.path,
-          {.status = is_known ? 405u : 404u,
-           .message = is_known ? fmt::format("{} does not take {}", request.path, request.method)
-                               : fmt::format("there is nothing at {}", request.path)},
-          error_json);
-    }
-    route->handle(request, responder);
+    if (endpoints_ != nullptr) return endpoints_->handle(request, responder);
+    const auto refused = check_access(options_.access, request, /*needs_key=*/false);
+    if (!refused && request.path == "/") return responder->send(root_response(request));
+    const ApiError loading = {
+        .status = 503, .message = "the model is being loaded", .retry_after_seconds = 1};
+    responder->send(error_response(refused ? *refused : loading, error_json_of(request.path)));
   }
 
-  static ErrorJson error_json_of(std::string_view path) {
-    if (path.starts_with("/v1/messages")) return anthropic_error_json;
-    return path.starts_with("/api/") ? ollama_error_json : openai_error_json;
-  }
-
-  static HttpResponse error_response(const ApiError& error, ErrorJson error_json) {
-    HttpResponse response = json_response(error_json(error), error.status);
-    if (error.retry_after_seconds) {
-      response.headers.emplace_back("Retry-After", fmt::format("{}", *error.retry_after_seconds));
-    }
-    if (error.status == 401) response.headers.emplace_back("WWW-Authenticate", "Bearer");
-    return response;
-  }
-
-  void refuse(Responder& responder, const std::string& endpoint, const ApiError& error,
-              ErrorJson error_json) {
-    responder.send(error_response(error, error_json));
-    // What is not ours is not named: clients may ask for anything.
-    done({.endpoint = routes_.contains(endpoint) ? endpoint : "other",
-          .status = error.status,
-          .error = error.message});
-  }
-
-  void done(const ReplyRecord& record) {
-    metrics_.record(record);
-    if (options_.on_request) options_.on_request(record);
-  }
-
-  void get(const std::string& path, bool needs_key, std::function<HttpResponse()> answer) {
-    routes_[path]["GET"] = {
-        .needs_key = needs_key,
-        .handle = [answer = std::move(answer)](const HttpRequest&,
-                                               const std::shared_ptr<Responder>& responder) {
-          responder->send(answer());
-        }};
-  }
-
-  /// A question whose JSON body is worked off beside the server's thread.
-  void post(const std::string& path,
-            std::function<ApiResult<std::string>(const Json& body)> answer) {
-    routes_[path]["POST"] = {
-        .handle = [this, path, answer = std::move(answer)](
-                      const HttpRequest& request, const std::shared_ptr<Responder>& responder) {
-          worker_->add([this, path, answer, responder, text = request.body] {
-            ApiResult<Json> body = parse_body(text);
-            ApiResult<std::string> answered = body.ok() ? guarded([&] { return answer(*body); })
-                                                        : ApiResult<std::string>(body.error());
-            if (answered.ok()) return responder->send(json_response(*answered));
-            refuse(*responder, path, answered.error(), error_json_of(path));
-          });
-        }};
-  }
-
-  /// What a library throws where a check of ours was not enough ends the request, not the server.
-  template <typename Fn>
-  static auto guarded(Fn&& fn) -> decltype(fn()) {
-    try {
-      return fn();
-    } catch (const std::exception& failure) {
-      return bad_request({}, fmt::format("the request could not be read: {}", failure.what()));
-    }
-  }
-
-  void generate(const std::string& path, ReadBody read) {
-    routes_[path]["POST"] = {.handle = [this, path, read](
-                                           const HttpRequest& request,
-                                           const std::shared_ptr<Responder>& responder) {
-      worker_->add([this, path, read, responder, text = request.body, begun = SteadyTime::now()] {
-        const auto fail = [&](const ApiError& error) {
-          refuse(*responder, path, error, error_json_of(path));
-        };
-        ApiResult<Json> body = parse_body(text);
-        if (!body.ok()) return fail(body.error());
-        ApiResult<DialectRequest> wanted = guarded([&] { return read(*body, named(*body)); });
-        if (!wanted.ok()) return fail(wanted.error());
-        if (is_for_loading(wanted->wanted)) {
-          return responder->send(json_response(loaded_json(*body)));
-        }
-        ApiResult<PreparedRequest> prepared = guarded([&] {
-          return std::visit([this](auto& want) { return service_.prepare(std::move(want)); },
-                            wanted->wanted);
-        });
-        if (!prepared.ok()) return fail(prepared.error());
-        begin_reply(path, begun, responder, std::move(wanted->writer), std::move(*prepared));
-      });
-    }};
-  }
-
-  void begin_reply(const std::string& path, SteadyTime::time_point begun,
-                   const std::shared_ptr<Responder>& responder, std::unique_ptr<ReplyWriter> writer,
-                   PreparedRequest prepared) {
-    const auto reply = std::make_shared<Reply>(
-        Reply::Parts{
-            .http = *http_,
-            .scheduler = *scheduler_,
-            .service = service_,
-            .responder = responder,
-            .writer = std::move(writer),
-            .refuse = [error_json = error_json_of(path)](
-                          const ApiError& error) { return error_response(error, error_json); },
-            .on_done = [this](const ReplyRecord& record) { done(record); },
-            .endpoint = path,
-            .begun = begun,
-            .time_limit = options_.time_limit},
-        std::move(prepared));
-    reply->start();
-  }
-
-  /// Any name is answered to, with the name that was asked for: clients compare.
-  std::string named(const Json& body) const {
-    const auto name = body.find("model");
-    return name != body.end() && name->is_string() ? name->get<std::string>() : options_.model_id;
-  }
-
-  /// Ollama's clients load a model by asking it nothing.
-  static bool is_for_loading(const std::variant<ChatRequest, CompletionRequest>& wanted) {
-    if (const auto* chat = std::get_if<ChatRequest>(&wanted)) return chat->messages.empty();
-    return std::get<CompletionRequest>(wanted).prompts.empty();
-  }
-  std::string loaded_json(const Json& body) const {
-    const bool is_unload = body.contains("keep_alive") && body["keep_alive"] == 0;
-    return dump({{"model", named(body)},
-                 {"created_at", "1970-01-01T00:00:00Z"},
-                 {"message", {{"role", "assistant"}, {"content", ""}}},
-                 {"response", ""},
-                 {"done", true},
-                 {"done_reason", is_unload ? "unload" : "load"}});
-  }
-
-  void add_routes();
-  void add_ollama_routes();
-
-  Engine& engine_;
   const ServerOptions options_;
-  const ModelService service_;
-  ModelCard card_;
-  Metrics metrics_;
-  std::map<std::string, std::map<std::string, Route>, std::less<>> routes_;
+  std::unique_ptr<Engine> engine_;
+  std::unique_ptr<Endpoints> prepared_;   // by the loading thread
+  std::unique_ptr<Endpoints> endpoints_;  // once the model is there
+  // Connections know replies, which know endpoints.
   std::unique_ptr<HttpServer> http_;
-  std::unique_ptr<Worker> worker_ = std::make_unique<Worker>();
-  std::unique_ptr<Scheduler> scheduler_;
   std::thread stopper_;
-  std::atomic<int> stops_{0};
 };
-
-void ModelServer::add_routes() {
-  for (const char* prefix : {"", "/v1"}) {
-    generate(std::string(prefix) + "/chat/completions", read_openai_chat);
-    generate(std::string(prefix) + "/completions", read_openai_completion);
-    get(std::string(prefix) + "/health", false, [] { return json_response(R"({"status":"ok"})"); });
-    get(std::string(prefix) + "/models", true, [this] {
-      return json_response(
-          dump({{"object", "list"}, {"data", Json::array({openai_model_json(card_)})}}));
-    });
-  }
-  get("/v1/models/" + card_.id, true,
-      [this] { return json_response(dump(openai_model_json(card_))); });
-  generate("/v1/responses", read_openai_response);
-  generate("/v1/messages", read_anthropic_messages);
-  post("/v1/messages/count_tokens", [this](const Json& body) -> ApiResult<std::string> {
-    Json with_limit = body;
-    with_limit["max_tokens"] = 1;
-    ApiResult<DialectRequest> wanted = read_anthropic_messages(with_limit, card_.id);
-    if (!wanted.ok()) return wanted.error();
-    ApiResult<std::size_t> count = service_.count_tokens(std::get<ChatRequest>(wanted->wanted));
-    if (!count.ok()) return count.error();
-    return dump({{"input_tokens", *count}});
-  });
-  for (const char* path : {"/v1/embeddings", "/embeddings", "/api/embed", "/api/embeddings"}) {
-    post(path, [](const Json&) -> ApiResult<std::string> {
-      return ApiError{.status = 501,
-                      .message = "this model generates text; it has no embeddings to give",
-                      .code = "not_supported"};
-    });
-  }
-  get("/metrics", true, [this] {
-    return HttpResponse{
-        .content_type = "text/plain; version=0.0.4; charset=utf-8",
-        .body = metrics_.text(card_.id, scheduler_->statistics(), engine_.memory_plan(),
-                              read_process_memory().rss_bytes, http_->connection_count())};
-  });
-  get("/props", true, [this] {
-    const Json settings = {{"n_ctx", card_.context}};
-    return json_response(dump({{"default_generation_settings", settings},
-                               {"model_alias", card_.id},
-                               {"model_type", card_.model_type},
-                               {"total_slots", scheduler_->statistics().places},
-                               {"tool_call_syntax", to_string(service_.tool_syntax())},
-                               {"build_info", "flash-moe"}}));
-  });
-  post("/tokenize", [this](const Json& body) -> ApiResult<std::string> {
-    Fields fields(body);
-    std::optional<std::string> text = fields.text("content");
-    if (!text) text = fields.text("prompt");
-    if (fields.error()) return *fields.error();
-    if (!text) return bad_request("content", "content: is missing");
-    const Result<std::vector<std::int32_t>> ids = engine_.tokenize(*text);
-    if (!ids.ok()) return error_of(ids.status());
-    return dump({{"tokens", *ids}});
-  });
-  post("/detokenize", [this](const Json& body) -> ApiResult<std::string> {
-    Fields fields(body);
-    const Json* const tokens = fields.array("tokens");
-    std::vector<std::int32_t> ids;
-    if (tokens != nullptr) {
-      for (const Json& id : *tokens) {
-        if (!id.is_number_integer() || id < 0 || id > 0x7fffffff) {
-          fields.fail("tokens", "must be token ids");
-          break;
-        }
-        ids.push_back(id.get<std::int32_t>());
-      }
-    } else {
-      fields.fail("tokens", "is missing");
-    }
-    if (fields.error()) return *fields.error();
-    const Result<std::string> text = engine_.detokenize(ids);
-    if (!text.ok()) return error_of(text.status());
-    return dump({{"content", *text}});
-  });
-  post("/apply-template", [this](const Json& body) -> ApiResult<std::string> {
-    ApiResult<DialectRequest> wanted = read_openai_chat(body, card_.id);
-    if (!wanted.ok()) return wanted.error();
-    ApiResult<std::string> text =
-        service_.render(std::get<ChatRequest>(wanted->wanted), /*add_generation_prompt=*/true);
-    if (!text.ok()) return text.error();
-    return dump({{"prompt", *text}});
-  });
-  routes_["/v1/cache/status"]["GET"] = {
-      .handle = [this](const HttpRequest& request, const std::shared_ptr<Responder>& responder) {
-        responder->send(json_response(
-            dump(machine_status_json(card_, engine_, *scheduler_, request.query == "map=1"))));
-      }};
-  add_ollama_routes();
-}
-
-void ModelServer::add_ollama_routes() {
-  generate("/api/chat", read_ollama_chat);
-  generate("/api/generate", read_ollama_generate);
-  // Browsers get the page, everything else what Ollama's clients look for.
-  routes_["/"]["GET"] = {
-      .needs_key = false,
-      .handle = [](const HttpRequest& request, const std::shared_ptr<Responder>& responder) {
-        const std::string_view accept = request.header("Accept").value_or("");
-        if (accept.find("text/html") == std::string_view::npos) {
-          return responder->send(
-              {.content_type = "text/plain; charset=utf-8", .body = "Ollama is running"});
-        }
-        responder->send({.content_type = "text/html; charset=utf-8",
-                         .body = std::string(kWebPage),
-                         .headers = {{"Content-Security-Policy", kWebPagePolicy},
-                                     {"X-Frame-Options", "DENY"},
-                                     {"Cache-Control", "no-cache"}}});
-      }};
-  get("/api/version", true, [] { return json_response(R"({"version":"0.12.0"})"); });
-  for (const char* path : {"/api/tags", "/api/ps"}) {
-    get(path, true, [this] { return json_response(dump(ollama_models_json(card_))); });
-  }
-  post("/api/show", [this](const Json&) -> ApiResult<std::string> {
-    return dump(ollama_show_json(card_, engine_.info(), service_));
-  });
-}
 
 }  // namespace
 
-Result<std::unique_ptr<Server>> Server::create(Engine& engine, ServerOptions options) {
-  auto server = std::make_unique<ModelServer>(engine, std::move(options));
-  FM_RETURN_IF_ERROR(server->open());
+Result<std::unique_ptr<Server>> Server::create(ServerOptions options) {
+  auto server = std::make_unique<ServerImpl>(std::move(options));
+  FM_RETURN_IF_ERROR(server->listen());
   return std::unique_ptr<Server>(std::move(server));
 }
 

@@ -23,23 +23,29 @@ struct ServerOptions {
   SchedulerOptions scheduler;
   std::chrono::seconds time_limit{0};   // for a request; 0: none
   std::chrono::seconds drain_time{30};  // for what is running when the server is asked to end
+  /// Called once, by the server's thread, when the model is there.
+  std::function<void(const Engine& engine)> on_ready;
   /// Called for each request that is over, by any thread.
   std::function<void(const ReplyRecord&)> on_request;
 };
 
-/// The routes of all dialects over one engine.
+/// A model behind HTTP. It listens before the model is loaded: until then requests are told to come
+/// back.
 class Server {
  public:
-  /// Binds the port; nobody is served before run(). `engine` must outlive it, and is its alone.
-  /// Errors: those of HttpServer and of Engine::new_scheduler().
-  static Result<std::unique_ptr<Server>> create(Engine& engine, ServerOptions options);
+  using Load = std::function<Result<std::unique_ptr<Engine>>()>;
+
+  /// Binds the port; nobody is served before run(). Errors: those of HttpServer.
+  static Result<std::unique_ptr<Server>> create(ServerOptions options);
   virtual ~Server() = default;
 
   virtual std::uint16_t port() const = 0;
-  /// Serves until SIGINT or SIGTERM, or stop(); then lets what is running end. A second signal cuts
-  /// that short.
-  virtual void run() = 0;
-  /// Any thread.
+  /// Loads the model, by `load` in a thread of its own, and serves it until SIGINT, SIGTERM or
+  /// stop(); then lets what is running end. A second signal cuts that short. Signals that come
+  /// before the model is there do what they do anyway. Errors: those of `load` and of
+  /// Engine::new_scheduler().
+  virtual Status run(const Load& load) = 0;
+  /// Any thread. While the model is being loaded, run() returns when that is done.
   virtual void stop() = 0;
 };
 

@@ -172,6 +172,25 @@ TEST_F(Scheduling, GoesOnFromWhatItRemembersToTheSameTokens) {
   }
 }
 
+TEST_F(Scheduling, BringsBackTheExpertsOfWhoComesBack) {
+  open({.places = 1, .memory_bytes = std::uint64_t{90} << 20});
+  const std::size_t tokens = kIsSlow ? 8 : 40;
+  std::vector<Ids> conversations = {
+      ids("Once upon a time there was a small village by the sea, and"),
+      ids("def main():\n    for i in range(10):\n        print(i)\n")};
+  for (int turn = 0; turn < 3; ++turn) {
+    for (Ids& conversation : conversations) {
+      auto listener = submit({.prompt = conversation, .max_tokens = tokens, .ignore_eos = true});
+      EXPECT_EQ(listener->wait().statistics.cached_tokens > 0, turn > 0);
+      EXPECT_EQ(listener->ids(),
+                alone(conversation, {.max_tokens = tokens, .ignore_eos = true}).token_ids);
+      conversation.insert(conversation.end(), listener->ids().begin(), listener->ids().end());
+    }
+  }
+  scheduler_->stop(milliseconds(10'000));
+  EXPECT_GT(scheduler_->statistics().engine.experts_restored, 0u);
+}
+
 TEST_F(Scheduling, ComesBackToBeforeTheGenerationPrompt) {
   open({});
   const Ids prompt = ids("The history of the town begins with a river and its three bridges.");

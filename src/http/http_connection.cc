@@ -110,6 +110,7 @@ HttpConnection::HttpConnection(tcp::socket socket, std::shared_ptr<HttpContext> 
   remote_ = peer.address().to_string(ignored);
   // Tokens are small and each is wanted at once.
   stream_.socket().set_option(tcp::no_delay(true), ignored);
+  stream_.socket().non_blocking(true, ignored);
 }
 
 HttpConnection::~HttpConnection() { --context_->connection_count; }
@@ -288,6 +289,12 @@ void HttpConnection::queue(std::string bytes) {
 
 void HttpConnection::flush() {
   if (is_writing_ || backlog_.empty()) return;
+  // The system nearly always has room for a token, and then there is nothing to wait for.
+  beast::error_code failure;
+  const std::size_t sent = stream_.socket().write_some(asio::buffer(backlog_), failure);
+  if (failure && failure != asio::error::would_block) return close();
+  backlog_.erase(0, sent);
+  if (backlog_.empty()) return;
   is_writing_ = true;
   being_written_.clear();
   being_written_.swap(backlog_);

@@ -39,6 +39,7 @@ Json ollama_show_json(const ModelCard& card, const ModelInfo& info, const ModelS
   Json capabilities = Json::array({"completion"});
   if (service.tool_syntax() != ToolSyntax::kNone) capabilities.push_back("tools");
   if (service.can_think()) capabilities.push_back("thinking");
+  if (service.can_fill()) capabilities.push_back("insert");
   const Json about = {{"general.architecture", card.model_type},
                       {card.model_type + ".context_length", card.context},
                       {card.model_type + ".expert_count", info.num_experts},

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <array>
 #include <random>
 #include <utility>
 
@@ -11,7 +12,7 @@
 namespace flashmoe::server {
 namespace {
 
-constexpr std::string_view kCallMark = "<tool_call>";
+constexpr const char* kCallMark = "<tool_call>";
 
 /// How a template writes a call that is in the conversation is how the model writes its own.
 ToolSyntax find_tool_syntax(const Engine& engine) {
@@ -43,6 +44,20 @@ ToolSyntax find_tool_syntax(const Engine& engine) {
     return ToolSyntax::kHermes;
   }
   return ToolSyntax::kNone;
+}
+
+/// Those of Qwen's models, of StarCoder and who follows it, and of DeepSeek's.
+constexpr FillMarks kFillMarks[] = {
+    {"<|fim_prefix|>", "<|fim_suffix|>", "<|fim_middle|>"},
+    {"<fim_prefix>", "<fim_suffix>", "<fim_middle>"},
+    {"<｜fim▁begin｜>", "<｜fim▁hole｜>", "<｜fim▁end｜>"},
+};
+
+/// The token that `text` is, if it is one.
+std::optional<std::int32_t> only_token_of(const Engine& engine, const char* text) {
+  const Result<std::vector<std::int32_t>> ids = engine.tokenize(text);
+  if (!ids.ok() || ids->size() != 1) return std::nullopt;
+  return ids->front();
 }
 
 std::shared_ptr<const TokenTable> make_token_table(const Engine& engine) {
@@ -86,8 +101,13 @@ ModelService::ModelService(const Engine& engine)
   const Result<std::string> quick =
       engine.render_chat(dump(hello), {.kwargs_json = R"({"enable_thinking": false})"});
   can_think_ = prompt.ok() && (ends_in_thought(*prompt) || (quick.ok() && *quick != *prompt));
-  const Result<std::vector<std::int32_t>> mark = engine.tokenize(kCallMark);
-  if (mark.ok() && mark->size() == 1) call_mark_ = mark->front();
+  call_mark_ = only_token_of(engine, kCallMark);
+  for (const FillMarks& marks : kFillMarks) {
+    const bool has_all = std::ranges::all_of(
+        std::array{marks.before, marks.after, marks.gap},
+        [&](const char* mark) { return only_token_of(engine, mark).has_value(); });
+    if (has_all) fill_marks_ = marks;
+  }
 }
 
 ApiResult<std::string> ModelService::render(const ChatRequest& request,
@@ -213,23 +233,35 @@ ApiResult<PreparedRequest> ModelService::prepare(ChatRequest request) const {
   return prepared;
 }
 
+ApiResult<std::string> ModelService::prompt_to_fill(const std::string& before,
+                                                    const std::string& after) const {
+  if (!fill_marks_) {
+    return bad_request("suffix", "this model has no tokens that mark a gap to be filled in");
+  }
+  return fmt::format("{}{}{}{}{}", fill_marks_->before, before, fill_marks_->after, after,
+                     fill_marks_->gap);
+}
+
 ApiResult<PreparedRequest> ModelService::prepare(CompletionRequest request) const {
   PreparedRequest prepared;
   ApiResult<std::shared_ptr<const OutputForm>> form =
       answer_form(request.answer_schema, request.is_schema_strict);
   if (!form.ok()) return form.error();
   prepared.form = *form;
-  if (!request.suffix.empty()) {
-    return bad_request("suffix", "this model's tokens for filling in are not known to this server");
-  }
   for (const auto& wanted : request.prompts) {
     PreparedPrompt prompt;
     if (const auto* text = std::get_if<std::string>(&wanted)) {
-      ApiResult<std::vector<std::int32_t>> ids = tokenize(*text);
+      ApiResult<std::string> whole =
+          request.suffix.empty() ? *text : prompt_to_fill(*text, request.suffix);
+      if (!whole.ok()) return whole.error();
+      ApiResult<std::vector<std::int32_t>> ids = tokenize(*whole);
       if (!ids.ok()) return ids.error();
       prompt.ids = std::move(*ids);
       if (request.echo) prompt.echo = *text;
     } else {
+      if (!request.suffix.empty()) {
+        return bad_request("suffix", "goes with a prompt that is a text, not with token ids");
+      }
       prompt.ids = std::get<std::vector<std::int32_t>>(wanted);
       const std::size_t context = engine_.memory_plan().context;
       if (prompt.ids.size() >= context) return too_long(prompt.ids.size(), context);

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -32,11 +33,20 @@ struct PreparedRequest {
   bool ends_after_call = false;  // one call is all that is wanted
 };
 
+/// The tokens with which a model is asked to fill a gap: `before`, the text before it, `after`, the
+/// text after it, `gap`.
+struct FillMarks {
+  const char* before;
+  const char* after;
+  const char* gap;
+};
+
 /// What turns requests into prompts and settings: the model's template, tokenizer and
 /// recommendations. Any thread may call it at any time.
 class ModelService {
  public:
-  /// `engine` must outlive this. Finds out how the model writes calls of tools.
+  /// `engine` must outlive this. Finds out how the model writes calls of tools, and what else it
+  /// can do.
   explicit ModelService(const Engine& engine);
 
   /// Errors: 400 for a conversation that the template cannot render, a schema that cannot be held
@@ -54,10 +64,14 @@ class ModelService {
   const Engine& engine() const { return engine_; }
   ToolSyntax tool_syntax() const { return tool_syntax_; }
   bool can_think() const { return can_think_; }
+  /// Whether it writes what stands between two texts.
+  bool can_fill() const { return fill_marks_.has_value(); }
 
  private:
   ApiResult<PreparedPrompt> prepare_prompt(const ChatRequest& request) const;
   ApiResult<std::vector<std::int32_t>> tokenize(const std::string& text) const;
+  /// The prompt that lets the model write what stands between `before` and `after`.
+  ApiResult<std::string> prompt_to_fill(const std::string& before, const std::string& after) const;
   /// How many of `ids`, which are those of `text`, are of its beginning `part`; none where a token
   /// spans its end, or the text begins otherwise.
   std::optional<std::size_t> tokens_of(const std::string& part, const std::string& text,
@@ -73,6 +87,7 @@ class ModelService {
   ToolSyntax tool_syntax_ = ToolSyntax::kNone;
   bool can_think_ = false;
   std::shared_ptr<const TokenTable> tokens_;
+  std::optional<FillMarks> fill_marks_;
   std::optional<std::int32_t> call_mark_;  // the token that begins a call, if it is one
 };
 

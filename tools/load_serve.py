@@ -7,38 +7,21 @@ and CPU time of the server's HTTP thread per token (Linux), how unequally stream
 import argparse
 import asyncio
 import json
-import os
 import pathlib
 import random
-import subprocess
 import sys
 import time
-import urllib.request
+
+from serving_process import ServingProcess
 
 STORIES = ["Write a story about {}.", "Explain {} to a child.", "Write a Python function about {}.", "Write a poem about {}.",
            "What is {}?", "Translate to Chinese: {}."]
 SUBJECTS = ["the sea", "a bridge", "sorting", "the moon", "prime numbers", "a king", "winter", "trains", "light", "music"]
 
 
-def start(program, model, flags):
-    process = subprocess.Popen([program, "serve", model, "--port", "0", "--json", "--quiet", *flags],
-                               stderr=subprocess.PIPE, text=True)
-    for line in process.stderr:
-        if not line.startswith("{"):
-            sys.exit(line)
-        entry = json.loads(line)
-        if entry["event"] == "ready":
-            return process, entry["url"]
-    sys.exit("the server did not start")
-
-
 def cpu_seconds(process, thread):
-    fields = pathlib.Path(f"/proc/{process.pid}/task/{thread}/stat").read_text().rsplit(")", 1)[1].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-
-
-def status(url):
-    return json.load(urllib.request.urlopen(url + "/v1/cache/status"))
+    """By the scheduler's own clock: ticks would miss most of what takes microseconds."""
+    return int(pathlib.Path(f"/proc/{process.pid}/task/{thread}/schedstat").read_text().split()[0]) / 1e9
 
 
 class Stream:
@@ -93,17 +76,18 @@ def main():
     parser.add_argument("--flags", default="", help="for the server, as '--memory 80MB'")
     options = parser.parse_args()
     counts = [int(count) for count in options.streams.split(",")]
-    process, url = start(options.program, options.model, ["--parallel", str(max(counts)), *options.flags.split()])
+    server = ServingProcess(options.program, options.model, "--parallel", str(max(counts)), *options.flags.split())
+    url, process = server.url, server.process
     asyncio.run(load(url, 1, 2, 16))
     print("| streams | tokens/s | ratio | tokens per step | expert bytes read per token | HTTP CPU per token | first token p50, p95 "
           "| least to most tokens of a stream | requests | errors | memory in use |")
     print("|---|---|---|---|---|---|---|---|---|---|---|")
     base = None
     for count in counts:
-        before, cpu, begin = status(url), cpu_seconds(process, process.pid), time.monotonic()
+        before, cpu, begin = server.status(), cpu_seconds(process, process.pid), time.monotonic()
         streams = asyncio.run(load(url, count, options.seconds, options.max_tokens))
         seconds = time.monotonic() - begin
-        after, cpu = status(url), cpu_seconds(process, process.pid) - cpu
+        after, cpu = server.status(), cpu_seconds(process, process.pid) - cpu
         change = {key: after["requests"][key] - before["requests"][key] for key in after["requests"]}
         tokens = change["generated_tokens"]
         rate = tokens / seconds
@@ -116,8 +100,7 @@ def main():
               f"| {first[len(first) // 2]:.2f}, {first[len(first) * 95 // 100]:.2f} s | {min(told)} to {max(told)} "
               f"| {sum(stream.requests for stream in streams)} | {sum(stream.errors for stream in streams)} "
               f"| {after['memory']['resident_bytes'] / 2**20:.1f} MiB |", flush=True)
-    process.terminate()
-    sys.exit(process.wait())
+    sys.exit(server.stop())
 
 
 main()

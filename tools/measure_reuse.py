@@ -6,31 +6,16 @@ import argparse
 import json
 import random
 import statistics
-import subprocess
-import sys
 import tempfile
 import time
 import urllib.request
 
+from serving_process import ServingProcess
+
 WORDS = "the sea village king daughter bridge river winter light stone old new road boat letter garden wind music".split()
 
 
-class Server:
-    def __init__(self, program, model, *flags):
-        self.process = subprocess.Popen([program, "serve", model, "--port", "0", "--json", "--quiet", "--parallel", "1", *flags],
-                                        stderr=subprocess.PIPE, text=True)
-        for line in self.process.stderr:
-            if not line.startswith("{"):
-                sys.exit(line)
-            entry = json.loads(line)
-            if entry["event"] == "ready":
-                self.url = entry["url"]
-                return
-
-    def stop(self):
-        self.process.terminate()
-        self.process.wait()
-
+class Server(ServingProcess):
     def ask(self, messages, dialect="openai"):
         """Seconds to the first token, the text, tokens of the prompt and how many were known."""
         body = {"messages": messages, "max_tokens": 24, "temperature": 0, "stream": True}
@@ -74,8 +59,8 @@ def main():
     questions = [" ".join(draw.choice(WORDS) for _ in range(options.words)) for _ in range(options.turns)]
 
     with tempfile.TemporaryDirectory() as folder:
-        cached = Server(options.program, options.model, "--cache-dir", folder, *flags)
-        uncached = Server(options.program, options.model, "--prefix-cache", "off", *flags)
+        cached = Server(options.program, options.model, "--parallel", "1", "--cache-dir", folder, *flags)
+        uncached = Server(options.program, options.model, "--parallel", "1", "--prefix-cache", "off", *flags)
         messages, rows = [], []
         for question in questions:
             messages.append({"role": "user", "content": question})
@@ -91,7 +76,7 @@ def main():
         plain = statistics.median(uncached.ask(messages)[0] for _ in range(3))
         other = cached.ask(messages, "anthropic")
         cached.stop()
-        again = Server(options.program, options.model, "--cache-dir", folder, *flags)
+        again = Server(options.program, options.model, "--parallel", "1", "--cache-dir", folder, *flags)
         restarted = again.ask(messages[:-1] + [{"role": "user", "content": "And then?"}])
         again.stop()
         uncached.stop()

@@ -74,15 +74,19 @@ TEST_P(ExpertPrefetcherTest, CanBeStoppedAtAnyTime) {
 TEST_P(ExpertPrefetcherTest, FailuresHarmNobody) {
   constexpr std::uint64_t kSeed = 3;
   SCOPED_TRACE(testing::Message() << "seed " << kSeed);
-  make(all_.size(), seeded_faults({.seed = kSeed, .failure_rate = 0.2}));
-  const ExpertPrefetcher prefetcher(*cache_, all_);
-  std::mt19937_64 random(kSeed);
-  std::vector<ExpertLease> lease(1);
-  for (std::uint64_t step = 0; step < 200; ++step) {
-    const ExpertKey key = all_[random() % all_.size()];
-    ASSERT_TRUE(cache_->acquire(step, key.layer, {&key.expert, 1}, lease).ok());
-    const Result<ExpertView> view = lease[0].wait();
-    EXPECT_TRUE(!view.ok() || files_.matches(store_, key, *view));
+  for (const auto room : {ExpertPrefetcher::Room::kFreeSlots, ExpertPrefetcher::Room::kOfOthers}) {
+    const bool is_tight = room == ExpertPrefetcher::Room::kOfOthers;
+    make(is_tight ? all_.size() / 2 : all_.size(),
+         seeded_faults({.seed = kSeed, .failure_rate = 0.2}));
+    const ExpertPrefetcher prefetcher(*cache_, {all_.begin(), all_.begin() + 4}, room);
+    std::mt19937_64 random(kSeed);
+    std::vector<ExpertLease> lease(1);
+    for (std::uint64_t step = 0; step < 200; ++step) {
+      const ExpertKey key = all_[random() % all_.size()];
+      ASSERT_TRUE(cache_->acquire(step, key.layer, {&key.expert, 1}, lease).ok());
+      const Result<ExpertView> view = lease[0].wait();
+      EXPECT_TRUE(!view.ok() || files_.matches(store_, key, *view));
+    }
   }
 }
 

@@ -146,6 +146,12 @@ std::string Metrics::text(const std::string& model, const SchedulerStatistics& s
                  "Experts that had to be read.");
   append_counter(out, "flashmoe_expert_evictions_total", real(engine.expert_evictions),
                  "Experts that made room for others.");
+  append_counter(out, "flashmoe_expert_guesses_total", real(engine.speculative_reads),
+                 "Experts that were read on a guess.");
+  append_counter(out, "flashmoe_expert_guesses_right_total", real(engine.speculative_hits),
+                 "Guesses that came true.");
+  append_counter(out, "flashmoe_experts_restored_total", real(engine.experts_restored),
+                 "Experts that were read because an earlier run or turn had used them.");
   append_counter(out, "flashmoe_read_bytes_total", real(engine.bytes_read),
                  "Bytes read from the model's files.");
   append_counter(out, "flashmoe_expert_wait_seconds_total", engine.expert_wait_seconds,

@@ -80,7 +80,7 @@ def main():
     url, process = server.url, server.process
     asyncio.run(load(url, 1, 2, 16))
     print("| streams | tokens/s | ratio | tokens per step | expert bytes read per token | HTTP CPU per token | first token p50, p95 "
-          "| least to most tokens of a stream | requests | errors | memory in use |")
+          "| least to most tokens of a stream | requests | errors | memory in use, at the start and the end |")
     print("|---|---|---|---|---|---|---|---|---|---|---|")
     base = None
     for count in counts:
@@ -99,7 +99,7 @@ def main():
               f"| {read / tokens / 1024:.1f} KiB | {1e6 * cpu / tokens:.1f} us "
               f"| {first[len(first) // 2]:.2f}, {first[len(first) * 95 // 100]:.2f} s | {min(told)} to {max(told)} "
               f"| {sum(stream.requests for stream in streams)} | {sum(stream.errors for stream in streams)} "
-              f"| {after['memory']['resident_bytes'] / 2**20:.1f} MiB |", flush=True)
+              f"| {before['memory']['resident_bytes'] / 2**20:.1f}, {after['memory']['resident_bytes'] / 2**20:.1f} MiB |", flush=True)
     sys.exit(server.stop())
 
 

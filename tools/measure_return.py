@@ -1,12 +1,14 @@
 """What a conversation waits for when it comes back after others: conversations of several subjects take turns, in a budget that does
-not hold the experts of all. measure_return.py MODEL PROGRAM [PROGRAM ...] [--turns N] [--flags "..."]
+not hold the experts of all. measure_return.py MODEL PROGRAM [PROGRAM ...] [--turns N] [--restart] [--flags "..."]
 
-Several programs are measured turn by turn beside each other; each must write the same text.
+Several programs are measured turn by turn beside each other; each must write the same text. With --restart each turn has a server that
+was started for it.
 """
 
 import argparse
 import json
 import statistics
+import tempfile
 import time
 import urllib.request
 
@@ -38,11 +40,17 @@ def main():
     parser.add_argument("model")
     parser.add_argument("programs", nargs="+")
     parser.add_argument("--turns", type=int, default=5)
+    parser.add_argument("--restart", action="store_true")
     parser.add_argument("--max-tokens", type=int, default=48)
     parser.add_argument("--flags", default="", help="for all servers, as '--memory 80MB'")
     options = parser.parse_args()
-    servers = [ServingProcess(program, options.model, "--parallel", "1", "--resident-set", "off", *options.flags.split())
-               for program in options.programs]
+    folders = [tempfile.TemporaryDirectory() for _ in options.programs]
+
+    def start(i):
+        return ServingProcess(options.programs[i], options.model, "--parallel", "1", "--resident-set", "off",
+                              "--cache-dir", folders[i].name, *options.flags.split())
+
+    servers = [start(i) for i in range(len(options.programs))]
     conversations = {subject: [] for subject in SUBJECTS}
     results = [[] for _ in servers]
     for turn in range(options.turns):
@@ -51,6 +59,9 @@ def main():
             order = list(range(len(servers)))
             texts = set()
             for i in order if turn % 2 == 0 else reversed(order):
+                if options.restart:
+                    servers[i].stop()
+                    servers[i] = start(i)
                 before = servers[i].status()["experts"]
                 text, first, rate = ask(servers[i].url, messages, options.max_tokens)
                 after = servers[i].status()["experts"]

@@ -340,8 +340,7 @@ Result<std::unique_ptr<Scheduler>> EngineImpl::new_scheduler(const SchedulerOpti
                  "{} sessions are open: a scheduler takes the place of all", sessions_open_);
   }
   const std::vector<std::size_t> expert_counts =
-      store_ != nullptr ? std::vector<std::size_t>(store_->expert_counts())
-                        : std::vector<std::size_t>();
+      store_ != nullptr ? store_->expert_counts() : std::vector<std::size_t>();
   std::unique_ptr<PrefixStore> prefix_store;
   if (!options.cache_folder.empty() && plan_.prefix_bytes > 0) {
     FM_ASSIGN_OR_RETURN(prefix_store, PrefixStore::open(model_->config(),

@@ -44,6 +44,7 @@ SchedulerImpl::SchedulerImpl(Parts parts, const SchedulerOptions& options)
                     : std::make_unique<PrefixArchive>(std::move(parts_.prefix_store),
                                                       options.on_warning)),
       pacer_(parts_.resources.model->rows_max()) {
+  FM_CHECK(parts_.observers != nullptr);
   if (parts_.activity != nullptr) parts_.observers->add(*parts_.activity);
   statistics_.places = parts_.places;
   statistics_.engine = parts_.statistics();

@@ -32,7 +32,7 @@ class SchedulerImpl : public Scheduler {
     std::unique_ptr<ExpertActivity> activity;   // null: the model has no routed experts
     std::vector<std::size_t> expert_counts;     // routed experts of each layer
     ExpertCache* cache = nullptr;               // null: experts are not read ahead
-    RoutingObservers* observers = nullptr;      // hear of it while the scheduler exists
+    RoutingObservers* observers = nullptr;      // those of the model; never null
     /// Called by the scheduler's thread, between steps.
     std::function<EngineStatistics()> statistics;
     std::function<void()> on_close;  // called by the destructor

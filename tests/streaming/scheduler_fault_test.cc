@@ -72,6 +72,10 @@ class SchedulerOnABadDisk : public ::testing::Test {
                        .context = 512};
     parts.places = kSequences;
     parts.prefix_cache_bytes = prefix_bytes;
+    parts.expert_counts = model_->store().expert_counts();
+    parts.cache = &model_->experts();
+    model_->model().set_routing(&observers_, nullptr);
+    parts.observers = &observers_;
     parts.statistics = [] { return EngineStatistics(); };
     scheduler_ = SchedulerImpl::create(std::move(parts), {}).value();
   }
@@ -93,6 +97,7 @@ class SchedulerOnABadDisk : public ::testing::Test {
 
   const std::unique_ptr<ExpertResidency> no_residency_;
   const std::unique_ptr<ResidentSetKeeper> no_keeper_;
+  RoutingObservers observers_;
   std::unique_ptr<BareModel> model_;
   std::unique_ptr<SchedulerImpl> scheduler_;
 };

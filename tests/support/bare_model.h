@@ -44,6 +44,7 @@ class BareModel {
 
   Model& model() { return *model_; }
   ExpertCache& experts() { return *experts_; }
+  const ExpertStore& store() const { return files_->store(); }
 
  private:
   std::unique_ptr<ModelFiles> files_ = ModelFiles::open(sprout_folder()).value();

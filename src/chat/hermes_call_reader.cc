@@ -95,9 +95,7 @@ class HermesCallReader : public ToolCallReader {
       case State::kColon:
         if (is_space) return true;
         if (c != ':') return false;
-        member_ = key_ == "\"name\""                                    ? Member::kName
-                  : key_ == "\"arguments\"" || key_ == "\"parameters\"" ? Member::kArguments
-                                                                        : Member::kOther;
+        member_ = member_of(key_);
         value_.clear();
         automaton_.emplace(JsonSchema::any());
         state_ = State::kValue;
@@ -114,6 +112,13 @@ class HermesCallReader : public ToolCallReader {
         break;
     }
     return false;
+  }
+
+  /// Of several with one name the first counts: it may have been told already.
+  Member member_of(std::string_view key) const {
+    if (key == "\"name\"" && !has_name()) return Member::kName;
+    const bool is_arguments = key == "\"arguments\"" || key == "\"parameters\"";
+    return is_arguments && arguments_.empty() ? Member::kArguments : Member::kOther;
   }
 
   bool take_value(char c, bool is_space) {
@@ -158,12 +163,19 @@ class HermesCallReader : public ToolCallReader {
 
   void tell_whole(OutputEvents& events) {
     if (!has_begun_) begin(events);
-    // Arguments that were encoded twice, or not given at all.
-    const auto decoded = nlohmann::json::parse(arguments_, nullptr, false);
-    if (told_ == 0 && decoded.is_string()) arguments_ = decoded.get<std::string>();
-    if (told_ == 0 && (arguments_.empty() || decoded.is_null())) arguments_ = "{}";
+    if (told_ == 0) arguments_ = usual_arguments(arguments_);
     tell_part(events);
     events.push_back({.kind = OutputEvent::Kind::kCallEnd});
+  }
+
+  /// Arguments may have been encoded twice, or not be given at all.
+  static std::string usual_arguments(const std::string& arguments) {
+    if (arguments.empty()) return "{}";
+    const auto value = nlohmann::json::parse(arguments, nullptr, false);
+    if (value.is_null()) return "{}";
+    if (!value.is_string()) return arguments;
+    const auto text = value.get<std::string>();
+    return nlohmann::json::parse(text, nullptr, false).is_object() ? text : arguments;
   }
 
   /// Takes the mark at the end, if it comes.

@@ -112,6 +112,19 @@ TEST(HermesCalls, MayComeInAnyOrder) {
       "now[{\"a\": 1}]");
 }
 
+TEST(HermesCalls, KeepArgumentsThatAreNoObjectAsJson) {
+  EXPECT_EQ(hermes("<tool_call>{\"name\": \"now\", \"arguments\": \"x\"}</tool_call>"),
+            "now[\"x\"]");
+  EXPECT_EQ(hermes("<tool_call>{\"name\": \"now\", \"arguments\": null}</tool_call>"), "now[{}]");
+  EXPECT_EQ(hermes("<tool_call>{\"name\": \"now\", \"arguments\": [1]}</tool_call>"), "now[[1]]");
+}
+
+TEST(HermesCalls, TakeTheFirstOfMembersThatComeTwice) {
+  EXPECT_EQ(hermes("<tool_call>{\"name\": \"now\", \"arguments\": {\"a\": 1}, \"name\": \"edit\", "
+                   "\"parameters\": {\"b\": 22222}}</tool_call>"),
+            "now[{\"a\": 1}]");
+}
+
 TEST(HermesCalls, ThatBreakOffOrGoWrongSaySo) {
   EXPECT_EQ(hermes("<tool_call>{\"name\": \"edit\", \"arguments\": {\"path\": \"a"),
             "edit[{\"path\": \"a!]");

@@ -45,6 +45,7 @@ SchedulerImpl::SchedulerImpl(Parts parts, const SchedulerOptions& options)
                                                       options.on_warning)),
       pacer_(parts_.resources.model->rows_max()) {
   FM_CHECK(parts_.observers != nullptr);
+  parts_.observers->add(use_observer_);
   if (parts_.activity != nullptr) parts_.observers->add(*parts_.activity);
   statistics_.places = parts_.places;
   statistics_.engine = parts_.statistics();
@@ -61,6 +62,7 @@ SchedulerImpl::~SchedulerImpl() {
     thread_.join();
   }
   if (parts_.activity != nullptr) parts_.observers->remove(*parts_.activity);
+  parts_.observers->remove(use_observer_);
   if (parts_.on_close) parts_.on_close();
 }
 
@@ -354,8 +356,6 @@ Status SchedulerImpl::forward(std::span<const SequenceRows> rows,
   for (const SequenceRows& member : rows)
     last_rows_.push_back((row_count += member.ids.size()) - 1);
   logits_.assign(rows.size(), {});
-  ExpertUseObserver observer(members);
-  parts_.observers->add(observer);
   const ExpertCounters before = expert_counters(parts_.resources);
   Status status = run_step(
       parts_.resources, rows,
@@ -366,7 +366,6 @@ Status SchedulerImpl::forward(std::span<const SequenceRows> rows,
           logits_[member].assign(logits.row(i), logits.row(i) + logits.cols);
         }
       }});
-  parts_.observers->remove(observer);
   const ExpertCounters after = expert_counters(parts_.resources);
   for (RunningGeneration* const member : members) {
     GenerationStatistics& statistics = member->statistics();

@@ -62,12 +62,14 @@ class SchedulerImpl : public Scheduler {
   /// Tells each sequence of a step which experts it is routed to.
   class ExpertUseObserver final : public RoutingObserver {
    public:
-    explicit ExpertUseObserver(std::span<RunningGeneration* const> members) : members_(members) {}
+    /// `members`: of the step that is being computed, in the order of its segments.
+    explicit ExpertUseObserver(const std::vector<RunningGeneration*>& members)
+        : members_(members) {}
     void on_routed(LayerId layer, std::span<const StepSegment> segments,
                    std::span<const std::uint16_t> ids, std::span<const float> weights) override;
 
    private:
-    const std::span<RunningGeneration* const> members_;
+    const std::vector<RunningGeneration*>& members_;
   };
 
   void run();
@@ -113,8 +115,9 @@ class SchedulerImpl : public Scheduler {
   std::size_t turn_ = 0;  // which of the running ones has the next chunk of a prompt
   std::vector<SequenceRows> rows_;
   std::vector<RunningGeneration*> members_;  // of the step, in the order of rows_
-  std::vector<std::vector<float>> logits_;   // of those members that have some
-  std::vector<std::size_t> last_rows_;       // each member's last row in the step
+  ExpertUseObserver use_observer_{members_};
+  std::vector<std::vector<float>> logits_;  // of those members that have some
+  std::vector<std::size_t> last_rows_;      // each member's last row in the step
   std::unique_ptr<ExpertPrefetcher> returning_experts_;
   std::size_t returning_until_ = 0;  // the turn by which they are back, or no longer wanted
 

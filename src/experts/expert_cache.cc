@@ -211,9 +211,13 @@ std::uint32_t ExpertCache::evict(LayerId layer, const EvictableSet& evictable) {
   return slot_id;
 }
 
-// The same, but nobody of `kept`, by place in index_, leaves. kNoSlot: nobody else can.
-std::uint32_t ExpertCache::slot_of_another(LayerId layer, const std::vector<bool>& kept) {
-  const Evictable others(*this, &kept);
+// The same, but nobody of `kept` leaves. kNoSlot: nobody else can, or nobody is to, as `kept` is
+// empty.
+std::uint32_t ExpertCache::slot_of_another(LayerId layer, std::span<const ExpertKey> kept) {
+  if (kept.empty()) return kNoSlot;
+  std::vector<bool> is_kept(index_.size());
+  for (const ExpertKey key : kept) is_kept[place_of(key)] = true;
+  const Evictable others(*this, &is_kept);
   const std::span<const Slot> slots(slots_.get(), slot_count_);
   const bool has_any =
       std::ranges::any_of(slots, [&](const Slot& s) { return others.contains(s); });

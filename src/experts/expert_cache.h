@@ -235,7 +235,7 @@ class ExpertCache {
   std::uint32_t slot_for(LayerId layer, ExpertId out);
   std::uint32_t evict(LayerId layer);
   std::uint32_t evict(LayerId layer, const EvictableSet& evictable);
-  std::uint32_t slot_of_another(LayerId layer, const std::vector<bool>& kept);
+  std::uint32_t slot_of_another(LayerId layer, std::span<const ExpertKey> kept);
   void drop_resident(std::uint32_t slot_id);
   void withhold(std::uint32_t slot_id);
   std::uint32_t take_free_slot();

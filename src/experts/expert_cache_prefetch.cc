@@ -23,19 +23,13 @@ Result<PrefetchProgress> ExpertCache::prefetch(std::span<const ExpertKey> wanted
     collect_finished_reads();
     new_slots_.clear();
     requests_.clear();
-    std::vector<bool> is_kept(kept.empty() ? 0 : index_.size());
-    for (const ExpertKey key : kept) is_kept[place_of(key)] = true;
     const bool nobody_waits = reading_count_ == idle_reading_count_ && guessing_count_ == 0;
     for (const ExpertKey key : wanted) {
       if (std::as_const(*this).slot_of(key) == kNoSlot) {
         const bool may_begin = nobody_waits && prefetching_count_ < kPrefetchesMax;
         if (!may_begin) break;
-        std::uint32_t slot_id = kNoSlot;
-        if (!free_slots_.empty()) {
-          slot_id = take_free_slot();
-        } else if (!kept.empty()) {
-          slot_id = slot_of_another(key.layer, is_kept);
-        }
+        const std::uint32_t slot_id =
+            free_slots_.empty() ? slot_of_another(key.layer, kept) : take_free_slot();
         progress.is_full = slot_id == kNoSlot;
         if (progress.is_full) break;
         start_reading(slot_id, key, LoadCause::kRestored);

@@ -61,9 +61,7 @@ class ModelEndpoints : public Endpoints {
     route->handle(request, responder);
   }
 
-  void drain(std::chrono::seconds patience) override {
-    scheduler_->stop(std::chrono::duration_cast<std::chrono::milliseconds>(patience));
-  }
+  void drain(std::chrono::seconds patience) override { scheduler_->stop(patience); }
   void close() override {
     scheduler_.reset();
     worker_.reset();

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "base/result.h"
+#include "base/testing/repository.h"
 
 namespace flashmoe::cli {
 namespace {
@@ -214,8 +215,7 @@ TEST(Conversation, WithoutATemplatePointsToRun) {
 }
 
 TEST(Conversation, ASecondTurnGivesTheTokensOfOneFromScratch) {
-  const std::filesystem::path folder =
-      std::filesystem::path(FLASHMOE_SOURCE_DIR) / "models" / "sprout-89m-4bit";
+  const std::filesystem::path folder = source_folder() / "models" / "sprout-89m-4bit";
   const auto engine =
       Engine::open({.model = folder, .memory_bytes = std::uint64_t{1} << 30, .context = 512})
           .value();

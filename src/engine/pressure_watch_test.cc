@@ -5,6 +5,7 @@
 
 #include <filesystem>
 
+#include "base/testing/repository.h"
 #include "base/testing/temporary_folder.h"
 #include "engine/model_files.h"
 #include "experts/policies/residency_policies.h"
@@ -41,8 +42,7 @@ class PressureWatchTest : public testing::Test {
 
   const TemporaryFolder root_;
   const std::unique_ptr<ModelFiles> files_ =
-      ModelFiles::open(std::filesystem::path(FLASHMOE_SOURCE_DIR) / "models" / "sprout-89m-4bit")
-          .value();
+      ModelFiles::open(source_folder() / "models" / "sprout-89m-4bit").value();
   std::unique_ptr<ExpertCache> cache_;
   CacheGovernor::TimePoint now_;
 };

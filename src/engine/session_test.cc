@@ -8,6 +8,7 @@
 #include <limits>
 
 #include "base/aligned_buffer.h"
+#include "base/testing/repository.h"
 #include "flashmoe/engine.h"
 
 namespace flashmoe {
@@ -18,8 +19,7 @@ class SessionOf : public ::testing::Test {
   static constexpr std::size_t kContext = 128;
 
   static void SetUpTestSuite() {
-    engine_ = Engine::open({.model = std::filesystem::path(FLASHMOE_SOURCE_DIR) / "models" /
-                                     "sprout-89m-4bit",
+    engine_ = Engine::open({.model = source_folder() / "models" / "sprout-89m-4bit",
                             .memory_bytes = std::uint64_t{1} << 30,
                             .context = kContext,
                             .prefill_chunk = 8})
@@ -135,8 +135,7 @@ TEST_F(SessionOf, NoTokensAskedForReadsThePromptOnly) {
 
 TEST_F(SessionOf, TheBytesReadOfAGenerationAreItsOwn) {
   // An engine that nobody has used: the first generation must not be charged with the loading.
-  const auto engine = Engine::open({.model = std::filesystem::path(FLASHMOE_SOURCE_DIR) / "models" /
-                                             "sprout-89m-4bit",
+  const auto engine = Engine::open({.model = source_folder() / "models" / "sprout-89m-4bit",
                                     .memory_bytes = std::uint64_t{1} << 30,
                                     .context = kContext})
                           .value();
@@ -228,8 +227,7 @@ TEST_F(SessionOf, AResetForgetsTheSequence) {
 }
 
 TEST(EngineStatisticsOf, TheWeightsSayWhetherHugePagesBackThem) {
-  const auto engine = Engine::open({.model = std::filesystem::path(FLASHMOE_SOURCE_DIR) / "models" /
-                                             "sprout-89m-4bit",
+  const auto engine = Engine::open({.model = source_folder() / "models" / "sprout-89m-4bit",
                                     .memory_bytes = std::uint64_t{1} << 30,
                                     .context = 64})
                           .value();
@@ -243,8 +241,7 @@ TEST(EngineStatisticsOf, TheWeightsSayWhetherHugePagesBackThem) {
 }
 
 TEST(EngineStatisticsOf, AGenerationAreThoseOfItsOwnWork) {
-  const auto engine = Engine::open({.model = std::filesystem::path(FLASHMOE_SOURCE_DIR) / "models" /
-                                             "sprout-89m-4bit",
+  const auto engine = Engine::open({.model = source_folder() / "models" / "sprout-89m-4bit",
                                     .memory_bytes = std::uint64_t{1} << 30,
                                     .context = 64,
                                     .prefill_chunk = 8})

@@ -8,6 +8,7 @@
 #include <nlohmann/json.hpp>
 #include <string>
 
+#include "base/testing/repository.h"
 #include "tokenizer/chat_template.h"
 
 namespace flashmoe {
@@ -18,7 +19,7 @@ namespace fs = std::filesystem;
 
 fs::path shared_folder() {
   const char* folder = std::getenv("FLASHMOE_SHARED");
-  return folder != nullptr ? fs::path(folder) : fs::path(FLASHMOE_SOURCE_DIR) / ".." / "shared";
+  return folder != nullptr ? fs::path(folder) : source_folder() / ".." / "shared";
 }
 
 class RealTemplate : public testing::TestWithParam<std::pair<const char*, const char*>> {};

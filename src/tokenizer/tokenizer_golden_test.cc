@@ -6,6 +6,7 @@
 #include <fstream>
 #include <nlohmann/json.hpp>
 
+#include "base/testing/repository.h"
 #include "tokenizer/detokenizer.h"
 #include "tokenizer/tokenizer.h"
 
@@ -14,7 +15,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
-fs::path source_dir() { return FLASHMOE_SOURCE_DIR; }
+fs::path source_dir() { return source_folder(); }
 
 fs::path shared_dir() {
   const char* from_environment = std::getenv("FLASHMOE_SHARED");

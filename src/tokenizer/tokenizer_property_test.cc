@@ -3,6 +3,7 @@
 
 #include <random>
 
+#include "base/testing/repository.h"
 #include "tokenizer/detokenizer.h"
 #include "tokenizer/normalizer.h"
 #include "tokenizer/testing/tiny_tokenizer.h"
@@ -35,8 +36,7 @@ std::string random_text(std::mt19937& random, std::size_t part_count) {
 }
 
 std::unique_ptr<Tokenizer> load_sprout() {
-  auto loaded =
-      Tokenizer::load(std::filesystem::path(FLASHMOE_SOURCE_DIR) / "models/sprout-89m-4bit");
+  auto loaded = Tokenizer::load(source_folder() / "models/sprout-89m-4bit");
   EXPECT_TRUE(loaded.ok()) << loaded.status().message();
   return std::move(loaded).value();
 }

@@ -7,6 +7,7 @@
 #include <nlohmann/json.hpp>
 #include <sstream>
 
+#include "base/testing/repository.h"
 #include "base/testing/temporary_folder.h"
 #include "support/test_files.h"
 
@@ -33,7 +34,7 @@ class ChatProgram : public ::testing::Test {
 
   Ran chat(const std::string& input, const std::string& flags, const fs::path& model) const {
     std::ofstream(path("in"), std::ios::binary) << input;
-    const std::string command = std::string("XDG_CACHE_HOME=/dev/null '") + FLASHMOE_PROGRAM +
+    const std::string command = "XDG_CACHE_HOME=/dev/null '" + program_path().string() +
                                 "' chat '" + model.string() + "' --memory 1GiB " + flags + " <'" +
                                 path("in") + "' >'" + path("out") + "' 2>'" + path("err") + "'";
     const int status = std::system(command.c_str());

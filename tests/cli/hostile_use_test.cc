@@ -14,6 +14,7 @@
 #include <thread>
 #include <vector>
 
+#include "base/testing/repository.h"
 #include "base/testing/temporary_folder.h"
 #include "format/safetensors_file.h"
 #include "support/command.h"
@@ -38,7 +39,7 @@ class HostileUse : public ::testing::Test {
 
   /// The exit code of flash-moe as a shell runs it, and its messages, where `redirections` say.
   static int shell(const std::string& arguments, const std::string& redirections) {
-    const std::string line = std::string("XDG_CACHE_HOME=/dev/null '") + FLASHMOE_PROGRAM + "' " +
+    const std::string line = "XDG_CACHE_HOME=/dev/null '" + program_path().string() + "' " +
                              arguments + " " + redirections;
     const int status = std::system(line.c_str());
     return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
@@ -62,8 +63,9 @@ TEST_F(HostileUse, AnInterruptedForwardLeavesNoFile) {
   for (const int signal : {SIGINT, SIGTERM, SIGHUP}) {
     const pid_t child = fork();
     if (child == 0) {
-      execl(FLASHMOE_PROGRAM, "flash-moe", "forward", model.c_str(), "--memory", "1GiB", "--hidden",
-            "--prefill-chunk", "16", "--ids-file", ids.c_str(), "--out", out.c_str(), nullptr);
+      execl(program_path().c_str(), "flash-moe", "forward", model.c_str(), "--memory", "1GiB",
+            "--hidden", "--prefill-chunk", "16", "--ids-file", ids.c_str(), "--out", out.c_str(),
+            nullptr);
       _exit(127);
     }
     int status = 0;

@@ -10,6 +10,7 @@
 #include <nlohmann/json.hpp>
 #include <string>
 
+#include "base/testing/repository.h"
 #include "base/testing/temporary_folder.h"
 #include "support/command.h"
 #include "support/test_files.h"
@@ -64,7 +65,7 @@ TEST_F(Trace, IsRecordedByRunAndEval) {
 }
 
 TEST_F(Trace, IsWrittenWhenTheRunFails) {
-  const std::string command = std::string(FLASHMOE_PROGRAM) + " run " + model_ +
+  const std::string command = program_path().string() + " run " + model_ +
                               " -p Once --max-tokens 4 --resident-set off --record-trace " +
                               path("t") + " > /dev/full 2> " + path("errors");
   if (!std::filesystem::exists("/dev/full")) GTEST_SKIP() << "no /dev/full";
@@ -82,7 +83,7 @@ TEST_F(Trace, IsWrittenAfterCtrlC) {
     close(out[0]);
     close(out[1]);
     const std::string file = path("t");
-    execl(FLASHMOE_PROGRAM, FLASHMOE_PROGRAM, "run", model_.c_str(), "-p", "Once upon a time",
+    execl(program_path().c_str(), "flash-moe", "run", model_.c_str(), "-p", "Once upon a time",
           "--ignore-eos", "--context", "4096", "--max-tokens", "4000", "--resident-set", "off",
           "--record-trace", file.c_str(), nullptr);
     _exit(127);

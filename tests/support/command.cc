@@ -11,6 +11,7 @@
 #include <iterator>
 
 #include "base/check.h"
+#include "base/testing/repository.h"
 
 namespace flashmoe::testing {
 namespace {
@@ -32,7 +33,7 @@ CommandResult run_flash_moe(const std::vector<std::string>& arguments,
   close(descriptor);
   std::string line =
       fmt::format("env XDG_CACHE_HOME=/dev/null {} {}",
-                  environment.empty() ? "" : shell_word(environment), shell_word(FLASHMOE_PROGRAM));
+                  environment.empty() ? "" : shell_word(environment), shell_word(program_path()));
   for (const std::string& argument : arguments) line += fmt::format(" {}", shell_word(argument));
   line += fmt::format(" < /dev/null 2> {}", shell_word(errors_path));
 

@@ -5,6 +5,7 @@
 #include <cstring>
 
 #include "base/check.h"
+#include "base/testing/repository.h"
 #include "format/safetensors.h"
 #include "io/file.h"
 #include "tensor/float_bits.h"
@@ -32,19 +33,16 @@ Loaded load(const std::filesystem::path& path, const std::string& name) {
 
 }  // namespace
 
-std::filesystem::path sprout_folder() {
-  return std::filesystem::path(FLASHMOE_SOURCE_DIR) / "models" / "sprout-89m-4bit";
-}
+std::filesystem::path sprout_folder() { return source_folder() / "models" / "sprout-89m-4bit"; }
 
 std::filesystem::path golden_path(const std::string& name) {
-  return std::filesystem::path(FLASHMOE_SOURCE_DIR) / "tests" / "golden" / "data" / name;
+  return source_folder() / "tests" / "golden" / "data" / name;
 }
 
 std::optional<std::filesystem::path> shared_path(const std::string& name) {
   const char* configured = std::getenv("FLASHMOE_SHARED");
   const std::filesystem::path shared =
-      configured != nullptr ? configured
-                            : std::filesystem::path(FLASHMOE_SOURCE_DIR) / ".." / "shared";
+      configured != nullptr ? configured : source_folder() / ".." / "shared";
   if (!std::filesystem::exists(shared / name)) return std::nullopt;
   return shared / name;
 }

@@ -3,12 +3,9 @@
 #include <cstdlib>
 #include <system_error>
 
+#include "base/testing/repository.h"
+
 namespace flashmoe {
-namespace {
-
-std::filesystem::path source_folder() { return FLASHMOE_SOURCE_DIR; }
-
-}  // namespace
 
 std::optional<std::filesystem::path> find_golden(std::string_view name) {
   const char* shared = std::getenv("FLASHMOE_SHARED");

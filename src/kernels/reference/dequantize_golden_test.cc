@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "base/testing/repository.h"
 #include "format/safetensors_file.h"
 #include "kernels/reference/dequantize.h"
 #include "kernels/reference/reference_ops.h"
@@ -105,8 +106,7 @@ std::vector<std::filesystem::path> affine_files(const std::filesystem::path& fol
 }
 
 TEST(DequantizeGolden, GivesTheValuesOfMlxAtEveryBitWidth) {
-  const auto files = affine_files(std::filesystem::path(FLASHMOE_SOURCE_DIR) /
-                                  "tests/golden/data/mlx_quantization");
+  const auto files = affine_files(source_folder() / "tests/golden/data/mlx_quantization");
   std::set<std::uint32_t> widths;
   for (const auto& path : files) {
     widths.insert(GoldenFile(path).number("bits"));
@@ -117,8 +117,7 @@ TEST(DequantizeGolden, GivesTheValuesOfMlxAtEveryBitWidth) {
 
 TEST(DequantizeGolden, GivesTheValuesOfMlxAtEveryBitWidthAndGroupSize) {
   const char* shared = std::getenv("FLASHMOE_SHARED");
-  const std::filesystem::path folder =
-      shared != nullptr ? shared : std::filesystem::path(FLASHMOE_SOURCE_DIR) / "../shared";
+  const std::filesystem::path folder = shared != nullptr ? shared : source_folder() / "../shared";
   const auto files = affine_files(folder / "golden/mlx_quantization");
   if (files.empty()) {
     GTEST_SKIP() << folder << " has no golden/mlx_quantization; FLASHMOE_SHARED names the folder";

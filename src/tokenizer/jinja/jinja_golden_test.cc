@@ -6,6 +6,7 @@
 #include <nlohmann/json.hpp>
 #include <string>
 
+#include "base/testing/repository.h"
 #include "tokenizer/jinja/template.h"
 
 namespace flashmoe::jinja {
@@ -26,7 +27,7 @@ std::tm golden_time() {
 }
 
 TEST(JinjaGolden, RendersEverySnippetAsJinja2Does) {
-  std::ifstream in(FLASHMOE_SOURCE_DIR "/src/tokenizer/jinja/testdata/snippets.json");
+  std::ifstream in(source_folder() / "src/tokenizer/jinja/testdata/snippets.json");
   ASSERT_TRUE(in.is_open());
   const Json golden = Json::parse(in);
   ASSERT_GE(golden["cases"].size(), 700U);

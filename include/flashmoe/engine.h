@@ -11,6 +11,7 @@
 #include <string_view>
 #include <vector>
 
+#include "flashmoe/chat_prompt.h"
 #include "flashmoe/engine_statistics.h"
 #include "flashmoe/memory_plan.h"
 #include "flashmoe/residency.h"
@@ -80,6 +81,9 @@ struct ChatRenderOptions {
   bool add_generation_prompt = true;
   std::string_view tools_json = "null";  // a JSON array of tools as OpenAI's API has them, or null
   std::string_view kwargs_json = "{}";   // a JSON object of further variables
+  /// Nothing is quoted: control tokens are read wherever their text stands. For those who trust all
+  /// that gets into a conversation.
+  bool allow_control_tokens = false;
 };
 
 /// What a loaded model is.
@@ -100,8 +104,8 @@ struct ModelInfo {
 /// (docs/numerics.md).
 ///
 /// Threads: one call at a time into an engine and its sessions together, except that what a caller
-/// needs for text (info, memory_plan, tokenize, detokenize, render_chat, recommended_sampling) may
-/// be called by any thread at any time.
+/// needs for text (info, memory_plan, tokenize, tokenize_raw, detokenize, render_chat,
+/// recommended_sampling) may be called by any thread at any time.
 class Engine {
  public:
   /// Loads a model. Errors name the file or field and the remedy: kOutOfBudget gives the smallest
@@ -123,17 +127,26 @@ class Engine {
   /// Text to token ids; added tokens such as <|im_end|> become their ids. Errors: kInvalidArgument
   /// for invalid UTF-8.
   virtual Result<std::vector<std::int32_t>> tokenize(std::string_view text) const = 0;
+  /// The same of a text that begins a sequence: with what the tokenizer's files put before one (a
+  /// BOS), unless it stands there already.
+  virtual Result<std::vector<std::int32_t>> tokenize_raw(std::string_view text) const = 0;
+  /// The ids of what render_chat() made, from byte `begin` on. In quoted spans control tokens are
+  /// text; else they are as those of `prompt.text`.
+  virtual Result<std::vector<std::int32_t>> tokenize(const ChatPrompt& prompt,
+                                                     std::size_t begin = 0) const = 0;
   /// Token ids to text. Errors: kInvalidArgument for an id that is not in the vocabulary.
   virtual Result<std::string> detokenize(std::span<const std::int32_t> ids) const = 0;
   /// The bytes of one token, which need not be whole characters; none for an id that is no token.
   virtual std::string token_bytes(std::int32_t id) const = 0;
-  /// Whether tokenize() may make this token of text that a user wrote, but decoding leaves it out.
+  /// Whether this is a control token, which decoding may leave out.
   virtual bool is_special_token(std::int32_t id) const = 0;
   /// The model's chat template applied to `messages`, a JSON array of {"role", "content", ...},
-  /// ready for tokenize(). Errors: kNotFound if the model has no template; kInvalidArgument for
-  /// JSON or a conversation it cannot render, with the template's line.
-  virtual Result<std::string> render_chat(std::string_view messages_json,
-                                          const ChatRenderOptions& options) const = 0;
+  /// ready for tokenize(). An assistant's content keeps the marks of reasoning and calls that the
+  /// template itself writes (<think>, <tool_call>), and no other control token. Errors: kNotFound
+  /// if the model has no template; kInvalidArgument for JSON or a conversation it cannot render,
+  /// with the template's line.
+  virtual Result<ChatPrompt> render_chat(std::string_view messages_json,
+                                         const ChatRenderOptions& options) const = 0;
   /// The model's recommended sampling (generation_config.json); greedy where it recommends none.
   virtual SamplingOptions recommended_sampling() const = 0;
 

@@ -34,13 +34,13 @@ Status check_utf8(std::string_view text) {
 
 Result<std::unique_ptr<Conversation>> Conversation::create(Engine& engine) {
   // A first rendering, so that a model that cannot chat says so before the user has typed.
-  const Result<std::string> text =
+  const Result<ChatPrompt> prompt =
       engine.render_chat(dump(ordered_json::array({message("user", "Hello")})), {});
-  if (!text.ok()) {
-    return error(text.status().code(), "{}; `flash-moe run` continues a text without a template",
-                 text.status().message());
+  if (!prompt.ok()) {
+    return error(prompt.status().code(), "{}; `flash-moe run` continues a text without a template",
+                 prompt.status().message());
   }
-  FM_RETURN_IF_ERROR(engine.tokenize(*text).status());
+  FM_RETURN_IF_ERROR(engine.tokenize(*prompt).status());
   FM_ASSIGN_OR_RETURN(std::unique_ptr<Session> session, engine.new_session());
   return std::unique_ptr<Conversation>(new Conversation(engine, std::move(session)));
 }
@@ -64,8 +64,8 @@ Result<Reply> Conversation::retry(const GenerateOptions& options) {
 }
 
 Result<Reply> Conversation::answer(ordered_json messages, const GenerateOptions& options) {
-  FM_ASSIGN_OR_RETURN(const std::string text, engine_.render_chat(dump(messages), {}));
-  FM_ASSIGN_OR_RETURN(const std::vector<std::int32_t> ids, engine_.tokenize(text));
+  FM_ASSIGN_OR_RETURN(const ChatPrompt prompt, engine_.render_chat(dump(messages), {}));
+  FM_ASSIGN_OR_RETURN(const std::vector<std::int32_t> ids, engine_.tokenize(prompt));
   const std::size_t context = engine_.memory_plan().context;
   if (ids.size() >= context) {
     return error(StatusCode::kInvalidArgument,

@@ -78,17 +78,26 @@ class FakeEngine : public Engine {
   Result<std::vector<std::int32_t>> tokenize(std::string_view text) const override {
     return std::vector<std::int32_t>(text.begin(), text.end());
   }
+  Result<std::vector<std::int32_t>> tokenize_raw(std::string_view text) const override {
+    return tokenize(text);
+  }
+  Result<std::vector<std::int32_t>> tokenize(const ChatPrompt& prompt,
+                                             std::size_t begin) const override {
+    return tokenize(std::string_view(prompt.text).substr(begin));
+  }
   Result<std::string> detokenize(std::span<const std::int32_t> ids) const override {
     return std::string(ids.begin(), ids.end());
   }
-  Result<std::string> render_chat(std::string_view messages,
-                                  const ChatRenderOptions&) const override {
+  Result<ChatPrompt> render_chat(std::string_view messages,
+                                 const ChatRenderOptions&) const override {
     if (!has_template) return error(StatusCode::kNotFound, "no chat template");
-    std::string text;
+    ChatPrompt prompt;
     for (const auto& message : nlohmann::json::parse(messages)) {
-      text += (message["role"] == "assistant" ? ";" : "<") + message["content"].get<std::string>();
+      prompt.text += message["role"] == "assistant" ? ';' : '<';
+      prompt.text += message["content"].get<std::string>();
     }
-    return text + ";";
+    prompt.text += ';';
+    return prompt;
   }
   std::string token_bytes(std::int32_t id) const override { return {static_cast<char>(id)}; }
   bool is_special_token(std::int32_t) const override { return false; }

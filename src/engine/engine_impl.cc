@@ -273,6 +273,15 @@ Result<std::vector<std::int32_t>> EngineImpl::tokenize(std::string_view text) co
   return tokenizer_->encode(text);
 }
 
+Result<std::vector<std::int32_t>> EngineImpl::tokenize_raw(std::string_view text) const {
+  return tokenize(text);
+}
+
+Result<std::vector<std::int32_t>> EngineImpl::tokenize(const ChatPrompt& prompt,
+                                                       std::size_t begin) const {
+  return tokenize(std::string_view(prompt.text).substr(begin));
+}
+
 Result<std::string> EngineImpl::detokenize(std::span<const std::int32_t> ids) const {
   FM_RETURN_IF_ERROR(tokenizer_status_);
   return tokenizer_->decode(ids);
@@ -288,8 +297,8 @@ bool EngineImpl::is_special_token(std::int32_t id) const {
   return tokenizer_ != nullptr && tokenizer_->is_token(id) && tokenizer_->is_special(id);
 }
 
-Result<std::string> EngineImpl::render_chat(std::string_view messages_json,
-                                            const ChatRenderOptions& options) const {
+Result<ChatPrompt> EngineImpl::render_chat(std::string_view messages_json,
+                                           const ChatRenderOptions& options) const {
   FM_RETURN_IF_ERROR(chat_template_status_);
   const auto messages = nlohmann::ordered_json::parse(messages_json, nullptr, false);
   if (!messages.is_array()) {
@@ -303,7 +312,10 @@ Result<std::string> EngineImpl::render_chat(std::string_view messages_json,
   if (!kwargs.is_object()) {
     return error(StatusCode::kInvalidArgument, "the template's variables are not a JSON object");
   }
-  return chat_template_->render(messages, tools, options.add_generation_prompt, kwargs);
+  FM_ASSIGN_OR_RETURN(
+      std::string text,
+      chat_template_->render(messages, tools, options.add_generation_prompt, kwargs));
+  return ChatPrompt{.text = std::move(text)};
 }
 
 Result<std::unique_ptr<Session>> EngineImpl::new_session() {

@@ -37,11 +37,14 @@ class EngineImpl : public Engine {
   std::uint64_t huge_page_bytes() const override;
 
   Result<std::vector<std::int32_t>> tokenize(std::string_view text) const override;
+  Result<std::vector<std::int32_t>> tokenize_raw(std::string_view text) const override;
+  Result<std::vector<std::int32_t>> tokenize(const ChatPrompt& prompt,
+                                             std::size_t begin) const override;
   Result<std::string> detokenize(std::span<const std::int32_t> ids) const override;
   std::string token_bytes(std::int32_t id) const override;
   bool is_special_token(std::int32_t id) const override;
-  Result<std::string> render_chat(std::string_view messages_json,
-                                  const ChatRenderOptions& options) const override;
+  Result<ChatPrompt> render_chat(std::string_view messages_json,
+                                 const ChatRenderOptions& options) const override;
   SamplingOptions recommended_sampling() const override { return recommended_sampling_; }
   Status set_residency(const ResidencyOptions& options) override;
   const ResidencyOptions& residency() const override { return residency_options_; }

@@ -177,11 +177,15 @@ TEST_F(SessionOf, StopsBeforeAStopStringEvenAcrossTokens) {
 
 TEST_F(SessionOf, EndOfTextEndsUnlessIgnored) {
   const std::vector<std::int32_t> question =
-      ids(engine_
-              ->render_chat(R"([{"role":"user","content":"A bag holds 10 red and 3 blue balls. )"
-                            R"(One ball is drawn. What is the probability that it is red?"}])",
-                            {})
-              .value());
+      engine_
+          ->tokenize(
+              engine_
+                  ->render_chat(R"([{"role":"user","content":"A bag holds 10 red and 3 blue )"
+                                R"(balls. One ball is drawn. What is the probability that it is )"
+                                R"(red?"}])",
+                                {})
+                  .value())
+          .value();
   const GenerateResult result = generate(question, {.max_tokens = 80});
   ASSERT_EQ(result.finish_reason, FinishReason::kStop);
   const auto& eos = engine_->info().eos_token_ids;

@@ -277,10 +277,10 @@ void ModelEndpoints::add_routes() {
   post("/apply-template", [this](const Json& body) -> ApiResult<std::string> {
     ApiResult<DialectRequest> wanted = read_openai_chat(body, card_.id);
     if (!wanted.ok()) return wanted.error();
-    ApiResult<std::string> text =
+    ApiResult<ChatPrompt> prompt =
         service_.render(std::get<ChatRequest>(wanted->wanted), /*add_generation_prompt=*/true);
-    if (!text.ok()) return text.error();
-    return dump({{"prompt", *text}});
+    if (!prompt.ok()) return prompt.error();
+    return dump({{"prompt", prompt->text}});
   });
   routes_["/v1/cache/status"]["GET"] = {
       .handle = [this](const HttpRequest& request, const std::shared_ptr<Responder>& responder) {

@@ -31,13 +31,14 @@ ToolSyntax find_tool_syntax(const Engine& engine) {
   answer["tool_calls"] = Json::array({call});
   const Json messages = Json::array({{{"role", "user"}, {"content", "probe"}}, answer});
   const std::string tools = dump(Json::array({tool}));
-  const Result<std::string> text =
+  const Result<ChatPrompt> prompt =
       engine.render_chat(dump(messages), {.add_generation_prompt = false, .tools_json = tools});
-  if (!text.ok()) return ToolSyntax::kNone;
-  const std::size_t name = text->rfind("probe_tool");
+  if (!prompt.ok()) return ToolSyntax::kNone;
+  const std::string_view text = prompt->text;
+  const std::size_t name = text.rfind("probe_tool");
   if (name == std::string::npos) return ToolSyntax::kNone;
   // Not the list of tools, which comes first, but the call.
-  const std::string_view last = std::string_view(*text).substr(name > 64 ? name - 64 : 0);
+  const std::string_view last = text.substr(name > 64 ? name - 64 : 0);
   if (last.find("<function=probe_tool>") != std::string_view::npos) return ToolSyntax::kQwenXml;
   if (last.find(R"("name": "probe_tool")") != std::string_view::npos &&
       last.find(kCallMark) != std::string_view::npos) {
@@ -97,10 +98,11 @@ ApiError too_long(std::size_t tokens, std::size_t context) {
 ModelService::ModelService(const Engine& engine)
     : engine_(engine), tool_syntax_(find_tool_syntax(engine)), tokens_(make_token_table(engine)) {
   const Json hello = Json::array({{{"role", "user"}, {"content", "Hello"}}});
-  const Result<std::string> prompt = engine.render_chat(dump(hello), {});
-  const Result<std::string> quick =
+  const Result<ChatPrompt> prompt = engine.render_chat(dump(hello), {});
+  const Result<ChatPrompt> quick =
       engine.render_chat(dump(hello), {.kwargs_json = R"({"enable_thinking": false})"});
-  can_think_ = prompt.ok() && (ends_in_thought(*prompt) || (quick.ok() && *quick != *prompt));
+  can_think_ =
+      prompt.ok() && (ends_in_thought(prompt->text) || (quick.ok() && quick->text != prompt->text));
   call_mark_ = only_token_of(engine, kCallMark);
   for (const FillMarks& marks : kFillMarks) {
     const bool has_all = std::ranges::all_of(
@@ -110,19 +112,19 @@ ModelService::ModelService(const Engine& engine)
   }
 }
 
-ApiResult<std::string> ModelService::render(const ChatRequest& request,
-                                            bool add_generation_prompt) const {
+ApiResult<ChatPrompt> ModelService::render(const ChatRequest& request,
+                                           bool add_generation_prompt) const {
   const std::string tools = request.tools.empty() ? "null" : dump(request.tools);
   const std::string kwargs = dump(request.template_kwargs);
-  const Result<std::string> text = engine_.render_chat(
+  Result<ChatPrompt> prompt = engine_.render_chat(
       dump(request.messages),
       {.add_generation_prompt = add_generation_prompt, .tools_json = tools, .kwargs_json = kwargs});
-  if (!text.ok()) return error_of(text.status());
-  return *text;
+  if (!prompt.ok()) return error_of(prompt.status());
+  return std::move(*prompt);
 }
 
-ApiResult<std::vector<std::int32_t>> ModelService::tokenize(const std::string& text) const {
-  Result<std::vector<std::int32_t>> ids = engine_.tokenize(text);
+ApiResult<std::vector<std::int32_t>> ModelService::within_context(
+    Result<std::vector<std::int32_t>> ids) const {
   if (!ids.ok()) return error_of(ids.status());
   const std::size_t context = engine_.memory_plan().context;
   if (ids->size() >= context) return too_long(ids->size(), context);
@@ -130,18 +132,18 @@ ApiResult<std::vector<std::int32_t>> ModelService::tokenize(const std::string& t
 }
 
 ApiResult<std::size_t> ModelService::count_tokens(const ChatRequest& request) const {
-  ApiResult<std::string> text = render(request, /*add_generation_prompt=*/true);
-  if (!text.ok()) return text.error();
-  const Result<std::vector<std::int32_t>> ids = engine_.tokenize(*text);
+  ApiResult<ChatPrompt> prompt = render(request, /*add_generation_prompt=*/true);
+  if (!prompt.ok()) return prompt.error();
+  const Result<std::vector<std::int32_t>> ids = engine_.tokenize(*prompt);
   if (!ids.ok()) return error_of(ids.status());
   return ids->size();
 }
 
-std::optional<std::size_t> ModelService::tokens_of(const std::string& part, const std::string& text,
+std::optional<std::size_t> ModelService::tokens_of(const std::string& part,
+                                                   const ChatPrompt& prompt,
                                                    const std::vector<std::int32_t>& ids) const {
-  if (!text.starts_with(part)) return std::nullopt;
-  const Result<std::vector<std::int32_t>> rest =
-      engine_.tokenize(std::string_view(text).substr(part.size()));
+  if (!prompt.text.starts_with(part)) return std::nullopt;
+  const Result<std::vector<std::int32_t>> rest = engine_.tokenize(prompt, part.size());
   if (!rest.ok() || rest->size() >= ids.size()) return std::nullopt;
   const std::size_t at = ids.size() - rest->size();
   if (!std::equal(rest->begin(), rest->end(), ids.begin() + static_cast<std::ptrdiff_t>(at))) {
@@ -151,13 +153,13 @@ std::optional<std::size_t> ModelService::tokens_of(const std::string& part, cons
 }
 
 std::vector<std::size_t> ModelService::checkpoints_of(const ChatRequest& request,
-                                                      const std::string& text,
+                                                      const ChatPrompt& prompt,
                                                       const std::vector<std::int32_t>& ids) const {
   std::vector<std::size_t> checkpoints;
   const auto add = [&](const ChatRequest& part) {
-    ApiResult<std::string> before = render(part, /*add_generation_prompt=*/false);
+    ApiResult<ChatPrompt> before = render(part, /*add_generation_prompt=*/false);
     if (!before.ok()) return;
-    if (const auto at = tokens_of(*before, text, ids)) checkpoints.push_back(*at);
+    if (const auto at = tokens_of(before->text, prompt, ids)) checkpoints.push_back(*at);
   };
   add(request);
   if (request.messages.size() < 2) return checkpoints;
@@ -172,31 +174,31 @@ std::vector<std::size_t> ModelService::checkpoints_of(const ChatRequest& request
 
 /// The last message without what a template puts behind it, as transformers does for
 /// continue_final_message.
-ApiResult<std::string> ModelService::render_to_continue(const ChatRequest& request) const {
-  ApiResult<std::string> text = render(request, /*add_generation_prompt=*/false);
-  if (!text.ok()) return text;
+ApiResult<ChatPrompt> ModelService::render_to_continue(const ChatRequest& request) const {
+  ApiResult<ChatPrompt> prompt = render(request, /*add_generation_prompt=*/false);
+  if (!prompt.ok()) return prompt;
   std::string content = request.messages.back().at("content").get<std::string>();
   content.resize(content.find_last_not_of(kWhiteSpace) + 1);
-  const std::size_t at = text->rfind(content);
+  const std::size_t at = prompt->text.rfind(content);
   if (request.messages.back()["role"] != "assistant" || content.empty() ||
       at == std::string::npos) {
     return bad_request("messages",
                        "the last message is no assistant's text that could be continued");
   }
-  text->resize(at + content.size());
-  return text;
+  prompt->truncate(at + content.size());
+  return prompt;
 }
 
 ApiResult<PreparedPrompt> ModelService::prepare_prompt(const ChatRequest& request) const {
-  ApiResult<std::string> text = request.continues_last
-                                    ? render_to_continue(request)
-                                    : render(request, /*add_generation_prompt=*/true);
-  if (!text.ok()) return text.error();
-  ApiResult<std::vector<std::int32_t>> ids = tokenize(*text);
+  ApiResult<ChatPrompt> rendered = request.continues_last
+                                       ? render_to_continue(request)
+                                       : render(request, /*add_generation_prompt=*/true);
+  if (!rendered.ok()) return rendered.error();
+  ApiResult<std::vector<std::int32_t>> ids = within_context(engine_.tokenize(*rendered));
   if (!ids.ok()) return ids.error();
   PreparedPrompt prompt;
-  if (!request.continues_last) prompt.checkpoints = checkpoints_of(request, *text, *ids);
-  prompt.parsing.begins_in_reasoning = ends_in_thought(*text);
+  if (!request.continues_last) prompt.checkpoints = checkpoints_of(request, *rendered, *ids);
+  prompt.parsing.begins_in_reasoning = ends_in_thought(rendered->text);
   if (!request.tools.empty()) prompt.parsing.tools = tool_syntax_;
   prompt.ids = std::move(*ids);
   return prompt;
@@ -254,7 +256,7 @@ ApiResult<PreparedRequest> ModelService::prepare(CompletionRequest request) cons
       ApiResult<std::string> whole =
           request.suffix.empty() ? *text : prompt_to_fill(*text, request.suffix);
       if (!whole.ok()) return whole.error();
-      ApiResult<std::vector<std::int32_t>> ids = tokenize(*whole);
+      ApiResult<std::vector<std::int32_t>> ids = within_context(engine_.tokenize_raw(*whole));
       if (!ids.ok()) return ids.error();
       prompt.ids = std::move(*ids);
       if (request.echo) prompt.echo = *text;

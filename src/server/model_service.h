@@ -53,8 +53,8 @@ class ModelService {
   /// to, or a prompt beyond the context; 501 where the model has no template.
   ApiResult<PreparedRequest> prepare(ChatRequest request) const;
   ApiResult<PreparedRequest> prepare(CompletionRequest request) const;
-  /// The prompt's text, and how many tokens it has.
-  ApiResult<std::string> render(const ChatRequest& request, bool add_generation_prompt) const;
+  /// The prompt as the template makes it, and how many tokens it has.
+  ApiResult<ChatPrompt> render(const ChatRequest& request, bool add_generation_prompt) const;
   ApiResult<std::size_t> count_tokens(const ChatRequest& request) const;
 
   /// The request for one choice.
@@ -69,16 +69,16 @@ class ModelService {
 
  private:
   ApiResult<PreparedPrompt> prepare_prompt(const ChatRequest& request) const;
-  ApiResult<std::vector<std::int32_t>> tokenize(const std::string& text) const;
+  ApiResult<std::vector<std::int32_t>> within_context(Result<std::vector<std::int32_t>> ids) const;
   /// The prompt that lets the model write what stands between `before` and `after`.
   ApiResult<std::string> prompt_to_fill(const std::string& before, const std::string& after) const;
-  /// How many of `ids`, which are those of `text`, are of its beginning `part`; none where a token
-  /// spans its end, or the text begins otherwise.
-  std::optional<std::size_t> tokens_of(const std::string& part, const std::string& text,
+  /// How many of `ids`, which are those of `prompt`, are of its beginning `part`; none where a
+  /// token spans its end, or the prompt begins otherwise.
+  std::optional<std::size_t> tokens_of(const std::string& part, const ChatPrompt& prompt,
                                        const std::vector<std::int32_t>& ids) const;
-  std::vector<std::size_t> checkpoints_of(const ChatRequest& request, const std::string& text,
+  std::vector<std::size_t> checkpoints_of(const ChatRequest& request, const ChatPrompt& prompt,
                                           const std::vector<std::int32_t>& ids) const;
-  ApiResult<std::string> render_to_continue(const ChatRequest& request) const;
+  ApiResult<ChatPrompt> render_to_continue(const ChatRequest& request) const;
   ApiResult<std::shared_ptr<const OutputForm>> call_form(const ChatRequest& request) const;
   ApiResult<std::shared_ptr<const OutputForm>> answer_form(const std::optional<Json>& schema,
                                                            bool is_strict) const;

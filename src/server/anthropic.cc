@@ -215,6 +215,7 @@ std::string result_text(Fields& block) {
 
 void read_user_blocks(Fields& fields, const Json& content, const std::string& where,
                       Json& messages) {
+  const std::size_t count_before = messages.size();
   std::string text;
   for (std::size_t i = 0; i < content.size(); ++i) {
     Fields block(content[i], fmt::format("{}content[{}].", where, i));
@@ -231,7 +232,10 @@ void read_user_blocks(Fields& fields, const Json& content, const std::string& wh
     }
     if (block.error()) return fields.fail("content", block.error()->message);
   }
-  if (!text.empty()) messages.push_back({{"role", "user"}, {"content", text}});
+  // A turn without words is a turn all the same, as one of an empty text is.
+  if (!text.empty() || messages.size() == count_before) {
+    messages.push_back({{"role", "user"}, {"content", text}});
+  }
 }
 
 void read_assistant_blocks(Fields& fields, const Json& content, const std::string& where,
@@ -291,10 +295,13 @@ void read_anthropic_tools(Fields& fields, ChatRequest& request) {
         return fields.fail("tools", "must have a name each");
       }
       // Tools that Anthropic's servers run are none of ours.
-      if (tool.contains("type") && tool["type"] != "custom") continue;
+      const Json& type = member(tool, "type");
+      if (!type.is_null() && type != "custom") continue;
       Json function = {{"name", tool["name"]}};
-      if (tool.contains("description")) function["description"] = tool["description"];
-      function["parameters"] = tool.value("input_schema", Json{{"type", "object"}});
+      if (const Json& text = member(tool, "description"); !text.is_null())
+        function["description"] = text;
+      const Json& schema = member(tool, "input_schema");
+      function["parameters"] = schema.is_null() ? Json{{"type", "object"}} : schema;
       request.tools.push_back({{"type", "function"}, {"function", std::move(function)}});
     }
   }
@@ -356,9 +363,10 @@ ApiResult<DialectRequest> read_anthropic_messages(const Json& body, const std::s
     read_anthropic_message((*messages)[i], i, request.messages, error);
     if (error) return *error;
   }
-  // What an assistant is said to have begun, it goes on with.
-  request.continues_last = messages->back()["role"] == "assistant";
   normalize_messages(request.messages);
+  if (request.messages.empty()) return nothing_to_answer("messages");
+  // What an assistant is said to have begun, it goes on with.
+  request.continues_last = request.messages.back()["role"] == "assistant";
   auto writer = std::make_unique<AnthropicWriter>(model, is_stream);
   return DialectRequest{.wanted = std::move(request), .writer = std::move(writer)};
 }

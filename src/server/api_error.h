@@ -21,6 +21,8 @@ struct ApiError {
   /// Of a prompt that is too long.
   std::optional<std::size_t> prompt_tokens;
   std::optional<std::size_t> context;
+  /// Of a method that an endpoint does not take: those that it does, as "GET, POST".
+  std::string allowed_methods = {};
   /// When to come back.
   std::optional<unsigned> retry_after_seconds;
 };

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <charconv>
+#include <limits>
 
 namespace flashmoe::server {
 namespace {
@@ -15,6 +16,17 @@ constexpr std::int64_t kChoicesMax = 64;
 std::optional<std::size_t> count(std::optional<std::int64_t> value) {
   if (!value) return std::nullopt;
   return static_cast<std::size_t>(*value);
+}
+
+/// Any integer of 64 bits, signed or not; -1 is how clients ask for another one each time.
+std::optional<std::uint64_t> read_seed(Fields& fields) {
+  const Json* const seed = fields.find("seed");
+  if (seed == nullptr) return std::nullopt;
+  if (seed->is_number_unsigned()) return seed->get<std::uint64_t>();
+  const auto value = fields.integer("seed", std::numeric_limits<std::int64_t>::min(),
+                                    std::numeric_limits<std::int64_t>::max());
+  if (!value || *value == -1) return std::nullopt;
+  return static_cast<std::uint64_t>(*value);
 }
 
 /// {"50256": -100} or [[50256, -100], ...]
@@ -55,15 +67,11 @@ GenerationSettings read_settings(Fields& fields) {
   }
   settings.presence_penalty = fields.number("presence_penalty", -2, 2);
   settings.frequency_penalty = fields.number("frequency_penalty", -2, 2);
-  if (const auto seed = fields.integer("seed", -(std::int64_t{1} << 53), std::int64_t{1} << 53)) {
-    // -1 is how some ask for another one each time.
-    if (*seed != -1) settings.seed = static_cast<std::uint64_t>(*seed);
-  }
+  settings.seed = read_seed(fields);
   read_logit_bias(fields, settings);
   settings.stop = fields.texts("stop", kStopsMax);
   std::erase(settings.stop, std::string());
   settings.ignore_eos = fields.boolean("ignore_eos").value_or(false);
-  settings.choices = count(fields.integer("n", 1, kChoicesMax)).value_or(1);
   settings.max_tokens = count(fields.integer("max_completion_tokens", 0, kTokensMax));
   if (!settings.max_tokens)
     settings.max_tokens = count(fields.integer("max_tokens", -1, kTokensMax));
@@ -72,6 +80,16 @@ GenerationSettings read_settings(Fields& fields) {
   // -1 is how llama-server's clients say "no limit".
   if (settings.max_tokens == static_cast<std::size_t>(-1)) settings.max_tokens = std::nullopt;
   return settings;
+}
+
+ApiError nothing_to_answer(const char* field) {
+  return bad_request(
+      field,
+      fmt::format("{}: there is nothing to answer, only an assistant's empty message", field));
+}
+
+std::size_t read_choices(Fields& fields) {
+  return count(fields.integer("n", 1, kChoicesMax)).value_or(1);
 }
 
 std::string read_content(Fields& fields, std::string_view name) {

@@ -73,6 +73,12 @@ struct CompletionRequest {
 /// servers add.
 GenerationSettings read_settings(Fields& fields);
 
+/// "n", of the APIs that give several answers.
+std::size_t read_choices(Fields& fields);
+
+/// 400, for a conversation of which, without empty messages of an assistant, nothing is left.
+ApiError nothing_to_answer(const char* field);
+
 /// The text of a message's content: a text, null, or a list of parts of which those of a type that
 /// ends in "text" count. Other parts are an error of the field `name`.
 std::string read_content(Fields& fields, std::string_view name);

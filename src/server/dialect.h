@@ -2,6 +2,7 @@
 #define FLASHMOE_SERVER_DIALECT_H_
 
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <variant>
@@ -16,6 +17,8 @@ namespace flashmoe::server {
 struct DialectRequest {
   std::variant<ChatRequest, CompletionRequest> wanted;
   std::unique_ptr<ReplyWriter> writer;
+  /// The whole answer, where it takes no model: to Ollama's clients that load or unload one.
+  std::optional<std::string> answer = {};
 };
 
 /// How each API says that something went wrong.

@@ -106,6 +106,113 @@ TEST(Dialects, NameTheFieldThatIsWrong) {
               HasSubstr("images"));
 }
 
+TEST(Dialects, TakeSeedsOf64Bits) {
+  const auto seed_of = [](const std::string& seed) {
+    const std::string body =
+        R"({"messages": [{"role": "user", "content": "x"}], "seed": )" + seed + "}";
+    return chat_of(read_openai_chat, body.c_str()).settings.seed;
+  };
+  EXPECT_EQ(seed_of("9007199254740993"), 9007199254740993u);  // no double has this value
+  EXPECT_EQ(seed_of("18446744073709551615"), ~std::uint64_t{0});
+  EXPECT_EQ(seed_of("-9223372036854775808"), std::uint64_t{1} << 63);
+  EXPECT_EQ(seed_of("-2"), ~std::uint64_t{1});
+  EXPECT_EQ(seed_of("5.0"), 5u);
+  EXPECT_EQ(seed_of("0"), 0u);
+  EXPECT_EQ(seed_of("-1"), std::nullopt);
+  EXPECT_EQ(seed_of("null"), std::nullopt);
+  for (const char* wrong : {"18446744073709551616", "1.5", "\"1\""}) {
+    const std::string body = R"({"prompt": "x", "seed": )" + std::string(wrong) + "}";
+    EXPECT_THAT(refusal(read_openai_completion, body.c_str()), HasSubstr("seed")) << wrong;
+  }
+}
+
+TEST(Dialects, TakeNullForWhatAToolLeavesOut) {
+  const ChatRequest openai = chat_of(read_openai_chat, R"({"messages": [{"role": "user",
+      "content": "x"}], "tool_choice": "required", "tools": [{"type": null, "function":
+      {"name": "f", "description": null, "parameters": null, "strict": null}}]})");
+  EXPECT_EQ(openai.tools[0]["function"], Json::parse(R"({"name": "f"})"));
+  const ChatRequest responses = chat_of(read_openai_response, R"({"input": "x", "tools":
+      [{"type": "function", "name": "f", "description": null, "parameters": null}]})");
+  EXPECT_EQ(responses.tools[0]["function"],
+            Json::parse(R"({"name": "f", "parameters": {"type": "object"}})"));
+  const ChatRequest anthropic = chat_of(read_anthropic_messages, R"({"max_tokens": 1,
+      "messages": [{"role": "user", "content": "x"}], "tools": [{"type": null, "name": "f",
+      "description": null, "input_schema": {"type": "object"}}, {"type": "web_search_20250305",
+      "name": "web_search"}], "tool_choice": {"type": "any"}})");
+  ASSERT_EQ(anthropic.tools.size(), 1u);
+  EXPECT_EQ(anthropic.tools[0]["function"], responses.tools[0]["function"]);
+}
+
+TEST(Dialects, AnswerAnEmptyTurnOfTheUsersAsATurn) {
+  for (const char* content : {R"("")", R"([{"type": "text", "text": ""}])"}) {
+    const std::string message = R"([{"role": "user", "content": )" + std::string(content) + "}]";
+    const ChatRequest anthropic = chat_of(
+        read_anthropic_messages, (R"({"max_tokens": 1, "messages": )" + message + "}").c_str());
+    EXPECT_EQ(anthropic.messages, Json::parse(R"([{"role": "user", "content": ""}])"));
+    const ChatRequest openai =
+        chat_of(read_openai_chat, (R"({"messages": )" + message + "}").c_str());
+    EXPECT_EQ(openai.messages, anthropic.messages);
+    const ChatRequest responses =
+        chat_of(read_openai_response, (R"({"input": )" + message + "}").c_str());
+    EXPECT_EQ(responses.messages, anthropic.messages);
+  }
+}
+
+TEST(Dialects, RefuseAConversationThatIsOnlyAnAssistantsSilence) {
+  const char* const silence = R"([{"role": "assistant", "content": ""}])";
+  const auto body = [&](const char* field) {
+    return R"({"max_tokens": 1, ")" + std::string(field) + R"(": )" + silence + "}";
+  };
+  EXPECT_THAT(refusal(read_openai_chat, body("messages").c_str()), HasSubstr("messages"));
+  EXPECT_THAT(refusal(read_anthropic_messages, body("messages").c_str()), HasSubstr("messages"));
+  EXPECT_THAT(refusal(read_ollama_chat, body("messages").c_str()), HasSubstr("messages"));
+  EXPECT_THAT(refusal(read_openai_response, body("input").c_str()), HasSubstr("input"));
+  EXPECT_THAT(refusal(read_openai_response, R"({"input": [{"type": "reasoning", "summary": []}]})"),
+              HasSubstr("input"));
+}
+
+TEST(Dialects, GoOnWithWhatAnAssistantBeganUnlessItIsNothing) {
+  const char* const body = R"({"max_tokens": 1, "messages": [{"role": "user", "content": "x"},
+      {"role": "assistant", "content": "%"}]})";
+  std::string begun = body;
+  begun.replace(begun.find('%'), 1, "One,");
+  EXPECT_TRUE(chat_of(read_anthropic_messages, begun.c_str()).continues_last);
+  std::string silent = body;
+  silent.erase(silent.find('%'), 1);
+  const ChatRequest request = chat_of(read_anthropic_messages, silent.c_str());
+  EXPECT_FALSE(request.continues_last);
+  EXPECT_EQ(request.messages.size(), 1u);
+}
+
+/// What Ollama's clients are told without the model.
+Json answer_of(Reader read, const char* body) {
+  ApiResult<DialectRequest> request = read(Json::parse(body), "m");
+  EXPECT_TRUE(request.ok()) << (request.ok() ? "" : request.error().message);
+  return request->answer ? Json::parse(*request->answer) : Json();
+}
+
+TEST(Ollama, LoadsAndUnloadsForThoseThatAskNothing) {
+  const Json chat = answer_of(read_ollama_chat, R"({"messages": []})");
+  EXPECT_EQ(chat["done_reason"], "load");
+  EXPECT_EQ(chat["message"]["content"], "");
+  EXPECT_FALSE(chat.contains("response"));
+  EXPECT_EQ(answer_of(read_ollama_generate, R"({"template": ""})")["response"], "");
+  for (const char* none : {"0", "0.0", R"("0")", R"("0s")", R"("-0m")", R"("0h0m")"}) {
+    const std::string body = R"({"keep_alive": )" + std::string(none) + "}";
+    EXPECT_EQ(answer_of(read_ollama_generate, body.c_str())["done_reason"], "unload") << none;
+  }
+  for (const char* some : {"-1", "300", R"("5m")", R"("1h30m")", R"("-1s")", R"("1.5h")", "null"}) {
+    const std::string body = R"({"keep_alive": )" + std::string(some) + "}";
+    EXPECT_EQ(answer_of(read_ollama_generate, body.c_str())["done_reason"], "load") << some;
+  }
+  for (const char* wrong : {R"("five")", R"("5")", R"("")", R"("5 m")", R"("m")", "[]"}) {
+    const std::string body = R"({"prompt": "x", "keep_alive": )" + std::string(wrong) + "}";
+    EXPECT_THAT(refusal(read_ollama_generate, body.c_str()), HasSubstr("keep_alive")) << wrong;
+  }
+  EXPECT_THAT(refusal(read_ollama_generate, R"({"prompt": "x", "template": "{{ .Prompt }}"})"),
+              HasSubstr("template"));
+}
+
 TEST(AnthropicStream, ClosesABlockBeforeTheNext) {
   ApiResult<DialectRequest> request = read_anthropic_messages(
       Json::parse(R"({"max_tokens": 9, "stream": true, "messages": [{"role": "user",

@@ -12,6 +12,7 @@
 #include "server/metrics.h"
 #include "server/model_card.h"
 #include "server/model_service.h"
+#include "server/ollama_library.h"
 #include "server/responses.h"
 #include "server/worker.h"
 
@@ -19,6 +20,11 @@ namespace flashmoe::server {
 namespace {
 
 using SteadyTime = std::chrono::steady_clock;
+/// GET /v1/models/ID.
+constexpr std::string_view kModelsPrefix = "/v1/models/";
+constexpr std::string_view kModelPath = "/v1/models/{id}";
+const std::string kOtherEndpoint = "other";
+
 using ReadBody = ApiResult<DialectRequest> (*)(const Json&, const std::string&);
 
 class ModelEndpoints : public Endpoints {
@@ -40,23 +46,30 @@ class ModelEndpoints : public Endpoints {
   }
 
   void handle(const HttpRequest& request, const std::shared_ptr<Responder>& responder) override {
-    const auto path = routes_.find(request.path);
+    const auto methods = methods_at(request.path);
     const Route* route = nullptr;
-    if (path != routes_.end()) {
-      const auto method = path->second.find(request.method == "HEAD" ? "GET" : request.method);
-      if (method != path->second.end()) route = &method->second;
+    if (methods != routes_.end()) {
+      const auto method = methods->second.find(request.method == "HEAD" ? "GET" : request.method);
+      if (method != methods->second.end()) route = &method->second;
     }
+    // What is not ours is not named: clients may ask for anything.
+    const std::string& endpoint = methods != routes_.end() ? methods->first : kOtherEndpoint;
+    const auto refuse = [&](const ApiError& error) {
+      this->refuse(*responder, error_json_of(request), endpoint, error);
+    };
     if (const auto refused =
             check_access(options_.access, request, route == nullptr || route->needs_key)) {
-      return refuse(*responder, request.path, *refused);
+      return refuse(*refused);
+    }
+    if (methods == routes_.end()) {
+      return refuse({.status = 404,
+                     .message = fmt::format("there is nothing at {}", request.path),
+                     .code = "not_found"});
     }
     if (route == nullptr) {
-      const bool is_known = path != routes_.end();
-      return refuse(
-          *responder, request.path,
-          {.status = is_known ? 405u : 404u,
-           .message = is_known ? fmt::format("{} does not take {}", request.path, request.method)
-                               : fmt::format("there is nothing at {}", request.path)});
+      return refuse({.status = 405,
+                     .message = fmt::format("{} does not take {}", request.path, request.method),
+                     .allowed_methods = names_of(methods->second)});
     }
     route->handle(request, responder);
   }
@@ -72,13 +85,27 @@ class ModelEndpoints : public Endpoints {
     bool needs_key = true;
     std::function<void(const HttpRequest&, const std::shared_ptr<Responder>&)> handle;
   };
+  using Methods = std::map<std::string, Route>;
+  using Routes = std::map<std::string, Methods, std::less<>>;
 
+  /// By its path; names of models, which may have slashes, are one path.
+  Routes::const_iterator methods_at(const std::string& path) const {
+    return routes_.find(path.starts_with(kModelsPrefix) ? std::string(kModelPath) : path);
+  }
+
+  static std::string names_of(const Methods& methods) {
+    std::string names;
+    for (const auto& [name, route] : methods) names += (names.empty() ? "" : ", ") + name;
+    return names;
+  }
+
+  void refuse(Responder& responder, ErrorJson error_json, const std::string& endpoint,
+              const ApiError& error) {
+    responder.send(error_response(error, error_json));
+    done({.endpoint = endpoint, .status = error.status, .error = error.message});
+  }
   void refuse(Responder& responder, const std::string& endpoint, const ApiError& error) {
-    responder.send(error_response(error, error_json_of(endpoint)));
-    // What is not ours is not named: clients may ask for anything.
-    done({.endpoint = routes_.contains(endpoint) ? endpoint : "other",
-          .status = error.status,
-          .error = error.message});
+    refuse(responder, error_json_of(endpoint), endpoint, error);
   }
 
   void done(const ReplyRecord& record) {
@@ -98,14 +125,23 @@ class ModelEndpoints : public Endpoints {
   /// A question whose JSON body is worked off beside the server's thread.
   void post(const std::string& path,
             std::function<ApiResult<std::string>(const Json& body)> answer) {
-    routes_[path]["POST"] = {
+    respond(path, "POST",
+            [answer = std::move(answer)](const Json& body) -> ApiResult<HttpResponse> {
+              ApiResult<std::string> text = answer(body);
+              if (!text.ok()) return text.error();
+              return json_response(std::move(*text));
+            });
+  }
+  void respond(const std::string& path, const char* method,
+               std::function<ApiResult<HttpResponse>(const Json& body)> answer) {
+    routes_[path][method] = {
         .handle = [this, path, answer = std::move(answer)](
                       const HttpRequest& request, const std::shared_ptr<Responder>& responder) {
           worker_->add([this, path, answer, responder, text = request.body] {
             ApiResult<Json> body = parse_body(text);
-            ApiResult<std::string> answered = body.ok() ? guarded([&] { return answer(*body); })
-                                                        : ApiResult<std::string>(body.error());
-            if (answered.ok()) return responder->send(json_response(*answered));
+            ApiResult<HttpResponse> answered = body.ok() ? guarded([&] { return answer(*body); })
+                                                         : ApiResult<HttpResponse>(body.error());
+            if (answered.ok()) return responder->send(std::move(*answered));
             refuse(*responder, path, answered.error());
           });
         }};
@@ -131,9 +167,7 @@ class ModelEndpoints : public Endpoints {
         if (!body.ok()) return fail(body.error());
         ApiResult<DialectRequest> wanted = guarded([&] { return read(*body, named(*body)); });
         if (!wanted.ok()) return fail(wanted.error());
-        if (is_for_loading(wanted->wanted)) {
-          return responder->send(json_response(loaded_json(*body)));
-        }
+        if (wanted->answer) return responder->send(json_response(*wanted->answer));
         ApiResult<PreparedRequest> prepared = guarded([&] {
           return std::visit([this](auto& want) { return service_.prepare(std::move(want)); },
                             wanted->wanted);
@@ -170,22 +204,8 @@ class ModelEndpoints : public Endpoints {
     return name != body.end() && name->is_string() ? name->get<std::string>() : options_.model_id;
   }
 
-  /// Ollama's clients load a model by asking it nothing.
-  static bool is_for_loading(const std::variant<ChatRequest, CompletionRequest>& wanted) {
-    if (const auto* chat = std::get_if<ChatRequest>(&wanted)) return chat->messages.empty();
-    return std::get<CompletionRequest>(wanted).prompts.empty();
-  }
-  std::string loaded_json(const Json& body) const {
-    const bool is_unload = body.contains("keep_alive") && body["keep_alive"] == 0;
-    return dump({{"model", named(body)},
-                 {"created_at", "1970-01-01T00:00:00Z"},
-                 {"message", {{"role", "assistant"}, {"content", ""}}},
-                 {"response", ""},
-                 {"done", true},
-                 {"done_reason", is_unload ? "unload" : "load"}});
-  }
-
   void add_routes();
+  void add_model_routes();
   void add_ollama_routes();
 
   Engine& engine_;
@@ -194,25 +214,18 @@ class ModelEndpoints : public Endpoints {
   const ModelService service_;
   ModelCard card_;
   Metrics metrics_;
-  std::map<std::string, std::map<std::string, Route>, std::less<>> routes_;
+  Routes routes_;
   std::unique_ptr<Worker> worker_ = std::make_unique<Worker>();
   std::unique_ptr<Scheduler> scheduler_;
 };
 
 void ModelEndpoints::add_routes() {
-  for (const char* prefix : {"", "/v1"}) {
-    generate(std::string(prefix) + "/chat/completions", read_openai_chat);
-    generate(std::string(prefix) + "/completions", read_openai_completion);
-    get(std::string(prefix) + "/health", false, [] { return json_response(R"({"status":"ok"})"); });
-    get(std::string(prefix) + "/models", true, [this] {
-      return json_response(
-          dump({{"object", "list"}, {"data", Json::array({openai_model_json(card_)})}}));
-    });
-  }
-  get("/v1/models/" + card_.id, true,
-      [this] { return json_response(dump(openai_model_json(card_))); });
+  generate("/v1/chat/completions", read_openai_chat);
+  generate("/v1/completions", read_openai_completion);
   generate("/v1/responses", read_openai_response);
   generate("/v1/messages", read_anthropic_messages);
+  add_model_routes();
+  get("/health", false, [] { return json_response(R"({"status":"ok"})"); });
   post("/v1/messages/count_tokens", [this](const Json& body) -> ApiResult<std::string> {
     Json with_limit = body;
     with_limit["max_tokens"] = 1;
@@ -222,7 +235,7 @@ void ModelEndpoints::add_routes() {
     if (!count.ok()) return count.error();
     return dump({{"input_tokens", *count}});
   });
-  for (const char* path : {"/v1/embeddings", "/embeddings", "/api/embed", "/api/embeddings"}) {
+  for (const char* path : {"/v1/embeddings", "/api/embed", "/api/embeddings"}) {
     post(path, [](const Json&) -> ApiResult<std::string> {
       return ApiError{.status = 501,
                       .message = "this model generates text; it has no embeddings to give",
@@ -290,6 +303,29 @@ void ModelEndpoints::add_routes() {
   add_ollama_routes();
 }
 
+/// OpenAI's and Anthropic's clients ask at the same paths.
+void ModelEndpoints::add_model_routes() {
+  routes_["/v1/models"]["GET"] = {.handle = [this](const HttpRequest& request,
+                                                   const std::shared_ptr<Responder>& responder) {
+    responder->send(
+        json_response(dump(speaks_anthropic(request) ? anthropic_models_json(card_, request.query)
+                                                     : openai_models_json(card_))));
+  }};
+  routes_[std::string(kModelPath)]["GET"] = {
+      .handle = [this](const HttpRequest& request, const std::shared_ptr<Responder>& responder) {
+        const std::string_view id = std::string_view(request.path).substr(kModelsPrefix.size());
+        if (id == card_.id) {
+          return responder->send(json_response(dump(
+              speaks_anthropic(request) ? anthropic_model_json(card_) : openai_model_json(card_))));
+        }
+        refuse(*responder, error_json_of(request), std::string(kModelPath),
+               {.status = 404,
+                .message = fmt::format("model: {} is not here; this server has {}", id, card_.id),
+                .param = "model",
+                .code = "model_not_found"});
+      }};
+}
+
 void ModelEndpoints::add_ollama_routes() {
   generate("/api/chat", read_ollama_chat);
   generate("/api/generate", read_ollama_generate);
@@ -298,13 +334,21 @@ void ModelEndpoints::add_ollama_routes() {
       .handle = [](const HttpRequest& request, const std::shared_ptr<Responder>& responder) {
         responder->send(root_response(request));
       }};
-  get("/api/version", true, [] { return json_response(R"({"version":"0.12.0"})"); });
+  get("/api/version", true, [] { return json_response(R"({"version":"0.14.0"})"); });
   for (const char* path : {"/api/tags", "/api/ps"}) {
     get(path, true, [this] { return json_response(dump(ollama_models_json(card_))); });
   }
   post("/api/show", [this](const Json&) -> ApiResult<std::string> {
     return dump(ollama_show_json(card_, engine_.info(), service_));
   });
+  respond("/api/pull", "POST", [this](const Json& body) { return ollama_pull(card_, body); });
+  for (const auto& [path, method] :
+       {std::pair("/api/create", "POST"), std::pair("/api/copy", "POST"),
+        std::pair("/api/push", "POST"), std::pair("/api/delete", "DELETE")}) {
+    respond(path, method, [path = std::string(path)](const Json&) -> ApiResult<HttpResponse> {
+      return ollama_unchangeable(path);
+    });
+  }
 }
 
 }  // namespace

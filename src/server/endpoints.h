@@ -20,7 +20,8 @@ class Endpoints {
                                                    const ServerOptions& options);
   virtual ~Endpoints() = default;
 
-  /// The server's thread. Answers what may be asked, and refuses the rest.
+  /// The server's thread. Answers what may be asked, and refuses the rest. The request's path is
+  /// spelled as endpoint_path() does.
   virtual void handle(const HttpRequest& request, const std::shared_ptr<Responder>& responder) = 0;
   /// Takes no more work, waits up to `patience` for what is running, and cancels the rest.
   virtual void drain(std::chrono::seconds patience) = 0;

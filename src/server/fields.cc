@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <cmath>
 #include <utility>
 
 namespace flashmoe::server {
@@ -9,6 +10,20 @@ namespace {
 
 /// How deep a request's JSON may be nested: parsers and templates are recursive.
 constexpr int kJsonDepthMax = 128;
+
+/// The integer that a number is, also one written as 5.0 or 1e3; none where 64 bits do not hold it.
+std::optional<std::int64_t> as_integer(const Json& number) {
+  if (number.is_number_unsigned()) {
+    const auto value = number.get<std::uint64_t>();
+    if (!std::in_range<std::int64_t>(value)) return std::nullopt;
+    return static_cast<std::int64_t>(value);
+  }
+  if (number.is_number_integer()) return number.get<std::int64_t>();
+  constexpr double kEnd = 0x1p63;
+  const auto value = number.get<double>();
+  if (!(value >= -kEnd && value < kEnd) || std::trunc(value) != value) return std::nullopt;
+  return static_cast<std::int64_t>(value);
+}
 
 }  // namespace
 
@@ -45,12 +60,17 @@ std::optional<double> Fields::number(std::string_view name, double min, double m
 
 std::optional<std::int64_t> Fields::integer(std::string_view name, std::int64_t min,
                                             std::int64_t max) {
-  const std::optional<double> value =
-      number(name, static_cast<double>(min), static_cast<double>(max));
-  if (!value) return std::nullopt;
-  const auto integer = static_cast<std::int64_t>(*value);
-  if (static_cast<double>(integer) == *value) return integer;
-  fail(name, fmt::format("{} is no integer", *value));
+  const Json* const value = find(name);
+  if (value == nullptr) return std::nullopt;
+  if (!value->is_number()) {
+    fail(name, fmt::format("must be a number, not {}", value->type_name()));
+    return std::nullopt;
+  }
+  const std::optional<std::int64_t> integer = as_integer(*value);
+  if (integer && *integer >= min && *integer <= max) return integer;
+  const bool is_fraction = std::trunc(value->get<double>()) != value->get<double>();
+  fail(name, is_fraction ? fmt::format("{} is no integer", dump(*value))
+                         : fmt::format("{} is not from {} to {}", dump(*value), min, max));
   return std::nullopt;
 }
 
@@ -100,6 +120,12 @@ const Json* Fields::array(std::string_view name) {
   if (value == nullptr || value->is_array()) return value;
   fail(name, fmt::format("must be a list, not {}", value->type_name()));
   return nullptr;
+}
+
+const Json& member(const Json& object, std::string_view name) {
+  static const Json kNull;
+  const auto found = object.find(name);
+  return found == object.end() ? kNull : *found;
 }
 
 ApiResult<Json> parse_body(std::string_view body) {

@@ -44,6 +44,9 @@ class Fields {
   std::optional<ApiError> error_;
 };
 
+/// The member of an object; null where there is none.
+const Json& member(const Json& object, std::string_view name);
+
 /// The object that a request's body is. Errors: 400 for text that is no JSON, no object, or nested
 /// too deeply.
 ApiResult<Json> parse_body(std::string_view body);

@@ -4,10 +4,9 @@
 #include <cstddef>
 #include <cstdint>
 #include <string>
+#include <string_view>
 
-#include "flashmoe/engine.h"
 #include "server/fields.h"
-#include "server/model_service.h"
 
 namespace flashmoe::server {
 
@@ -21,13 +20,12 @@ struct ModelCard {
   std::int64_t created = 0;
 };
 
-/// An entry of GET /v1/models.
+/// GET /v1/models/ID.
 Json openai_model_json(const ModelCard& card);
-/// GET /api/tags and /api/ps.
-Json ollama_models_json(const ModelCard& card);
-/// POST /api/show.
-Json ollama_show_json(const ModelCard& card, const ModelInfo& info, const ModelService& service);
-
+Json anthropic_model_json(const ModelCard& card);
+/// GET /v1/models. Anthropic's is in pages: `query` may say what to begin after or to end before.
+Json openai_models_json(const ModelCard& card);
+Json anthropic_models_json(const ModelCard& card, std::string_view query);
 }  // namespace flashmoe::server
 
 #endif  // FLASHMOE_SERVER_MODEL_CARD_H_

@@ -1,8 +1,11 @@
 // POST /api/chat and /api/generate
-#include <fmt/chrono.h>
 #include <fmt/format.h>
 
-#include <chrono>
+#include <algorithm>
+#include <charconv>
+#include <iterator>
+#include <optional>
+#include <string_view>
 #include <utility>
 
 #include "server/dialect.h"
@@ -10,11 +13,6 @@
 
 namespace flashmoe::server {
 namespace {
-
-std::string rfc3339_now() {
-  return fmt::format("{:%Y-%m-%dT%H:%M:%S}Z",
-                     fmt::gmtime(static_cast<std::time_t>(unix_seconds())));
-}
 
 std::int64_t nanoseconds(double seconds) { return static_cast<std::int64_t>(seconds * 1e9); }
 
@@ -88,7 +86,7 @@ class OllamaWriter : public ReplyWriter {
   }
 
  private:
-  Json frame() const { return {{"model", model_}, {"created_at", rfc3339_now()}}; }
+  Json frame() const { return {{"model", model_}, {"created_at", rfc3339(unix_seconds())}}; }
 
   Json said(const std::string& text, const std::string& thinking) const {
     if (!is_chat_) {
@@ -154,6 +152,55 @@ void read_think(Fields& fields, Json& kwargs) {
   if (think->is_string()) kwargs["reasoning_effort"] = *think;
 }
 
+/// A length of time as Go writes it ("1h30m", "-1s", "0"), in seconds.
+std::optional<double> parse_duration(std::string_view text) {
+  constexpr std::pair<std::string_view, double> kUnits[] = {
+      {"ns", 1e-9}, {"us", 1e-6}, {"µs", 1e-6}, {"ms", 1e-3}, {"s", 1}, {"m", 60}, {"h", 3600}};
+  const bool is_negative = text.starts_with('-');
+  if (is_negative || text.starts_with('+')) text.remove_prefix(1);
+  if (text == "0") return 0;
+  if (text.empty()) return std::nullopt;
+  double seconds = 0;
+  while (!text.empty()) {
+    double number = 0;
+    const auto [end, failure] =
+        std::from_chars(text.data(), text.data() + text.size(), number, std::chars_format::fixed);
+    if (failure != std::errc() || text.front() == '-') return std::nullopt;
+    text.remove_prefix(static_cast<std::size_t>(end - text.data()));
+    const std::string_view unit = text.substr(0, text.find_first_of("+-.0123456789"));
+    const auto known = std::ranges::find(kUnits, unit, &std::pair<std::string_view, double>::first);
+    if (known == std::end(kUnits)) return std::nullopt;
+    seconds += number * known->second;
+    text.remove_prefix(unit.size());
+  }
+  return is_negative ? -seconds : seconds;
+}
+
+/// "keep_alive", in seconds or as Go writes durations: whether the model may go at once.
+bool read_unloads(Fields& fields) {
+  const Json* const keep_alive = fields.find("keep_alive");
+  if (keep_alive == nullptr) return false;
+  if (keep_alive->is_number()) return keep_alive->get<double>() == 0;
+  const auto duration = keep_alive->is_string()
+                            ? parse_duration(keep_alive->get_ref<const std::string&>())
+                            : std::nullopt;
+  if (!duration) fields.fail("keep_alive", R"(must be seconds, or a duration as "5m")");
+  return duration == 0;
+}
+
+/// Ollama's clients load a model, or unload it, by asking it nothing. It stays here all the same.
+std::string loaded_json(const std::string& model, bool is_chat, bool unloads) {
+  Json reply = {{"model", model}, {"created_at", rfc3339(unix_seconds())}};
+  if (is_chat) {
+    reply["message"] = {{"role", "assistant"}, {"content", ""}};
+  } else {
+    reply["response"] = "";
+  }
+  reply["done"] = true;
+  reply["done_reason"] = unloads ? "unload" : "load";
+  return dump(reply);
+}
+
 Json read_ollama_message(Fields& fields) {
   const std::string role = fields.text("role").value_or("");
   if (role != "system" && role != "user" && role != "assistant" && role != "tool") {
@@ -197,14 +244,21 @@ ApiResult<DialectRequest> read_ollama_chat(const Json& body, const std::string& 
   read_format(fields, request.answer_schema, request.is_schema_strict);
   read_think(fields, request.template_kwargs);
   const bool is_stream = fields.boolean("stream").value_or(true);
+  const bool unloads = read_unloads(fields);
   const Json* const messages = fields.array("messages");
   if (fields.error()) return *fields.error();
-  for (std::size_t i = 0; messages != nullptr && i < messages->size(); ++i) {
+  if (messages == nullptr || messages->empty()) {
+    return DialectRequest{.wanted = std::move(request),
+                          .writer = nullptr,
+                          .answer = loaded_json(model, /*is_chat=*/true, unloads)};
+  }
+  for (std::size_t i = 0; i < messages->size(); ++i) {
     Fields message_fields((*messages)[i], fmt::format("messages[{}].", i));
     request.messages.push_back(read_ollama_message(message_fields));
     if (message_fields.error()) return *message_fields.error();
   }
   normalize_messages(request.messages);
+  if (request.messages.empty()) return nothing_to_answer("messages");
   return DialectRequest{.wanted = std::move(request),
                         .writer = std::make_unique<OllamaWriter>(model, is_stream, true)};
 }
@@ -215,11 +269,21 @@ ApiResult<DialectRequest> read_ollama_generate(const Json& body, const std::stri
   auto writer = std::make_unique<OllamaWriter>(model, is_stream, false);
   const std::string prompt = fields.text("prompt").value_or("");
   const std::string suffix = fields.text("suffix").value_or("");
+  const bool unloads = read_unloads(fields);
+  if (const auto text = fields.text("template"); text && !text->empty()) {
+    fields.fail("template", "is not supported; use raw");
+  }
+  if (fields.error()) return *fields.error();
+  if (prompt.empty()) {
+    return DialectRequest{.wanted = {},
+                          .writer = nullptr,
+                          .answer = loaded_json(model, /*is_chat=*/false, unloads)};
+  }
   if (fields.boolean("raw").value_or(false) || !suffix.empty()) {
     CompletionRequest request;
     request.settings = read_options(fields);
     read_format(fields, request.answer_schema, request.is_schema_strict);
-    if (!prompt.empty()) request.prompts.emplace_back(prompt);
+    request.prompts.emplace_back(prompt);
     request.suffix = suffix;
     if (fields.error()) return *fields.error();
     return DialectRequest{.wanted = std::move(request), .writer = std::move(writer)};
@@ -231,8 +295,7 @@ ApiResult<DialectRequest> read_ollama_generate(const Json& body, const std::stri
   if (const auto system = fields.text("system")) {
     request.messages.push_back({{"role", "system"}, {"content", *system}});
   }
-  if (!prompt.empty()) request.messages.push_back({{"role", "user"}, {"content", prompt}});
-  if (fields.has("template")) fields.fail("template", "is not supported; use raw");
+  request.messages.push_back({{"role", "user"}, {"content", prompt}});
   if (fields.error()) return *fields.error();
   return DialectRequest{.wanted = std::move(request), .writer = std::move(writer)};
 }

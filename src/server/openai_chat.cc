@@ -206,10 +206,11 @@ ApiResult<DialectRequest> read_openai_chat(const Json& body, const std::string& 
   Fields fields(body);
   ChatRequest request;
   request.settings = read_settings(fields);
+  request.settings.choices = read_choices(fields);
   const auto top = fields.integer("top_logprobs", 0, 20);
   const bool has_logprobs = fields.boolean("logprobs").value_or(false);
   if (has_logprobs) request.settings.top_logprobs = static_cast<std::size_t>(top.value_or(0));
-  if (top && !has_logprobs) fields.fail("top_logprobs", "needs logprobs to be true");
+  if (top && *top > 0 && !has_logprobs) fields.fail("top_logprobs", "needs logprobs to be true");
   read_openai_tools(fields, request);
   read_response_format(fields, "response_format", request.answer_schema, request.is_schema_strict);
   const bool is_stream = fields.boolean("stream").value_or(false);
@@ -234,6 +235,7 @@ ApiResult<DialectRequest> read_openai_chat(const Json& body, const std::string& 
   request.continues_last = fields.boolean("continue_final_message").value_or(false);
   if (fields.error()) return *fields.error();
   normalize_messages(request.messages);
+  if (request.messages.empty()) return nothing_to_answer("messages");
   auto writer = std::make_unique<OpenAiChatWriter>(model, is_stream, includes_usage,
                                                    request.settings.choices, has_logprobs);
   return DialectRequest{.wanted = std::move(request), .writer = std::move(writer)};

@@ -78,13 +78,18 @@ void read_openai_tools(Fields& fields, ChatRequest& request) {
   if (const Json* const tools = fields.array("tools")) {
     for (const Json& tool : *tools) {
       const bool is_function = tool.is_object() &&
-                               tool.value("type", Json("function")) == "function" &&
+                               (member(tool, "type").is_null() || tool["type"] == "function") &&
                                tool.contains("function") && tool["function"].is_object() &&
                                tool["function"].value("name", Json()).is_string();
       if (!is_function) {
         return fields.fail("tools", R"(must be {"type": "function", "function": {"name": ...}})");
       }
-      request.tools.push_back(tool);
+      Json kept = tool;
+      // SDKs write null for what was not given.
+      for (const char* name : {"description", "parameters", "strict"}) {
+        if (member(kept["function"], name).is_null()) kept["function"].erase(name);
+      }
+      request.tools.push_back(std::move(kept));
     }
   }
   const auto name_of = [](const Json& choice) -> const Json* {

@@ -130,6 +130,7 @@ ApiResult<DialectRequest> read_openai_completion(const Json& body, const std::st
   Fields fields(body);
   CompletionRequest request;
   request.settings = read_settings(fields);
+  request.settings.choices = read_choices(fields);
   // OpenAI's own default here, and only here.
   if (!request.settings.max_tokens && !fields.has("max_tokens") && !fields.has("n_predict")) {
     request.settings.max_tokens = 16;

@@ -269,8 +269,10 @@ void read_response_tools(Fields& fields, ChatRequest& request) {
       if (tool.value("type", Json()) != "function") continue;
       if (!tool.value("name", Json()).is_string()) return fields.fail("tools", "must have names");
       Json function = {{"name", tool["name"]}};
-      if (tool.contains("description")) function["description"] = tool["description"];
-      function["parameters"] = tool.value("parameters", Json{{"type", "object"}});
+      if (const Json& text = member(tool, "description"); !text.is_null())
+        function["description"] = text;
+      const Json& parameters = member(tool, "parameters");
+      function["parameters"] = parameters.is_null() ? Json{{"type", "object"}} : parameters;
       request.tools.push_back({{"type", "function"}, {"function", std::move(function)}});
     }
   }
@@ -287,7 +289,6 @@ ApiResult<DialectRequest> read_openai_response(const Json& body, const std::stri
   Fields fields(body);
   ChatRequest request;
   request.settings = read_settings(fields);
-  request.settings.choices = 1;
   if (const auto limit = fields.integer("max_output_tokens", 1, std::int64_t{1} << 31)) {
     request.settings.max_tokens = static_cast<std::size_t>(*limit);
   }
@@ -328,6 +329,7 @@ ApiResult<DialectRequest> read_openai_response(const Json& body, const std::stri
     }
   }
   normalize_messages(request.messages);
+  if (request.messages.empty()) return nothing_to_answer("input");
   Json echoed = {{"parallel_tool_calls", request.has_parallel_calls}};
   for (const char* name : {"instructions", "max_output_tokens", "metadata", "temperature", "top_p",
                            "tools", "tool_choice", "text", "reasoning", "truncation", "user"}) {

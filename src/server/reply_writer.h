@@ -112,6 +112,8 @@ void move_tokens(std::vector<TokenInfo>& tokens, std::vector<TokenInfo>& kept);
 std::string random_id(std::string_view prefix);
 /// Now, in seconds since 1970.
 std::int64_t unix_seconds();
+/// As 2026-01-31T12:00:00Z.
+std::string rfc3339(std::int64_t unix_seconds);
 
 /// An event of a text/event-stream; no event line if `name` is empty.
 void append_sse(std::string& out, std::string_view name, const Json& data);

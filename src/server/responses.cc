@@ -38,6 +38,16 @@ ErrorJson error_json_of(std::string_view path) {
   return path.starts_with("/api/") ? ollama_error_json : openai_error_json;
 }
 
+ErrorJson error_json_of(const HttpRequest& request) {
+  const bool is_shared = request.path.starts_with("/v1/");
+  return is_shared && speaks_anthropic(request) ? anthropic_error_json
+                                                : error_json_of(request.path);
+}
+
+bool speaks_anthropic(const HttpRequest& request) {
+  return request.header("anthropic-version").has_value();
+}
+
 HttpResponse json_response(std::string body, unsigned status) {
   return {.status = status, .body = std::move(body)};
 }
@@ -46,6 +56,9 @@ HttpResponse error_response(const ApiError& error, ErrorJson error_json) {
   HttpResponse response = json_response(error_json(error), error.status);
   if (error.retry_after_seconds) {
     response.headers.emplace_back("Retry-After", fmt::format("{}", *error.retry_after_seconds));
+  }
+  if (!error.allowed_methods.empty()) {
+    response.headers.emplace_back("Allow", error.allowed_methods);
   }
   if (error.status == 401) response.headers.emplace_back("WWW-Authenticate", "Bearer");
   return response;

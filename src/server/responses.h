@@ -12,8 +12,12 @@ namespace flashmoe::server {
 
 /// An error in a dialect's words.
 using ErrorJson = std::string (*)(const ApiError&);
-/// Those of the dialect that a path belongs to.
+/// Those of the dialect that an endpoint's path belongs to.
 ErrorJson error_json_of(std::string_view path);
+/// Those of the dialect that a client speaks: where several share a path, its headers tell.
+ErrorJson error_json_of(const HttpRequest& request);
+/// Whether a client says that it is Anthropic's.
+bool speaks_anthropic(const HttpRequest& request);
 
 HttpResponse json_response(std::string body, unsigned status = 200);
 HttpResponse error_response(const ApiError& error, ErrorJson error_json);

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "server/dialect.h"
+#include "server/endpoint_path.h"
 #include "server/endpoints.h"
 #include "server/responses.h"
 
@@ -83,12 +84,13 @@ class ServerImpl : public Server {
       responder = with_headers(std::move(responder), std::move(cors));
       if (request.method == "OPTIONS") return responder->send({.status = 204});
     }
+    request.path = endpoint_path(request.path);
     if (endpoints_ != nullptr) return endpoints_->handle(request, responder);
     const auto refused = check_access(options_.access, request, /*needs_key=*/false);
     if (!refused && request.path == "/") return responder->send(root_response(request));
     const ApiError loading = {
         .status = 503, .message = "the model is being loaded", .retry_after_seconds = 1};
-    responder->send(error_response(refused ? *refused : loading, error_json_of(request.path)));
+    responder->send(error_response(refused ? *refused : loading, error_json_of(request)));
   }
 
   const ServerOptions options_;

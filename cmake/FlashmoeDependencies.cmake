@@ -24,6 +24,19 @@ if(FLASHMOE_LIBEDIT)
   set(FLASHMOE_HAVE_LIBEDIT ${LIBEDIT_FOUND})
 endif()
 
+# Markdown and coloured code in the web page; without them it shows answers as plain text. It renders nothing that DOMPurify
+# has not seen. Where Debian or npm put them: with CMAKE_PREFIX_PATH=DIR/node_modules, npm's are found.
+option(FLASHMOE_WEB_LIBRARIES "Put marked, DOMPurify and highlight.js into the web page where they are found" ON)
+if(FLASHMOE_WEB_LIBRARIES)
+  list(TRANSFORM CMAKE_SYSTEM_PREFIX_PATH APPEND /share OUTPUT_VARIABLE shares)
+  set(places HINTS ${CMAKE_PREFIX_PATH} ${shares} NO_CMAKE_FIND_ROOT_PATH)
+  find_file(FLASHMOE_MARKED marked.min.js marked.umd.min.js ${places}
+    PATH_SUFFIXES marked marked/lib javascript/marked nodejs/marked nodejs/marked/lib)
+  find_file(FLASHMOE_PURIFY purify.min.js ${places}
+    PATH_SUFFIXES dompurify dompurify/dist javascript/dompurify nodejs/dompurify/dist)
+  find_file(FLASHMOE_HIGHLIGHT highlight.js ${places} PATH_SUFFIXES highlight.js/lib nodejs/highlight.js/lib)
+endif()
+
 if(FLASHMOE_BUILD_TESTS)
   find_package(GTest REQUIRED)
   include(GoogleTest)

@@ -37,18 +37,32 @@ install_with_apt() {
   for package in $packages; do
     apt_installed "$package" || missing="$missing $package"
   done
-  [ -z "$missing" ] && return 0
+  # Markdown in the web page, which does without.
+  missing_page=
+  for package in libjs-marked node-dompurify node-highlight.js; do
+    apt_installed "$package" || missing_page="$missing_page $package"
+  done
+  [ -z "$missing$missing_page" ] && return 0
   as_root=
   if [ "$(id -u)" -ne 0 ]; then
-    has sudo || fail "please run as root: apt-get install$missing"
+    if ! has sudo; then
+      [ -z "$missing" ] && return 0
+      fail "please run as root: apt-get install$missing$missing_page"
+    fi
     as_root=sudo
   fi
-  echo "== installing$missing"
-  # $as_root and $missing are lists of words.
+  echo "== installing$missing$missing_page"
+  # $as_root and the packages are lists of words.
   # shellcheck disable=SC2086
-  { $as_root apt-get -qq update &&
-    $as_root env DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends $missing >/dev/null; } ||
+  { $as_root apt-get -qq update && apt_install $missing; } || [ -z "$missing" ] ||
     fail "apt-get could not install$missing; is there a network?"
+  # shellcheck disable=SC2086
+  apt_install $missing_page || echo "without$missing_page the web page shows answers as plain text"
+}
+
+apt_install() {
+  [ $# -eq 0 ] ||
+    $as_root env DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends "$@" >/dev/null
 }
 
 install_with_brew() {
@@ -75,7 +89,7 @@ elif [ "$(uname -s)" = Darwin ]; then
   install_with_brew
 elif ! has cmake || ! has ninja || ! has pkg-config; then
   fail "please install a C++20 compiler, CMake 3.25, Ninja, pkg-config, fmt, nlohmann-json 3.11, CLI11, PCRE2, utf8proc, Boost 1.74, xxHash" \
-    "and, if you like, liburing and libedit (for the tests: GoogleTest)"
+    "and, if you like, liburing, libedit, and marked, DOMPurify and highlight.js (for the tests: GoogleTest)"
 fi
 
 version=$(cmake --version | sed -n 's/^cmake version \([0-9]*\)\.\([0-9]*\).*/\1 \2/p')

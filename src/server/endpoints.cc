@@ -14,6 +14,7 @@
 #include "server/model_service.h"
 #include "server/ollama_library.h"
 #include "server/responses.h"
+#include "server/web_assets.h"
 #include "server/worker.h"
 
 namespace flashmoe::server {
@@ -334,6 +335,13 @@ void ModelEndpoints::add_ollama_routes() {
       .handle = [](const HttpRequest& request, const std::shared_ptr<Responder>& responder) {
         responder->send(root_response(request));
       }};
+  for (const WebAsset& asset : web_assets()) {
+    routes_[std::string(asset.path)]["GET"] = {
+        .needs_key = false,
+        .handle = [](const HttpRequest& request, const std::shared_ptr<Responder>& responder) {
+          responder->send(*web_response(request));
+        }};
+  }
   get("/api/version", true, [] { return json_response(R"({"version":"0.14.0"})"); });
   for (const char* path : {"/api/tags", "/api/ps"}) {
     get(path, true, [this] { return json_response(dump(ollama_models_json(card_))); });

@@ -11,6 +11,15 @@
 namespace flashmoe::server {
 namespace {
 
+std::size_t resident_count(const std::vector<std::vector<ExpertState>>& layers) {
+  std::size_t count = 0;
+  for (const std::vector<ExpertState>& experts : layers) {
+    count += static_cast<std::size_t>(std::count_if(
+        experts.begin(), experts.end(), [](const ExpertState& each) { return each.is_resident; }));
+  }
+  return count;
+}
+
 Json expert_map_json(const std::vector<std::vector<ExpertState>>& layers) {
   Json map = Json::array();
   for (const std::vector<ExpertState>& experts : layers) {
@@ -36,6 +45,8 @@ Json machine_status_json(const ModelCard& card, const Engine& engine, const Sche
   const SchedulerStatistics now = scheduler.statistics();
   const EngineStatistics& totals = now.engine;
   const MemoryPlan& plan = engine.memory_plan();
+  const std::vector<std::vector<ExpertState>> experts = scheduler.expert_states();
+  const std::size_t resident = resident_count(experts);
   Json status = {{"model", card.id},
                  {"uptime_seconds", unix_seconds() - card.created},
                  {"residency", to_string(engine.residency().residency)},
@@ -49,9 +60,15 @@ Json machine_status_json(const ModelCard& card, const Engine& engine, const Sche
                    {"recurrent_bytes", plan.recurrent_bytes},
                    {"buffer_bytes", plan.buffer_bytes},
                    {"expert_bytes", plan.expert_bytes},
-                   {"prefix_bytes", plan.prefix_bytes}}},
+                   {"prefix_bytes", plan.prefix_bytes},
+                   // What is in use of it, where that is counted.
+                   {"used",
+                    {{"dense_bytes", plan.dense_bytes},
+                     {"expert_bytes", resident * plan.expert_slot_bytes},
+                     {"prefix_bytes", now.checkpoint_bytes}}}}},
                  {"experts",
                   {{"count", plan.expert_count},
+                   {"resident", resident},
                    {"slots", totals.expert_slot_limit},
                    {"hits", totals.expert_hits},
                    {"misses", totals.expert_misses},
@@ -82,7 +99,7 @@ Json machine_status_json(const ModelCard& card, const Engine& engine, const Sche
                    {"decode_steps", now.decode_steps},
                    {"prefill_seconds", now.prefill_seconds},
                    {"decode_seconds", now.decode_seconds}}}};
-  if (with_map) status["map"] = expert_map_json(scheduler.expert_states());
+  if (with_map) status["map"] = expert_map_json(experts);
   return status;
 }
 

@@ -5,7 +5,7 @@
 #include <utility>
 
 #include "server/dialect.h"
-#include "server/web_page.h"
+#include "server/web_assets.h"
 
 namespace flashmoe::server {
 namespace {
@@ -65,15 +65,8 @@ HttpResponse error_response(const ApiError& error, ErrorJson error_json) {
 }
 
 HttpResponse root_response(const HttpRequest& request) {
-  const std::string_view accept = request.header("Accept").value_or("");
-  if (accept.find("text/html") == std::string_view::npos) {
-    return {.content_type = "text/plain; charset=utf-8", .body = "Ollama is running"};
-  }
-  return {.content_type = "text/html; charset=utf-8",
-          .body = std::string(kWebPage),
-          .headers = {{"Content-Security-Policy", kWebPagePolicy},
-                      {"X-Frame-Options", "DENY"},
-                      {"Cache-Control", "no-cache"}}};
+  if (std::optional<HttpResponse> page = web_response(request)) return std::move(*page);
+  return {.content_type = "text/plain; charset=utf-8", .body = "Ollama is running"};
 }
 
 std::shared_ptr<Responder> with_headers(std::shared_ptr<Responder> inner, HttpHeaders headers) {

@@ -7,6 +7,7 @@
 #include "server/endpoint_path.h"
 #include "server/endpoints.h"
 #include "server/responses.h"
+#include "server/web_assets.h"
 
 namespace flashmoe::server {
 namespace {
@@ -88,6 +89,9 @@ class ServerImpl : public Server {
     if (endpoints_ != nullptr) return endpoints_->handle(request, responder);
     const auto refused = check_access(options_.access, request, /*needs_key=*/false);
     if (!refused && request.path == "/") return responder->send(root_response(request));
+    if (!refused) {
+      if (auto asset = web_response(request)) return responder->send(std::move(*asset));
+    }
     const ApiError loading = {
         .status = 503, .message = "the model is being loaded", .retry_after_seconds = 1};
     responder->send(error_response(refused ? *refused : loading, error_json_of(request)));

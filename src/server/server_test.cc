@@ -64,6 +64,9 @@ TEST_F(Loading, IsToldInTheWordsOfEachDialect) {
 TEST_F(Loading, ThePageIsThere) {
   EXPECT_THAT(answer("GET /", "Accept: text/html\r\n"),
               AllOf(StartsWith("HTTP/1.1 200"), HasSubstr("<html")));
+  EXPECT_THAT(answer("GET /web/main.js"),
+              AllOf(StartsWith("HTTP/1.1 200"), HasSubstr("text/javascript"), HasSubstr("ETag:")));
+  EXPECT_THAT(answer("GET /web/none.js"), StartsWith("HTTP/1.1 503"));
   EXPECT_THAT(answer("GET /"), HasSubstr("Ollama is running"));
 }
 

@@ -44,6 +44,9 @@ struct GenerationRequest {
   /// Logarithms of probabilities, before penalties and temperature: of the picked token, and of so
   /// many of the likeliest. None: not wanted.
   std::optional<std::size_t> top_logprobs;
+  /// Whether the same is wanted of the prompt's tokens. All of the prompt is computed then,
+  /// whatever is remembered of it. Only with top_logprobs.
+  bool scores_prompt = false;
   std::unique_ptr<TokenConstraint> constraint;  // null: any token may come
   /// When to give up, finished or not.
   std::optional<std::chrono::steady_clock::time_point> deadline;
@@ -60,6 +63,9 @@ struct GeneratedToken {
   /// The text that became certain with it: whole characters, and nothing that may yet be part of a
   /// stop string.
   std::string_view text;
+  /// Bytes that it adds to the text, certain or not; a character that several tokens spell is of
+  /// the last of them. 0 for a token that stands for no text.
+  std::size_t size = 0;
   std::optional<TokenLogprob> logprob;         // if wanted
   std::span<const TokenLogprob> top_logprobs;  // likeliest first
 };
@@ -96,6 +102,10 @@ class GenerationListener {
   virtual ~GenerationListener() = default;
   /// It has a place, and `cached` of `total` tokens are known; then after each chunk of the prompt.
   virtual void on_prompt(std::size_t /*done*/, std::size_t /*total*/) {}
+  /// If GenerationRequest::scores_prompt: the prompt's tokens in order, each once, but for the
+  /// first, which nothing predicts. `top` is valid during the call.
+  virtual void on_prompt_token(const TokenLogprob& /*token*/,
+                               std::span<const TokenLogprob> /*top*/) {}
   virtual void on_token(const GeneratedToken& token) = 0;
   /// The last call.
   virtual void on_end(const GenerationEnd& end) = 0;

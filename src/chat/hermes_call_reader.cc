@@ -85,7 +85,7 @@ class HermesCallReader : public ToolCallReader {
       case State::kKeyOrClose:
         if (is_space) return true;
         if (c != '"') return false;
-        key_ = "\"";
+        key_.assign(1, c);
         state_ = State::kKey;
         return true;
       case State::kKey:

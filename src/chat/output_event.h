@@ -1,6 +1,7 @@
 #ifndef FLASHMOE_CHAT_OUTPUT_EVENT_H_
 #define FLASHMOE_CHAT_OUTPUT_EVENT_H_
 
+#include <cstddef>
 #include <cstdint>
 #include <string>
 #include <vector>
@@ -20,6 +21,7 @@ struct OutputEvent {
   Kind kind = Kind::kText;
   std::string text;
   bool is_complete = true;
+  std::size_t begin = 0;  // of kText: where in the output its text begins, in bytes
 };
 
 using OutputEvents = std::vector<OutputEvent>;

@@ -19,10 +19,13 @@ constexpr std::string_view kBareFunction = "<function=";
 OutputParser::OutputParser(const Options& options, const ToolSchemas& schemas)
     : options_(options),
       schemas_(schemas),
-      state_(options.begins_in_reasoning ? State::kReasoning : State::kBeginning) {}
+      state_(options.is_plain              ? State::kText
+             : options.begins_in_reasoning ? State::kReasoning
+                                           : State::kBeginning) {}
 
 void OutputParser::push(std::string_view text, OutputEvents& events) {
   text_ += text;
+  received_ += text.size();
   run(events, /*is_last=*/false);
 }
 
@@ -95,14 +98,31 @@ void OutputParser::tell_text(std::string_view text, OutputEvents& events) {
   if (skips_space_) text.remove_prefix(skip_space(text));
   if (text.empty()) return;
   skips_space_ = false;
+  const std::size_t begin = position_of(text);
+  // Where a mark that was none lay between, they are not of one piece.
+  if (space_begin_ + space_.size() != begin) tell_space(events);
+  if (space_.empty()) space_begin_ = begin;
   const std::size_t last = text.find_last_not_of(kWhiteSpace);
   if (last == std::string_view::npos) {
     space_ += text;
     return;
   }
-  const std::string whole = std::exchange(space_, {}) + std::string(text.substr(0, last + 1));
-  tell(OutputEvent::Kind::kText, whole, events);
+  space_ += text.substr(0, last + 1);
+  tell_space(events);
   space_ = text.substr(last + 1);
+  space_begin_ = begin + last + 1;
+}
+
+void OutputParser::tell_space(OutputEvents& events) {
+  if (space_.empty()) return;
+  events.push_back(
+      {.kind = OutputEvent::Kind::kText, .text = std::move(space_), .begin = space_begin_});
+  space_.clear();
+}
+
+/// Of a part of text_ that is still there.
+std::size_t OutputParser::position_of(std::string_view part) const {
+  return received_ - text_.size() + static_cast<std::size_t>(part.data() - text_.data());
 }
 
 bool OutputParser::run_text(OutputEvents& events, bool is_last) {
@@ -110,7 +130,11 @@ bool OutputParser::run_text(OutputEvents& events, bool is_last) {
     // Nothing can follow that white space would have to wait for.
     if (skips_space_) text_.erase(0, skip_space(text_));
     if (!text_.empty()) skips_space_ = false;
-    tell(OutputEvent::Kind::kText, std::exchange(text_, {}), events);
+    const std::size_t begin = position_of(text_);
+    if (!text_.empty()) {
+      events.push_back({.kind = OutputEvent::Kind::kText, .text = text_, .begin = begin});
+    }
+    text_.clear();
     return false;
   }
   const bool has_bare_calls = options_.tools == ToolSyntax::kQwenXml;
@@ -125,7 +149,7 @@ bool OutputParser::run_text(OutputEvents& events, bool is_last) {
     }
     tell_text(std::string_view(text_).substr(0, certain), events);
     text_.erase(0, certain);
-    if (is_last) tell(OutputEvent::Kind::kText, std::exchange(space_, {}), events);
+    if (is_last) tell_space(events);
     return false;
   }
   tell_text(std::string_view(text_).substr(0, at), events);
@@ -149,7 +173,7 @@ bool OutputParser::run_call(OutputEvents& events, bool is_last) {
     return true;
   }
   // What looked like a call is text: without the mark, which would be taken for one again.
-  tell_text(text_.substr(0, 1), events);
+  tell_text(std::string_view(text_).substr(0, 1), events);
   text_.erase(0, std::min<std::size_t>(1, text_.size()));
   return true;
 }

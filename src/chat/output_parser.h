@@ -19,6 +19,7 @@ class OutputParser {
     ToolSyntax tools = ToolSyntax::kNone;  // kNone: calls are text like any other
     /// The prompt ends within <think>: the output begins with reasoning.
     bool begins_in_reasoning = false;
+    bool is_plain = false;  // all of it is text, whatever it looks like
   };
 
   /// `schemas` must outlive the parser.
@@ -39,13 +40,17 @@ class OutputParser {
   bool run_call(OutputEvents& events, bool is_last);
   /// Tells text; white space waits until it is known that something else follows.
   void tell_text(std::string_view text, OutputEvents& events);
+  void tell_space(OutputEvents& events);
+  std::size_t position_of(std::string_view part) const;
   static void tell(OutputEvent::Kind kind, std::string_view text, OutputEvents& events);
 
   const Options options_;
   const ToolSchemas& schemas_;
   State state_;
   std::string text_;          // that has come and is not told
+  std::size_t received_ = 0;  // bytes of output
   std::string space_;         // white space that has come after text that is told
+  std::size_t space_begin_ = 0;
   bool has_text_ = false;     // some of the reasoning is told
   bool skips_space_ = false;  // the next text begins with layout
   std::unique_ptr<ToolCallReader> call_;

@@ -40,6 +40,8 @@ std::string events_as_text(std::string_view output, std::uint8_t mode, std::size
     if (!is_piece || kind != last_kind) text += static_cast<char>('0' + kind);
     last_kind = kind;
     text += event.text;
+    FM_CHECK(event.kind != OutputEvent::Kind::kText ||
+             output.substr(event.begin, event.text.size()) == event.text);
     if (event.kind == OutputEvent::Kind::kCallBegin) arguments.clear();
     if (event.kind == OutputEvent::Kind::kCallArguments) arguments += event.text;
     if (event.kind == OutputEvent::Kind::kCallEnd) {

@@ -48,6 +48,18 @@ std::string shown(const OutputEvents& events) {
   return text;
 }
 
+/// Texts say where in the output they stand.
+void expect_places(const OutputEvents& events, const std::string& output) {
+  std::size_t end = 0;
+  for (const OutputEvent& event : events) {
+    if (event.kind != Kind::kText) continue;
+    EXPECT_GE(event.begin, end) << output;
+    end = event.begin + event.text.size();
+    ASSERT_LE(end, output.size()) << output;
+    EXPECT_EQ(output.substr(event.begin, event.text.size()), event.text) << output;
+  }
+}
+
 /// Parsed at once, and cut in all ways that two places allow, which must not matter.
 std::string parsed(ToolSyntax syntax, const std::string& output, bool begins_in_reasoning = false) {
   const OutputParser::Options options = {.tools = syntax,
@@ -59,6 +71,7 @@ std::string parsed(ToolSyntax syntax, const std::string& output, bool begins_in_
     parser.push(output.substr(a, b - a), events);
     parser.push(output.substr(b), events);
     parser.finish(events);
+    expect_places(events, output);
     return shown(events);
   };
   const std::string whole = parse(output.size(), output.size());
@@ -70,6 +83,7 @@ std::string parsed(ToolSyntax syntax, const std::string& output, bool begins_in_
   OutputEvents events;
   for (const char c : output) parser.push(std::string_view(&c, 1), events);
   parser.finish(events);
+  expect_places(events, output);
   EXPECT_EQ(shown(events), whole) << "byte by byte: " << output;
   return whole;
 }
@@ -82,6 +96,15 @@ TEST(OutputParser, LeavesTextAsItIs) {
   EXPECT_EQ(parsed(ToolSyntax::kNone, "a <tool_call>{}</tool_call> "),
             "a <tool_call>{}</tool_call> ");
   EXPECT_EQ(hermes(""), "");
+}
+
+TEST(OutputParser, TakesNothingApartThatIsPlain) {
+  OutputParser parser({.is_plain = true}, schemas());
+  OutputEvents events;
+  parser.push("\n<think>", events);
+  parser.push("a</think>\n\nb ", events);
+  parser.finish(events);
+  EXPECT_EQ(shown(events), "\n<think>a</think>\n\nb ");
 }
 
 TEST(OutputParser, SplitsReasoningFromTheAnswer) {

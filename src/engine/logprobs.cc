@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <numeric>
 
 #include "base/check.h"
 #include "base/portable_math.h"
@@ -22,15 +21,20 @@ TokenLogprob Logprobs::of(std::int32_t id) const {
 }
 
 std::vector<TokenLogprob> Logprobs::top(std::size_t count) const {
-  std::vector<std::int32_t> ids(logits_.size());
-  std::iota(ids.begin(), ids.end(), 0);
-  const auto end = ids.begin() + static_cast<std::ptrdiff_t>(std::min(count, ids.size()));
   const auto logit = [&](std::int32_t id) { return logits_[static_cast<std::size_t>(id)]; };
-  std::partial_sort(ids.begin(), end, ids.end(), [&](std::int32_t a, std::int32_t b) {
-    return logit(a) != logit(b) ? logit(a) > logit(b) : a < b;
-  });
+  // Ids come in ascending order: of equal logits the one that is here stays before.
+  std::vector<std::int32_t> best;
+  for (std::size_t i = 0; i < logits_.size() && count > 0; ++i) {
+    const auto id = static_cast<std::int32_t>(i);
+    if (best.size() == count && !(logit(id) > logit(best.back()))) continue;
+    if (best.size() == count) best.pop_back();
+    const auto place =
+        std::upper_bound(best.begin(), best.end(), id,
+                         [&](std::int32_t a, std::int32_t b) { return logit(a) > logit(b); });
+    best.insert(place, id);
+  }
   std::vector<TokenLogprob> likeliest;
-  for (auto it = ids.begin(); it != end; ++it) likeliest.push_back(of(*it));
+  for (const std::int32_t id : best) likeliest.push_back(of(id));
   return likeliest;
 }
 

@@ -57,9 +57,11 @@ SequenceRows RunningGeneration::next_rows(std::size_t rows_max) {
     if (checkpoint != checkpoints_.end()) end = std::min(end, *checkpoint);
   }
   const bool is_generated = begin >= request_.prompt.size();
+  LogitsWanted logits = end == tokens_.size() ? LogitsWanted::kLast : LogitsWanted::kNone;
+  if (needs_whole_prompt()) logits = LogitsWanted::kAll;
   return {.sequence = &sequence_->state,
           .ids = std::span<const std::int32_t>(tokens_).subspan(begin, end - begin),
-          .logits = end == tokens_.size() ? LogitsWanted::kLast : LogitsWanted::kNone,
+          .logits = logits,
           .is_generated = is_generated};
 }
 
@@ -80,6 +82,16 @@ Status RunningGeneration::pick_token(std::span<const float> logits, std::int32_t
   return Status();
 }
 
+void RunningGeneration::score(std::size_t count, std::span<const float> logits) {
+  // After rebuild() some come again.
+  if (has_ended_ || !needs_whole_prompt() || count != scored_) return;
+  if (const Status status = check_logits(logits, count); !status.ok()) return fail(status);
+  const Logprobs logprobs(logits);
+  top_ = logprobs.top(*request_.top_logprobs);
+  listener_->on_prompt_token(logprobs.of(tokens_[count]), top_);
+  ++scored_;
+}
+
 void RunningGeneration::pick(std::span<const float> logits) {
   if (has_ended_) return;
   // What a prompt that fills the context leaves no room for.
@@ -97,23 +109,22 @@ void RunningGeneration::pick(std::span<const float> logits) {
   const bool is_eos =
       std::find(model_.eos_ids.begin(), model_.eos_ids.end(), id) != model_.eos_ids.end();
   if (is_eos && !request_.ignore_eos) {
-    show(id, {}, logits);
+    show({.id = id}, logits);
     return end(FinishReason::kStop);
   }
+  const std::size_t size_before = text_.size();
   const Result<std::string> text = text_.push(id);
   if (!text.ok()) return fail(text.status());
-  show(id, *text, logits);
+  show({.id = id, .text = *text, .size = text_.size() - size_before}, logits);
   if (text_.stop_text()) return end(FinishReason::kStopText);
   if (statistics_.generated_tokens >= request_.max_tokens) return end(FinishReason::kLength);
   if (tokens_.size() >= model_.context) return end(FinishReason::kContext);
 }
 
-void RunningGeneration::show(std::int32_t id, std::string_view text,
-                             std::span<const float> logits) {
-  GeneratedToken token = {.id = id, .text = text};
+void RunningGeneration::show(GeneratedToken token, std::span<const float> logits) {
   if (request_.top_logprobs) {
     const Logprobs logprobs(logits);
-    token.logprob = logprobs.of(id);
+    token.logprob = logprobs.of(token.id);
     top_ = logprobs.top(*request_.top_logprobs);
     token.top_logprobs = top_;
   }

@@ -76,6 +76,13 @@ class RunningGeneration {
 
   /// Its rows have been consumed; tells the listener how far the prompt is.
   void on_consumed();
+  /// Whether its prompt has to be computed from the beginning, for what is yet to be told of it.
+  bool needs_whole_prompt() const {
+    return request_.scores_prompt && scored_ < request_.prompt.size();
+  }
+  /// `logits` [vocab_size] after the first `count` tokens, which are not all: tells the listener
+  /// what the model thought of the next one, if that is wanted.
+  void score(std::size_t count, std::span<const float> logits);
   /// `logits` [vocab_size] after all of its tokens: picks one, and ends the generation if that was
   /// the last.
   void pick(std::span<const float> logits);
@@ -86,7 +93,7 @@ class RunningGeneration {
 
  private:
   Status pick_token(std::span<const float> logits, std::int32_t& id);
-  void show(std::int32_t id, std::string_view text, std::span<const float> logits);
+  void show(GeneratedToken token, std::span<const float> logits);
   void finish(GenerationEnd end);
 
   const GenerationId id_;
@@ -98,6 +105,7 @@ class RunningGeneration {
   std::vector<std::int32_t> tokens_;  // the prompt, then what was picked
   std::unique_ptr<RememberedSequence> sequence_;
   std::set<std::size_t> checkpoints_;
+  std::size_t scored_ = 1;  // tokens of the prompt that are told; nothing predicts the first
   std::vector<TokenLogprob> top_;
   GenerationStatistics statistics_;
   const Clock::time_point submitted_;

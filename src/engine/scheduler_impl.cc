@@ -75,6 +75,10 @@ Result<GenerationId> SchedulerImpl::submit(GenerationRequest request,
     return error(StatusCode::kInvalidArgument,
                  "the prompt is empty: there is nothing to continue; give at least one token");
   }
+  if (request.scores_prompt && !request.top_logprobs) {
+    return error(StatusCode::kInvalidArgument,
+                 "scores_prompt needs top_logprobs, how many others are to be told");
+  }
   FM_ASSIGN_OR_RETURN(Sampler sampler, Sampler::create(request.sampling));
   FM_ASSIGN_OR_RETURN(StopMatcher stops, StopMatcher::create(request.stop));
   TextStream text(model_.tokenizer, std::move(stops));
@@ -219,7 +223,7 @@ void SchedulerImpl::admit() {
 }
 
 bool SchedulerImpl::should_wait(const RunningGeneration& waiting, std::size_t cached) {
-  if (!prefixes_.is_on()) return false;
+  if (!prefixes_.is_on() || waiting.needs_whole_prompt()) return false;
   const std::vector<std::int32_t>& prompt = waiting.request().prompt;
   for (const GenerationPtr& other : running_) {
     const std::vector<std::int32_t>& read = other->request().prompt;
@@ -238,15 +242,18 @@ bool SchedulerImpl::should_wait(const RunningGeneration& waiting, std::size_t ca
   return false;
 }
 
-Result<RememberedSequence> SchedulerImpl::begin_sequence(std::span<const std::int32_t> tokens) {
-  FM_ASSIGN_OR_RETURN(std::optional<RememberedSequence> known, prefixes_.resume(tokens));
-  if (known) return std::move(*known);
+Result<RememberedSequence> SchedulerImpl::begin_sequence(const RunningGeneration& generation) {
+  if (!generation.needs_whole_prompt()) {
+    FM_ASSIGN_OR_RETURN(std::optional<RememberedSequence> known,
+                        prefixes_.resume(generation.tokens()));
+    if (known) return std::move(*known);
+  }
   FM_ASSIGN_OR_RETURN(SequenceState state, SequenceState::create(parts_.resources.model->config()));
   return RememberedSequence{std::move(state), ExpertUse(parts_.expert_counts)};
 }
 
 Status SchedulerImpl::start(RunningGeneration& generation) {
-  FM_ASSIGN_OR_RETURN(RememberedSequence sequence, begin_sequence(generation.request().prompt));
+  FM_ASSIGN_OR_RETURN(RememberedSequence sequence, begin_sequence(generation));
   bring_back(sequence.experts);
   generation.start(std::move(sequence), Clock::now());
   return Status();
@@ -352,18 +359,26 @@ void SchedulerImpl::step() {
 Status SchedulerImpl::forward(std::span<const SequenceRows> rows,
                               std::span<RunningGeneration* const> members) {
   last_rows_.clear();
+  counts_.clear();
   std::size_t row_count = 0;
-  for (const SequenceRows& member : rows)
+  for (const SequenceRows& member : rows) {
     last_rows_.push_back((row_count += member.ids.size()) - 1);
+    counts_.push_back(member.sequence->position() + member.ids.size());
+  }
   logits_.assign(rows.size(), {});
   const ExpertCounters before = expert_counters(parts_.resources);
   Status status = run_step(
-      parts_.resources, rows,
-      {.on_logits = [this](std::size_t row, MatrixView<const float> logits) {
+      parts_.resources, rows, {.on_logits = [&](std::size_t row, MatrixView<const float> logits) {
         for (std::size_t i = 0; i < logits.rows; ++i) {
           const auto last = std::lower_bound(last_rows_.begin(), last_rows_.end(), row + i);
           const auto member = static_cast<std::size_t>(last - last_rows_.begin());
-          logits_[member].assign(logits.row(i), logits.row(i) + logits.cols);
+          const std::span<const float> one(logits.row(i), logits.cols);
+          const std::size_t count = counts_[member] - (*last - (row + i));
+          if (count < members[member]->tokens().size()) {
+            members[member]->score(count, one);
+          } else {
+            logits_[member].assign(one.begin(), one.end());
+          }
         }
       }});
   const ExpertCounters after = expert_counters(parts_.resources);
@@ -381,6 +396,7 @@ void SchedulerImpl::after_step(std::span<RunningGeneration* const> members) {
   std::size_t picked = 0;
   for (std::size_t i = 0; i < members.size(); ++i) {
     RunningGeneration& generation = *members[i];
+    if (generation.has_ended()) continue;
     if (generation.position() <= generation.request().prompt.size()) remember(generation);
     generation.on_consumed();
     if (logits_[i].empty()) continue;
@@ -402,7 +418,7 @@ void SchedulerImpl::after_failure(std::span<RunningGeneration* const> members,
       member->fail(status);
       continue;
     }
-    Result<RememberedSequence> sequence = begin_sequence(member->tokens());
+    Result<RememberedSequence> sequence = begin_sequence(*member);
     sequence.ok() ? member->rebuild(std::move(*sequence)) : member->fail(sequence.status());
   }
 }

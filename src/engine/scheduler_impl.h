@@ -86,8 +86,9 @@ class SchedulerImpl : public Scheduler {
   /// remember where they part.
   bool should_wait(const RunningGeneration& waiting, std::size_t cached);
   Status start(RunningGeneration& generation);
-  /// A sequence at the longest checkpoint that `tokens` begin with.
-  Result<RememberedSequence> begin_sequence(std::span<const std::int32_t> tokens);
+  /// A sequence at the longest checkpoint that the tokens of `generation` begin with, or at their
+  /// beginning where nothing else will do.
+  Result<RememberedSequence> begin_sequence(const RunningGeneration& generation);
   /// Reads experts that a sequence used before it was remembered, beside whatever is computed.
   void bring_back(const ExpertUse& experts);
   void plan_checkpoints(RunningGeneration& generation, const PrefixCache::Match& match);
@@ -118,6 +119,7 @@ class SchedulerImpl : public Scheduler {
   ExpertUseObserver use_observer_{members_};
   std::vector<std::vector<float>> logits_;  // of those members that have some
   std::vector<std::size_t> last_rows_;      // each member's last row in the step
+  std::vector<std::size_t> counts_;         // each member's tokens up to that row
   std::unique_ptr<ExpertPrefetcher> returning_experts_;
   std::size_t returning_until_ = 0;  // the turn by which they are back, or no longer wanted
 

@@ -17,6 +17,7 @@ Result<std::string> TextStream::push(std::int32_t id) {
   if (detokenizer_ && tokenizer_->is_token(id)) {
     FM_RETURN_IF_ERROR(detokenizer_->push(id, piece));
   }
+  size_ += piece.size();
   std::string certain;
   matcher_.push(piece, certain);
   return certain;

@@ -26,6 +26,9 @@ class TextStream {
   /// What was held back; nothing if a stop string ended the text.
   std::string finish();
 
+  /// Bytes of text so far, with what is held back for stop strings, but whole characters only.
+  std::size_t size() const { return size_; }
+
   /// The stop string that ended the text, as an index into those of the matcher.
   std::optional<std::size_t> stop_text() const { return matcher_.match(); }
 
@@ -33,6 +36,7 @@ class TextStream {
   const Tokenizer* tokenizer_ = nullptr;
   std::optional<Detokenizer> detokenizer_;
   StopMatcher matcher_;
+  std::size_t size_ = 0;
 };
 
 }  // namespace flashmoe

@@ -51,13 +51,13 @@ class AnthropicWriter : public EventStreamWriter {
 
   std::string keep_alive() const override { return "event: ping\ndata: {\"type\":\"ping\"}\n\n"; }
 
-  void begin(std::size_t prompt_tokens, std::string& out) override {
+  void begin(std::size_t prompt_tokens, std::size_t cached_tokens, std::string& out) override {
     if (!is_stream()) return;
     Json message = frame();
     message["content"] = Json::array();
     message["stop_reason"] = nullptr;
     message["stop_sequence"] = nullptr;
-    message["usage"] = {{"input_tokens", prompt_tokens}, {"output_tokens", 0}};
+    message["usage"] = usage({.prompt_tokens = prompt_tokens, .cached_tokens = cached_tokens});
     append_sse(out, "message_start", {{"type", "message_start"}, {"message", message}});
     out += keep_alive();
   }

@@ -221,7 +221,7 @@ TEST(AnthropicStream, ClosesABlockBeforeTheNext) {
   std::string out;
   std::vector<TokenInfo> tokens;
   using Kind = OutputEvent::Kind;
-  request->writer->begin(3, out);
+  request->writer->begin(3, 2, out);
   request->writer->event(0, {.kind = Kind::kReasoning, .text = "t"}, tokens, out);
   request->writer->event(0, {.kind = Kind::kText, .text = "a"}, tokens, out);
   request->writer->event(0, {.kind = Kind::kText, .text = "b"}, tokens, out);
@@ -242,8 +242,65 @@ TEST(AnthropicStream, ClosesABlockBeforeTheNext) {
   EXPECT_EQ(events, (std::vector<std::string>{"message_start", "ping", start, delta, delta, stop,
                                               start, delta, delta, stop, start, delta, stop,
                                               "message_delta", "message_stop"}));
-  EXPECT_THAT(out, HasSubstr(R"("input_tokens":1)"));
-  EXPECT_THAT(out, HasSubstr(R"("cache_read_input_tokens":2)"));
+  // The beginning and the end count alike.
+  const std::string counts =
+      R"("usage":{"input_tokens":1,"cache_creation_input_tokens":0,"cache_read_input_tokens":2,)";
+  EXPECT_NE(out.find(counts), out.rfind(counts));
+}
+
+TEST(Errors, AreInTheWordsOfEachApi) {
+  struct Case {
+    unsigned status;
+    const char* openai;
+    const char* anthropic;
+  };
+  for (const Case& one :
+       {Case{400, "invalid_request_error", "invalid_request_error"},
+        Case{401, "authentication_error", "authentication_error"},
+        Case{403, "permission_error", "permission_error"},
+        Case{404, "not_found_error", "not_found_error"},
+        Case{405, "invalid_request_error", "invalid_request_error"},
+        Case{413, "invalid_request_error", "request_too_large"},
+        Case{415, "invalid_request_error", "invalid_request_error"},
+        Case{429, "rate_limit_error", "rate_limit_error"}, Case{500, "server_error", "api_error"},
+        Case{503, "unavailable_error", "overloaded_error"}}) {
+    const ApiError error = {.status = one.status, .message = "why"};
+    const Json openai = Json::parse(openai_error_json(error));
+    EXPECT_EQ(openai["error"]["type"], one.openai) << one.status;
+    EXPECT_EQ(openai["error"]["message"], "why");
+    const Json anthropic = Json::parse(anthropic_error_json(error));
+    EXPECT_EQ(anthropic["type"], "error");
+    EXPECT_EQ(anthropic["error"]["type"], one.anthropic) << one.status;
+    EXPECT_EQ(Json::parse(ollama_error_json(error)), Json({{"error", "why"}}));
+  }
+}
+
+TEST(Completions, ReturnTheBestWhereMoreAreMade) {
+  ApiResult<DialectRequest> request =
+      read_openai_completion(Json::parse(R"({"prompt": ["p", "q"], "n": 1, "best_of": 2})"), "m");
+  ASSERT_TRUE(request.ok());
+  EXPECT_EQ(std::get<CompletionRequest>(request->wanted).settings.choices, 2u);
+  std::string out;
+  const float logprobs[] = {-1.0f, -0.5f, -0.25f, -0.75f};
+  for (std::size_t i = 0; i < 4; ++i) {
+    const std::string text(1, static_cast<char>('a' + i));
+    std::vector<TokenInfo> tokens(1);
+    tokens[0].picked.logprob = logprobs[i];
+    tokens[0].text = text;
+    request->writer->event(i, {.text = text}, tokens, out);
+    request->writer->end_choice(i, {}, tokens, out);
+  }
+  request->writer->finish({}, out);
+  const Json reply = Json::parse(out);
+  ASSERT_EQ(reply["choices"].size(), 2u);
+  EXPECT_EQ(reply["choices"][0]["text"], "b");
+  EXPECT_EQ(reply["choices"][1]["text"], "c");
+  EXPECT_EQ(reply["choices"][1]["index"], 1);
+  EXPECT_TRUE(reply["choices"][0]["logprobs"].is_null());
+  EXPECT_THAT(refusal(read_openai_completion, R"({"prompt": "x", "n": 3, "best_of": 2})"),
+              HasSubstr("best_of"));
+  EXPECT_THAT(refusal(read_openai_completion, R"({"prompt": "x", "best_of": 2, "stream": true})"),
+              HasSubstr("best_of"));
 }
 
 TEST(OllamaStream, StaysAwakeByAChunkThatSaysNothing) {

@@ -9,8 +9,8 @@ constexpr std::string_view kVersion = "/v1";
 /// First segments of the paths below /v1, and of those that have no version.
 constexpr std::string_view kVersioned[] = {"chat",   "completions", "responses", "messages",
                                            "models", "embeddings",  "cache"};
-constexpr std::string_view kUnversioned[] = {"health",   "props",      "metrics",
-                                             "tokenize", "detokenize", "apply-template"};
+constexpr std::string_view kUnversioned[] = {
+    "health", "props", "metrics", "tokenize", "detokenize", "tokenizer_info", "apply-template"};
 
 /// Each slash once, none at the end.
 std::string without_spare_slashes(std::string_view path) {

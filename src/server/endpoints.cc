@@ -266,7 +266,7 @@ void ModelEndpoints::add_routes() {
     if (!text) return bad_request("content", "content: is missing");
     const Result<std::vector<std::int32_t>> ids = engine_.tokenize(*text);
     if (!ids.ok()) return error_of(ids.status());
-    return dump({{"tokens", *ids}});
+    return dump({{"tokens", *ids}, {"count", ids->size()}, {"max_model_len", card_.context}});
   });
   post("/detokenize", [this](const Json& body) -> ApiResult<std::string> {
     Fields fields(body);
@@ -286,7 +286,13 @@ void ModelEndpoints::add_routes() {
     if (fields.error()) return *fields.error();
     const Result<std::string> text = engine_.detokenize(ids);
     if (!text.ok()) return error_of(text.status());
-    return dump({{"content", *text}});
+    // As llama-server calls it, and as vLLM does.
+    return dump({{"content", *text}, {"prompt", *text}});
+  });
+  get("/tokenizer_info", true, [this] {
+    const std::vector<std::int32_t>& eos_ids = engine_.info().eos_token_ids;
+    const Json eos = eos_ids.empty() ? Json() : Json(engine_.token_bytes(eos_ids.front()));
+    return json_response(dump({{"eos_token", eos}, {"model_max_length", card_.context}}));
   });
   post("/apply-template", [this](const Json& body) -> ApiResult<std::string> {
     ApiResult<DialectRequest> wanted = read_openai_chat(body, card_.id);

@@ -252,6 +252,7 @@ ApiResult<PreparedRequest> ModelService::prepare(CompletionRequest request) cons
   prepared.form = *form;
   for (const auto& wanted : request.prompts) {
     PreparedPrompt prompt;
+    prompt.parsing.is_plain = true;
     if (const auto* text = std::get_if<std::string>(&wanted)) {
       ApiResult<std::string> whole =
           request.suffix.empty() ? *text : prompt_to_fill(*text, request.suffix);
@@ -275,6 +276,10 @@ ApiResult<PreparedRequest> ModelService::prepare(CompletionRequest request) cons
     }
     if (prompt.ids.empty()) return bad_request("prompt", "the prompt is empty");
     for (std::size_t i = 0; i < request.settings.choices; ++i) prepared.prompts.push_back(prompt);
+  }
+  prepared.scores_prompts = request.echo && request.settings.top_logprobs.has_value();
+  if (prepared.scores_prompts && !request.suffix.empty()) {
+    return bad_request("suffix", "suffix: does not go with the logprobs of an echo");
   }
   prepared.settings = std::move(request.settings);
   return prepared;
@@ -348,19 +353,27 @@ GenerationRequest ModelService::generation(const PreparedRequest& request,
   generation.stop = settings.stop;
   generation.ignore_eos = settings.ignore_eos;
   generation.top_logprobs = settings.top_logprobs;
+  generation.scores_prompt = request.scores_prompts;
   if (request.form != nullptr) {
     generation.constraint = std::make_unique<FormConstraint>(tokens_, request.form);
   }
   return generation;
 }
 
-TokenInfo ModelService::token_info(const GeneratedToken& token) const {
+TokenInfo ModelService::token_info(const TokenLogprob& token,
+                                   std::span<const TokenLogprob> top) const {
   const auto alternative = [&](const TokenLogprob& of) {
     return TokenInfo::Alternative{of.id, engine_.token_bytes(of.id), of.logprob};
   };
-  TokenInfo info{.picked = alternative(*token.logprob)};
-  for (const TokenLogprob& other : token.top_logprobs) info.top.push_back(alternative(other));
+  TokenInfo info{.picked = alternative(token), .top = {}};
+  for (const TokenLogprob& other : top) info.top.push_back(alternative(other));
   return info;
+}
+
+bool ModelService::is_silent(std::int32_t id) const {
+  const std::vector<std::int32_t>& eos_ids = engine_.info().eos_token_ids;
+  return engine_.is_special_token(id) || engine_.token_bytes(id).empty() ||
+         std::ranges::find(eos_ids, id) != eos_ids.end();
 }
 
 }  // namespace flashmoe::server

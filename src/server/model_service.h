@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -31,6 +32,7 @@ struct PreparedRequest {
   std::shared_ptr<const OutputForm> form;  // null: free
   GenerationSettings settings;
   bool ends_after_call = false;  // one call is all that is wanted
+  bool scores_prompts = false;   // what the model thinks of their tokens is wanted
 };
 
 /// The tokens with which a model is asked to fill a gap: `before`, the text before it, `after`, the
@@ -59,7 +61,10 @@ class ModelService {
 
   /// The request for one choice.
   GenerationRequest generation(const PreparedRequest& request, std::size_t choice) const;
-  TokenInfo token_info(const GeneratedToken& token) const;
+  TokenInfo token_info(const TokenLogprob& token, std::span<const TokenLogprob> top) const;
+  /// Whether answers show nothing of a token that added nothing to the text: not even a part of a
+  /// character.
+  bool is_silent(std::int32_t id) const;
 
   const Engine& engine() const { return engine_; }
   ToolSyntax tool_syntax() const { return tool_syntax_; }

@@ -27,6 +27,7 @@ class OllamaWriter : public ReplyWriter {
     return is_stream_ ? "application/x-ndjson" : "application/json";
   }
 
+  std::string waiting() const override { return keep_alive(); }
   std::string keep_alive() const override {
     std::string line;
     append_line(line, said({}, {}));
@@ -35,12 +36,14 @@ class OllamaWriter : public ReplyWriter {
 
   void event(std::size_t, const OutputEvent& event, std::vector<TokenInfo>& tokens,
              std::string& out) override {
-    tokens.clear();
     choice_.add(event, "call_");
-    if (!is_stream_) return;
+    if (!is_stream_) return move_tokens(tokens, choice_.tokens);
     switch (event.kind) {
-      case OutputEvent::Kind::kText:
-        return append_line(out, said(event.text, {}));
+      case OutputEvent::Kind::kText: {
+        Json part = said(event.text, {});
+        if (!tokens.empty()) part["logprobs"] = logprobs(std::exchange(tokens, {}));
+        return append_line(out, part);
+      }
       case OutputEvent::Kind::kReasoning:
         return append_line(out, said({}, event.text));
       case OutputEvent::Kind::kCallEnd: {
@@ -55,7 +58,7 @@ class OllamaWriter : public ReplyWriter {
 
   void end_choice(std::size_t, const ChoiceEnd& end, std::vector<TokenInfo>& tokens,
                   std::string& /*out*/) override {
-    tokens.clear();
+    move_tokens(tokens, choice_.tokens);
     choice_.end = end;
   }
 
@@ -67,6 +70,8 @@ class OllamaWriter : public ReplyWriter {
         line["message"]["tool_calls"].push_back(call_json(call));
       }
     }
+    // Of a stream, those that were left over.
+    if (!choice_.tokens.empty()) line["logprobs"] = logprobs(choice_.tokens);
     line["done"] = true;
     line["done_reason"] = choice_.end.reason == EndReason::kLength ? "length" : "stop";
     const GenerationStatistics& run = counts.statistics;
@@ -99,6 +104,15 @@ class OllamaWriter : public ReplyWriter {
     return {{"message", message}};
   }
 
+  static Json logprobs(const std::vector<TokenInfo>& tokens) {
+    Json list = Json::array();
+    for (const TokenInfo& token : tokens) {
+      list.push_back(openai_logprob(token));
+      if (token.top.empty()) list.back().erase("top_logprobs");
+    }
+    return list;
+  }
+
   static Json call_json(const CollectedCall& call) {
     Json arguments = Json::parse(call.arguments, nullptr, false);
     if (!arguments.is_object()) arguments = Json::object();
@@ -129,6 +143,13 @@ GenerationSettings read_options(Fields& fields) {
   if (predict && *predict >= 0) settings.max_tokens = static_cast<std::size_t>(*predict);
   if (option_fields.error()) fields.fail("options", option_fields.error()->message);
   return settings;
+}
+
+/// "logprobs" and "top_logprobs".
+void read_logprobs(Fields& fields, GenerationSettings& settings) {
+  const auto top = fields.integer("top_logprobs", 0, 20);
+  if (!fields.boolean("logprobs").value_or(false)) return;
+  settings.top_logprobs = static_cast<std::size_t>(top.value_or(0));
 }
 
 /// "format": "json", or a schema.
@@ -240,6 +261,7 @@ ApiResult<DialectRequest> read_ollama_chat(const Json& body, const std::string& 
   Fields fields(body);
   ChatRequest request;
   request.settings = read_options(fields);
+  read_logprobs(fields, request.settings);
   read_openai_tools(fields, request);
   read_format(fields, request.answer_schema, request.is_schema_strict);
   read_think(fields, request.template_kwargs);
@@ -275,13 +297,13 @@ ApiResult<DialectRequest> read_ollama_generate(const Json& body, const std::stri
   }
   if (fields.error()) return *fields.error();
   if (prompt.empty()) {
-    return DialectRequest{.wanted = {},
-                          .writer = nullptr,
-                          .answer = loaded_json(model, /*is_chat=*/false, unloads)};
+    return DialectRequest{
+        .wanted = {}, .writer = nullptr, .answer = loaded_json(model, /*is_chat=*/false, unloads)};
   }
   if (fields.boolean("raw").value_or(false) || !suffix.empty()) {
     CompletionRequest request;
     request.settings = read_options(fields);
+    read_logprobs(fields, request.settings);
     read_format(fields, request.answer_schema, request.is_schema_strict);
     request.prompts.emplace_back(prompt);
     request.suffix = suffix;
@@ -290,6 +312,7 @@ ApiResult<DialectRequest> read_ollama_generate(const Json& body, const std::stri
   }
   ChatRequest request;
   request.settings = read_options(fields);
+  read_logprobs(fields, request.settings);
   read_format(fields, request.answer_schema, request.is_schema_strict);
   read_think(fields, request.template_kwargs);
   if (const auto system = fields.text("system")) {

@@ -24,7 +24,7 @@ class OpenAiChatWriter : public EventStreamWriter {
     chunk_head_.pop_back();  // the brace that closes it
   }
 
-  void begin(std::size_t, std::string& out) override {
+  void begin(std::size_t, std::size_t, std::string& out) override {
     if (!is_stream()) return;
     for (std::size_t i = 0; i < choices_.size(); ++i) {
       append_chunk(out, i, {{"role", "assistant"}, {"content", ""}}, Json(), {});
@@ -116,7 +116,8 @@ class OpenAiChatWriter : public EventStreamWriter {
     out += dump(reason);
     out += R"(,"logprobs":)";
     out += has_logprobs_ && !tokens.empty() ? dump(logprobs(tokens)) : "null";
-    out += "}]}\n\n";
+    out += includes_usage_ ? R"(}],"usage":null})" : "}]}";
+    out += "\n\n";
   }
 
   static Json logprobs(const std::vector<TokenInfo>& tokens) {

@@ -7,10 +7,10 @@
 namespace flashmoe::server {
 namespace {
 
-Json alternative_json(const TokenInfo::Alternative& token) {
+Json logprob_entry(const std::string& text, float logprob) {
   Json bytes = Json::array();
-  for (const char c : token.bytes) bytes.push_back(static_cast<unsigned char>(c));
-  return {{"token", token.bytes}, {"logprob", token.logprob}, {"bytes", bytes}};
+  for (const char c : text) bytes.push_back(static_cast<unsigned char>(c));
+  return {{"token", text}, {"logprob", logprob}, {"bytes", bytes}};
 }
 
 std::string_view openai_error_type(const ApiError& error) {
@@ -66,10 +66,10 @@ Json openai_usage(const ReplyCounts& counts) {
 }
 
 Json openai_logprob(const TokenInfo& token) {
-  Json entry = alternative_json(token.picked);
+  Json entry = logprob_entry(token.text, token.picked.logprob);
   entry["top_logprobs"] = Json::array();
   for (const TokenInfo::Alternative& other : token.top) {
-    entry["top_logprobs"].push_back(alternative_json(other));
+    entry["top_logprobs"].push_back(logprob_entry(other.bytes, other.logprob));
   }
   return entry;
 }

@@ -1,8 +1,14 @@
 // POST /v1/completions
+#include <fmt/format.h>
+
 #include <algorithm>
+#include <functional>
+#include <numeric>
 #include <utility>
 
+#include "base/units.h"
 #include "server/dialect.h"
+#include "server/logprob_lists.h"
 #include "server/openai_common.h"
 
 namespace flashmoe::server {
@@ -10,93 +16,118 @@ namespace {
 
 constexpr std::size_t kPromptsMax = 64;
 
+/// How many answers of each prompt are wanted, of how many that are made.
+struct CompletionCounts {
+  std::size_t prompts = 1;
+  std::size_t n = 1;
+  std::size_t best_of = 1;
+};
+
 class CompletionWriter : public EventStreamWriter {
  public:
-  CompletionWriter(std::string model, bool is_stream, bool includes_usage, std::size_t choices,
-                   bool has_logprobs)
+  CompletionWriter(const std::string& model, bool is_stream, bool includes_usage,
+                   const CompletionCounts& counts, bool has_logprobs)
       : EventStreamWriter(is_stream),
-        model_(std::move(model)),
-        id_(random_id("cmpl-")),
-        created_(unix_seconds()),
+        head_(dump({{"id", random_id("cmpl-")},
+                    {"object", "text_completion"},
+                    {"created", unix_seconds()},
+                    {"model", model}})),
         includes_usage_(includes_usage),
         has_logprobs_(has_logprobs),
-        choices_(choices),
-        offsets_(choices, 0) {}
+        counts_(counts),
+        choices_(counts.prompts * counts.best_of) {
+    head_.pop_back();  // the brace that closes it
+  }
 
   void event(std::size_t index, const OutputEvent& event, std::vector<TokenInfo>& tokens,
              std::string& out) override {
-    choices_[index].add(event, {});
-    if (is_stream()) append_chunk(out, index, event.text, Json(), tokens);
-    is_stream() ? tokens.clear() : move_tokens(tokens, choices_[index].tokens);
+    add(index, event.text, tokens);
+    if (is_stream()) append_chunk(out, index, Json());
   }
   void end_choice(std::size_t index, const ChoiceEnd& end, std::vector<TokenInfo>& tokens,
                   std::string& out) override {
-    choices_[index].end = end;
-    if (is_stream()) append_chunk(out, index, "", openai_finish_reason(end.reason), tokens);
-    is_stream() ? tokens.clear() : move_tokens(tokens, choices_[index].tokens);
+    add(index, {}, tokens);
+    choices_[index].reason = openai_finish_reason(end.reason);
+    if (is_stream()) append_chunk(out, index, choices_[index].reason);
   }
   void finish(const ReplyCounts& counts, std::string& out) override {
-    Json reply = frame();
-    reply["choices"] = Json::array();
-    reply["usage"] = openai_usage(counts);
-    reply["timings"] = timings_json(counts);
+    const std::string totals = R"(,"usage":)" + dump(openai_usage(counts)) + R"(,"timings":)" +
+                               dump(timings_json(counts)) + "}";
     if (is_stream()) {
-      if (includes_usage_) append_sse(out, {}, reply);
+      if (includes_usage_) out += "data: " + head_ + R"(,"choices":[])" + totals + "\n\n";
       out += "data: [DONE]\n\n";
       return;
     }
-    for (std::size_t i = 0; i < choices_.size(); ++i) {
-      offsets_[i] = 0;
-      reply["choices"].push_back(choice_json(
-          i, choices_[i].text, openai_finish_reason(choices_[i].end.reason), choices_[i].tokens));
+    out += head_ + R"(,"choices":[)";
+    std::size_t place = 0;
+    for (const std::size_t index : best_choices()) {
+      if (place > 0) out += ',';
+      append_choice(out, place++, choices_[index], choices_[index].reason);
     }
-    out += dump(reply);
+    out += "]" + totals;
   }
   void fail(const ApiError& error, std::string& out) override {
     out += "data: " + openai_error_json(error) + "\n\n";
   }
 
  private:
-  Json frame() const {
-    return {{"id", id_}, {"object", "text_completion"}, {"created", created_}, {"model", model_}};
-  }
-  void append_chunk(std::string& out, std::size_t index, const std::string& text,
-                    const Json& reason, const std::vector<TokenInfo>& tokens) {
-    Json chunk = frame();
-    chunk["choices"] = Json::array({choice_json(index, text, reason, tokens)});
-    append_sse(out, {}, chunk);
-  }
-  Json choice_json(std::size_t index, const std::string& text, const Json& reason,
-                   const std::vector<TokenInfo>& tokens) {
-    return {{"index", index},
-            {"text", text},
-            {"logprobs", has_logprobs_ ? logprobs(index, tokens) : Json()},
-            {"finish_reason", reason}};
-  }
-  Json logprobs(std::size_t index, const std::vector<TokenInfo>& tokens) {
-    Json lists = {{"tokens", Json::array()},
-                  {"token_logprobs", Json::array()},
-                  {"top_logprobs", Json::array()},
-                  {"text_offset", Json::array()}};
+  struct Choice {
+    std::string text;
+    LogprobLists logprobs;
+    std::string_view reason;
+    double logprob_sum = 0;  // of what was generated
+    std::size_t token_count = 0;
+
+    double mean_logprob() const { return ratio(logprob_sum, static_cast<double>(token_count)); }
+  };
+
+  void add(std::size_t index, std::string_view text, std::vector<TokenInfo>& tokens) {
+    Choice& choice = choices_[index];
+    choice.text += text;
     for (const TokenInfo& token : tokens) {
-      lists["tokens"].push_back(token.picked.bytes);
-      lists["token_logprobs"].push_back(token.picked.logprob);
-      Json top = Json::object();
-      for (const TokenInfo::Alternative& other : token.top) top[other.bytes] = other.logprob;
-      lists["top_logprobs"].push_back(top);
-      lists["text_offset"].push_back(offsets_[index]);
-      offsets_[index] += token.picked.bytes.size();
+      if (has_logprobs_) choice.logprobs.add(token);
+      if (token.is_of_prompt) continue;
+      choice.logprob_sum += static_cast<double>(token.picked.logprob);
+      ++choice.token_count;
     }
-    return lists;
+    tokens.clear();
   }
 
-  const std::string model_;
-  const std::string id_;
-  const std::int64_t created_;
+  /// Of each prompt's the `n` whose tokens are likeliest on average, likeliest first.
+  std::vector<std::size_t> best_choices() const {
+    std::vector<std::size_t> best;
+    for (std::size_t prompt = 0; prompt < counts_.prompts; ++prompt) {
+      std::vector<std::size_t> order(counts_.best_of);
+      std::iota(order.begin(), order.end(), prompt * counts_.best_of);
+      if (counts_.best_of > counts_.n) {
+        std::ranges::stable_sort(order, std::greater<>(),
+                                 [&](std::size_t i) { return choices_[i].mean_logprob(); });
+      }
+      best.insert(best.end(), order.begin(),
+                  order.begin() + static_cast<std::ptrdiff_t>(counts_.n));
+    }
+    return best;
+  }
+
+  void append_chunk(std::string& out, std::size_t index, const Json& reason) {
+    out += "data: " + head_ + R"(,"choices":[)";
+    append_choice(out, index, choices_[index], reason);
+    out += includes_usage_ ? R"(],"usage":null})" : "]}";
+    out += "\n\n";
+    choices_[index].text.clear();
+  }
+  void append_choice(std::string& out, std::size_t index, Choice& choice,
+                     const Json& reason) const {
+    out += fmt::format(R"({{"index":{},"text":{},"logprobs":)", index, dump(Json(choice.text)));
+    out += has_logprobs_ ? choice.logprobs.take() : "null";
+    out += R"(,"finish_reason":)" + dump(reason) + "}";
+  }
+
+  std::string head_;  // what all chunks begin with
   const bool includes_usage_;
   const bool has_logprobs_;
-  std::vector<CollectedChoice> choices_;
-  std::vector<std::size_t> offsets_;
+  const CompletionCounts counts_;
+  std::vector<Choice> choices_;
 };
 
 bool is_ids(const Json& value) {
@@ -130,7 +161,6 @@ ApiResult<DialectRequest> read_openai_completion(const Json& body, const std::st
   Fields fields(body);
   CompletionRequest request;
   request.settings = read_settings(fields);
-  request.settings.choices = read_choices(fields);
   // OpenAI's own default here, and only here.
   if (!request.settings.max_tokens && !fields.has("max_tokens") && !fields.has("n_predict")) {
     request.settings.max_tokens = 16;
@@ -142,17 +172,27 @@ ApiResult<DialectRequest> read_openai_completion(const Json& body, const std::st
   request.echo = fields.boolean("echo").value_or(false);
   request.suffix = fields.text("suffix").value_or("");
   read_response_format(fields, "response_format", request.answer_schema, request.is_schema_strict);
-  const auto best_of = fields.integer("best_of", 1, 64);
-  if (best_of && static_cast<std::size_t>(*best_of) != request.settings.choices) {
-    fields.fail("best_of", "is not supported beyond n");
-  }
   const bool is_stream = fields.boolean("stream").value_or(false);
   const bool includes_usage = read_includes_usage(fields);
+  CompletionCounts counts = {.prompts = request.prompts.size(), .n = read_choices(fields)};
+  counts.best_of = counts.n;
+  if (const auto best_of = fields.integer("best_of", 1, kPromptsMax)) {
+    counts.best_of = static_cast<std::size_t>(*best_of);
+  }
+  if (counts.best_of < counts.n) fields.fail("best_of", "must be at least n");
+  if (counts.best_of > counts.n && is_stream) {
+    fields.fail("best_of", "beyond n cannot be streamed: which are best is known at the end");
+  }
   if (fields.error()) return *fields.error();
-  const std::size_t choices = request.prompts.size() * request.settings.choices;
-  if (choices > kPromptsMax) return bad_request("n", "n times the prompts is more than 64");
-  auto writer = std::make_unique<CompletionWriter>(model, is_stream, includes_usage, choices,
-                                                   request.settings.top_logprobs.has_value());
+  if (counts.prompts * counts.best_of > kPromptsMax) {
+    return bad_request("n", "n: times the prompts is more than 64");
+  }
+  request.settings.choices = counts.best_of;
+  const bool has_logprobs = request.settings.top_logprobs.has_value();
+  // The best are told by their logprobs.
+  if (counts.best_of > counts.n && !has_logprobs) request.settings.top_logprobs = 0;
+  auto writer =
+      std::make_unique<CompletionWriter>(model, is_stream, includes_usage, counts, has_logprobs);
   return DialectRequest{.wanted = std::move(request), .writer = std::move(writer)};
 }
 

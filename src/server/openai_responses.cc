@@ -1,6 +1,7 @@
 // POST /v1/responses
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <utility>
 
 #include "server/dialect.h"
@@ -8,6 +9,8 @@
 
 namespace flashmoe::server {
 namespace {
+
+constexpr std::string_view kLogprobsIncluded = "message.output_text.logprobs";
 
 class ResponseWriter : public EventStreamWriter {
  public:
@@ -19,7 +22,7 @@ class ResponseWriter : public EventStreamWriter {
         created_(unix_seconds()),
         echoed_(std::move(echoed)) {}
 
-  void begin(std::size_t, std::string& out) override {
+  void begin(std::size_t, std::size_t, std::string& out) override {
     append(out, "response.created", {{"response", response("in_progress")}});
     append(out, "response.in_progress", {{"response", response("in_progress")}});
   }
@@ -292,8 +295,10 @@ ApiResult<DialectRequest> read_openai_response(const Json& body, const std::stri
   if (const auto limit = fields.integer("max_output_tokens", 1, std::int64_t{1} << 31)) {
     request.settings.max_tokens = static_cast<std::size_t>(*limit);
   }
-  if (const auto top = fields.integer("top_logprobs", 0, 20); top && *top > 0) {
-    request.settings.top_logprobs = static_cast<std::size_t>(*top);
+  const auto top = fields.integer("top_logprobs", 0, 20);
+  const std::vector<std::string> include = fields.texts("include", 64);
+  if ((top && *top > 0) || std::ranges::find(include, kLogprobsIncluded) != include.end()) {
+    request.settings.top_logprobs = static_cast<std::size_t>(top.value_or(0));
   }
   if (fields.has("previous_response_id")) {
     fields.fail("previous_response_id",

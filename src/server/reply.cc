@@ -25,9 +25,25 @@ class Reply::Listener : public GenerationListener {
   Listener(std::shared_ptr<Reply> reply, std::size_t choice)
       : reply_(std::move(reply)), choice_(choice) {}
 
+  void on_prompt(std::size_t done, std::size_t /*total*/) override {
+    if (std::exchange(has_begun_, true)) return;
+    reply_->note({.choice = choice_, .cached_tokens = done});
+  }
+  void on_prompt_token(const TokenLogprob& token, std::span<const TokenLogprob> top) override {
+    TokenInfo info = reply_->parts_.service.token_info(token, top);
+    info.is_of_prompt = true;
+    info.text = info.picked.bytes;
+    reply_->note({.choice = choice_, .token = std::move(info)});
+  }
   void on_token(const GeneratedToken& token) override {
-    Note note{.choice = choice_, .text = std::string(token.text), .is_token = true};
-    if (token.logprob) note.tokens.push_back(reply_->parts_.service.token_info(token));
+    Note note{.choice = choice_,
+              .text = std::string(token.text),
+              .is_token = true,
+              .id = token.id,
+              .size = token.size};
+    if (token.logprob) {
+      note.token = reply_->parts_.service.token_info(*token.logprob, token.top_logprobs);
+    }
     reply_->note(std::move(note));
   }
   void on_end(const GenerationEnd& end) override {
@@ -43,14 +59,24 @@ class Reply::Listener : public GenerationListener {
  private:
   const std::shared_ptr<Reply> reply_;
   const std::size_t choice_;
+  bool has_begun_ = false;
 };
 
 Reply::Reply(Parts parts, PreparedRequest request)
     : parts_(std::move(parts)), request_(std::move(request)) {
   for (const PreparedPrompt& prompt : request_.prompts) {
-    Choice& choice = choices_.emplace_back();
-    choice.parser = std::make_unique<OutputParser>(prompt.parsing, request_.schemas);
+    // Who scores a text expects an entry for each token, the end token included.
+    Choice& choice = choices_.emplace_back(
+        Choice{.parser = std::make_unique<OutputParser>(prompt.parsing, request_.schemas),
+               .ledger = TokenLedger(/*tells_silent=*/request_.scores_prompts)});
     choice.is_thinking = prompt.parsing.begins_in_reasoning;
+    choice.echo = prompt.echo;
+    if (!request_.scores_prompts) continue;
+    // It comes token by token, with what the model thinks of each but the first.
+    TokenInfo first = parts_.service.token_info({.id = prompt.ids.front()}, {});
+    first.is_of_prompt = first.is_first = true;
+    choice.echo = first.text = first.picked.bytes;
+    choice.echoed_tokens.push_back(std::move(first));
   }
 }
 
@@ -79,18 +105,25 @@ void Reply::start() {
 }
 
 void Reply::begin() {
-  std::string out;
-  parts_.writer->begin(request_.prompts.front().ids.size(), out);
-  for (std::size_t i = 0; i < choices_.size(); ++i) {
-    const std::string& echo = request_.prompts[i].echo;
-    if (!echo.empty()) parts_.writer->event(i, {.text = echo}, choices_[i].tokens, out);
-  }
   if (!parts_.writer->is_stream()) return;
   parts_.responder->begin(
       {.content_type = std::string(parts_.writer->content_type()),
-       .body = std::move(out),
        .headers = {{"Cache-Control", "no-cache"}, {"X-Accel-Buffering", "no"}}});
   keep_alive();
+}
+
+void Reply::begin_answer(std::size_t cached_tokens, std::string& out) {
+  if (std::exchange(has_begun_, true)) return;
+  parts_.writer->begin(request_.prompts.front().ids.size(), cached_tokens, out);
+  if (request_.scores_prompts) return;
+  for (std::size_t i = 0; i < choices_.size(); ++i) tell_echo(i, out);
+}
+
+void Reply::tell_echo(std::size_t index, std::string& out) {
+  Choice& choice = choices_[index];
+  if (choice.echo.empty() && choice.echoed_tokens.empty()) return;
+  parts_.writer->event(index, {.text = std::exchange(choice.echo, {})}, choice.echoed_tokens, out);
+  choice.echoed_tokens.clear();
 }
 
 void Reply::keep_alive() {
@@ -98,7 +131,8 @@ void Reply::keep_alive() {
     const std::shared_ptr<Reply> self = weak.lock();
     if (self == nullptr || self->is_done_) return;
     if (!std::exchange(self->has_written_, false)) {
-      self->parts_.responder->write(self->parts_.writer->keep_alive());
+      self->parts_.responder->write(self->has_begun_ ? self->parts_.writer->keep_alive()
+                                                     : self->parts_.writer->waiting());
     }
     self->keep_alive();
   });
@@ -130,6 +164,15 @@ void Reply::drain() {
 
 void Reply::take(Note& note, std::string& out) {
   Choice& choice = choices_[note.choice];
+  if (note.cached_tokens) return begin_answer(*note.cached_tokens, out);
+  if (!note.is_token && !note.is_end) {
+    choice.echo += note.token->text;
+    choice.echoed_tokens.push_back(std::move(*note.token));
+    // Whole characters only: a stream's parts are texts.
+    if (is_whole_text(choice.echo)) tell_echo(note.choice, out);
+    return;
+  }
+  if (note.status.ok()) tell_echo(note.choice, out);
   if (choice.has_ended) {
     // It was cut off after its call.
     if (note.is_end) choice.statistics = note.statistics;
@@ -138,10 +181,15 @@ void Reply::take(Note& note, std::string& out) {
   if (note.is_token) {
     if (first_token_seconds_ == 0) first_token_seconds_ = seconds_since(parts_.begun);
     ++choice.statistics.generated_tokens;
-    std::move(note.tokens.begin(), note.tokens.end(), std::back_inserter(choice.tokens));
+    if (note.token) {
+      const bool is_silent = note.size == 0 && parts_.service.is_silent(note.id);
+      choice.ledger.add(std::move(*note.token), note.size, is_silent);
+    }
   }
   OutputEvents events;
   choice.parser->push(note.text, events);
+  choice.size += note.text.size();
+  if (note.is_end) choice.ledger.close(choice.size);
   if (note.is_end && note.status.ok()) choice.parser->finish(events);
   tell(note.choice, events, out);
   if (note.is_token && choice.is_thinking) ++reasoning_tokens_;
@@ -162,7 +210,11 @@ void Reply::tell(std::size_t index, OutputEvents& events, std::string& out) {
   Choice& choice = choices_[index];
   for (const OutputEvent& event : events) {
     choice.is_thinking = event.kind == OutputEvent::Kind::kReasoning;
-    parts_.writer->event(index, event, choice.tokens, out);
+    std::vector<TokenInfo> tokens;
+    if (event.kind == OutputEvent::Kind::kText) {
+      choice.ledger.tell(event.begin, event.begin + event.text.size(), tokens);
+    }
+    parts_.writer->event(index, event, tokens, out);
     if (event.kind != OutputEvent::Kind::kCallEnd) continue;
     choice.has_called |= event.is_complete;
     choice.has_broken_call |= !event.is_complete;
@@ -187,7 +239,9 @@ void Reply::end_choice(std::size_t index, const Note& note, std::string& out) {
     if (note.stop) end.stop_text = request_.settings.stop[*note.stop];
   }
   choice.finish = openai_finish_reason(end.reason);
-  parts_.writer->end_choice(index, end, choice.tokens, out);
+  std::vector<TokenInfo> tokens;
+  choice.ledger.finish(tokens);
+  parts_.writer->end_choice(index, end, tokens, out);
   if (++ended_count_ == choices_.size()) finish(out);
 }
 

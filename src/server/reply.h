@@ -5,6 +5,7 @@
 #include <functional>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -13,6 +14,7 @@
 #include "http/http_server.h"
 #include "server/model_service.h"
 #include "server/reply_writer.h"
+#include "server/token_ledger.h"
 
 namespace flashmoe::server {
 
@@ -56,9 +58,12 @@ class Reply : public std::enable_shared_from_this<Reply> {
   /// What the scheduler said of a choice.
   struct Note {
     std::size_t choice = 0;
+    std::optional<std::size_t> cached_tokens;  // it has a place, with these of its prompt known
     std::string text;
     bool is_token = false;
-    std::vector<TokenInfo> tokens;  // at most one
+    std::int32_t id = 0;             // of the token
+    std::size_t size = 0;            // bytes that it adds to the text
+    std::optional<TokenInfo> token;  // if logprobs are wanted; also of a token of the prompt
     bool is_end = false;
     Status status;
     FinishReason reason = FinishReason::kStop;
@@ -68,7 +73,11 @@ class Reply : public std::enable_shared_from_this<Reply> {
   struct Choice {
     std::unique_ptr<OutputParser> parser;
     GenerationId id = 0;
-    std::vector<TokenInfo> tokens;  // not yet handed to the writer
+    TokenLedger ledger;
+    std::size_t size = 0;  // bytes of output that were parsed
+    /// What is to be said of the prompt, as far as the writer has not.
+    std::string echo;
+    std::vector<TokenInfo> echoed_tokens;
     GenerationStatistics statistics;
     bool has_called = false;
     bool has_broken_call = false;
@@ -77,8 +86,11 @@ class Reply : public std::enable_shared_from_this<Reply> {
     std::string finish;
   };
 
-  /// Says what comes before the answer; how a stream begins.
+  /// A stream's headers.
   void begin();
+  /// The first choice has a place: says what comes before the answer.
+  void begin_answer(std::size_t cached_tokens, std::string& out);
+  void tell_echo(std::size_t index, std::string& out);
   void note(Note note);
   /// Works off what was noted; in the server's thread.
   void drain();
@@ -99,6 +111,7 @@ class Reply : public std::enable_shared_from_this<Reply> {
   std::size_t ended_count_ = 0;
   double first_token_seconds_ = 0;
   bool is_done_ = false;
+  bool has_begun_ = false;    // the writer has
   bool has_written_ = false;  // since the last look of keep_alive()
 
   std::mutex mutex_;

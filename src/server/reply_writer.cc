@@ -38,6 +38,16 @@ bool adds_to(OutputEvent::Kind kind, const OutputEvent& event) {
   return kind == (is_of_call ? Kind::kCallBegin : event.kind);
 }
 
+bool is_whole_text(std::string_view text) {
+  const auto is_inner = [](char c) { return (static_cast<unsigned char>(c) & 0xC0) == 0x80; };
+  std::size_t inner = 0;
+  while (inner < 3 && inner < text.size() && is_inner(text[text.size() - 1 - inner])) ++inner;
+  if (inner == text.size()) return true;
+  const auto lead = static_cast<unsigned char>(text[text.size() - 1 - inner]);
+  const std::size_t wanted = lead >= 0xF0 ? 3 : lead >= 0xE0 ? 2 : lead >= 0xC0 ? 1 : 0;
+  return inner >= wanted;
+}
+
 void move_tokens(std::vector<TokenInfo>& tokens, std::vector<TokenInfo>& kept) {
   std::move(tokens.begin(), tokens.end(), std::back_inserter(kept));
   tokens.clear();

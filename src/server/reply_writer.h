@@ -23,6 +23,9 @@ struct TokenInfo {
   };
   Alternative picked;
   std::vector<Alternative> top;
+  std::string text;  // of its bytes, what is in the answer's text
+  bool is_of_prompt = false;
+  bool is_first = false;  // of a prompt: nothing predicts it
 };
 
 enum class EndReason : std::uint8_t { kStop, kStopText, kLength, kToolCalls };
@@ -70,10 +73,11 @@ class ReplyWriter {
   virtual bool is_stream() const = 0;
   virtual std::string_view content_type() const = 0;
 
-  /// The prompt is accepted: how a stream begins. `prompt_tokens`: as far as known.
-  virtual void begin(std::size_t /*prompt_tokens*/, std::string& /*out*/) {}
-  /// Something was said. `tokens`: those picked since the last event of the choice, if logprobs are
-  /// wanted; the writer may take them.
+  /// The prompt is being computed, but for `cached_tokens` of it: how a stream begins.
+  virtual void begin(std::size_t /*prompt_tokens*/, std::size_t /*cached_tokens*/,
+                     std::string& /*out*/) {}
+  /// Something was said. `tokens`: those of the text that are now whole, if logprobs are wanted;
+  /// the writer may take them.
   virtual void event(std::size_t choice, const OutputEvent& event, std::vector<TokenInfo>& tokens,
                      std::string& out) = 0;
   /// `tokens` are left over.
@@ -83,7 +87,9 @@ class ReplyWriter {
   virtual void finish(const ReplyCounts& counts, std::string& out) = 0;
   /// Something failed after a stream began.
   virtual void fail(const ApiError& error, std::string& out) = 0;
-  /// To keep a stream's connection from falling asleep while nothing is said.
+  /// To keep a stream's connection from falling asleep while nothing is said: before begin(), and
+  /// after it.
+  virtual std::string waiting() const = 0;
   virtual std::string keep_alive() const = 0;
 };
 
@@ -95,7 +101,8 @@ class EventStreamWriter : public ReplyWriter {
   std::string_view content_type() const override {
     return is_stream_ ? "text/event-stream" : "application/json";
   }
-  std::string keep_alive() const override { return ": ping\n\n"; }
+  std::string waiting() const override { return ": ping\n\n"; }
+  std::string keep_alive() const override { return waiting(); }
 
  private:
   const bool is_stream_;
@@ -104,6 +111,9 @@ class EventStreamWriter : public ReplyWriter {
 /// Whether an event adds to what one of `kind` began, in dialects that tell a reply as a list:
 /// calls are begun by kCallBegin, always anew.
 bool adds_to(OutputEvent::Kind kind, const OutputEvent& event);
+
+/// Whether a text does not end within a character.
+bool is_whole_text(std::string_view text);
 
 /// Moves all tokens to the end of `kept`.
 void move_tokens(std::vector<TokenInfo>& tokens, std::vector<TokenInfo>& kept);

@@ -32,7 +32,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   std::string out;
   std::vector<TokenInfo> tokens(1);
   using Kind = OutputEvent::Kind;
-  writer.begin(7, out);
+  writer.begin(7, 3, out);
   for (const Kind kind : {Kind::kReasoning, Kind::kText, Kind::kCallBegin, Kind::kCallArguments,
                           Kind::kCallEnd, Kind::kText}) {
     writer.event(0, {.kind = kind, .text = "{}"}, tokens, out);

@@ -68,6 +68,40 @@ class AnthropicClient(unittest.TestCase):
         messages = [{"role": "user", "content": "Count."}, {"role": "assistant", "content": "One, two,"}]
         self.assertTrue(self.ask(messages).content[0].text)
 
+    def test_a_stream_begins_with_the_counts_that_it_ends_with(self):
+        messages = [{"role": "user", "content": "Which boats sail between the islands of the south in winter?"}]
+        self.ask(messages, max_tokens=1)
+        with self.client.messages.stream(model=MODEL, messages=messages, max_tokens=4) as stream:
+            events = list(stream)
+        first = next(event.message.usage for event in events if event.type == "message_start")
+        last = next(event.usage for event in events if event.type == "message_delta")
+        self.assertGreater(first.cache_read_input_tokens, 10)
+        for name in ("input_tokens", "cache_read_input_tokens", "cache_creation_input_tokens"):
+            self.assertEqual(getattr(first, name), getattr(last, name), name)
+        counted = self.client.messages.count_tokens(model=MODEL, messages=messages)
+        self.assertEqual(first.input_tokens + first.cache_read_input_tokens, counted.input_tokens)
+
+    def test_answers_turns_without_words(self):
+        empty = [{"role": "user", "content": [{"type": "text", "text": ""}]}]
+        self.assertEqual(self.ask(empty, max_tokens=4).role, "assistant")
+        self.assertEqual(self.ask([{"role": "user", "content": "Hello"}, {"role": "assistant", "content": ""}],
+                                  max_tokens=4).role, "assistant")
+        with self.assertRaisesRegex(anthropic.BadRequestError, "nothing to answer"):
+            self.ask([{"role": "assistant", "content": ""}])
+
+    def test_takes_null_for_what_a_tool_leaves_out(self):
+        tools = [{**tool, "type": None} for tool in TOOLS_HERE]
+        reply = self.ask([{"role": "user", "content": "Hello"}], tools=tools, tool_choice={"type": "any"}, max_tokens=200)
+        self.assertIn(reply.content[-1].name, [tool["name"] for tool in TOOLS_HERE])
+
+    def test_lists_its_model(self):
+        models = self.client.models.list(limit=20)
+        self.assertEqual([model.id for model in models], [MODEL])
+        card = self.client.models.retrieve(MODEL)
+        self.assertEqual((card.type, card.display_name, card.created_at.year > 2000), ("model", MODEL, True))
+        with self.assertRaises(anthropic.NotFoundError):
+            self.client.models.retrieve("nothing")
+
     def test_counts_tokens(self):
         messages = [{"role": "user", "content": "What is the weather in Paris?"}]
         counted = self.client.messages.count_tokens(model=MODEL, messages=messages, tools=TOOLS_HERE)

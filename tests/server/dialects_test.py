@@ -106,6 +106,12 @@ class Dialects(unittest.TestCase):
             self.assertEqual(status, 400, path)
             self.assertIn("nothing to answer", json.loads(text)["error"]["message"])
 
+    def test_lends_its_tokenizer_to_harnesses(self):
+        end = json.loads(self.ask("/tokenizer_info")[2])["eos_token"]
+        tokens = json.loads(self.ask("/tokenize", {"prompt": end, "add_special_tokens": False})[2])
+        self.assertEqual((len(tokens["tokens"]), tokens["count"]), (1, 1))
+        self.assertEqual(json.loads(self.ask("/detokenize", {"tokens": tokens["tokens"]})[2])["prompt"], end)
+
     def test_tells_ollamas_clients_what_becomes_of_models(self):
         name = f"org/{MODEL}"
         for body in ({"model": name}, {"name": name + ":latest"}):

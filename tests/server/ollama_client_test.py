@@ -48,6 +48,34 @@ class OllamaClient(unittest.TestCase):
         if formed.done_reason == "stop":
             self.assertIsInstance(json.loads(formed.response)["n"], int)
 
+    def test_gives_logprobs_of_what_it_says(self):
+        messages = [{"role": "user", "content": "Write a poem about the sea."}]
+        whole = self.client.chat(MODEL, messages, options=GREEDY, logprobs=True, top_logprobs=2)
+        self.assertEqual("".join(token.token for token in whole.logprobs), whole.message.content)
+        for token in whole.logprobs:
+            self.assertEqual([len(token.top_logprobs), token.top_logprobs[0].logprob], [2, token.logprob])
+        parts = list(self.client.chat(MODEL, messages, options=GREEDY, logprobs=True, stream=True))
+        streamed = [token.logprob for part in parts for token in part.logprobs or []]
+        self.assertEqual(streamed, [token.logprob for token in whole.logprobs])
+        self.assertIsNone(self.client.chat(MODEL, messages, options=GREEDY).logprobs)
+        raw = self.client.generate(MODEL, "def add(a, b):", raw=True, options=GREEDY, logprobs=True)
+        self.assertEqual("".join(token.token for token in raw.logprobs), raw.response)
+
+    def test_loads_unloads_and_pulls(self):
+        self.assertEqual(self.client.generate(MODEL, keep_alive="0").done_reason, "unload")
+        self.assertEqual(self.client.chat(MODEL, [], keep_alive="5m").done_reason, "load")
+        self.assertEqual(self.client.pull(MODEL).status, "success")
+        self.assertEqual([part.status for part in self.client.pull(MODEL, stream=True)][-1], "success")
+        self.assertTrue(self.client.generate(MODEL, "Hello", template="", options=GREEDY).response)
+        for refused in (lambda: self.client.pull("llama3"), lambda: self.client.delete(MODEL),
+                        lambda: self.client.copy(MODEL, "other"), lambda: self.client.embed(MODEL, "text"),
+                        lambda: self.client.embeddings(MODEL, "text"), lambda: self.client.push(MODEL),
+                        lambda: self.client.create("other", from_=MODEL)):
+            with self.assertRaises(ollama.ResponseError) as caught:
+                refused()
+            self.assertIn(caught.exception.status_code, (404, 501))
+            self.assertGreater(len(caught.exception.error), 20)
+
     def test_describes_its_model(self):
         self.assertEqual(self.client.list().models[0].model, MODEL)
         shown = self.client.show(MODEL)

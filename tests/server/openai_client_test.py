@@ -110,10 +110,45 @@ class OpenAiClient(unittest.TestCase):
         if reply.choices[0].finish_reason == "stop":
             self.assertIsInstance(json.loads(reply.choices[0].message.content), dict)
 
+    def test_gives_logprobs_of_responses_too(self):
+        options = {"model": MODEL, "input": "Write a poem about the sea.", "temperature": 0, "max_output_tokens": 12,
+                   "include": ["message.output_text.logprobs"]}
+        for top in (None, 2):
+            reply = self.client.responses.create(**options, **({"top_logprobs": top} if top else {}))
+            part = reply.output[-1].content[0]
+            self.assertEqual("".join(token.token for token in part.logprobs), part.text)
+            self.assertEqual({len(token.top_logprobs) for token in part.logprobs}, {top or 0})
+        with self.client.responses.stream(**options) as stream:
+            streamed = [token.token for event in stream if event.type == "response.output_text.delta"
+                        for token in event.logprobs]
+        self.assertEqual("".join(streamed), part.text)
+
+    def test_tells_usage_at_the_end_of_any_stream_that_asks(self):
+        asked = {"stream": True, "stream_options": {"include_usage": True}, "max_tokens": 3}
+        chat = list(self.chat(**asked))
+        completion = list(self.client.completions.create(model=MODEL, prompt="One", **asked))
+        for chunks in (chat, completion):
+            self.assertTrue(all(chunk.usage is None and chunk.choices for chunk in chunks[:-1]))
+            self.assertEqual((chunks[-1].choices, chunks[-1].usage.completion_tokens), ([], 3))
+        self.assertTrue(all(chunk.usage is None for chunk in self.chat(stream=True, max_tokens=3)))
+
+    def test_takes_what_sdks_send_for_nothing(self):
+        tools = [{"type": "function", "function": {"name": "now", "parameters": None, "description": None}}]
+        for choice in ("auto", "required"):
+            reply = self.chat(tools=tools, tool_choice=choice, max_tokens=100, top_logprobs=0, logprobs=False)
+            self.assertIsNone(reply.choices[0].logprobs)
+        self.assertEqual(reply.choices[0].message.tool_calls[0].function.name, "now")
+        seeds = [self.chat([{"role": "user", "content": "Hi"}], temperature=1, seed=2**63 + 11).choices[0].message.content
+                 for _ in range(2)]
+        self.assertEqual(*seeds)
+
     def test_gives_logprobs(self):
         reply = self.chat([{"role": "user", "content": "Hello"}], logprobs=True, top_logprobs=3, max_tokens=6)
         content = reply.choices[0].logprobs.content
-        self.assertEqual(len(content), reply.usage.completion_tokens)
+        self.assertEqual("".join(token.token for token in content), reply.choices[0].message.content)
+        none = self.chat([{"role": "user", "content": "Hello"}], logprobs=True, top_logprobs=0, max_tokens=6)
+        self.assertEqual([(token.logprob, token.top_logprobs) for token in none.choices[0].logprobs.content],
+                         [(token.logprob, []) for token in content])
         for token in content:
             self.assertEqual(len(token.top_logprobs), 3)
             self.assertEqual(token.top_logprobs[0].token, token.token)

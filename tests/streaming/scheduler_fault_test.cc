@@ -19,6 +19,10 @@ namespace {
 
 class EndListener : public GenerationListener {
  public:
+  void on_prompt_token(const TokenLogprob& token, std::span<const TokenLogprob>) override {
+    const std::lock_guard lock(mutex_);
+    scores_.push_back(token.logprob);
+  }
   void on_token(const GeneratedToken& token) override {
     const std::lock_guard lock(mutex_);
     ids_.push_back(token.id);
@@ -35,11 +39,14 @@ class EndListener : public GenerationListener {
     return status_;
   }
   const std::vector<std::int32_t>& ids() const { return ids_; }
+  /// Of the prompt's tokens but the first.
+  const std::vector<float>& scores() const { return scores_; }
 
  private:
   std::mutex mutex_;
   std::condition_variable ended_;
   std::vector<std::int32_t> ids_;
+  std::vector<float> scores_;
   Status status_;
   bool has_ended_ = false;
 };
@@ -84,7 +91,8 @@ class SchedulerOnABadDisk : public ::testing::Test {
   std::vector<std::shared_ptr<EndListener>> submit_all() {
     std::vector<std::shared_ptr<EndListener>> listeners;
     for (std::size_t i = 0; i < kSequences; ++i) {
-      GenerationRequest request{.max_tokens = 12 + i, .ignore_eos = true};
+      GenerationRequest request{
+          .max_tokens = 12 + i, .ignore_eos = true, .top_logprobs = 0, .scores_prompt = true};
       for (std::size_t t = 0; t < 40; ++t) {
         request.prompt.push_back(static_cast<std::int32_t>(100 + 37 * t + 1000 * i));
       }
@@ -105,9 +113,12 @@ class SchedulerOnABadDisk : public ::testing::Test {
 TEST_F(SchedulerOnABadDisk, NobodyNoticesAFailureThatPasses) {
   open({}, 0);
   std::vector<std::vector<std::int32_t>> expected;
+  std::vector<std::vector<float>> expected_scores;
   for (const auto& listener : submit_all()) {
     ASSERT_TRUE(listener->wait().ok());
     expected.push_back(listener->ids());
+    expected_scores.push_back(listener->scores());
+    ASSERT_EQ(expected_scores.back().size(), 39u);
   }
   struct Case {
     std::uint64_t failing;
@@ -123,6 +134,7 @@ TEST_F(SchedulerOnABadDisk, NobodyNoticesAFailureThatPasses) {
     for (std::size_t i = 0; i < kSequences; ++i) {
       EXPECT_TRUE(listeners[i]->wait().ok()) << listeners[i]->wait().message();
       EXPECT_EQ(listeners[i]->ids(), expected[i]) << "request " << at.failing << " failed";
+      EXPECT_EQ(listeners[i]->scores(), expected_scores[i]) << "each once, and the same";
     }
     EXPECT_EQ(scheduler_->statistics().failures, 0u);
   }

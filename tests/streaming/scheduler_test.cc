@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <cmath>
 #include <condition_variable>
 #include <memory>
 #include <mutex>
@@ -23,6 +24,11 @@ using std::chrono::steady_clock;
 /// Remembers what it hears, and lets a test wait for the end.
 class Listener : public GenerationListener {
  public:
+  void on_prompt_token(const TokenLogprob& token, std::span<const TokenLogprob> top) override {
+    const std::lock_guard lock(mutex_);
+    prompt_logprobs_.push_back(token);
+    prompt_tops_.emplace_back(top.begin(), top.end());
+  }
   void on_token(const GeneratedToken& token) override {
     const std::lock_guard lock(mutex_);
     ids_.push_back(token.id);
@@ -51,6 +57,8 @@ class Listener : public GenerationListener {
   const std::string& text() const { return text_; }
   const std::vector<float>& logprobs() const { return logprobs_; }
   const std::vector<std::vector<TokenLogprob>>& tops() const { return tops_; }
+  const std::vector<TokenLogprob>& prompt_logprobs() const { return prompt_logprobs_; }
+  const std::vector<std::vector<TokenLogprob>>& prompt_tops() const { return prompt_tops_; }
 
  private:
   std::mutex mutex_;
@@ -59,6 +67,8 @@ class Listener : public GenerationListener {
   std::string text_;
   std::vector<float> logprobs_;
   std::vector<std::vector<TokenLogprob>> tops_;
+  std::vector<TokenLogprob> prompt_logprobs_;
+  std::vector<std::vector<TokenLogprob>> prompt_tops_;
   std::optional<GenerationEnd> end_;
 };
 
@@ -228,7 +238,9 @@ TEST_F(Scheduling, RemembersWhereTwoPromptsPart) {
 
 TEST_F(Scheduling, ReadsACommonBeginningOnce) {
   open({.places = 4});
-  Ids prompt = ids(std::string(500, 'a') + " and so on, to the end of the day");
+  std::string text(500, 'a');
+  text += " and so on, to the end of the day";
+  const Ids prompt = ids(text);
   std::vector<std::shared_ptr<Listener>> listeners;
   for (std::uint64_t seed = 0; seed < 4; ++seed) {
     listeners.push_back(submit({.prompt = prompt,
@@ -301,6 +313,62 @@ TEST_F(Scheduling, DrainsBeforeItStopsAndThenCancels) {
   endless->wait_for_tokens(1);
   scheduler_->stop(milliseconds(0));
   EXPECT_EQ(endless->wait().reason, FinishReason::kCancelled);
+}
+
+/// Logarithms of the probabilities of tokens 1 and on, each after those before it.
+std::vector<double> likelihoods(const Ids& ids) {
+  const std::unique_ptr<Engine> engine =
+      Engine::open(
+          {.model = sprout_folder(), .memory_bytes = std::uint64_t{1} << 30, .context = 1024})
+          .value();
+  const std::size_t vocab_size = engine->info().vocab_size;
+  std::vector<double> out;
+  ForwardObserver observer;
+  observer.on_logits = [&](std::size_t position, std::size_t rows, std::span<const float> logits) {
+    for (std::size_t r = 0; r < rows && position + r + 1 < ids.size(); ++r) {
+      const std::span<const float> row = logits.subspan(r * vocab_size, vocab_size);
+      double sum = 0;
+      for (const float logit : row) sum += std::exp(static_cast<double>(logit));
+      const auto next = static_cast<std::size_t>(ids[position + r + 1]);
+      out.push_back(static_cast<double>(row[next]) - std::log(sum));
+    }
+    return Status();
+  };
+  EXPECT_TRUE(engine->new_session().value()->forward(ids, observer).ok());
+  return out;
+}
+
+TEST_F(Scheduling, ScoresPromptsWhateverIsRememberedAndRunsBeside) {
+  open({});
+  std::string text;
+  for (int i = 0; i < 12; ++i) text += kPrompts[i % 3];
+  const Ids prompt = ids(text);
+  submit({.prompt = prompt, .max_tokens = 1})->wait();
+  const auto beside = submit({.prompt = ids(kPrompts[1]), .max_tokens = 30});
+  const auto scored =
+      submit({.prompt = prompt, .max_tokens = 4, .top_logprobs = 2, .scores_prompt = true});
+  EXPECT_EQ(scored->wait().statistics.cached_tokens, 0u);
+  beside->wait();
+  const std::vector<double> expected = likelihoods(prompt);
+  ASSERT_EQ(scored->prompt_logprobs().size(), prompt.size() - 1);
+  for (std::size_t i = 0; i + 1 < prompt.size(); ++i) {
+    const TokenLogprob& token = scored->prompt_logprobs()[i];
+    EXPECT_EQ(token.id, prompt[i + 1]);
+    EXPECT_NEAR(token.logprob, expected[i], 1e-5) << i;
+    const std::vector<TokenLogprob>& top = scored->prompt_tops()[i];
+    ASSERT_EQ(top.size(), 2u);
+    EXPECT_GE(top[0].logprob, top[1].logprob);
+    EXPECT_GE(top[0].logprob, token.logprob);
+  }
+  EXPECT_EQ(scored->ids(), alone(prompt, {.max_tokens = 4}).token_ids);
+}
+
+TEST_F(Scheduling, ScoresAPromptOfOneTokenWithoutAWord) {
+  open({});
+  const auto scored = submit(
+      {.prompt = {ids("a").front()}, .max_tokens = 0, .top_logprobs = 0, .scores_prompt = true});
+  EXPECT_EQ(scored->wait().reason, FinishReason::kLength);
+  EXPECT_TRUE(scored->prompt_logprobs().empty());
 }
 
 TEST_F(Scheduling, TellsLogprobsOfWhatItPicked) {

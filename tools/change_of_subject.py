@@ -29,7 +29,7 @@ def count_misses(program, model, prompts, capacity, text_count, token_count):
     """Misses and lookups over the pairs."""
     misses = lookups = 0
     for i, (old, new) in enumerate(PAIRS):
-        command = [program, "run", model, "--residency", "exact", "--capacity", str(capacity), "--speculation", "off",
+        command = [program, "run", model, "--raw", "--temperature", "0", "--residency", "exact", "--capacity", str(capacity), "--speculation", "off",
                    "--max-tokens", str(token_count), "--ignore-eos", "--json", "-p", text_of(prompts[old], i, 2),
                    "-p", text_of(prompts[new], i + 3, text_count)]
         result = subprocess.run(command, check=True, capture_output=True, text=True)

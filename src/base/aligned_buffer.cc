@@ -13,6 +13,7 @@
 #include <utility>
 
 #include "base/check.h"
+#include "base/units.h"
 
 namespace flashmoe {
 namespace {
@@ -38,8 +39,8 @@ Result<AlignedBuffer> AlignedBuffer::allocate(std::size_t size) {
   const std::size_t alignment =
       size >= kHugePageSize && kHugePageSize > page ? kHugePageSize : page;
   if (size > std::numeric_limits<std::size_t>::max() - alignment - 2 * page) {
-    return error(StatusCode::kIo, "cannot allocate {} bytes of memory: larger than addresses reach",
-                 size);
+    return error(StatusCode::kIo, "cannot allocate {} of memory: larger than addresses reach",
+                 format_size(size));
   }
   // Room to align the start, and the guard page; what lies outside goes back below. The guard also
   // keeps the kernel from merging two buffers into one entry of smaps, which huge_page_bytes reads.
@@ -47,7 +48,7 @@ Result<AlignedBuffer> AlignedBuffer::allocate(std::size_t size) {
   const std::size_t reserved = used + (alignment - page) + page;
   void* const mapping = mmap(nullptr, reserved, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   if (mapping == MAP_FAILED) {
-    return error(StatusCode::kIo, "cannot allocate {} bytes of memory: {}", size,
+    return error(StatusCode::kIo, "cannot allocate {} of memory: {}", format_size(size),
                  std::strerror(errno));
   }
   auto* const begin = static_cast<std::byte*>(mapping);
@@ -58,7 +59,7 @@ Result<AlignedBuffer> AlignedBuffer::allocate(std::size_t size) {
   if (mprotect(data, used, PROT_READ | PROT_WRITE) != 0) {
     const int reason = errno;
     unmap(data, data + used + page);
-    return error(StatusCode::kIo, "cannot allocate {} bytes of memory: {}", size,
+    return error(StatusCode::kIo, "cannot allocate {} of memory: {}", format_size(size),
                  std::strerror(reason));
   }
 #ifdef MADV_HUGEPAGE

@@ -94,7 +94,9 @@ std::string format_size(std::uint64_t bytes) {
     value /= 1024;
     ++unit;
   }
-  return fmt::format("{:.1f} {}", value, kUnits[unit]);
+  // As people write it: 64 MiB, where it is that to the byte.
+  const bool is_whole = bytes % (std::uint64_t{1} << (10 * (unit + 1))) == 0;
+  return fmt::format("{:.{}f} {}", value, is_whole ? 0 : 1, kUnits[unit]);
 }
 
 std::string format_seconds(double seconds) {

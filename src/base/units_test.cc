@@ -77,7 +77,8 @@ TEST(ParseSize, AgreesWithFloatingPointOnRandomSizes) {
 TEST(FormatSize, PicksTheUnitThatReadsWell) {
   EXPECT_EQ(format_size(0), "0 B");
   EXPECT_EQ(format_size(1023), "1023 B");
-  EXPECT_EQ(format_size(1024), "1.0 KiB");
+  EXPECT_EQ(format_size(1024), "1 KiB");
+  EXPECT_EQ(format_size(64 << 20), "64 MiB");
   EXPECT_EQ(format_size((1 << 20) - 1), "1.0 MiB");
   EXPECT_EQ(format_size(12'133'282'611), "11.3 GiB");
   EXPECT_EQ(format_size(std::numeric_limits<std::uint64_t>::max()), "16.0 EiB");

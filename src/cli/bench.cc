@@ -19,6 +19,9 @@
 #include "cli/commands.h"
 #include "cli/engine_flags.h"
 #include "cli/input.h"
+#include "cli/model_argument.h"
+#include "cli/option_groups.h"
+#include "cli/option_values.h"
 #include "cli/output.h"
 #include "cli/progress_bar.h"
 #include "io/page_cache.h"
@@ -137,8 +140,8 @@ Result<std::vector<std::uint64_t>> choose_budgets(const BenchFlags& flags,
   for (const std::uint64_t budget : budgets) {
     if (budget >= least) continue;
     return error(StatusCode::kOutOfBudget,
-                 "--memory: {} is too little; this model takes {} bytes with this context",
-                 format_size(budget), least);
+                 "--memory: {} is too little; this model takes {} bytes ({}) with this context",
+                 format_size(budget), least, format_size(least));
   }
   return budgets;
 }
@@ -245,6 +248,7 @@ Result<int> bench(const BenchFlags& flags) {
 void add_bench(CLI::App& app, int& exit_code) {
   auto flags = std::make_shared<BenchFlags>();
   CLI::App* command = app.add_subcommand("bench", "Measure prefill and decode at several budgets");
+  add_model_argument(*command, flags->engine.model);
   add_engine_flags(*command, flags->engine);
   command->remove_option(command->get_option("--memory"));
   command
@@ -253,39 +257,52 @@ void add_bench(CLI::App& app, int& exit_code) {
                    "that holds every expert, or to what is free")
       ->delimiter(',')
       ->allow_extra_args(false)  // one list: the next word may be MODEL
-      ->type_name("SIZE,...");
+      ->type_name("SIZE,...")
+      ->configurable(false)
+      ->group(kModelOptions);
   command->remove_option(command->get_option("--speculation"));
-  command
-      ->add_option("--speculation", flags->engine.speculation,
-                   "Read experts on a guess while the disk is idle: on, off, or both in turns")
-      ->check(CLI::IsMember({"on", "off", "both"}))
-      ->capture_default_str();
-  const CLI::Range tokens_range(std::size_t{1}, std::size_t{1} << 24);
-  command->add_option("--prompt-tokens", flags->prompt_tokens, "Tokens of the prompt")
-      ->check(tokens_range)
-      ->capture_default_str();
-  command->add_option("--decode-tokens", flags->decode_tokens, "Tokens decoded after it")
-      ->check(tokens_range)
-      ->capture_default_str();
-  command->add_option("--repeat", flags->repeat, "Runs at each budget")
-      ->check(CLI::Range(1, 1000))
-      ->capture_default_str();
-  CLI::Option* seed =
-      command->add_option("--seed", flags->seed, "Of the random tokens")->capture_default_str();
-  CLI::Option* text = command->add_option("--text-file", flags->text_path,
-                                          "Take the tokens from a text; - is standard input");
-  CLI::Option* ids = command->add_option(
-      "--ids-file", flags->ids_path,
-      "Take token ids from a file: a JSON array, or numbers separated by white space");
+  choose_from(command->add_option("--speculation", flags->engine.speculation,
+                                  "Read experts on a guess while the disk is idle, or both in "
+                                  "turns"),
+              {"on", "off", "both"})
+      ->capture_default_str()
+      ->configurable(false)
+      ->group(kSpeedOptions);
+  const WholeRange tokens_range = {1, std::uint64_t{1} << 24};
+  add_whole_number(*command, "--prompt-tokens", flags->prompt_tokens, tokens_range,
+                   "Tokens of the prompt")
+      ->group(kPromptOptions);
+  add_whole_number(*command, "--decode-tokens", flags->decode_tokens, tokens_range,
+                   "Tokens decoded after it")
+      ->group(kPromptOptions);
+  add_whole_number(*command, "--repeat", flags->repeat, {1, 1000}, "Runs at each budget")
+      ->group(kPromptOptions);
+  CLI::Option* seed = add_whole_number(*command, "--seed", flags->seed, {}, "Of the random tokens")
+                          ->group(kPromptOptions);
+  CLI::Option* text = command
+                          ->add_option("--text-file", flags->text_path,
+                                       "Take the tokens from a text; - is standard input")
+                          ->type_name("FILE")
+                          ->group(kPromptOptions);
+  CLI::Option* ids =
+      command
+          ->add_option("--ids-file", flags->ids_path,
+                       "Take token ids from a file: a JSON array, or numbers separated by white "
+                       "space")
+          ->type_name("FILE")
+          ->group(kPromptOptions);
   text->excludes(ids)->excludes(seed);
   ids->excludes(seed);
   add_routing_trace_flag(*command, flags->engine);
-  command->add_flag("--cold,!--warm", flags->cold,
-                    "Drop the page cache before each run (the default); or first run as many "
-                    "other tokens through the model");
-  command->add_flag("--json", flags->json, "Print one JSON object");
+  command
+      ->add_flag("--cold,!--warm", flags->cold,
+                 "Drop the page cache before each run (the default); or first run as many "
+                 "other tokens through the model")
+      ->group(kPromptOptions);
+  command->add_flag("--json", flags->json, "Print one JSON object")->group(kOutputOptions);
   command->add_option("--svg", flags->svg_path, "Write a plot of tokens/s by budget")
-      ->type_name("FILE");
+      ->type_name("FILE")
+      ->group(kOutputOptions);
   command->footer(kBenchExamples);
   command->callback([flags, &exit_code] {
     const Result<int> code = bench(*flags);

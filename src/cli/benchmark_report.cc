@@ -105,7 +105,7 @@ std::string phase_table(const BenchReport& report, BenchPhase BenchRun::*phase) 
   return text;
 }
 
-std::string counted(const PhaseSummary& summary) {
+std::string counted_cells(const PhaseSummary& summary) {
   if (summary.counted_share.max == 0) return "-";
   return fmt::format("{:.1f} %", 100 * summary.counted_share.median);
 }
@@ -124,8 +124,8 @@ std::string budget_table(const BenchReport& report) {
                     format_seconds(load_seconds(budget).median),
                     short_number(1e3 * token_seconds(budget, &BenchRun::token_seconds_p50).median),
                     short_number(1e3 * token_seconds(budget, &BenchRun::token_seconds_p99).median),
-                    counted(summarize(budget.runs, &BenchRun::prefill)),
-                    counted(summarize(budget.runs, &BenchRun::decode)));
+                    counted_cells(summarize(budget.runs, &BenchRun::prefill)),
+                    counted_cells(summarize(budget.runs, &BenchRun::decode)));
   }
   return text +
          "disk: while experts are being read; bound: what dependencies leave possible with these "

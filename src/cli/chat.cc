@@ -6,6 +6,7 @@
 #include <string>
 #include <utility>
 
+#include "base/counts.h"
 #include "base/memory_info.h"
 #include "base/result.h"
 #include "base/units.h"
@@ -14,6 +15,8 @@
 #include "cli/engine_flags.h"
 #include "cli/interrupt.h"
 #include "cli/line_reader.h"
+#include "cli/model_argument.h"
+#include "cli/option_groups.h"
 #include "cli/output.h"
 #include "cli/progress_bar.h"
 #include "cli/sampling_flags.h"
@@ -24,12 +27,17 @@ namespace {
 struct ChatOptions {
   EngineFlags engine;
   SamplingFlags sampling;
+  std::string system;
   bool quiet = false;
 };
 
+/// The most tokens of a reply unless the user says otherwise.
+constexpr std::size_t kReplyTokens = 2048;
+
 constexpr const char* kChatExamples = R"(
 Without flags the model's own recommendation (generation_config.json) decides how tokens are drawn.
-Reply k of a conversation, counted from 0 and with retries, draws with --seed plus k.
+Reply k of a conversation, counted from 0 and with retries, draws with --seed plus k; each chat draws a seed of its own
+and shows it.
 When standard input is not a terminal, each line is a turn, and replies are all that is printed.
 
 Examples:
@@ -69,16 +77,29 @@ class Chat {
         conversation_(conversation),
         reader_(reader),
         options_(options),
+        generate_(options.sampling.options(engine.recommended_sampling(), kReplyTokens)),
         is_interactive_(is_interactive) {}
 
   /// Turns until the user leaves. The exit code.
   Result<int> run() {
-    if (is_interactive_) note("/help lists the commands, Ctrl-D leaves.");
+    if (is_interactive_) introduce();
     while (!is_over_) FM_RETURN_IF_ERROR(turn());
     return exit_code_;
   }
 
  private:
+  /// What is here, and what to do with it.
+  void introduce() {
+    const MemoryPlan& plan = engine_.memory_plan();
+    note(
+        fmt::format("{}, context {} tokens\n"
+                    "memory {}, room for {} of {} experts\n"
+                    "Type a message, and Enter to send it. /help lists the\n"
+                    "commands, Ctrl-C stops a reply, Ctrl-D leaves.",
+                    model_name(options_.engine.model), plan.context, format_size(plan.budget_bytes),
+                    plan.expert_slots, plan.expert_count));
+  }
+
   Status turn() {
     bool is_block = false;
     const Input input = read_message(reader_, is_block);
@@ -186,7 +207,7 @@ class Chat {
     ProgressBar bar("reading the prompt");
     Status printed;
     bool line_is_open = false;
-    GenerateOptions generate = options_.sampling.generate;
+    GenerateOptions generate = generate_;
     generate.is_new_subject = std::exchange(is_new_subject_, false);
     generate.on_prompt = [&](std::size_t done, std::size_t total) {
       bar.update(done, total);
@@ -215,7 +236,8 @@ class Chat {
   void explain_end(const GenerateResult& result) {
     if (result.finish_reason == FinishReason::kCancelled) note("Stopped; /retry asks again.");
     if (result.finish_reason == FinishReason::kLength) {
-      note(fmt::format("Cut at {} tokens; --max-tokens allows more.", result.token_ids.size()));
+      note(fmt::format("Cut at {}; --max-tokens allows more.",
+                       counted(result.token_ids.size(), "token")));
     }
     if (result.finish_reason == FinishReason::kContext) {
       note(
@@ -227,10 +249,11 @@ class Chat {
 
   void print_cost(const Reply& reply) {
     const GenerateStatistics& run = reply.result.statistics;
-    note(fmt::format("{} tokens, {:.1f} tokens/s | prompt {} tokens, {} reused | {:.1f} % hits",
-                     run.generated_tokens, decode_rate(run.generated_tokens, 1, run.decode_seconds),
-                     run.prompt_tokens + reply.reused_tokens, reply.reused_tokens,
-                     hit_percent(run.expert_hits, run.expert_misses)));
+    note(fmt::format("{}, {:.1f} tokens/s | prompt {}, {} reused | {:.1f} % hits | --seed {}",
+                     counted(run.generated_tokens, "token"),
+                     decode_rate(run.generated_tokens, 1, run.decode_seconds),
+                     counted(run.prompt_tokens + reply.reused_tokens, "token"), reply.reused_tokens,
+                     hit_percent(run.expert_hits, run.expert_misses), generate_.sampling.seed));
   }
 
   Status print_statistics() {
@@ -238,23 +261,24 @@ class Chat {
     const EngineStatistics total = engine_.statistics();
     const ProcessMemory memory = read_process_memory();
     const MemoryPlan& plan = engine_.memory_plan();
-    return print(
-        fmt::format("replies    {}\n"
-                    "context    {} of {} tokens\n"
-                    "prompts    {} tokens read at {:.1f}/s, {} reused\n"
-                    "generated  {} tokens at {:.1f}/s\n"
-                    "experts    {:.1f} % hits, {} of {} in memory, {} read\n"
-                    "memory     {} now, {} at most, budget {}\n",
-                    sum.reply_count, conversation_.token_count(), plan.context, sum.fed_tokens,
-                    ratio(static_cast<double>(sum.fed_tokens), sum.prefill_seconds),
-                    sum.reused_tokens, sum.generated_tokens,
-                    decode_rate(sum.generated_tokens, sum.reply_count, sum.decode_seconds),
-                    hit_percent(sum.expert_hits, sum.expert_misses), plan.expert_slots,
-                    plan.expert_count, format_size(total.bytes_read), format_size(memory.rss_bytes),
-                    format_size(memory.peak_rss_bytes), format_size(plan.budget_bytes)) +
-        (engine_.residency().is_approximate()
-             ? describe_approximation(engine_.residency(), total) + "\n"
-             : std::string()));
+    return print(fmt::format("replies    {}\n"
+                             "context    {} of {} tokens\n"
+                             "prompts    {} read at {:.1f}/s, {} reused\n"
+                             "generated  {} at {:.1f}/s\n"
+                             "experts    {:.1f} % hits, room for {} of {}, {} read\n"
+                             "memory     {} now, {} at most, budget {}\n",
+                             sum.reply_count, conversation_.token_count(), plan.context,
+                             counted(sum.fed_tokens, "token"),
+                             ratio(static_cast<double>(sum.fed_tokens), sum.prefill_seconds),
+                             sum.reused_tokens, counted(sum.generated_tokens, "token"),
+                             decode_rate(sum.generated_tokens, sum.reply_count, sum.decode_seconds),
+                             hit_percent(sum.expert_hits, sum.expert_misses), plan.expert_slots,
+                             plan.expert_count, format_size(total.bytes_read),
+                             format_size(memory.rss_bytes), format_size(memory.peak_rss_bytes),
+                             format_size(plan.budget_bytes)) +
+                 (engine_.residency().is_approximate()
+                      ? describe_approximation(engine_.residency(), total) + "\n"
+                      : std::string()));
   }
 
   Status save(const std::string& path) {
@@ -267,7 +291,7 @@ class Chat {
     file << value.dump(2, ' ', false, nlohmann::ordered_json::error_handler_t::replace) << '\n';
     file.close();
     if (!file) return fail(error(StatusCode::kIo, "{}: writing the conversation failed", path));
-    note(fmt::format("Saved {} messages to {}.", conversation_.messages().size(), path));
+    note(fmt::format("Saved {} to {}.", counted(conversation_.messages().size(), "message"), path));
     return Status();
   }
 
@@ -288,6 +312,7 @@ class Chat {
   Conversation& conversation_;
   LineReader& reader_;
   const ChatOptions& options_;
+  const GenerateOptions generate_;  // of every reply
   bool is_interactive_;
   bool is_over_ = false;
   bool is_new_subject_ = false;  // of the next message
@@ -295,24 +320,11 @@ class Chat {
   int exit_code_ = kExitOk;
 };
 
-/// What the user gave, and the model's recommendation for the rest.
-SamplingOptions choose_sampling(const CLI::App& command, const SamplingOptions& given,
-                                SamplingOptions recommended) {
-  recommended.seed = given.seed;
-  recommended.repeat_penalty = given.repeat_penalty;
-  if (command.count("--temperature") > 0) recommended.temperature = given.temperature;
-  if (command.count("--top-k") > 0) recommended.top_k = given.top_k;
-  if (command.count("--top-p") > 0) recommended.top_p = given.top_p;
-  if (command.count("--min-p") > 0) recommended.min_p = given.min_p;
-  return recommended;
-}
-
-Result<int> chat(const CLI::App& command, ChatOptions& options) {
+Result<int> chat(const ChatOptions& options) {
   FM_ASSIGN_OR_RETURN(const std::unique_ptr<Engine> engine, open_engine(options.engine));
   FM_ASSIGN_OR_RETURN(const std::unique_ptr<Conversation> conversation,
                       Conversation::create(*engine));
-  SamplingOptions& sampling = options.sampling.generate.sampling;
-  sampling = choose_sampling(command, sampling, engine->recommended_sampling());
+  FM_RETURN_IF_ERROR(conversation->set_system(options.system));
   const bool is_interactive = isatty(STDIN_FILENO) != 0 && isatty(STDOUT_FILENO) != 0;
   std::unique_ptr<LineReader> reader;
   if (is_interactive) reader = make_edit_line_reader(default_history_path());
@@ -324,20 +336,21 @@ Result<int> chat(const CLI::App& command, ChatOptions& options) {
 
 void add_chat(CLI::App& app, int& exit_code) {
   auto options = std::make_shared<ChatOptions>();
-  options->sampling.generate.max_tokens = 2048;
   options->engine.may_change_residency = true;
   CLI::App* command = app.add_subcommand("chat", "Talk with a model in the terminal");
+  add_model_argument(*command, options->engine.model);
   add_engine_flags(*command, options->engine);
-  add_sampling_flags(*command, options->sampling);
+  command->add_option("--system", options->system, "Tell the model how to behave")
+      ->type_name("TEXT")
+      ->group(kAnswerOptions);
+  add_sampling_flags(*command, options->sampling, std::to_string(kReplyTokens));
   add_resident_set_flag(*command, options->engine);
   add_residency_flags(*command, options->engine, ResidencyFlags::kFixedSets);
-  for (const char* name : {"--temperature", "--top-k", "--top-p", "--min-p"}) {
-    command->get_option(name)->default_str("the model's");
-  }
-  command->add_flag("--quiet", options->quiet, "No statistics after each reply");
+  command->add_flag("--quiet", options->quiet, "No statistics after each reply")
+      ->group(kOutputOptions);
   command->footer(kChatExamples);
-  command->callback([options, command, &exit_code] {
-    const Result<int> result = chat(*command, *options);
+  command->callback([options, &exit_code] {
+    const Result<int> result = chat(*options);
     exit_code = result.ok() ? *result : report(result.status());
   });
 }

@@ -9,10 +9,12 @@ namespace flashmoe::cli {
 // `exit_code`.
 void add_bench(CLI::App& app, int& exit_code);
 void add_chat(CLI::App& app, int& exit_code);
+void add_completion(CLI::App& app, int& exit_code);
 void add_doctor(CLI::App& app, int& exit_code);
 void add_eval(CLI::App& app, int& exit_code);
 void add_forward(CLI::App& app, int& exit_code);
 void add_inspect(CLI::App& app, int& exit_code);
+void add_man(CLI::App& app, int& exit_code);
 void add_render(CLI::App& app, int& exit_code);
 void add_run(CLI::App& app, int& exit_code);
 void add_serve(CLI::App& app, int& exit_code);

@@ -37,7 +37,8 @@ Result<std::unique_ptr<Conversation>> Conversation::create(Engine& engine) {
   const Result<ChatPrompt> prompt =
       engine.render_chat(dump(ordered_json::array({message("user", "Hello")})), {});
   if (!prompt.ok()) {
-    return error(prompt.status().code(), "{}; `flash-moe run` continues a text without a template",
+    return error(prompt.status().code(),
+                 "{}; `flash-moe run --raw` continues a text without a template",
                  prompt.status().message());
   }
   FM_RETURN_IF_ERROR(engine.tokenize(*prompt).status());
@@ -69,8 +70,8 @@ Result<Reply> Conversation::answer(ordered_json messages, const GenerateOptions&
   const std::size_t context = engine_.memory_plan().context;
   if (ids.size() >= context) {
     return error(StatusCode::kInvalidArgument,
-                 "the conversation would be {} tokens, and the context holds {}: begin a new one "
-                 "with /reset, or start the chat with a larger --context",
+                 "the conversation would be {} tokens, and the context holds {}: begin a new one, "
+                 "or take a larger --context",
                  ids.size(), context);
   }
   const std::span<const std::int32_t> known = session_->token_ids();

@@ -297,7 +297,7 @@ void add_doctor(CLI::App& app, int& exit_code) {
   auto flags = std::make_shared<DoctorFlags>();
   CLI::App* command =
       app.add_subcommand("doctor", "What this machine can do, and what to do about the rest");
-  command->add_option("folder", flags->folder, "Where models are, or a model")
+  command->add_option("FOLDER", flags->folder, "Where models are, or a model")
       ->type_name("FOLDER")
       ->capture_default_str();
   command->add_flag("--json", flags->json, "Print one JSON object");

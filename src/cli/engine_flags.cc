@@ -5,9 +5,13 @@
 #include <cstddef>
 #include <map>
 #include <string>
+#include <utility>
+#include <vector>
 
 #include "base/thread_pool.h"
 #include "base/units.h"
+#include "cli/option_groups.h"
+#include "cli/option_values.h"
 #include "cli/output.h"
 #include "cli/progress_bar.h"
 #include "cli/resident_set_path.h"
@@ -59,50 +63,57 @@ template <typename Target, typename Value, std::size_t kCount>
 CLI::Option* add_choice(CLI::App& command, const std::string& name, Target& target,
                         const std::array<Value, kCount>& values, const std::string& help) {
   std::map<std::string, Value> by_name;
-  for (const Value value : values) by_name.emplace(to_string(value), value);
-  return command
-      .add_option_function<std::string>(
-          name, [&target, by_name](const std::string& text) { target = by_name.at(text); }, help)
-      ->check(CLI::IsMember(by_name))
-      ->type_name("NAME");
+  std::vector<std::string> names;
+  for (const Value value : values) {
+    names.emplace_back(to_string(value));
+    by_name.emplace(names.back(), value);
+  }
+  CLI::Option* const option = command.add_option_function<std::string>(
+      name, [&target, by_name](const std::string& text) { target = by_name.at(text); }, help);
+  return choose_from(option, std::move(names))->group(kResidencyOptions);
+}
+
+/// What is wrong with a size of memory, or nothing. An empty one, as "$UNSET", is a slip.
+std::string check_size(const std::string& text) {
+  if (text.empty()) return "needs a size, as 12GiB";
+  const Result<std::uint64_t> size = parse_size(text);
+  if (!size.ok()) return size.status().message();
+  return *size == 0 ? "must be above 0" : "";
 }
 
 /// What modes with a fixed set know.
 void add_fixed_set_flags(CLI::App& command, ResidencyOptions& residency) {
   command
       .add_option("--profile", residency.profile,
-                  "How often experts are routed (`flash-moe profile`): whom pinned pins, and what "
+                  "How often experts are routed (`flash-moe profile`): what pinned pins, and what "
                   "fills a fixed set beside what was discovered")
-      ->type_name("FILE");
-  command
-      .add_option("--pinned", residency.pinned,
-                  "With pinned: experts of a layer that never leave; default: half of those in "
-                  "memory")
-      ->check(CLI::Range(1, 65535));
-  command
-      .add_option("--discovery-tokens", residency.discovery_tokens,
-                  "Tokens generated to see which experts a subject needs, with predictive, delta "
-                  "and async-delta")
-      ->check(CLI::Range(1, 65535))
-      ->capture_default_str();
-  command
-      .add_option("--swap-layers", residency.swap_layers,
-                  "With async-delta: layers swapped between two tokens")
-      ->check(CLI::Range(1, 65535))
-      ->capture_default_str();
-  command
-      .add_option("--swap-seconds", residency.swap_seconds,
-                  "With async-delta, instead: seconds for swaps between two tokens")
-      ->type_name("SECONDS");
+      ->type_name("FILE")
+      ->group(kResidencyOptions);
+  add_whole_number(command, "--pinned", residency.pinned, {1, 65535},
+                   "With pinned: experts of a layer that never leave; default: half of those in "
+                   "memory")
+      ->default_str("")
+      ->group(kResidencyOptions);
+  add_whole_number(command, "--discovery-tokens", residency.discovery_tokens, {1, 65535},
+                   "Tokens generated to see which experts a subject needs, with predictive, delta "
+                   "and async-delta")
+      ->group(kResidencyOptions);
+  add_whole_number(command, "--swap-layers", residency.swap_layers, {1, 65535},
+                   "With async-delta: layers swapped between two tokens")
+      ->group(kResidencyOptions);
+  add_decimal(command, "--swap-seconds", residency.swap_seconds, {},
+              "With async-delta, instead: seconds for swaps between two tokens")
+      ->default_str("")
+      ->group(kResidencyOptions);
   add_choice(command, "--hold", residency.hold, std::array{Hold::kOutput, Hold::kRestart},
              "With async-delta: keep the answer back until the swaps are made. output: it goes on "
              "from there; restart: it begins again from the prompt")
       ->expected(0, 1)
       ->default_str("output");
-  command
-      .add_option("--refresh-every", residency.refresh_every,
-                  "Find the fixed set anew after so many generated tokens, from what they routed")
-      ->check(CLI::Range(1, 1 << 30));
+  add_whole_number(command, "--refresh-every", residency.refresh_every, {1, std::uint64_t{1} << 30},
+                   "Find the fixed set anew after so many generated tokens, from what they routed")
+      ->default_str("")
+      ->group(kResidencyOptions);
   add_choice(command, "--drop-caches-on-switch", residency.drop_caches,
              std::array{DropCaches::kAuto, DropCaches::kOn, DropCaches::kOff},
              "Give freed memory and cached pages of the model back before a change of subject")
@@ -112,45 +123,44 @@ void add_fixed_set_flags(CLI::App& command, ResidencyOptions& residency) {
 }  // namespace
 
 void add_engine_flags(CLI::App& command, EngineFlags& flags) {
-  command.add_option("model", flags.model, "Model folder, as downloaded")
-      ->required()
-      ->type_name("MODEL");
   command
       .add_option("--memory", flags.memory,
                   "Memory for the whole process, as 12GiB or 17.7GB; default: what is free")
       ->type_name("SIZE")
-      ->check([](const std::string& text) {  // --memory "$UNSET" is a slip, not the default
-        return text.empty() ? "needs a size, as 12GiB" : "";
-      });
-  command
-      .add_option("--threads", flags.threads, "Threads that compute; default: one for each core")
-      ->check(CLI::Range(std::size_t{1}, ThreadPool::kThreadCountMax));
-  command
-      .add_option(
-          "--context", flags.context,
-          fmt::format("Most tokens of a conversation; default: the model's limit, at most {}",
-                      kDefaultContext))
-      ->check(CLI::Range(std::size_t{1}, std::size_t{1} << 30));
-  command
-      .add_option("--prefill-chunk", flags.prefill_chunk,
-                  "Prompt tokens computed at a time; default: by the budget")
-      ->check(CLI::Range(1, 65536));
-  command.add_option("--io", flags.io, "How experts are read: auto, io_uring or pread")
-      ->check(CLI::IsMember({"auto", "io_uring", "pread"}))
-      ->capture_default_str();
-  command
-      .add_option("--speculation", flags.speculation,
-                  "Read experts on a guess while the disk is idle, where that pays: on or off. The "
-                  "output is the same")
-      ->check(CLI::IsMember({"on", "off"}))
-      ->capture_default_str();
+      ->check(check_size)
+      ->group(kModelOptions);
+  add_whole_number(
+      command, "-c,--context,--ctx-size", flags.context, {1, std::uint64_t{1} << 30},
+      fmt::format("Most tokens of a conversation; default: the model's limit, at most {}",
+                  kDefaultContext))
+      ->default_str("")
+      ->group(kModelOptions);
+  add_whole_number(command, "-t,--threads", flags.threads, {1, ThreadPool::kThreadCountMax},
+                   "Threads that compute; default: one for each core")
+      ->default_str("")
+      ->group(kModelOptions);
+  add_whole_number(command, "--prefill-chunk", flags.prefill_chunk, {1, 65536},
+                   "Prompt tokens computed at a time; default: by the budget")
+      ->default_str("")
+      ->group(kSpeedOptions);
+  choose_from(command.add_option("--io", flags.io, "How experts are read"),
+              {"auto", "io_uring", "pread"})
+      ->capture_default_str()
+      ->group(kSpeedOptions);
+  choose_from(command.add_option("--speculation", flags.speculation,
+                                 "Read experts on a guess while the disk is idle, where that "
+                                 "pays. The output is the same"),
+              {"on", "off"})
+      ->capture_default_str()
+      ->group(kSpeedOptions);
 }
 
 void add_record_trace_flag(CLI::App& command, EngineFlags& flags) {
   command
       .add_option("--record-trace", flags.record_trace,
                   "Record which experts the routers choose to a file for `flash-moe trace`")
-      ->type_name("FILE");
+      ->type_name("FILE")
+      ->group(kMeasuringOptions);
 }
 
 void add_routing_trace_flag(CLI::App& command, EngineFlags& flags) {
@@ -158,7 +168,8 @@ void add_routing_trace_flag(CLI::App& command, EngineFlags& flags) {
       .add_option("--routing-trace", flags.routing_trace,
                   "Measure under a known routing: route as FILE or FILE:ENTRY says, not as the "
                   "model would. Text then means nothing")
-      ->type_name("TRACE");
+      ->type_name("TRACE")
+      ->group(kMeasuringOptions);
 }
 
 void add_resident_set_flag(CLI::App& command, EngineFlags& flags) {
@@ -170,7 +181,8 @@ void add_resident_set_flag(CLI::App& command, EngineFlags& flags) {
       ->type_name("FILE")
       ->check(
           [](const std::string& text) { return text.empty() ? "needs auto, off or a file" : ""; })
-      ->capture_default_str();
+      ->capture_default_str()
+      ->group(kSpeedOptions);
 }
 
 void add_residency_flags(CLI::App& command, EngineFlags& flags, ResidencyFlags which) {
@@ -184,23 +196,21 @@ void add_residency_flags(CLI::App& command, EngineFlags& flags, ResidencyFlags w
                 help + ", pinned (a profile's), or a fixed set: predictive, delta, async-delta")
           : add_choice(command, "--residency", flags.residency.residency, kExactModes, help);
   mode->default_str("exact");
-  command
-      .add_option("--capacity", flags.residency.capacity,
-                  "Most experts of a layer in memory, as a mean; default: what the budget holds")
-      ->check(CLI::Range(1, 65535));
+  add_whole_number(command, "--capacity", flags.residency.capacity, {1, 65535},
+                   "Most experts of a layer in memory, as a mean; default: what the budget holds")
+      ->default_str("")
+      ->group(kResidencyOptions);
   if (which == ResidencyFlags::kExact) return;
   add_choice(command, "--on-miss", flags.residency.on_miss, kMissRules,
              "What a token does without an expert: read (exact), or approximately skip, "
              "renormalise, substitute or stale; default: read, and stale with a fixed set");
-  command
-      .add_option("--miss-threshold", flags.residency.miss_threshold,
-                  "With substitute: read experts of at least this weight")
-      ->type_name("WEIGHT");
-  command
-      .add_option("--quality-budget", flags.residency.quality_budget,
-                  "Replace at most this share of all routed weight, 0 to 1, and read the rest")
-      ->type_name("SHARE")
-      ->default_str("1");
+  add_decimal(command, "--miss-threshold", flags.residency.miss_threshold, {},
+              "With substitute: read experts of at least this weight")
+      ->default_str("")
+      ->group(kResidencyOptions);
+  add_decimal(command, "--quality-budget", flags.residency.quality_budget, {0, 1},
+              "Replace at most this share of all routed weight, and read the rest")
+      ->group(kResidencyOptions);
   if (which == ResidencyFlags::kFixedSets) add_fixed_set_flags(command, flags.residency);
 }
 
@@ -254,10 +264,13 @@ Result<EngineOptions> engine_options(const EngineFlags& flags) {
   return options;
 }
 
-Result<std::unique_ptr<Engine>> open_engine(const EngineFlags& flags) {
+Result<std::unique_ptr<Engine>> open_engine(
+    const EngineFlags& flags,
+    const std::function<void(std::uint64_t done, std::uint64_t total)>& on_progress) {
   FM_ASSIGN_OR_RETURN(EngineOptions options, engine_options(flags));
   ProgressBar bar("loading");
-  options.on_progress = [&bar](std::uint64_t done, std::uint64_t total) {
+  options.on_progress = [&](std::uint64_t done, std::uint64_t total) {
+    if (on_progress) on_progress(done, total);
     bar.update(done, total);
   };
   return Engine::open(options);

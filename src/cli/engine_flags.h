@@ -3,6 +3,8 @@
 
 #include <CLI/App.hpp>
 #include <cstddef>
+#include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -28,8 +30,8 @@ struct EngineFlags {
   bool may_change_residency = false;  // of commands that call Engine::set_residency()
 };
 
-/// Adds MODEL, --memory, --threads, --context, --prefill-chunk, --io and --speculation. `flags`
-/// must outlive `command`.
+/// Adds --memory, --threads, --context, --prefill-chunk, --io and --speculation, but not MODEL
+/// (model_argument.h). `flags` must outlive `command`.
 void add_engine_flags(CLI::App& command, EngineFlags& flags);
 
 /// Adds --record-trace, for a command that ends in finish_trace().
@@ -67,8 +69,11 @@ Result<std::uint64_t> parse_memory(const std::string& text);
 /// naming the flag.
 Result<EngineOptions> engine_options(const EngineFlags& flags);
 
-/// Opens the engine, with a progress bar on a terminal.
-Result<std::unique_ptr<Engine>> open_engine(const EngineFlags& flags);
+/// Opens the engine, with a progress bar on a terminal. `on_progress`, unless it is null, hears of
+/// bytes of weights read and of how many.
+Result<std::unique_ptr<Engine>> open_engine(
+    const EngineFlags& flags,
+    const std::function<void(std::uint64_t done, std::uint64_t total)>& on_progress = nullptr);
 
 /// Completes the recording that the flags asked for, however the command ended: a trace of what was
 /// computed helps as much after an error. Returns `outcome`, or why the trace could not be written.

@@ -8,11 +8,15 @@
 #include <string>
 #include <vector>
 
+#include "base/counts.h"
 #include "base/result.h"
 #include "cli/commands.h"
 #include "cli/engine_flags.h"
 #include "cli/input.h"
 #include "cli/interrupt.h"
+#include "cli/model_argument.h"
+#include "cli/option_groups.h"
+#include "cli/option_values.h"
 #include "cli/output.h"
 #include "cli/progress_bar.h"
 #include "flashmoe/engine.h"
@@ -106,11 +110,11 @@ Status print_results(const EvalOptions& options, const Totals& totals, std::size
     return print_json(json);
   }
   return print(fmt::format(
-      "negative log-likelihood {:.4f} nats/token, perplexity {:.2f}{}; {} tokens in {} windows, "
+      "negative log-likelihood {:.4f} nats/token, perplexity {:.2f}{}; {} in {}, "
       "{:.1f} tokens/s\n",
       nll, std::exp(nll),
       bits_per_byte ? fmt::format(", {:.4f} bits/byte", *bits_per_byte) : std::string(),
-      totals.token_count, window_count, tokens / seconds));
+      counted(totals.token_count, "token"), counted(window_count, "window"), tokens / seconds));
 }
 
 Result<int> eval_on(Engine& engine, const EvalOptions& options) {
@@ -121,9 +125,8 @@ Result<int> eval_on(Engine& engine, const EvalOptions& options) {
   }
   if (ids.size() < 2 || window_size < 2) {
     return error(StatusCode::kInvalidArgument,
-                 "nothing to predict: the input has {} tokens and a window {}; both must be at "
-                 "least 2",
-                 ids.size(), window_size);
+                 "nothing to predict: the input has {} and a window {}; both must be at least 2",
+                 counted(ids.size(), "token"), window_size);
   }
 
   FM_ASSIGN_OR_RETURN(const std::unique_ptr<Session> session, engine.new_session());
@@ -160,6 +163,10 @@ Result<int> eval_on(Engine& engine, const EvalOptions& options) {
 }
 
 Result<int> eval(const EvalOptions& options) {
+  if (options.text_path.empty() == options.ids_path.empty()) {
+    return error(StatusCode::kInvalidArgument,
+                 "give what is to be predicted: either --text-file or --ids-file");
+  }
   FM_ASSIGN_OR_RETURN(const std::unique_ptr<Engine> engine, open_engine(options.engine));
   return finish_trace(options.engine, *engine, eval_on(*engine, options));
 }
@@ -169,18 +176,22 @@ Result<int> eval(const EvalOptions& options) {
 void add_eval(CLI::App& app, int& exit_code) {
   auto options = std::make_shared<EvalOptions>();
   CLI::App* command = app.add_subcommand("eval", "How well the model predicts a text");
+  add_model_argument(*command, options->engine.model);
   add_engine_flags(*command, options->engine);
-  CLI::Option_group* input = command->add_option_group("input");
-  input->add_option("--text-file", options->text_path, "The text; - is standard input");
-  input->add_option("--ids-file", options->ids_path,
-                    "Token ids: a JSON array, or numbers separated by white space");
-  input->require_option(1);
+  command->add_option("--text-file", options->text_path, "The text; - is standard input")
+      ->type_name("FILE")
+      ->group(kPromptOptions);
+  command
+      ->add_option("--ids-file", options->ids_path,
+                   "Token ids: a JSON array, or numbers separated by white space")
+      ->type_name("FILE")
+      ->group(kPromptOptions);
   add_record_trace_flag(*command, options->engine);
   add_residency_flags(*command, options->engine, ResidencyFlags::kExact);
-  command->add_option("--max-windows", options->windows_max, "Stop after so many windows; 0: all")
-      ->check(CLI::Range(std::size_t{0}, std::size_t{1} << 30))
-      ->capture_default_str();
-  command->add_flag("--json", options->json, "Print one JSON object");
+  add_whole_number(*command, "--max-windows", options->windows_max, {0, std::uint64_t{1} << 30},
+                   "Stop after so many windows; 0: all")
+      ->group(kPromptOptions);
+  command->add_flag("--json", options->json, "Print one JSON object")->group(kOutputOptions);
   command->footer(kEvalExamples);
   command->callback([options, &exit_code] {
     const Result<int> result = eval(*options);

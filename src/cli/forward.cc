@@ -1,8 +1,10 @@
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <cerrno>
 #include <chrono>
+#include <cmath>
 #include <cstring>
 #include <filesystem>
 #include <memory>
@@ -14,6 +16,8 @@
 #include "cli/engine_flags.h"
 #include "cli/input.h"
 #include "cli/interrupt.h"
+#include "cli/model_argument.h"
+#include "cli/option_groups.h"
 #include "cli/output.h"
 #include "cli/progress_bar.h"
 #include "flashmoe/engine.h"
@@ -82,11 +86,14 @@ Result<int> forward(const ForwardOptions& options) {
   FM_RETURN_IF_ERROR(writer.write<std::int32_t>("input_ids", 0, ids));
 
   ProgressBar bar("computing");
+  std::size_t not_finite_count = 0;
   ForwardObserver observer;
   observer.on_logits = [&](std::size_t position, std::size_t rows,
                            std::span<const float> logits) -> Status {
     bar.update(position + rows, ids.size());
     if (interrupt.interrupted()) return Status(StatusCode::kCancelled, "interrupted");
+    not_finite_count += static_cast<std::size_t>(
+        std::ranges::count_if(logits, [](float logit) { return !std::isfinite(logit); }));
     return writer.write("logits", position * info.vocab_size, logits);
   };
   if (options.hidden) {
@@ -103,6 +110,13 @@ Result<int> forward(const ForwardOptions& options) {
     return interrupt.exit_code();
   }
   FM_RETURN_IF_ERROR(computed);
+  // The writer goes without a file: logits that are none must not be taken for a model's.
+  if (not_finite_count > 0) {
+    return error(StatusCode::kCorrupt,
+                 "{}: {} of {} logits are infinite or no numbers; the model's weights are damaged: "
+                 "download them again",
+                 options.engine.model, not_finite_count, ids.size() * info.vocab_size);
+  }
   const std::chrono::duration<double> elapsed = std::chrono::steady_clock::now() - start;
   FM_RETURN_IF_ERROR(writer.finish());
   if (!options.json) return kExitOk;
@@ -120,15 +134,22 @@ void add_forward(CLI::App& app, int& exit_code) {
   auto options = std::make_shared<ForwardOptions>();
   CLI::App* command =
       app.add_subcommand("forward", "Write the logits of token ids to a file, for comparisons");
+  add_model_argument(*command, options->engine.model);
   add_engine_flags(*command, options->engine);
   command
       ->add_option("--ids-file", options->ids_path,
                    "Token ids: a JSON array, or numbers separated by white space; - is standard "
                    "input")
-      ->required();
-  command->add_option("--out", options->out_path, "The safetensors file to write")->required();
-  command->add_flag("--hidden", options->hidden, "Write every layer's output too");
-  command->add_flag("--json", options->json, "Print a summary as JSON");
+      ->required()
+      ->type_name("FILE")
+      ->group(kOutputOptions);
+  command->add_option("--out", options->out_path, "The safetensors file to write")
+      ->required()
+      ->type_name("FILE")
+      ->group(kOutputOptions);
+  command->add_flag("--hidden", options->hidden, "Write every layer's output too")
+      ->group(kOutputOptions);
+  command->add_flag("--json", options->json, "Print a summary as JSON")->group(kOutputOptions);
   command->footer(kForwardExamples);
   command->callback([options, &exit_code] {
     const Result<int> result = forward(*options);

@@ -1,5 +1,7 @@
 #include "cli/input.h"
 
+#include <unistd.h>
+
 #include <cerrno>
 #include <charconv>
 #include <cstdio>
@@ -9,6 +11,7 @@
 #include <nlohmann/json.hpp>
 
 #include "base/result.h"
+#include "cli/output.h"
 #include "format/printable.h"
 
 namespace flashmoe::cli {
@@ -43,6 +46,21 @@ Result<std::vector<std::int32_t>> parse_json_ids(std::string_view text, std::str
   return ids;
 }
 
+/// What is typed until Ctrl-D. The terminal hands over a line at a time; a piece without a newline
+/// is what Ctrl-D cut.
+Result<std::string> read_typed_text() {
+  std::string text;
+  char buffer[1 << 12];
+  do {
+    const ssize_t count = read(STDIN_FILENO, buffer, sizeof(buffer));
+    if (count < 0 && errno == EINTR) continue;
+    if (count < 0) return error(StatusCode::kIo, "standard input: {}", std::strerror(errno));
+    if (count == 0) break;
+    text.append(buffer, static_cast<std::size_t>(count));
+  } while (text.empty() || text.back() == '\n');
+  return text;
+}
+
 }  // namespace
 
 Result<std::string> read_text_file(const std::string& path) {
@@ -59,10 +77,20 @@ Result<std::string> read_text_file(const std::string& path) {
     if (text.size() > kTextSizeMax) {
       return error(StatusCode::kInvalidArgument, "{}: larger than 1 GiB", path);
     }
+    if (std::feof(file.get()) != 0) break;  // a terminal would wait for a second Ctrl-D
   }
   if (std::ferror(file.get()) != 0) {
     return error(StatusCode::kIo, "{}: {}", path, std::strerror(errno));
   }
+  return text;
+}
+
+Result<std::string> read_prompt(const std::string& path) {
+  const bool is_typed = path == "-" && isatty(STDIN_FILENO) != 0;
+  if (is_typed) print_note("Type the prompt; Ctrl-D ends it.\n");
+  FM_ASSIGN_OR_RETURN(std::string text, is_typed ? read_typed_text() : read_text_file(path));
+  if (text.ends_with('\n')) text.pop_back();
+  if (text.ends_with('\r')) text.pop_back();
   return text;
 }
 

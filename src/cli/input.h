@@ -14,6 +14,11 @@ namespace flashmoe::cli {
 /// kInvalidArgument beyond 1 GiB.
 Result<std::string> read_text_file(const std::string& path);
 
+/// A prompt from a text file, "-" being standard input, without the newline that editors and `echo`
+/// put at its end. On a terminal one Ctrl-D ends it, also after a word. Errors: as
+/// read_text_file().
+Result<std::string> read_prompt(const std::string& path);
+
 /// Token ids as a JSON array, or as numbers separated by white space. `source` is for messages.
 /// Errors: kInvalidArgument, naming source and what was found.
 Result<std::vector<std::int32_t>> parse_token_ids(std::string_view text, std::string_view source);

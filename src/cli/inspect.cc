@@ -8,6 +8,9 @@
 #include "base/units.h"
 #include "cli/commands.h"
 #include "cli/engine_flags.h"
+#include "cli/model_argument.h"
+#include "cli/option_groups.h"
+#include "cli/option_values.h"
 #include "cli/output.h"
 #include "flashmoe/inspection.h"
 
@@ -265,25 +268,26 @@ void add_inspect(CLI::App& app, int& exit_code) {
   auto flags = std::make_shared<InspectFlags>();
   CLI::App* command = app.add_subcommand(
       "inspect", "What a model is made of, and what each memory budget holds of it");
-  command->add_option("model", flags->model, "Model folder, as downloaded")
-      ->required()
-      ->type_name("MODEL");
+  add_model_argument(*command, flags->model);
   command->add_option("--memory", flags->budgets, "More budgets to show, as 12GiB,17.7GB")
       ->delimiter(',')
       ->allow_extra_args(false)  // one list: the next word may be MODEL
-      ->type_name("SIZE,...");
-  command
-      ->add_option("--context", flags->context,
+      ->type_name("SIZE,...")
+      ->configurable(false)
+      ->group(kModelOptions);
+  add_whole_number(*command, "-c,--context,--ctx-size", flags->context, {1, std::uint64_t{1} << 30},
                    fmt::format("Most tokens of a conversation; default: the model's limit, at most "
                                "{}",
                                kDefaultContext))
-      ->check(CLI::Range(std::size_t{1}, std::size_t{1} << 30));
-  command
-      ->add_option("--prefill-chunk", flags->prefill_chunk,
+      ->default_str("")
+      ->group(kModelOptions);
+  add_whole_number(*command, "--prefill-chunk", flags->prefill_chunk, {1, 65536},
                    "Prompt tokens computed at a time; default: by the budget")
-      ->check(CLI::Range(1, 65536));
-  command->add_flag("--tensors", flags->tensors, "List every tensor");
-  command->add_flag("--json", flags->json, "Print one JSON object, sizes in bytes");
+      ->default_str("")
+      ->group(kSpeedOptions);
+  command->add_flag("--tensors", flags->tensors, "List every tensor")->group(kOutputOptions);
+  command->add_flag("--json", flags->json, "Print one JSON object, sizes in bytes")
+      ->group(kOutputOptions);
   command->footer(kInspectExamples);
   command->callback([flags, &exit_code] {
     const Status status = inspect(*flags);

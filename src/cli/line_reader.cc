@@ -1,5 +1,7 @@
 #include "cli/line_reader.h"
 
+#include <unistd.h>
+
 #include <csignal>
 #include <string_view>
 
@@ -40,9 +42,8 @@ class PlainLineReader : public LineReader {
     std::fputs(prompt, stdout);
     std::fflush(stdout);
     const InterruptibleRead interruptible;
-    Input input = read();
+    Input input = read_typed();
     if (g_interrupted != 0) {
-      std::clearerr(file_);
       input = {Input::Kind::kInterrupted, ""};  // the terminal has dropped the line
     }
     if (input.kind != Input::Kind::kText) std::fputs("\n", stdout);
@@ -50,6 +51,17 @@ class PlainLineReader : public LineReader {
   }
 
  private:
+  /// A terminal hands over a line at a time. One without its newline was ended by Ctrl-D, and a
+  /// read past that waits for more rather than finding an end.
+  Input read_typed() {
+    char line[1 << 13];
+    const ssize_t count = ::read(fileno(file_), line, sizeof(line));
+    if (count <= 0) return {Input::Kind::kEnd, ""};
+    Input input{Input::Kind::kText, std::string(line, static_cast<std::size_t>(count))};
+    if (input.text.back() == '\n') input.text.pop_back();
+    return input;
+  }
+
   Input read() {
     Input input{Input::Kind::kText, ""};
     int c = EOF;

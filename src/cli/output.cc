@@ -11,6 +11,11 @@
 #include "base/result.h"
 
 namespace flashmoe::cli {
+namespace {
+
+bool g_reader_is_gone = false;
+
+}  // namespace
 
 void occupy_standard_descriptors() {
   for (const int descriptor : {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO}) {
@@ -22,6 +27,7 @@ void occupy_standard_descriptors() {
 }
 
 int report(const Status& status) {
+  if (g_reader_is_gone) return kExitNoReader;
   print_note(fmt::format("flash-moe: {}\n", status.message()));
   return status.code() == StatusCode::kInvalidArgument ? kExitUsage : kExitFailure;
 }
@@ -32,6 +38,7 @@ void print_note(std::string_view text) {
 
 Status print(std::string_view text) {
   if (std::fwrite(text.data(), 1, text.size(), stdout) != text.size() || std::fflush(stdout) != 0) {
+    g_reader_is_gone = errno == EPIPE;
     return error(StatusCode::kIo, "writing to standard output: {}", std::strerror(errno));
   }
   return Status();

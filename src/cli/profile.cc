@@ -5,11 +5,14 @@
 #include <string>
 #include <vector>
 
+#include "base/counts.h"
 #include "base/result.h"
 #include "cli/commands.h"
 #include "cli/engine_flags.h"
 #include "cli/input.h"
 #include "cli/interrupt.h"
+#include "cli/model_argument.h"
+#include "cli/option_values.h"
 #include "cli/output.h"
 #include "cli/progress_bar.h"
 #include "engine/model_files.h"
@@ -34,7 +37,7 @@ Examples:
   flash-moe profile make MODEL -o code.profile -p "def main():" -p "#include <vector>"
   flash-moe profile make MODEL -o prose.profile --prompt-file novel.txt --max-tokens 0
   flash-moe profile make MODEL -o seen.profile --trace traces.safetensors:english
-  flash-moe run MODEL --residency pinned --profile code.profile -p "def quicksort(items):"
+  flash-moe run MODEL --residency pinned --profile code.profile --raw "def quicksort(items):"
 
 Each prompt is a session of its own; its tokens and those generated after it count.)";
 
@@ -98,8 +101,8 @@ Result<int> make(const MakeOptions& options) {
     if (code != kExitOk) return code;
   }
   FM_ASSIGN_OR_RETURN(const ProfileFile file, read_profile(options.output));
-  FM_RETURN_IF_ERROR(print(
-      fmt::format("{}: the routing of {} tokens\n", options.output, file.profile.token_count)));
+  FM_RETURN_IF_ERROR(print(fmt::format("{}: the routing of {}\n", options.output,
+                                       counted(file.profile.token_count, "token"))));
   return kExitOk;
 }
 
@@ -109,12 +112,14 @@ void add_profile_make(CLI::App& profile, int& exit_code) {
   auto options = std::make_shared<MakeOptions>();
   CLI::App* command =
       profile.add_subcommand("make", "Count how often prompts or traces route to each expert");
+  add_model_argument(*command, options->engine.model);
   add_engine_flags(*command, options->engine);
   command->add_option("-o,--output", options->output, "The profile to write")
       ->required()
       ->type_name("FILE");
   command->add_option("-p,--prompt", options->prompts, "Text to count; may be repeated")
-      ->allow_extra_args(false);
+      ->allow_extra_args(false)
+      ->type_name("TEXT");
   command->add_option("--prompt-file", options->prompt_path, "A file of text to count")
       ->type_name("FILE");
   command
@@ -124,8 +129,8 @@ void add_profile_make(CLI::App& profile, int& exit_code) {
       ->type_name("TRACE")
       ->excludes("--prompt")
       ->excludes("--prompt-file");
-  command->add_option("--max-tokens", options->max_tokens, "Tokens to generate after each prompt")
-      ->capture_default_str();
+  add_whole_number(*command, "-n,--max-tokens,--n-predict", options->max_tokens,
+                   {0, std::uint64_t{1} << 30}, "Tokens to generate after each prompt, greedily");
   command->footer(kProfileExamples);
   command->callback([options, &exit_code] {
     const Result<int> result = make(*options);

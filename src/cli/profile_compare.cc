@@ -5,7 +5,9 @@
 #include <string>
 #include <vector>
 
+#include "base/counts.h"
 #include "base/result.h"
+#include "cli/option_values.h"
 #include "cli/output.h"
 #include "cli/profile.h"
 #include "experts/expert_profile.h"
@@ -36,8 +38,9 @@ Status merge(const std::vector<std::string>& inputs, const std::string& output) 
   FM_ASSIGN_OR_RETURN(std::vector<ProfileFile> files, read_alike(inputs));
   for (std::size_t i = 1; i < files.size(); ++i) files[0].profile.add(files[i].profile);
   FM_RETURN_IF_ERROR(write_profile(output, files[0].identity, files[0].profile));
-  return print(fmt::format("{}: the routing of {} tokens, from {} profiles\n", output,
-                           files[0].profile.token_count, files.size()));
+  return print(fmt::format("{}: the routing of {}, from {}\n", output,
+                           counted(files[0].profile.token_count, "token"),
+                           counted(files.size(), "profile")));
 }
 
 /// What share of the routing of all layers the `share` most routed experts of each take.
@@ -90,9 +93,9 @@ Status inspect(const std::string& path, bool json) {
                        {"layers", layers}});
   }
   return print(
-      fmt::format("model {}, {} tokens\nrouting served by the most routed experts: {}\n"
+      fmt::format("model {}, {}\nrouting served by the most routed experts: {}\n"
                   "layer  experts   routed   hottest\n{}",
-                  file.identity, profile.token_count, shares, table));
+                  file.identity, counted(profile.token_count, "token"), shares, table));
 }
 
 Status compare(const std::string& a, const std::string& b, std::size_t top, bool json) {
@@ -125,7 +128,7 @@ void add_profile_merge(CLI::App& profile, int& exit_code) {
   };
   auto options = std::make_shared<Options>();
   CLI::App* command = profile.add_subcommand("merge", "Add profiles of one model up");
-  command->add_option("profiles", options->inputs, "Profiles")->required()->type_name("FILE");
+  command->add_option("FILE", options->inputs, "Profiles")->required()->type_name("FILE");
   command->add_option("-o,--output", options->output, "The profile to write")
       ->required()
       ->type_name("FILE");
@@ -142,7 +145,7 @@ void add_profile_inspect(CLI::App& profile, int& exit_code) {
   };
   auto options = std::make_shared<Options>();
   CLI::App* command = profile.add_subcommand("inspect", "What a profile holds, layer by layer");
-  command->add_option("profile", options->path, "A profile")->required()->type_name("FILE");
+  command->add_option("FILE", options->path, "A profile")->required()->type_name("FILE");
   command->add_flag("--json", options->json, "Print one JSON object, shares of 1");
   command->callback([options, &exit_code] {
     const Status status = inspect(options->path, options->json);
@@ -159,14 +162,13 @@ void add_profile_compare(CLI::App& profile, int& exit_code) {
   };
   auto options = std::make_shared<Options>();
   CLI::App* command = profile.add_subcommand("compare", "How alike two subjects' routing is");
-  command->add_option("first", options->a, "A profile")->required()->type_name("FILE");
-  command->add_option("second", options->b, "Another of the same model")
+  command->add_option("FIRST", options->a, "A profile")->required()->type_name("FILE");
+  command->add_option("SECOND", options->b, "Another of the same model")
       ->required()
       ->type_name("FILE");
-  command
-      ->add_option("--top", options->top,
+  add_whole_number(*command, "--top", options->top, {1, 65535},
                    "Experts of a layer that are in memory; default: three eighths of them")
-      ->check(CLI::Range(1, 65535));
+      ->default_str("");
   command->add_flag("--json", options->json, "Print one JSON object, shares of 1");
   command->callback([options, &exit_code] {
     const Status status = compare(options->a, options->b, options->top, options->json);

@@ -52,8 +52,8 @@ void add_render(CLI::App& app, int& exit_code) {
   auto options = std::make_shared<RenderCommandOptions>();
   CLI::App* command =
       app.add_subcommand("render", "Print the prompt that a chat template makes of a conversation");
-  command->add_option("folder", options->folder, "Folder with the tokenizer's files")->required();
-  command->add_option("file", options->path, "Conversation; - is standard input")
+  command->add_option("FOLDER", options->folder, "Folder with the tokenizer's files")->required();
+  command->add_option("FILE", options->path, "Conversation; - is standard input")
       ->capture_default_str();
   command->footer(kRenderExamples);
   command->callback([options, &exit_code] {

@@ -1,19 +1,24 @@
-#include <unistd.h>
-
 #include <CLI/CLI.hpp>
+#include <functional>
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
+#include "base/counts.h"
 #include "base/result.h"
 #include "cli/commands.h"
+#include "cli/conversation.h"
 #include "cli/engine_flags.h"
 #include "cli/input.h"
 #include "cli/interrupt.h"
+#include "cli/model_argument.h"
+#include "cli/option_groups.h"
 #include "cli/output.h"
 #include "cli/progress_bar.h"
 #include "cli/run_report.h"
 #include "cli/sampling_flags.h"
+#include "cli/timeline.h"
 #include "flashmoe/engine.h"
 
 namespace flashmoe::cli {
@@ -25,61 +30,136 @@ struct RunOptions {
   std::vector<std::string> prompts;
   std::string prompt_path;
   std::string ids_path;
+  std::string system;
+  bool raw = false;
   bool json = false;
+  bool verbose = false;
 };
 
 constexpr const char* kRunExamples = R"(
 Examples:
-  flash-moe run MODEL -p "Once upon a time"
-  flash-moe run MODEL --memory 12GiB --max-tokens 100 --temperature 0.7 --seed 1 -p "def add(a, b):"
-  flash-moe run MODEL --prompt-file question.txt --json
-  echo "The sea" | flash-moe run MODEL
-  flash-moe run MODEL --ids-file ids.json --max-tokens 48
-  flash-moe run MODEL --residency lfu --capacity 48 --on-miss renormalise -p "The sea"
-  flash-moe run MODEL --residency async-delta --capacity 48 -p "def main():" -p "Once upon a time"
+  flash-moe run MODEL "What is a river?"
+  flash-moe run MODEL --memory 12GiB --system "Answer in one word." "Capital of France?"
+  flash-moe run MODEL -p "What is a prime?" -p "And the tenth?"
+  flash-moe run MODEL --temperature 0.7 --seed 1 "Write a haiku."
+  flash-moe run MODEL --raw "def add(a, b):"
+  echo "Name three seas." | flash-moe run MODEL
 
-Several -p are one session: each continues what came before, and changes the subject.)";
+The prompt goes through the model's chat template, if it has one; --raw continues a text as it stands. Several -p are
+turns of one conversation. Tokens are drawn as the model recommends (generation_config.json). The last line says with
+which --seed the same text comes again.)";
 
-/// The prompts' tokens, from whichever of the four sources the user chose.
-Result<std::vector<std::vector<std::int32_t>>> prompt_ids(const RunOptions& options,
-                                                          const Engine& engine) {
+/// An answer is as long as the model likes, within reason; a text that is continued has no end.
+constexpr std::size_t kAnswerTokens = 2048;
+constexpr std::size_t kRawTokens = 256;
+
+/// The prompts' texts, from whichever source the user chose; none where --ids-file holds it.
+Result<std::vector<std::string>> read_prompts(const RunOptions& options) {
+  if (!options.ids_path.empty()) return std::vector<std::string>();
+  std::vector<std::string> texts = options.prompts;
+  if (texts.empty()) {
+    const std::string path = options.prompt_path.empty() ? "-" : options.prompt_path;
+    FM_ASSIGN_OR_RETURN(texts.emplace_back(), read_prompt(path));
+  }
+  for (const std::string& text : texts) {
+    if (text.empty()) return error(StatusCode::kInvalidArgument, "the prompt is empty");
+  }
+  return texts;
+}
+
+/// The turns of a run: what asks for each answer, and what the answers share.
+struct Turns {
+  using Ask = std::function<Result<GenerateResult>(const GenerateOptions&)>;
+  std::vector<Ask> asks;
+  std::unique_ptr<Session> session;
+  std::unique_ptr<Conversation> conversation;
+  bool is_raw = false;
+};
+
+/// Texts that are continued as they stand, or token ids.
+Result<Turns> raw_turns(Engine& engine, const RunOptions& options,
+                        const std::vector<std::string>& texts) {
+  Turns turns{.is_raw = true};
+  FM_ASSIGN_OR_RETURN(turns.session, engine.new_session());
   std::vector<std::vector<std::int32_t>> prompts;
   if (!options.ids_path.empty()) {
     FM_ASSIGN_OR_RETURN(prompts.emplace_back(), read_ids_file(options.ids_path));
-    return prompts;
   }
-  for (const std::string& text : options.prompts) {
+  for (const std::string& text : texts) {
     FM_ASSIGN_OR_RETURN(prompts.emplace_back(), engine.tokenize(text));
   }
-  if (!prompts.empty()) return prompts;
-  const std::string path = options.prompt_path.empty() ? "-" : options.prompt_path;
-  if (path == "-" && isatty(STDIN_FILENO) != 0) {
-    print_note("Type the prompt; Ctrl-D on an empty line ends it.\n");
+  for (std::vector<std::int32_t>& ids : prompts) {
+    turns.asks.emplace_back(
+        [session = turns.session.get(), ids = std::move(ids)](const GenerateOptions& generate) {
+          return session->generate(ids, generate);
+        });
   }
-  FM_ASSIGN_OR_RETURN(const std::string text, read_text_file(path));
-  Result<std::vector<std::int32_t>> ids = engine.tokenize(text);
-  if (!ids.ok()) return ids.status().with_prefix(path == "-" ? "standard input" : path);
-  prompts.push_back(std::move(*ids));
-  return prompts;
+  return turns;
+}
+
+/// Messages of one conversation.
+Result<Turns> chat_turns(std::unique_ptr<Conversation> conversation, const RunOptions& options,
+                         const std::vector<std::string>& texts) {
+  Turns turns;
+  turns.conversation = std::move(conversation);
+  FM_RETURN_IF_ERROR(turns.conversation->set_system(options.system));
+  for (const std::string& text : texts) {
+    turns.asks.emplace_back([talk = turns.conversation.get(),
+                             text](const GenerateOptions& generate) -> Result<GenerateResult> {
+      FM_ASSIGN_OR_RETURN(Reply reply, talk->say(text, generate));
+      return std::move(reply.result);
+    });
+  }
+  return turns;
+}
+
+Result<Turns> make_turns(Engine& engine, const RunOptions& options) {
+  FM_ASSIGN_OR_RETURN(const std::vector<std::string> texts, read_prompts(options));
+  if (options.raw || texts.empty()) return raw_turns(engine, options, texts);
+  Result<std::unique_ptr<Conversation>> conversation = Conversation::create(engine);
+  if (conversation.ok()) return chat_turns(std::move(*conversation), options, texts);
+  // A model that was never taught to chat continues texts, and that is no fault.
+  const bool has_no_template = conversation.status().code() == StatusCode::kNotFound;
+  if (!has_no_template || !options.system.empty()) return conversation.status();
+  print_note(
+      "flash-moe: note: the model has no chat template, so the text is continued as it "
+      "stands\n");
+  return raw_turns(engine, options, texts);
+}
+
+/// Says why an answer ends where the user did not ask it to.
+void explain_end(const Answer& answer, const RunOptions& options, const Engine& engine) {
+  const FinishReason reason = answer.result.finish_reason;
+  if (reason == FinishReason::kLength && !options.sampling.max_tokens) {
+    print_note(fmt::format("cut at {}; --max-tokens allows more\n",
+                           counted(answer.result.token_ids.size(), "token")));
+  }
+  if (reason == FinishReason::kContext) {
+    print_note(fmt::format("the context of {} tokens is full; a larger --context allows more\n",
+                           engine.memory_plan().context));
+  }
 }
 
 /// Streams the answers of one session to the prompts, in order.
-Result<int> run_on(Engine& engine, const RunOptions& options) {
-  FM_ASSIGN_OR_RETURN(const std::vector<std::vector<std::int32_t>> prompts,
-                      prompt_ids(options, engine));
-  FM_ASSIGN_OR_RETURN(const std::unique_ptr<Session> session, engine.new_session());
-
+Result<int> run_on(Engine& engine, const RunOptions& options, Timeline& timeline) {
+  FM_ASSIGN_OR_RETURN(const Turns turns, make_turns(engine, options));
   InterruptGuard interrupt;
   ProgressBar bar("reading the prompt");
   Status printed;
+  bool has_begun = false;
   std::vector<Answer> answers;
-  GenerateOptions generate = options.sampling.generate;
+  // Ids are for comparisons, which want the likeliest token.
+  GenerateOptions generate = options.sampling.options(
+      options.ids_path.empty() ? engine.recommended_sampling() : SamplingOptions(),
+      turns.is_raw ? kRawTokens : kAnswerTokens);
   generate.on_prompt = [&](std::size_t done, std::size_t total) {
+    timeline.prefilled(done, total);
     bar.update(done, total);
     return !interrupt.interrupted();
   };
   generate.on_text = [&](std::string_view text) {
     bar.clear();
+    if (!std::exchange(has_begun, true)) timeline.first_token();
     if (!options.json) printed = print(text);
     return printed.ok() && !interrupt.interrupted();
   };
@@ -87,15 +167,19 @@ Result<int> run_on(Engine& engine, const RunOptions& options) {
     answers.back().tokens.push_back(report);
     return !interrupt.interrupted();
   };
-  for (const std::vector<std::int32_t>& ids : prompts) {
+  for (const Turns::Ask& ask : turns.asks) {
+    has_begun = false;
     generate.is_new_subject = !answers.empty();
     Answer& answer = answers.emplace_back();
-    FM_ASSIGN_OR_RETURN(answer.result, session->generate(ids, generate));
+    answer.sampling = generate.sampling;
+    FM_ASSIGN_OR_RETURN(answer.result, ask(generate));
     answer.after = engine.statistics();
     bar.clear();
     FM_RETURN_IF_ERROR(printed);
     if (!options.json) {
       FM_RETURN_IF_ERROR(print("\n"));
+      timeline.answered(answer.result);
+      explain_end(answer, options, engine);
       print_answer(answer, engine, options.engine);
     }
     if (interrupt.interrupted()) break;
@@ -106,35 +190,77 @@ Result<int> run_on(Engine& engine, const RunOptions& options) {
   return interrupt.interrupted() ? interrupt.exit_code() : kExitOk;
 }
 
+Status check(const RunOptions& options) {
+  const int sources = (options.prompts.empty() ? 0 : 1) + (options.prompt_path.empty() ? 0 : 1) +
+                      (options.ids_path.empty() ? 0 : 1);
+  if (sources > 1) {
+    return error(StatusCode::kInvalidArgument,
+                 "the prompt is given twice: name it alone or with -p, or take --prompt-file, or "
+                 "--ids-file");
+  }
+  if (!options.system.empty() && (options.raw || !options.ids_path.empty())) {
+    return error(StatusCode::kInvalidArgument, "--system: what {} continues has no system message",
+                 options.raw ? "--raw" : "--ids-file");
+  }
+  return Status();
+}
+
 Result<int> run(const RunOptions& options) {
-  FM_ASSIGN_OR_RETURN(const std::unique_ptr<Engine> engine, open_engine(options.engine));
-  return finish_trace(options.engine, *engine, run_on(*engine, options));
+  FM_RETURN_IF_ERROR(check(options));
+  Timeline timeline(options.verbose);
+  timeline.opening(options.engine.model);
+  FM_ASSIGN_OR_RETURN(const std::unique_ptr<Engine> engine,
+                      open_engine(options.engine, [&](std::uint64_t done, std::uint64_t total) {
+                        timeline.reading(done, total);
+                      }));
+  timeline.opened(*engine);
+  return finish_trace(options.engine, *engine, run_on(*engine, options, timeline));
 }
 
 }  // namespace
 
 void add_run(CLI::App& app, int& exit_code) {
   auto options = std::make_shared<RunOptions>();
-  CLI::App* command = app.add_subcommand("run", "Continue a text");
+  CLI::App* command = app.add_subcommand("run", "Answer a prompt, or continue a text");
+  add_model_and_prompt_arguments(*command, options->engine.model, options->prompts);
   add_engine_flags(*command, options->engine);
-  CLI::Option* prompt = command
-                            ->add_option("-p,--prompt", options->prompts,
-                                         "Text to continue; again for what comes after the answer")
-                            ->allow_extra_args(false)
-                            ->type_size(1);
-  CLI::Option* file = command->add_option("--prompt-file", options->prompt_path,
-                                          "Take the prompt from a file; - is standard input");
-  CLI::Option* ids = command->add_option(
-      "--ids-file", options->ids_path,
-      "Take token ids from a file: a JSON array, or numbers separated by white space");
-  prompt->excludes(file)->excludes(ids);
-  file->excludes(ids);
-  add_sampling_flags(*command, options->sampling);
+  command
+      ->add_option("-p,--prompt", options->prompts,
+                   "What to say to the model; again for the next turn of the conversation")
+      ->allow_extra_args(false)
+      ->type_size(1)
+      ->type_name("TEXT")
+      ->group(kPromptOptions);
+  command
+      ->add_option("-f,--prompt-file", options->prompt_path,
+                   "Take the prompt from a file; - is standard input")
+      ->type_name("FILE")
+      ->group(kPromptOptions);
+  command
+      ->add_option("--ids-file", options->ids_path,
+                   "Continue token ids from a file, greedily: a JSON array, or numbers "
+                   "separated by white space")
+      ->type_name("FILE")
+      ->group(kMeasuringOptions);
+  command->add_option("--system", options->system, "Tell the model how to behave")
+      ->type_name("TEXT")
+      ->group(kPromptOptions);
+  command
+      ->add_flag("--raw", options->raw,
+                 "Continue the text as it stands, without the model's chat template")
+      ->group(kPromptOptions);
+  add_sampling_flags(*command, options->sampling,
+                     fmt::format("{}, with --raw {}", kAnswerTokens, kRawTokens));
   add_record_trace_flag(*command, options->engine);
   add_routing_trace_flag(*command, options->engine);
   add_resident_set_flag(*command, options->engine);
   add_residency_flags(*command, options->engine, ResidencyFlags::kFixedSets);
-  command->add_flag("--json", options->json, "Print one JSON object instead of streaming");
+  command->add_flag("--json", options->json, "Print one JSON object instead of streaming")
+      ->group(kOutputOptions);
+  command
+      ->add_flag("-v,--verbose", options->verbose,
+                 "Tell what happens when: opening, reading, prefill, first token, decode")
+      ->group(kOutputOptions);
   command->footer(kRunExamples);
   command->callback([options, &exit_code] {
     const Result<int> result = run(*options);

@@ -4,6 +4,7 @@
 #include <string>
 #include <utility>
 
+#include "base/counts.h"
 #include "base/memory_info.h"
 #include "base/units.h"
 #include "cli/output.h"
@@ -72,6 +73,13 @@ nlohmann::ordered_json to_json(const Answer& answer, const Engine& engine,
       {"text", result.text},
       {"token_ids", result.token_ids},
       {"finish_reason", to_string(result.finish_reason)},
+      {"sampling",
+       {{"temperature", answer.sampling.temperature},
+        {"top_k", answer.sampling.top_k},
+        {"top_p", answer.sampling.top_p},
+        {"min_p", answer.sampling.min_p},
+        {"repeat_penalty", answer.sampling.repeat_penalty},
+        {"seed", answer.sampling.seed}}},
       {"statistics",
        {{"prompt_tokens", run.prompt_tokens},
         {"generated_tokens", run.generated_tokens},
@@ -118,12 +126,13 @@ std::string describe_switch(const Answer& answer) {
   const auto during = static_cast<std::size_t>(std::ranges::count_if(
       answer.tokens, [](const TokenReport& t) { return t.swaps_pending > 0; }));
   return fmt::format(
-      "fixed set: discovery {} tokens, {} | {} experts found, {} of them missing | {} swaps, {}{}{}"
+      "fixed set: discovery {}, {} | {} found, {} of them missing | {}, {}{}{}"
       " | first token {} after discovery\n",
-      report.discovery_tokens, format_seconds(report.discovery_seconds), report.experts_found,
-      report.experts_missing, report.swap_count, format_seconds(run.swap_seconds),
+      counted(report.discovery_tokens, "token"), format_seconds(report.discovery_seconds),
+      counted(report.experts_found, "expert"), report.experts_missing,
+      counted(report.swap_count, "swap"), format_seconds(run.swap_seconds),
       during > 0 ? fmt::format(", made by token {}", during + 1) : "",
-      run.held_tokens > 0 ? fmt::format(" | {} tokens held back", run.held_tokens) : "",
+      run.held_tokens > 0 ? fmt::format(" | {} held back", counted(run.held_tokens, "token")) : "",
       format_seconds(run.time_to_first_token_seconds - report.discovery_seconds));
 }
 
@@ -142,18 +151,19 @@ void print_answer(const Answer& answer, const Engine& engine, const EngineFlags&
   const EngineStatistics& total = answer.after;
   const MemoryPlan& plan = engine.memory_plan();
   print_note(fmt::format(
-      "prefill {} tokens, {:.1f}/s | decode {} tokens, {:.1f}/s | first token {} | experts: "
-      "{} of {} in memory, {:.1f} % hits | read {} | peak memory {} of {}\n",
-      run.prompt_tokens, per_second(run.prompt_tokens, run.prefill_seconds), run.generated_tokens,
-      per_second(decoded_count(run), run.decode_seconds),
+      "prefill {}, {:.1f}/s | decode {}, {:.1f}/s | first token {} | experts: "
+      "room for {} of {}, {:.1f} % hits | read {} | peak memory {} of {} | --seed {}\n",
+      counted(run.prompt_tokens, "token"), per_second(run.prompt_tokens, run.prefill_seconds),
+      counted(run.generated_tokens, "token"), per_second(decoded_count(run), run.decode_seconds),
       format_seconds(run.time_to_first_token_seconds), plan.expert_slots, plan.expert_count,
       100 * hit_rate(run.expert_hits, run.expert_misses), format_size(total.bytes_read),
-      format_size(read_process_memory().peak_rss_bytes), format_size(plan.budget_bytes)));
+      format_size(read_process_memory().peak_rss_bytes), format_size(plan.budget_bytes),
+      answer.sampling.seed));
   if (total.cache_shrinks > 0) {
     print_note(fmt::format(
-        "memory was short: the expert cache shrank {} times and grew {} times; {} of {} slots "
-        "now\n",
-        total.cache_shrinks, total.cache_growths, total.expert_slot_limit, plan.expert_slots));
+        "memory was short: the expert cache shrank {} and grew {}; {} of {} slots now\n",
+        counted(total.cache_shrinks, "time"), counted(total.cache_growths, "time"),
+        total.expert_slot_limit, plan.expert_slots));
   }
   if (!flags.routing_trace.empty()) {
     print_note(

@@ -14,6 +14,7 @@ namespace flashmoe::cli {
 /// What one prompt of a run gave.
 struct Answer {
   GenerateResult result;
+  SamplingOptions sampling;  // how its tokens were drawn
   std::vector<TokenReport> tokens;
   EngineStatistics after;  // the engine's, when it was done
 };

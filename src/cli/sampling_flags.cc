@@ -1,58 +1,72 @@
 #include "cli/sampling_flags.h"
 
 #include <CLI/CLI.hpp>
-#include <charconv>
-#include <cstdint>
-#include <string>
-#include <system_error>
+#include <random>
+#include <utility>
+
+#include "cli/option_groups.h"
+#include "cli/option_values.h"
 
 namespace flashmoe::cli {
 namespace {
 
-/// What is wrong with a seed, or nothing. The library's own conversion wraps negative numbers.
-std::string check_seed(const std::string& text) {
-  std::uint64_t seed = 0;
-  const char* const end = text.data() + text.size();
-  const auto [parsed_end, failure] = std::from_chars(text.data(), end, seed);
-  if (failure == std::errc() && parsed_end == end) return "";
-  return "a seed is a whole number from 0 to 2^64 - 1, not " + text;
-}
+constexpr const char* kModelsOwn = "the model's";
 
 }  // namespace
 
-void add_sampling_flags(CLI::App& command, SamplingFlags& flags) {
-  GenerateOptions& generate = flags.generate;
-  SamplingOptions& sampling = generate.sampling;
-  command.add_option("-n,--max-tokens", generate.max_tokens, "Stop after so many tokens")
-      ->check(CLI::Range(std::size_t{0}, std::size_t{1} << 30))
-      ->capture_default_str();
-  command.add_option("--temperature", sampling.temperature, "0 always takes the likeliest token")
-      ->check(CLI::Range(0.0, 100.0))
-      ->capture_default_str();
-  command.add_option("--top-k", sampling.top_k, "Draw from the k likeliest tokens; 0: from all")
-      ->check(CLI::Range(std::size_t{0}, std::size_t{1} << 30))
-      ->capture_default_str();
-  command.add_option("--top-p", sampling.top_p, "Draw from the likeliest that make up this share")
-      ->check(CLI::Range(0.0, 1.0))
-      ->capture_default_str();
-  command
-      .add_option("--min-p", sampling.min_p,
-                  "Drop tokens less likely than this share of the likeliest")
-      ->check(CLI::Range(0.0, 1.0))
-      ->capture_default_str();
-  command
-      .add_option("--repeat-penalty", sampling.repeat_penalty,
-                  "Above 1: make the last 64 tokens less likely to come again")
-      ->check(CLI::Range(0.01, 100.0))
-      ->capture_default_str();
-  command.add_option("--seed", sampling.seed, "The same seed gives the same text")
-      ->check(check_seed)
-      ->capture_default_str();
-  command.add_option("--stop", generate.stop, "Text that ends the generation; may be repeated")
+GenerateOptions SamplingFlags::options(SamplingOptions recommended,
+                                       std::size_t max_tokens_default) const {
+  GenerateOptions options;
+  options.max_tokens = max_tokens.value_or(max_tokens_default);
+  options.stop = stop;
+  options.ignore_eos = ignore_eos;
+  SamplingOptions& sampling = options.sampling;
+  sampling = std::move(recommended);
+  sampling.temperature = temperature.value_or(sampling.temperature);
+  sampling.top_k = top_k.value_or(sampling.top_k);
+  sampling.top_p = top_p.value_or(sampling.top_p);
+  sampling.min_p = min_p.value_or(sampling.min_p);
+  sampling.repeat_penalty = repeat_penalty;
+  // 32 bits: as many texts as anybody will ask for, and no more digits than one likes to retype.
+  sampling.seed = seed ? *seed : std::random_device()();
+  return options;
+}
+
+void add_sampling_flags(CLI::App& command, SamplingFlags& flags,
+                        const std::string& max_tokens_default) {
+  constexpr std::uint64_t kCountMax = std::uint64_t{1} << 30;
+  add_whole_number(command, "-n,--max-tokens,--n-predict", flags.max_tokens, {0, kCountMax},
+                   "Stop after so many tokens")
+      ->default_str(max_tokens_default)
+      ->group(kAnswerOptions);
+  command.add_option("--stop", flags.stop, "Text that ends the answer; may be repeated")
       ->type_name("TEXT")
-      ->allow_extra_args(false);  // one text each time: the next word may be MODEL
-  command.add_flag("--ignore-eos", generate.ignore_eos,
-                   "Go on past the model's end-of-text tokens");
+      ->allow_extra_args(false)  // one text each time: the next word may be MODEL
+      ->group(kAnswerOptions);
+  command.add_flag("--ignore-eos", flags.ignore_eos, "Go on past the model's end-of-text tokens")
+      ->group(kMoreAnswerOptions);
+  add_decimal(command, "--temperature,--temp", flags.temperature, {0, 100},
+              "0 always takes the likeliest token")
+      ->default_str(kModelsOwn)
+      ->group(kAnswerOptions);
+  add_whole_number(command, "--seed", flags.seed, {},
+                   "The same seed gives the same text; without, each run draws its own")
+      ->group(kAnswerOptions);
+  add_whole_number(command, "--top-k", flags.top_k, {0, kCountMax},
+                   "Draw from the k likeliest tokens; 0: from all")
+      ->default_str(kModelsOwn)
+      ->group(kMoreAnswerOptions);
+  add_decimal(command, "--top-p", flags.top_p, {0, 1},
+              "Draw from the likeliest that make up this share")
+      ->default_str(kModelsOwn)
+      ->group(kMoreAnswerOptions);
+  add_decimal(command, "--min-p", flags.min_p, {0, 1},
+              "Drop tokens less likely than this share of the likeliest")
+      ->default_str(kModelsOwn)
+      ->group(kMoreAnswerOptions);
+  add_decimal(command, "--repeat-penalty", flags.repeat_penalty, {0.01, 100},
+              "Above 1: make the last 64 tokens less likely to come again")
+      ->group(kMoreAnswerOptions);
 }
 
 }  // namespace flashmoe::cli

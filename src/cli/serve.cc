@@ -9,9 +9,13 @@
 #include <string>
 #include <vector>
 
+#include "base/counts.h"
 #include "base/units.h"
 #include "cli/commands.h"
 #include "cli/engine_flags.h"
+#include "cli/model_argument.h"
+#include "cli/option_groups.h"
+#include "cli/option_values.h"
 #include "cli/output.h"
 #include "cli/progress_bar.h"
 #include "server/server.h"
@@ -69,11 +73,11 @@ std::string log_line(const server::ReplyRecord& record) {
     const std::size_t cached = record.counts.cached_tokens;
     const std::size_t decoded = run.generated_tokens > 0 ? run.generated_tokens - 1 : 0;
     line += fmt::format(
-        " | prompt {} ({} % cached) | first token {:.2f} s | {} tokens, {:.1f}/s | {} | {:.2f} s",
+        " | prompt {} ({} % cached) | first token {:.2f} s | {}, {:.1f}/s | {} | {:.2f} s",
         record.counts.prompt_tokens,
         static_cast<int>(100 * ratio(static_cast<double>(cached),
                                      static_cast<double>(record.counts.prompt_tokens))),
-        record.first_token_seconds, record.counts.completion_tokens,
+        record.first_token_seconds, counted(record.counts.completion_tokens, "token"),
         ratio(static_cast<double>(decoded), run.decode_seconds), record.finish,
         record.total_seconds);
   }
@@ -116,14 +120,6 @@ Status read_api_keys(const std::string& path, std::vector<std::string>& keys) {
     return error(StatusCode::kInvalidArgument, "--api-key-file {}: has no key in it", path);
   }
   return Status();
-}
-
-/// The folder's name is what a model is called where nobody says otherwise.
-std::string default_model_id(const std::string& folder) {
-  std::error_code ignored;
-  const std::filesystem::path path = std::filesystem::weakly_canonical(folder, ignored);
-  const std::string name = path.filename().string();
-  return name.empty() ? "model" : name;
 }
 
 std::uint64_t folder_size(const std::string& folder) {
@@ -184,7 +180,7 @@ void print_ready(const ServeOptions& options, const std::string& model_id, const
   }
   print_note(
       fmt::format("{} at {} | context {} x {} | memory {}, of it {} for prompts seen before, "
-                  "{} of {} experts | Ctrl-C ends\n",
+                  "room for {} of {} experts | Ctrl-C ends\n",
                   model_id, url, plan.context, options.parallel, format_size(plan.budget_bytes),
                   format_size(plan.prefix_bytes), plan.expert_slots, plan.expert_count));
 }
@@ -205,7 +201,7 @@ Result<int> serve(const ServeOptions& options) {
   const Result<std::uint64_t> body_max = parse_memory(options.body_max);
   if (!body_max.ok()) return body_max.status().with_prefix("--body-max");
   wanted.http.body_size_max = *body_max;
-  wanted.model_id = options.alias.empty() ? default_model_id(options.engine.model) : options.alias;
+  wanted.model_id = options.alias.empty() ? model_name(options.engine.model) : options.alias;
   wanted.model_size = folder_size(options.engine.model);
   wanted.scheduler.queue_max = options.queue;
   wanted.scheduler.cache_folder = options.cache_dir;
@@ -238,49 +234,83 @@ void add_serve(CLI::App& app, int& exit_code) {
   auto options = std::make_shared<ServeOptions>();
   CLI::App* command =
       app.add_subcommand("serve", "Answer OpenAI, Anthropic and Ollama clients over HTTP");
+  add_model_argument(*command, options->engine.model);
   add_engine_flags(*command, options->engine);
   command->get_option("--context")
       ->description(fmt::format(
           "Most tokens of a conversation; default: the model's limit, at most {}", kServeContext));
-  command->add_option("--host", options->host, "Address to listen on")->capture_default_str();
-  command->add_option("--port", options->port, "Port to listen on; 0 takes any that is free")
-      ->capture_default_str();
-  command->add_option("--parallel", options->parallel, "Sequences computed at once")
+  command->add_option("--host", options->host, "Address to listen on")
+      ->type_name("ADDRESS")
       ->capture_default_str()
-      ->check(CLI::Range(1, 1024));
-  command->add_option("--queue", options->queue, "Requests that may wait for a place")
-      ->capture_default_str()
-      ->check(CLI::Range(0, 1'000'000));
+      ->group(kServerOptions);
+  add_whole_number(*command, "--port", options->port, {0, 65535},
+                   "Port to listen on; 0 takes any that is free")
+      ->group(kServerOptions);
+  add_whole_number(*command, "--parallel", options->parallel, {1, 1024},
+                   "Sequences computed at once")
+      ->group(kServerOptions);
+  command
+      ->add_option("--api-key", options->api_keys,
+                   "Key that clients must give; may be repeated. Others can see a command line: "
+                   "$FLASHMOE_API_KEY or a file keeps it to yourself")
+      ->type_name("KEY")
+      ->allow_extra_args(false)
+      ->configurable(false)  // $FLASHMOE_API_KEY adds to those given here
+      ->group(kServerOptions);
+  command->add_option("--api-key-file", options->api_key_file, "File of keys, one a line")
+      ->type_name("FILE")
+      ->group(kServerOptions);
+  command->add_option("--model-alias", options->alias, "Name the model goes by")
+      ->type_name("NAME")
+      ->default_str("the folder's")
+      ->group(kServerOptions);
   command
       ->add_option("--prefix-cache", options->prefix_cache,
                    "Memory for prompts seen before, as 2GiB; auto or off")
-      ->capture_default_str();
-  command->add_option("--cache-dir", options->cache_dir,
-                      "Folder to keep prompts' states in, for after a restart");
+      ->type_name("SIZE")
+      ->capture_default_str()
+      ->group(kMoreServerOptions);
+  command
+      ->add_option("--cache-dir", options->cache_dir,
+                   "Folder to keep prompts' states in, for after a restart")
+      ->type_name("DIR")
+      ->group(kServerOptions);
   command->add_option("--cache-disk", options->cache_disk, "The most that may be in it")
-      ->capture_default_str();
-  command->add_option("--api-key", options->api_keys,
-                      "Key that clients must give; may be repeated. Others can see a command line: "
-                      "$FLASHMOE_API_KEY or a file keeps it to yourself");
-  command->add_option("--api-key-file", options->api_key_file, "File of keys, one a line");
-  command->add_option("--model-alias", options->alias, "Name the model goes by")
-      ->default_str("the folder's");
-  command->add_option("--allow-host", options->allowed_hosts,
-                      "Name that clients may call this machine by, beside addresses and localhost");
-  command->add_option("--cors-origin", options->cors_origins,
-                      "Origin whose pages may ask, as https://chat.example; * for all");
-  command->add_option("--body-max", options->body_max, "Largest request")->capture_default_str();
+      ->type_name("SIZE")
+      ->capture_default_str()
+      ->group(kMoreServerOptions);
+  add_whole_number(*command, "--queue", options->queue, {0, 1'000'000},
+                   "Requests that may wait for a place")
+      ->group(kMoreServerOptions);
   command
-      ->add_option("--time-limit", options->time_limit, "Seconds a request may take; 0: no limit")
-      ->capture_default_str();
+      ->add_option("--allow-host", options->allowed_hosts,
+                   "Name that clients may call this machine by, beside addresses and localhost; "
+                   "may be repeated")
+      ->type_name("NAME")
+      ->allow_extra_args(false)
+      ->group(kMoreServerOptions);
   command
-      ->add_option("--drain-time", options->drain_time,
+      ->add_option("--cors-origin", options->cors_origins,
+                   "Origin whose pages may ask, as https://chat.example; * for all; may be "
+                   "repeated")
+      ->type_name("ORIGIN")
+      ->allow_extra_args(false)
+      ->group(kMoreServerOptions);
+  command->add_option("--body-max", options->body_max, "Largest request")
+      ->type_name("SIZE")
+      ->capture_default_str()
+      ->group(kMoreServerOptions);
+  add_whole_number(*command, "--time-limit", options->time_limit, {},
+                   "Seconds a request may take; 0: no limit")
+      ->group(kMoreServerOptions);
+  add_whole_number(*command, "--drain-time", options->drain_time, {},
                    "Seconds that running requests get when the server is asked to end")
-      ->capture_default_str();
+      ->group(kMoreServerOptions);
   add_resident_set_flag(*command, options->engine);
   add_residency_flags(*command, options->engine, ResidencyFlags::kMisses);
-  command->add_flag("--quiet", options->quiet, "No line for each request");
-  command->add_flag("--json", options->json, "Progress and requests as NDJSON on standard error");
+  command->add_flag("--quiet", options->quiet, "No line for each request")->group(kOutputOptions);
+  command->add_flag("--json", options->json, "Progress and requests as NDJSON on standard error")
+      ->group(kOutputOptions);
   command->footer(kServeExamples);
   command->callback([options, &exit_code] {
     const Result<int> result = serve(*options);

@@ -3,10 +3,12 @@
 #include <memory>
 #include <string>
 
+#include "base/counts.h"
 #include "base/result.h"
 #include "base/units.h"
 #include "cli/commands.h"
 #include "cli/interrupt.h"
+#include "cli/option_values.h"
 #include "cli/output.h"
 #include "cli/progress_bar.h"
 #include "flashmoe/synthesis.h"
@@ -46,6 +48,9 @@ Result<SynthesisSummary> synthesize(SynthFlags& flags, const InterruptGuard& int
 }
 
 Result<int> synth(SynthFlags& flags) {
+  if (flags.options.like.empty() == flags.options.config.empty()) {
+    return error(StatusCode::kInvalidArgument, "give a geometry: either --like or --config");
+  }
   const auto start = std::chrono::steady_clock::now();
   // An unfinished folder must not stay behind, so these have to wait until it is removed.
   const InterruptGuard interrupt({SIGINT, SIGTERM, SIGHUP});
@@ -54,10 +59,11 @@ Result<int> synth(SynthFlags& flags) {
   if (!summary.ok()) return summary.status();
   const std::chrono::duration<double> elapsed = std::chrono::steady_clock::now() - start;
   std::string line =
-      fmt::format("{}: {}, {} layers of {} experts, {} tensors in {} {}, {} bytes",
-                  flags.options.folder.string(), summary->model_type, summary->layer_count,
-                  summary->num_experts, summary->tensor_count, summary->file_count,
-                  summary->file_count == 1 ? "file" : "files", summary->tensor_bytes);
+      fmt::format("{}: {}, {} of {}, {} in {}, {} ({} bytes)", flags.options.folder.string(),
+                  summary->model_type, counted(summary->layer_count, "layer"),
+                  counted(summary->num_experts, "expert"), counted(summary->tensor_count, "tensor"),
+                  counted(summary->file_count, "file"), format_size(summary->tensor_bytes),
+                  summary->tensor_bytes);
   if (flags.dry_run) {
     line += " (nothing written)";
   } else {
@@ -75,30 +81,27 @@ void add_synth(CLI::App& app, int& exit_code) {
   SynthesisOptions& options = flags->options;
   CLI::App* command =
       app.add_subcommand("synth", "Write a checkpoint of a geometry with random weights");
-  command->add_option("folder", options.folder, "The model folder to write: absent, or empty")
-      ->required()
-      ->type_name("OUT");
-  CLI::Option_group* geometry = command->add_option_group("geometry");
-  geometry
-      ->add_option("--like", options.like,
-                   fmt::format("A named geometry: {}", fmt::join(geometry_names(), ", ")))
-      ->type_name("NAME");
-  geometry->add_option("--config", options.config, "The geometry of this config.json")
+  command->add_option("OUT", options.folder, "The model folder to write: absent, or empty")
+      ->required();
+  const std::vector<std::string_view> known = geometry_names();
+  choose_from(command->add_option("--like", options.like, "A named geometry"),
+              {known.begin(), known.end()});
+  command->add_option("--config", options.config, "The geometry of this config.json")
       ->type_name("FILE");
-  geometry->require_option(1);
-  command->add_option("--layers", options.layers, "As many layers; default: the geometry's")
-      ->check(CLI::Range(1, 1024));
-  command
-      ->add_option("--experts", options.experts, "As many experts a layer; default: the geometry's")
-      ->check(CLI::Range(1, 65535));
-  command->add_option("--seed", options.seed, "The same seed gives the same weights")
-      ->capture_default_str();
+  add_whole_number(*command, "--layers", options.layers, {1, 1024},
+                   "As many layers; default: the geometry's")
+      ->default_str("");
+  add_whole_number(*command, "--experts", options.experts, {1, 65535},
+                   "As many experts a layer; default: the geometry's")
+      ->default_str("");
+  add_whole_number(*command, "--seed", options.seed, {}, "The same seed gives the same weights");
   command
       ->add_option("--shard-size", flags->shard_size,
                    "Most tensor bytes of a file, as 512MiB; default: 5GiB")
       ->type_name("SIZE");
-  command->add_option("--threads", options.threads, "Threads; default: one for each core")
-      ->check(CLI::Range(1, 1024));
+  add_whole_number(*command, "-t,--threads", options.threads, {1, 1024},
+                   "Threads that compute; default: one for each core")
+      ->default_str("");
   command->add_flag("--dry-run", flags->dry_run, "Only say how much would be written");
   command->footer(kSynthExamples);
   command->callback([flags, &exit_code] {

@@ -6,6 +6,7 @@
 #include "base/result.h"
 #include "cli/commands.h"
 #include "cli/input.h"
+#include "cli/model_argument.h"
 #include "cli/output.h"
 #include "tokenizer/tokenizer.h"
 
@@ -95,14 +96,14 @@ Status tokenize(const TokenizeOptions& options) {
 void add_tokenize(CLI::App& app, int& exit_code) {
   auto options = std::make_shared<TokenizeOptions>();
   CLI::App* command = app.add_subcommand("tokenize", "Turn text into token ids, or back");
-  command->add_option("model", options->model, "Folder with tokenizer.json")
-      ->required()
-      ->type_name("MODEL");
+  add_model_argument(*command, options->model, "Folder with tokenizer.json");
   CLI::Option* text =
-      command->add_option("--text", options->text, "The text (with --decode: the ids)");
+      command->add_option("--text", options->text, "The text (with --decode: the ids)")
+          ->type_name("TEXT");
   command
       ->add_option("--file", options->path,
                    "Take it from a file; - is standard input, the default without --text")
+      ->type_name("FILE")
       ->excludes(text);
   command->add_flag("--decode", options->decode, "Turn ids into text");
   command->add_flag("--jsonl", options->jsonl,

@@ -15,7 +15,7 @@ void add_trace(CLI::App& app, int& exit_code) {
   add_trace_generate(*trace, exit_code);
   trace->footer(R"(
 Examples:
-  flash-moe run MODEL -p "Once upon a time" --record-trace once.safetensors
+  flash-moe run MODEL --raw "Once upon a time" --record-trace once.safetensors
   flash-moe trace info once.safetensors
   flash-moe trace replay once.safetensors --policy lfu,lru,belady --slots 16,32,64)");
 }

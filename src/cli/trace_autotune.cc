@@ -137,7 +137,7 @@ void add_trace_autotune(CLI::App& trace, int& exit_code) {
   command->add_option("--memory", options->budgets, "Budgets to choose from, as 8GiB,12GiB")
       ->delimiter(',')
       ->allow_extra_args(false)
-      ->type_name("SIZE");
+      ->type_name("SIZE,...");
   command->add_flag("--json", options->json, "Print one JSON object");
   command->footer(kTraceAutotuneExamples);
   command->callback([options, &exit_code] {

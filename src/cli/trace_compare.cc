@@ -7,8 +7,10 @@
 #include <string>
 #include <vector>
 
+#include "base/counts.h"
 #include "base/result.h"
 #include "base/units.h"
+#include "cli/option_values.h"
 #include "cli/output.h"
 #include "cli/speed_flags.h"
 #include "cli/trace.h"
@@ -106,9 +108,9 @@ Status compare(const CompareOptions& options) {
   FM_ASSIGN_OR_RETURN(const std::optional<SpeedModel> speed, speed_model(options.speed));
   if (!options.json) {
     FM_RETURN_IF_ERROR(print(fmt::format(
-        "hits over {} traces, each sequence from an empty cache\n{:<11} {:>6} {:>9} {:>9} {:>9} "
+        "hits over {}, each sequence from an empty cache\n{:<11} {:>6} {:>9} {:>9} {:>9} "
         "{:>9}{}\n",
-        traces.size(), "policy", "slots", "cold", "steady", "all", "of bound",
+        counted(traces.size(), "trace"), "policy", "slots", "cold", "steady", "all", "of bound",
         speed ? fmt::format(" {:>12} {:>14}", "read/token", "tokens/s") : "")));
   }
   nlohmann::ordered_json rows = nlohmann::ordered_json::array();
@@ -144,21 +146,17 @@ void add_trace_compare(CLI::App& trace, int& exit_code) {
   known.emplace_back(kPinned);
   known.emplace_back(kPredictive);
   known.emplace_back(kDelta);
-  command
-      ->add_option("--policy", options->policies,
-                   fmt::format("Which to compare: {}", fmt::join(known, ", ")))
+  choose_from(command->add_option("--policy", options->policies, "Which to compare"), known)
       ->delimiter(',')
       ->allow_extra_args(false)
-      ->check(CLI::IsMember(known))
       ->capture_default_str();
   add_slots_flag(*command, options->slots);
   add_pin_flags(*command, options->pins);
   add_speed_flags(*command, options->speed, /*model_is_required=*/false);
-  command
-      ->add_option(
-          "--switch-at", options->switch_at,
-          "The subject changes so many tokens after each start, where the file does not say")
-      ->check(CLI::Range(1, 1 << 30));
+  add_whole_number(
+      *command, "--switch-at", options->switch_at, {1, std::uint64_t{1} << 30},
+      "The subject changes so many tokens after each start, where the file does not say")
+      ->default_str("");
   command->add_flag("--json", options->json, "Print one JSON object, rates of 1");
   command->footer(kTraceCompareExamples);
   command->callback([options, &exit_code] {

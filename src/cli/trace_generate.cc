@@ -3,6 +3,7 @@
 #include <string>
 
 #include "base/result.h"
+#include "cli/option_values.h"
 #include "cli/output.h"
 #include "cli/trace.h"
 #include "experts/routing_trace_file.h"
@@ -35,26 +36,19 @@ Status generate(const GenerateTraceOptions& options) {
 void add_trace_generate(CLI::App& trace, int& exit_code) {
   auto options = std::make_shared<GenerateTraceOptions>();
   CLI::App* command = trace.add_subcommand("generate", "Make up a trace with published hit rates");
-  command->add_option("out", options->path, "File to write")->required()->type_name("FILE");
-  command->add_option("--layers", options->trace.layer_count, "Layers with routed experts")
-      ->check(CLI::Range(1, 1024))
-      ->capture_default_str();
-  command->add_option("--tokens", options->trace.token_count, "Tokens")
-      ->check(CLI::Range(1, 1 << 20))
-      ->capture_default_str();
-  command->add_option("--experts", options->trace.num_experts, "Experts of a layer")
-      ->capture_default_str();
-  command->add_option("--top-k", options->trace.experts_per_token, "Experts of a token")
-      ->capture_default_str();
-  command->add_option("--seed", options->trace.seed, "Another seed, another trace")
-      ->capture_default_str();
+  command->add_option("FILE", options->path, "The trace to write")->required();
+  add_whole_number(*command, "--layers", options->trace.layer_count, {1, 1024},
+                   "Layers with routed experts");
+  add_whole_number(*command, "--tokens", options->trace.token_count, {1, 1 << 20}, "Tokens");
+  add_whole_number(*command, "--experts", options->trace.num_experts, {1, 65536},
+                   "Experts of a layer");
+  add_whole_number(*command, "--top-k", options->trace.experts_per_token, {1, 65536},
+                   "Experts of a token");
+  add_whole_number(*command, "--seed", options->trace.seed, {}, "Another seed, another trace");
   command->add_flag("--uniform", options->trace.uniform,
                     "Every choice equally likely: the worst case for a cache");
-  command
-      ->add_option("--switch", options->trace.switch_every,
-                   "Change the subject after every N tokens; 0: never")
-      ->type_name("N")
-      ->capture_default_str();
+  add_whole_number(*command, "--switch", options->trace.switch_every, {},
+                   "Change the subject after every N tokens; 0: never");
   command->footer(kTraceGenerateExamples);
   command->callback([options, &exit_code] {
     const Status status = generate(*options);

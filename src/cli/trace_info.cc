@@ -5,7 +5,9 @@
 #include <string>
 #include <vector>
 
+#include "base/counts.h"
 #include "base/result.h"
+#include "cli/option_values.h"
 #include "cli/output.h"
 #include "cli/trace.h"
 #include "cli/trace_replays.h"
@@ -84,10 +86,10 @@ std::string curve_text(const std::vector<LruHitRate>& curve) {
 std::string to_text(const NamedRoutingTrace& named, const TraceStatistics& statistics) {
   const RoutingTrace& trace = named.trace;
   std::string text = fmt::format(
-      "{}: {} layers x {} tokens x {} experts{}, in {} sequences{}\n", printable(named.name),
-      trace.layer_count(), trace.token_count(), trace.experts_per_token(),
+      "{}: {} x {} x {}{}, in {}{}\n", printable(named.name), counted(trace.layer_count(), "layer"),
+      counted(trace.token_count(), "token"), counted(trace.experts_per_token(), "expert"),
       trace.declares_num_experts() ? fmt::format(" of {}", trace.num_experts().front()) : "",
-      trace.starts().size(), trace.has_weights() ? ", with weights" : "");
+      counted(trace.starts().size(), "sequence"), trace.has_weights() ? ", with weights" : "");
   text += fmt::format("  LRU, from token {} on, slots a layer: {}\n", kSteadyFrom,
                       curve_text(statistics.steady_lru));
   text += fmt::format("  LRU, first {} tokens from cold: {}\n", kColdTokens,
@@ -137,11 +139,10 @@ void add_trace_info(CLI::App& trace, int& exit_code) {
   auto options = std::make_shared<InfoOptions>();
   CLI::App* command = trace.add_subcommand("info", "How local the routing in a trace is");
   add_trace_argument(*command, options->trace);
-  command
-      ->add_option("--switch-at", options->switch_at,
+  add_whole_number(*command, "--switch-at", options->switch_at, {},
                    "The subject changes N tokens after each sequence begins, in a file that does "
                    "not say")
-      ->type_name("N");
+      ->default_str("");
   command->add_flag("--json", options->json, "Print one JSON object, shares of 1");
   command->footer(kTraceInfoExamples);
   command->callback([options, &exit_code] {

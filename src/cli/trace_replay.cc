@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "base/result.h"
+#include "cli/option_values.h"
 #include "cli/output.h"
 #include "cli/trace.h"
 #include "cli/trace_replays.h"
@@ -105,12 +106,9 @@ void add_trace_replay(CLI::App& trace, int& exit_code) {
   CLI::App* command =
       trace.add_subcommand("replay", "How often a cache of some size finds what a trace asks for");
   add_trace_argument(*command, options->trace);
-  command
-      ->add_option("--policy", options->policies,
-                   fmt::format("Which expert leaves: {}", fmt::join(policies, ", ")))
+  choose_from(command->add_option("--policy", options->policies, "Which expert leaves"), policies)
       ->delimiter(',')
       ->allow_extra_args(false)  // one list: the next word may be TRACE
-      ->check(CLI::IsMember(policies))
       ->capture_default_str();
   add_slots_flag(*command, options->slots);
   add_pin_flags(*command, options->pins);

@@ -6,6 +6,7 @@
 
 #include "base/check.h"
 #include "base/stopwatch.h"
+#include "cli/option_values.h"
 #include "experts/fixed_set_replay.h"
 #include "experts/policies/belady.h"
 #include "experts/policies/pinned.h"
@@ -92,7 +93,7 @@ Result<Replayed> replay_all(std::span<const NamedRoutingTrace> traces,
 }
 
 void add_trace_argument(CLI::App& command, std::string& trace) {
-  command.add_option("trace", trace, "FILE, FILE:ENTRY or FILE:ENTRY,ENTRY")
+  command.add_option("TRACE", trace, "FILE, FILE:ENTRY or FILE:ENTRY,ENTRY")
       ->required()
       ->type_name("TRACE");
 }
@@ -102,7 +103,10 @@ void add_slots_flag(CLI::App& command, std::vector<std::size_t>& slots) {
       ->required()
       ->delimiter(',')
       ->allow_extra_args(false)
-      ->check(CLI::Range(1, 65536));
+      ->type_name("N,...")
+      ->check([](const std::string& text) {
+        return check_whole_number(text, {1, 65536});
+      });
 }
 
 void add_pin_flags(CLI::App& command, PinFlags& flags) {
@@ -110,10 +114,9 @@ void add_pin_flags(CLI::App& command, PinFlags& flags) {
       .add_option("--profile", flags.profile,
                   "With pinned: how often experts are routed (`flash-moe profile`)")
       ->type_name("FILE");
-  command
-      .add_option("--pinned", flags.pinned,
-                  "With pinned: experts of a layer that never leave; default: half of the slots")
-      ->check(CLI::Range(1, 65536));
+  add_whole_number(command, "--pinned", flags.pinned, {1, 65536},
+                   "With pinned: experts of a layer that never leave; default: half of the slots")
+      ->default_str("");
 }
 
 Result<std::optional<ExpertProfile>> read_pins(const PinFlags& flags,

@@ -13,6 +13,9 @@
 #include "cli/commands.h"
 #include "cli/engine_flags.h"
 #include "cli/interrupt.h"
+#include "cli/model_argument.h"
+#include "cli/option_groups.h"
+#include "cli/option_values.h"
 #include "cli/output.h"
 #include "cli/progress_bar.h"
 
@@ -99,26 +102,32 @@ void add_validate(CLI::App& app, int& exit_code) {
   auto flags = std::make_shared<ValidateFlags>();
   CLI::App* command = app.add_subcommand(
       "validate", "Measure residency modes by the experiments of the system this one starts from");
-  command->add_option("model", flags->model, "Model folder, as downloaded")
-      ->required()
-      ->type_name("MODEL");
+  add_model_argument(*command, flags->model);
   command->add_option("--out", flags->folder, "Folder for the report")
       ->required()
-      ->type_name("DIR");
+      ->type_name("DIR")
+      ->group(kOutputOptions);
   command->add_option("--suite", flags->experiments, "Experiments, as 1,2,8; default: all")
       ->delimiter(',')
       ->allow_extra_args(false)
-      ->check(CLI::Range(1, kExperimentCount))
-      ->type_name("N");
-  command->add_flag("--quick", flags->quick,
-                    "So little of everything that it takes seconds: to see that it works");
+      ->check([](const std::string& text) {
+        return check_whole_number(text, {1, static_cast<std::uint64_t>(kExperimentCount)});
+      })
+      ->type_name("N,...")
+      ->group(kOutputOptions);
+  command
+      ->add_flag("--quick", flags->quick,
+                 "So little of everything that it takes seconds: to see that it works")
+      ->group(kOutputOptions);
   command
       ->add_option("--memory", flags->memory,
                    "Memory of each engine, as 12GiB; default: what is free")
-      ->type_name("SIZE");
-  command
-      ->add_option("--threads", flags->threads, "Threads that compute; default: one for each core")
-      ->check(CLI::Range(std::size_t{1}, ThreadPool::kThreadCountMax));
+      ->type_name("SIZE")
+      ->group(kModelOptions);
+  add_whole_number(*command, "-t,--threads", flags->threads, {1, ThreadPool::kThreadCountMax},
+                   "Threads that compute; default: one for each core")
+      ->default_str("")
+      ->group(kModelOptions);
   command->footer(kValidateExamples);
   command->callback([flags, &exit_code] {
     const Result<int> result = run(*flags);

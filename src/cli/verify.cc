@@ -5,12 +5,16 @@
 #include <string>
 #include <vector>
 
+#include "base/counts.h"
 #include "base/memory_info.h"
 #include "base/result.h"
 #include "base/units.h"
 #include "cli/commands.h"
 #include "cli/engine_flags.h"
 #include "cli/input.h"
+#include "cli/model_argument.h"
+#include "cli/option_groups.h"
+#include "cli/option_values.h"
 #include "cli/output.h"
 #include "cli/progress_bar.h"
 #include "cli/verification.h"
@@ -196,8 +200,9 @@ Status print_table(std::span<const Run> runs, std::size_t prompt_count) {
   for (const OutputTrace& trace : runs.front().traces) {
     positions += trace.logits_fingerprints.size();
   }
-  return print(table + fmt::format("{} prompts, {} positions: the bits of every logit compared\n",
-                                   prompt_count, positions));
+  return print(table + fmt::format("{}, {}: the bits of every logit compared\n",
+                                   counted(prompt_count, "prompt"),
+                                   counted(positions, "position")));
 }
 
 Status print_report(std::span<const Run> runs, bool identical) {
@@ -257,6 +262,7 @@ void add_verify(CLI::App& app, int& exit_code) {
   auto options = std::make_shared<VerifyOptions>();
   CLI::App* command =
       app.add_subcommand("verify", "Prove that the output does not depend on the budget");
+  add_model_argument(*command, options->engine.model);
   add_engine_flags(*command, options->engine);
   command->remove_option(command->get_option("--memory"));
   command
@@ -264,18 +270,25 @@ void add_verify(CLI::App& app, int& exit_code) {
                    "Budgets to compare, as 8GiB,12GiB; default: the smallest and a middling one")
       ->delimiter(',')
       ->allow_extra_args(false)  // one list: the next word may be MODEL
-      ->type_name("SIZE,...");
+      ->type_name("SIZE,...")
+      ->configurable(false)
+      ->group(kModelOptions);
   CLI::Option* prompt =
-      command->add_option("-p,--prompt", options->prompts, "A prompt to run; may be repeated")
-          ->allow_extra_args(false);
+      command->add_option("-p,--prompt", options->prompts, "A text to continue; may be repeated")
+          ->allow_extra_args(false)
+          ->type_name("TEXT")
+          ->group(kPromptOptions);
   command
       ->add_option("--ids-file", options->ids_path,
                    "The prompt as token ids: a JSON array, or numbers between spaces")
-      ->excludes(prompt);
-  command->add_option("-n,--max-tokens", options->max_tokens, "Tokens to generate after each")
-      ->check(CLI::Range(std::size_t{1}, std::size_t{1} << 20))
-      ->capture_default_str();
-  command->add_flag("--json", options->json, "Print one JSON object");
+      ->excludes(prompt)
+      ->type_name("FILE")
+      ->group(kPromptOptions);
+  add_whole_number(*command, "-n,--max-tokens,--n-predict", options->max_tokens,
+                   {1, std::uint64_t{1} << 20}, "Tokens to generate after each, greedily")
+      ->configurable(false)
+      ->group(kPromptOptions);
+  command->add_flag("--json", options->json, "Print one JSON object")->group(kOutputOptions);
   command->footer(kVerifyExamples);
   command->callback([options, &exit_code] {
     const Result<int> result = verify(*options);

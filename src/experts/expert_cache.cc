@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "base/check.h"
+#include "base/units.h"
 
 namespace flashmoe {
 namespace {
@@ -72,8 +73,8 @@ Result<std::unique_ptr<ExpertCache>> ExpertCache::create(const ExpertStore& stor
     slot_count = std::min(slot_count, options.budget_bytes / store.slot_size());
     if (slot_count == 0) {
       return error(StatusCode::kOutOfBudget,
-                   "expert cache: {} bytes for experts hold none, one takes {}: raise --memory",
-                   options.budget_bytes, store.slot_size());
+                   "expert cache: {} for experts hold none, one takes {}: raise --memory",
+                   format_size(options.budget_bytes), format_size(store.slot_size()));
     }
   }
   FM_CHECK(slot_count < kNoSlot);

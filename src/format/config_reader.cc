@@ -3,6 +3,7 @@
 #include <fmt/ranges.h>
 
 #include <cmath>
+#include <optional>
 #include <utility>
 
 #include "format/printable.h"
@@ -25,6 +26,21 @@ const json* find_path(const json& object, std::string_view name) {
     value = &*member;
   }
   return value->is_null() ? nullptr : value;
+}
+
+/// A whole number of at least 0, which some tools write as 24.0; or nothing.
+std::optional<std::uint64_t> natural_number(const json& value) {
+  // The parser yields unsigned numbers, code that builds JSON signed ones as well.
+  if (value.is_number_unsigned()) return value.get<std::uint64_t>();
+  if (value.is_number_integer()) {
+    const auto number = value.get<std::int64_t>();
+    return number >= 0 ? std::optional(static_cast<std::uint64_t>(number)) : std::nullopt;
+  }
+  if (!value.is_number_float()) return std::nullopt;
+  const auto number = value.get<double>();
+  constexpr double kExactMax = 9007199254740992;  // 2^53: beyond, neighbours are one number
+  if (!(number >= 0) || number > kExactMax || number != std::floor(number)) return std::nullopt;
+  return static_cast<std::uint64_t>(number);
 }
 
 /// A value as messages quote it.
@@ -73,13 +89,8 @@ Status ConfigReader::reject(StatusCode code, const FieldNames& field,
 
 Result<std::uint64_t> ConfigReader::as_uint(std::string_view name, const json& value,
                                             std::uint64_t min, std::uint64_t max) const {
-  // The parser yields unsigned numbers, code that builds JSON signed ones as well.
-  const bool is_natural =
-      value.is_number_unsigned() || (value.is_number_integer() && value.get<std::int64_t>() >= 0);
-  if (is_natural) {
-    const auto number = value.get<std::uint64_t>();
-    if (number >= min && number <= max) return number;
-  }
+  const std::optional<std::uint64_t> number = natural_number(value);
+  if (number && *number >= min && *number <= max) return *number;
   return wrong(name, value, fmt::format("a whole number from {} to {}", min, max));
 }
 

@@ -33,6 +33,24 @@ TEST_F(ConfigReaderTest, ReadsFieldsOfTheRightTypeAndRange) {
   EXPECT_THAT(reader_.string_list("names").value(), ElementsAre("a", "b"));
 }
 
+TEST(ConfigReader, TakesWholeNumbersThatAreWrittenWithAPoint) {
+  const nlohmann::json config =
+      parse_json(R"({"experts": 24.0, "eos": [1.0, 2e0], "one": 2.0, "zero": -0.0,
+      "half": 24.5, "below": -1.0, "large": 1e300, "vague": 18014398509481984.0})",
+                 "config.json")
+          .value();
+  const ConfigReader reader(config, "config.json");
+  EXPECT_EQ(reader.uint("experts", 1, 1024).value(), 24u);
+  EXPECT_EQ(reader.uint("zero", 0, 1).value(), 0u);
+  EXPECT_THAT(reader.uint_list("eos", 0, 9).value(), ElementsAre(1u, 2u));
+  EXPECT_THAT(reader.uint_list("one", 0, 9).value(), ElementsAre(2u));
+  for (const char* field : {"half", "below", "large", "vague"}) {
+    expect_failure(reader.uint(field, 0, ~std::uint64_t{0}).status(), StatusCode::kCorrupt,
+                   {field, "a whole number from 0"});
+  }
+  expect_failure(reader.uint("experts", 32, 1024).status(), StatusCode::kCorrupt, {"is 24"});
+}
+
 TEST_F(ConfigReaderTest, ReadsOneNumberOrAListOfThem) {
   EXPECT_THAT(reader_.uint_list("eos", 0, 100).value(), ElementsAre(7u));
   EXPECT_THAT(reader_.uint_list("eos_list", 0, 100).value(), ElementsAre(1u, 2u));

@@ -6,6 +6,7 @@
 #include <utility>
 #include <vector>
 
+#include "base/units.h"
 #include "format/printable.h"
 #include "io/file.h"
 
@@ -112,8 +113,8 @@ class JsonBuilder : public nlohmann::json_sax<json> {
 
 Result<json> parse_json(std::string_view text, std::string_view file, const JsonLimits& limits) {
   if (text.size() > limits.size_bytes) {
-    return error(StatusCode::kCorrupt, "{}: {} bytes, more than the {} such a file may have", file,
-                 text.size(), limits.size_bytes);
+    return error(StatusCode::kCorrupt, "{}: {}, more than the {} such a file may have", file,
+                 format_size(text.size()), format_size(limits.size_bytes));
   }
   JsonBuilder builder(limits.depth);
   if (!json::sax_parse(text.begin(), text.end(), &builder)) {
@@ -127,8 +128,8 @@ Result<std::string> read_text_file(const std::filesystem::path& path,
                                    std::uint64_t size_limit_bytes) {
   FM_ASSIGN_OR_RETURN(const File file, File::open(path, File::Mode::kBuffered));
   if (file.size() > size_limit_bytes) {
-    return error(StatusCode::kCorrupt, "{}: {} bytes, more than the {} such a file may have",
-                 path.string(), file.size(), size_limit_bytes);
+    return error(StatusCode::kCorrupt, "{}: {}, more than the {} such a file may have",
+                 path.string(), format_size(file.size()), format_size(size_limit_bytes));
   }
   std::string text(static_cast<std::size_t>(file.size()), '\0');
   FM_RETURN_IF_ERROR(file.read_at(0, std::as_writable_bytes(std::span(text))));

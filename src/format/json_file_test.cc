@@ -59,7 +59,7 @@ TEST(ParseJson, RefusesWhatIsTooDeepOrTooLarge) {
   expect_failure(parse_json("[[[[1]]]]", "f.json", limits).status(), StatusCode::kCorrupt,
                  {"f.json", "3 deep"});
   expect_failure(parse_json(std::string(101, ' '), "f.json", limits).status(), StatusCode::kCorrupt,
-                 {"f.json", "101 bytes"});
+                 {"f.json", "101 B"});
   expect_failure(parse_json(std::string(1 << 20, '['), "f.json").status(), StatusCode::kCorrupt,
                  {"64 deep"});
 }
@@ -77,7 +77,7 @@ TEST(LoadJsonFile, ReportsAFileThatIsAbsentOrTooLarge) {
   const auto path = folder.write("big.json", std::string(1000, ' ') + "1");
   EXPECT_EQ(load_json_file(path).value(), 1);
   expect_failure(load_json_file(path, {.size_bytes = 1000}).status(), StatusCode::kCorrupt,
-                 {"big.json", "1001 bytes", "1000"});
+                 {"big.json", "1001 B", "1000 B"});
 }
 
 }  // namespace

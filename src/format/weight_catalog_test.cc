@@ -257,7 +257,7 @@ TEST(WeightCatalog, RefusesAQuantizationObjectThatMakesNoSense) {
       {listed(R"({"bits": "4"})"), "quantization.p.bits"},
       {listed(R"({"group_size": 16})"), "quantization.p.group_size is 16"},
       {listed(R"({"group_size": 48})"), "quantization.p.group_size"},
-      {listed(R"({"group_size": 64.0})"), "quantization.p.group_size"},
+      {listed(R"({"group_size": 64.5})"), "quantization.p.group_size"},
       {listed(R"({"mode": 1})"), "quantization.p.mode"},
   };
   for (const auto& [config, field] : cases) {

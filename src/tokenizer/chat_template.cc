@@ -6,6 +6,7 @@
 #include <system_error>
 #include <utility>
 
+#include "base/units.h"
 #include "tokenizer/chat_messages.h"
 
 namespace flashmoe {
@@ -23,8 +24,8 @@ Result<std::string> read_file(const fs::path& path) {
     return error(StatusCode::kIo, "{}: {}", path.string(), failure.message());
   }
   if (size > kMaxFileBytes) {
-    return error(StatusCode::kCorrupt, "{}: {} bytes, more than {}", path.string(), size,
-                 kMaxFileBytes);
+    return error(StatusCode::kCorrupt, "{}: {}, more than {}", path.string(), format_size(size),
+                 format_size(kMaxFileBytes));
   }
   std::ifstream in(path, std::ios::binary);
   std::string text((std::istreambuf_iterator<char>(in)), {});

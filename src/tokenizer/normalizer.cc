@@ -6,6 +6,7 @@
 #include <type_traits>
 
 #include "base/check.h"
+#include "base/units.h"
 #include "tokenizer/utf8.h"
 
 namespace flashmoe {
@@ -217,8 +218,8 @@ Result<std::string> Normalizer::apply_step(const Step& step, std::string_view te
     out += text;
   }
   if (out.size() > size_max) {
-    return error(StatusCode::kInvalidArgument, "the normalizer makes more than {} bytes of text",
-                 size_max);
+    return error(StatusCode::kInvalidArgument, "the normalizer makes more than {} of text",
+                 format_size(size_max));
   }
   return out;
 }

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "base/units.h"
 #include "tokenizer/normalizer.h"
 
 namespace flashmoe {
@@ -182,7 +183,8 @@ Status PreTokenizer::rewrite(const Step& step, PieceList& list, bool is_text_sta
       list.rewritten_next += text;
     }
     if (list.rewritten_next.size() > kTextSizeMax) {
-      return error(StatusCode::kInvalidArgument, "the text grows beyond {} bytes", kTextSizeMax);
+      return error(StatusCode::kInvalidArgument, "the text grows beyond {}",
+                   format_size(kTextSizeMax));
     }
     list.pieces_next.push_back(
         {.begin = static_cast<std::uint32_t>(begin),
@@ -198,8 +200,8 @@ Status PreTokenizer::apply(PieceList& list, bool is_text_start, PatternScratch& 
   list.pieces.clear();
   if (list.text.empty()) return Status();
   if (list.text.size() > kTextSizeMax) {
-    return error(StatusCode::kInvalidArgument, "a text of {} bytes is longer than {} bytes",
-                 list.text.size(), kTextSizeMax);
+    return error(StatusCode::kInvalidArgument, "a text of {} is longer than {}",
+                 format_size(list.text.size()), format_size(kTextSizeMax));
   }
   list.pieces.push_back({.begin = 0, .size = static_cast<std::uint32_t>(list.text.size())});
   for (const Step& step : steps_) {

@@ -4,6 +4,7 @@
 #include <system_error>
 #include <utility>
 
+#include "base/units.h"
 #include "tokenizer/tokenizer.h"
 #include "tokenizer/tokenizer_file.h"
 #include "tokenizer/tokenizer_state.h"
@@ -25,7 +26,8 @@ Result<std::ifstream> open_file(const std::filesystem::path& path, std::uintmax_
   }
   const std::uintmax_t size = std::filesystem::file_size(path, failure);
   if (!failure && size > size_max) {
-    return error(StatusCode::kCorrupt, "is {} bytes long; {} is the limit", size, size_max);
+    return error(StatusCode::kCorrupt, "is {} long; {} is the limit", format_size(size),
+                 format_size(size_max));
   }
   std::ifstream file(path, std::ios::binary);
   if (!file) return error(StatusCode::kIo, "cannot be read; check its permissions");

@@ -64,5 +64,17 @@ TEST_F(DamagedWeights, HaveNoPerplexity) {
   EXPECT_NE(result.errors.find("logits"), std::string::npos) << result.errors;
 }
 
+TEST_F(DamagedWeights, WriteNoLogits) {
+  const std::filesystem::path ids = model() / "ids";
+  std::ofstream(ids) << "1 2 3 4";
+  const std::filesystem::path out = model() / "logits.safetensors";
+  const CommandResult result = run_flash_moe({"forward", model().string(), "--memory", "1GiB",
+                                              "--ids-file", ids.string(), "--out", out.string()});
+  EXPECT_EQ(result.exit_code, 1);
+  EXPECT_NE(result.errors.find("logits are infinite or no numbers"), std::string::npos)
+      << result.errors;
+  EXPECT_FALSE(std::filesystem::exists(out));
+}
+
 }  // namespace
 }  // namespace flashmoe::testing

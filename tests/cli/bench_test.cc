@@ -158,7 +158,7 @@ TEST(Bench, ChoosesBudgetsItself) {
 TEST(Bench, FailsWithAMessage) {
   const CommandResult little = run_flash_moe(bench_sprout({"--memory", "1MiB"}));
   EXPECT_EQ(little.exit_code, 1);
-  EXPECT_THAT(little.errors, HasSubstr("1.0 MiB is too little"));
+  EXPECT_THAT(little.errors, HasSubstr("1 MiB is too little"));
   const CommandResult context = run_flash_moe(bench_sprout({}, "123"));
   EXPECT_EQ(context.exit_code, 2);
   EXPECT_THAT(context.errors, HasSubstr("--context"));

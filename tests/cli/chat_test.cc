@@ -34,9 +34,10 @@ class ChatProgram : public ::testing::Test {
 
   Ran chat(const std::string& input, const std::string& flags, const fs::path& model) const {
     std::ofstream(path("in"), std::ios::binary) << input;
-    const std::string command = "XDG_CACHE_HOME=/dev/null '" + program_path().string() +
-                                "' chat '" + model.string() + "' --memory 1GiB " + flags + " <'" +
-                                path("in") + "' >'" + path("out") + "' 2>'" + path("err") + "'";
+    const std::string command = "FLASHMOE_PRESETS=off XDG_CACHE_HOME=/dev/null '" +
+                                program_path().string() + "' chat '" + model.string() +
+                                "' --memory 1GiB " + flags + " <'" + path("in") + "' >'" +
+                                path("out") + "' 2>'" + path("err") + "'";
     const int status = std::system(command.c_str());
     return {WIFEXITED(status) ? WEXITSTATUS(status) : -1, read("out"), read("err")};
   }

@@ -1,5 +1,6 @@
 // The program where its surroundings fail it: signals in the middle of work, closed or full
 // standard output, input that cannot be computed.
+#include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <sys/wait.h>
@@ -39,8 +40,8 @@ class HostileUse : public ::testing::Test {
 
   /// The exit code of flash-moe as a shell runs it, and its messages, where `redirections` say.
   static int shell(const std::string& arguments, const std::string& redirections) {
-    const std::string line = "XDG_CACHE_HOME=/dev/null '" + program_path().string() + "' " +
-                             arguments + " " + redirections;
+    const std::string line = "FLASHMOE_PRESETS=off XDG_CACHE_HOME=/dev/null '" +
+                             program_path().string() + "' " + arguments + " " + redirections;
     const int status = std::system(line.c_str());
     return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
   }
@@ -94,7 +95,7 @@ TEST_F(HostileUse, ForwardRefusesTooManyIdsBeforeItWritesAnything) {
 
 // The next file to be opened would take the number of a closed descriptor.
 TEST_F(HostileUse, ClosedStandardOutputIsAnErrorAndSpoilsNoFile) {
-  const std::string model = "'" + sprout_folder().string() + "' --memory 1GiB ";
+  const std::string model = fmt::format("'{}' --memory 1GiB ", sprout_folder().string());
   const std::string out = path("logits.safetensors");
   const std::string forward = "forward " + model + "--io pread --ids-file '" + write_ids(4) +
                               "' --json --out '" + out + "'";
@@ -115,7 +116,7 @@ TEST_F(HostileUse, HelpThatReachesNobodyIsAFailure) {
 // Nothing can be said; the exit code still can.
 TEST_F(HostileUse, MessagesThatReachNobodyChangeNoExitCode) {
   if (access("/dev/full", W_OK) != 0) GTEST_SKIP() << "this system has no /dev/full";
-  const std::string model = "'" + sprout_folder().string() + "' --memory 1GiB ";
+  const std::string model = fmt::format("'{}' --memory 1GiB ", sprout_folder().string());
   EXPECT_EQ(shell("run " + model + "-n 2 -p Once", ">/dev/null 2>/dev/full"), 0);
   EXPECT_EQ(shell("run /nonexistent -p Once", ">/dev/null 2>/dev/full"), 1);
 }

@@ -67,8 +67,9 @@ TEST_F(Profile, CountsPromptsAndTraces) {
 TEST_F(Profile, PinsWhatARunKeeps) {
   ASSERT_EQ(make("zh", {"--trace", traces_ + ":chinese"}).exit_code, 0);
   const auto run = [&](std::vector<std::string> flags) {
-    flags.insert(flags.begin(), {"run", model_, "-p", "The sea", "--max-tokens", "12", "--memory",
-                                 "1GiB", "--resident-set", "off"});
+    flags.insert(flags.begin(),
+                 {"run", model_, "--raw", "--temperature", "0", "-p", "The sea", "--max-tokens",
+                  "12", "--memory", "1GiB", "--resident-set", "off"});
     return json(flags);
   };
   const Json exact = run({});

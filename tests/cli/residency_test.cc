@@ -19,8 +19,9 @@ using ::testing::Le;
 using Json = nlohmann::json;
 
 CommandResult run(std::vector<std::string> flags) {
-  flags.insert(flags.begin(), {"run", sprout_folder().string(), "-p", "def add(a, b):",
-                               "--max-tokens", "24", "--ignore-eos", "--resident-set", "off"});
+  flags.insert(flags.begin(),
+               {"run", sprout_folder().string(), "--raw", "--temperature", "0", "-p",
+                "def add(a, b):", "--max-tokens", "24", "--ignore-eos", "--resident-set", "off"});
   return run_flash_moe(flags);
 }
 
@@ -162,7 +163,8 @@ TEST(RunResidency, RefusesWhatMakesNoSense) {
       {{"--capacity", "0"}, "--capacity"},
       {{"--capacity", "128"}, "a layer has 128"},
       {{"--quality-budget", "0.5"}, "--quality-budget"},
-      {{"--residency", "lru", "--on-miss", "skip", "--quality-budget", "nan"}, "a share is 0 to 1"},
+      {{"--residency", "lru", "--on-miss", "skip", "--quality-budget", "nan"},
+       "not a number from 0 to 1"},
       {{"--residency", "lru", "--on-miss", "skip", "--miss-threshold", "1"}, "substitute"},
   };
   for (const Case& c : cases) {

@@ -27,8 +27,8 @@ class RunResidentSet : public ::testing::Test {
   };
   Ran run(std::vector<std::string> flags) const {
     flags.insert(flags.begin(),
-                 {"run", sprout_folder().string(), "--memory", "1GiB", "-p", "Once upon a time",
-                  "--max-tokens", "48", "--ignore-eos", "--json"});
+                 {"run", sprout_folder().string(), "--memory", "1GiB", "--raw", "--temperature",
+                  "0", "-p", "Once upon a time", "--max-tokens", "48", "--ignore-eos", "--json"});
     const CommandResult result =
         run_flash_moe(flags, "XDG_CACHE_HOME=" + (folder_.path() / "cache").string());
     EXPECT_EQ(result.exit_code, 0) << result.errors;

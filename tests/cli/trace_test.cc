@@ -45,8 +45,8 @@ class Trace : public ::testing::Test {
 
 TEST_F(Trace, IsRecordedByRunAndEval) {
   const CommandResult run =
-      run_flash_moe({"run", model_, "-p", "Once upon a time", "--max-tokens", "4", "--ignore-eos",
-                     "--json", "--record-trace", path("t")});
+      run_flash_moe({"run", model_, "--raw", "-p", "Once upon a time", "--max-tokens", "4",
+                     "--ignore-eos", "--json", "--record-trace", path("t")});
   const Json statistics = json(run)["statistics"];
   EXPECT_EQ(statistics["routing"], "model");
   const Json recorded = info(path("t"));
@@ -65,8 +65,8 @@ TEST_F(Trace, IsRecordedByRunAndEval) {
 }
 
 TEST_F(Trace, IsWrittenWhenTheRunFails) {
-  const std::string command = program_path().string() + " run " + model_ +
-                              " -p Once --max-tokens 4 --resident-set off --record-trace " +
+  const std::string command = "FLASHMOE_PRESETS=off " + program_path().string() + " run " + model_ +
+                              " --raw -p Once --max-tokens 4 --resident-set off --record-trace " +
                               path("t") + " > /dev/full 2> " + path("errors");
   if (!std::filesystem::exists("/dev/full")) GTEST_SKIP() << "no /dev/full";
   EXPECT_NE(std::system(command.c_str()), 0);
@@ -107,8 +107,8 @@ TEST_F(Trace, IsWrittenAfterCtrlC) {
 TEST_F(Trace, DrivesARunThatSaysSo) {
   generate();
   const std::vector<std::string> arguments = {
-      "run",    model_, "-p", "Once", "--max-tokens", "4", "--ignore-eos", "--routing-trace",
-      path("g")};
+      "run", model_,         "--raw",           "-p",     "Once", "--max-tokens",
+      "4",   "--ignore-eos", "--routing-trace", path("g")};
   const CommandResult text = run_flash_moe(arguments);
   EXPECT_EQ(text.exit_code, 0);
   EXPECT_THAT(text.errors, HasSubstr("routing was replayed from " + path("g")));

@@ -25,3 +25,14 @@ if(text STREQUAL "")
 endif()
 
 run(${emulator} ${prefix}/bin/flash-moe --version)
+
+# Shells and man find what belongs to the program. It is made by running it, so not by every cross build.
+if(NOT toolchain OR emulator)
+  foreach(file bash-completion/completions/flash-moe zsh/site-functions/_flash-moe
+      fish/vendor_completions.d/flash-moe.fish man/man1/flash-moe.1 man/man1/flash-moe-run.1)
+    file(SIZE ${prefix}/share/${file} size)
+    if(size EQUAL 0)
+      message(FATAL_ERROR "${file} is empty")
+    endif()
+  endforeach()
+endif()

@@ -32,7 +32,7 @@ CommandResult run_flash_moe(const std::vector<std::string>& arguments,
   FM_CHECK(descriptor >= 0);
   close(descriptor);
   std::string line =
-      fmt::format("env XDG_CACHE_HOME=/dev/null {} {}",
+      fmt::format("env FLASHMOE_PRESETS=off XDG_CACHE_HOME=/dev/null {} {}",
                   environment.empty() ? "" : shell_word(environment), shell_word(program_path()));
   for (const std::string& argument : arguments) line += fmt::format(" {}", shell_word(argument));
   line += fmt::format(" < /dev/null 2> {}", shell_word(errors_path));

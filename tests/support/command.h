@@ -12,8 +12,9 @@ struct CommandResult {
   std::string errors;
 };
 
-/// Runs the flash-moe of this build with `arguments`, empty standard input and no cache folder.
-/// `environment`: one NAME=value more, or empty.
+/// Runs the flash-moe of this build with `arguments`, empty standard input, no cache folder and
+/// none of the defaults that whoever runs the tests may have set. `environment`: one NAME=value
+/// more, or empty.
 CommandResult run_flash_moe(const std::vector<std::string>& arguments,
                             const std::string& environment = {});
 

@@ -10,4 +10,4 @@ if ! "$python" -c "import ${4:-json}" >/dev/null 2>&1; then
   echo "skipped: ${4:-python3} is not installed; 'make venv-clients' installs clients into .venv-clients"
   exit 77
 fi
-FLASHMOE_PROGRAM=$2 exec "$python" -B "$1/tests/$3"
+FLASHMOE_PRESETS=off FLASHMOE_PROGRAM=$2 exec "$python" -B "$1/tests/$3"

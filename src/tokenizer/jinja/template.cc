@@ -3,6 +3,7 @@
 #include <ctime>
 #include <utility>
 
+#include "base/units.h"
 #include "tokenizer/jinja/ast.h"
 #include "tokenizer/jinja/interpreter.h"
 #include "tokenizer/jinja/json.h"
@@ -33,8 +34,8 @@ struct Template::Tree {
 
 Result<Template> Template::parse(std::string_view source) {
   if (source.size() > kMaxSourceBytes) {
-    return error(StatusCode::kUnsupported, "chat template of {} bytes, more than {}", source.size(),
-                 kMaxSourceBytes);
+    return error(StatusCode::kUnsupported, "chat template of {}, more than {}",
+                 format_size(source.size()), format_size(kMaxSourceBytes));
   }
   Result<Body> body = parse_template(source);
   if (!body.ok()) return prefixed(body.status());

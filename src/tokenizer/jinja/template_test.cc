@@ -125,7 +125,7 @@ TEST(HostileTemplate, DeepNestingOfTheSourceIsRefused) {
 }
 
 TEST(HostileTemplate, ASourceOfManyMebibytesIsRefused) {
-  EXPECT_THAT(render(std::string(3U << 20U, 'x')), HasSubstr("bytes, more than"));
+  EXPECT_THAT(render(std::string(3U << 20U, 'x')), HasSubstr("chat template of 3 MiB, more than"));
 }
 
 TEST(HostileTemplate, RecursionWithoutEndIsRefused) {

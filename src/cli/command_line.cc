@@ -1,0 +1,129 @@
+#include "cli/command_line.h"
+
+#include <fmt/format.h>
+
+#include <CLI/CLI.hpp>
+#include <algorithm>
+
+#include "cli/command_facts.h"
+#include "cli/commands.h"
+#include "cli/help.h"
+#include "cli/option_groups.h"
+#include "cli/output.h"
+#include "cli/presets.h"
+#include "cli/usage_error.h"
+
+namespace flashmoe::cli {
+namespace {
+
+constexpr const char* kDescription =
+    "Runs Mixture-of-Experts models larger than memory, exactly: experts stay on disk and are read "
+    "as they are needed, within the memory you allow.";
+
+constexpr const char* kMainExamples = R"(
+Examples:
+  flash-moe run MODEL "What is a river?"
+  flash-moe chat MODEL --memory 12GiB
+  flash-moe serve MODEL
+  flash-moe COMMAND --help
+
+MODEL is a folder as downloaded: config.json, tokenizer.json and *.safetensors. FLASHMOE_MODEL, FLASHMOE_MEMORY and the
+like in the environment, and lines as memory = "12GiB" in ~/.config/flash-moe/config.toml, are defaults for options.)";
+
+/// `flash-moe help run` is `flash-moe run --help`, and `flash-moe version` is `--version`.
+void spell_out(std::vector<std::string>& arguments) {
+  if (arguments.empty()) return;
+  if (arguments[0] == "version") arguments[0] = "--version";
+  if (arguments[0] == "help") {
+    std::rotate(arguments.begin(), arguments.begin() + 1, arguments.end());
+    arguments.back() = "--help";
+  }
+}
+
+int print_help(const CLI::App& app, const CLI::App& command, bool all) {
+  std::vector<std::string> path;
+  for (const CLI::App* parent = command.get_parent(); parent != nullptr;
+       parent = parent->get_parent()) {
+    path.insert(path.begin(), parent == &app ? app.get_name() : parent->get_name());
+  }
+  const Status printed =
+      print(help_text(command_facts(command, std::move(path)), all, help_width()));
+  return printed.ok() ? kExitOk : report(printed);
+}
+
+int refuse(CLI::App& app, const std::vector<std::string>& arguments, const CLI::ParseError& error) {
+  for (const std::string& line : explain(app, arguments, error)) {
+    print_note(fmt::format("flash-moe: {}\n", line));
+  }
+  std::string command;
+  for (const CLI::App* chosen = &chosen_command(app, arguments); chosen != &app;
+       chosen = chosen->get_parent()) {
+    command = fmt::format(" {}{}", chosen->get_name(), command);
+  }
+  print_note(fmt::format("`flash-moe{} --help` says what there is.\n", command));
+  return kExitUsage;
+}
+
+}  // namespace
+
+std::unique_ptr<CLI::App> make_app(int& exit_code) {
+  auto app = std::make_unique<CLI::App>(kDescription, "flash-moe");
+  app->set_help_flag("-h,--help", "Say what there is to choose");
+  app->set_help_all_flag("--help-all", "Say all of it");
+  app->set_version_flag("--version", "flash-moe " FLASHMOE_VERSION, "Say which version this is")
+      ->group(kHelpOptions);
+  app->footer(kMainExamples);
+  // Were a command required here, a misspelt one would be reported as none.
+  app->require_subcommand(0, 1);
+  const auto add = [&](const char* group, void (*add_command)(CLI::App&, int&)) {
+    const std::size_t count = app->get_subcommands({}).size();
+    add_command(*app, exit_code);
+    for (std::size_t i = count; i < app->get_subcommands({}).size(); ++i) {
+      app->get_subcommands({})[i]->group(group);
+    }
+  };
+  for (const auto add_command : {add_run, add_chat, add_serve})
+    add("Talk with a model", add_command);
+  for (const auto add_command : {add_inspect, add_doctor, add_tokenize, add_render}) {
+    add("Look at a model and a machine", add_command);
+  }
+  for (const auto add_command : {add_verify, add_bench, add_eval, add_forward, add_validate}) {
+    add("Measure and prove", add_command);
+  }
+  for (const auto add_command : {add_trace, add_profile, add_synth}) {
+    add("Study which experts are used", add_command);
+  }
+  for (const auto add_command : {add_completion, add_man}) add("", add_command);
+  return app;
+}
+
+int run_command_line(std::vector<std::string> arguments) {
+  spell_out(arguments);
+  int exit_code = kExitOk;
+  const std::unique_ptr<CLI::App> app = make_app(exit_code);
+  CLI::App& command = chosen_command(*app, arguments);
+  const Status presets = apply_presets(*app, command);
+  // Help has been given by then, and no command has begun.
+  app->parse_complete_callback([&presets] {
+    if (!presets.ok()) throw CLI::RuntimeError(kExitUsage);
+  });
+  try {
+    app->parse(std::vector<std::string>(arguments.rbegin(), arguments.rend()));
+  } catch (const CLI::CallForHelp&) {
+    return print_help(*app, command, /*all=*/false);
+  } catch (const CLI::CallForAllHelp&) {
+    return print_help(*app, command, /*all=*/true);
+  } catch (const CLI::CallForVersion& version) {
+    const Status printed = print(std::string(version.what()) + "\n");
+    return printed.ok() ? kExitOk : report(printed);
+  } catch (const CLI::ParseError& error) {
+    return presets.ok() ? refuse(*app, arguments, error) : report(presets);
+  }
+  if (app->get_subcommands().empty()) {
+    print_note(help_text(command_facts(*app), /*all=*/false, help_width()));
+    return kExitUsage;
+  }
+  return exit_code;
+}
+
+}  // namespace flashmoe::cli

@@ -1,0 +1,154 @@
+#include "cli/presets.h"
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <CLI/CLI.hpp>
+#include <algorithm>
+#include <cctype>
+#include <cstdlib>
+#include <string_view>
+#include <system_error>
+#include <vector>
+
+#include "base/result.h"
+#include "cli/command_facts.h"
+#include "cli/input.h"
+#include "cli/option_groups.h"
+#include "cli/toml.h"
+#include "cli/usage_error.h"
+#include "cli/user_folder.h"
+#include "format/printable.h"
+
+namespace flashmoe::cli {
+namespace {
+
+bool may_be_preset(const CLI::Option& option) {
+  if (option.get_positional() || option.get_lnames().empty()) return false;
+  return option.get_configurable() &&
+         std::ranges::any_of(kOptionGroups, [&option](const OptionGroup& group) {
+           return group.may_be_preset && option.get_group() == group.name;
+         });
+}
+
+/// The option that may be preset as `key`, which is its first long name; null: there is none.
+CLI::Option* find_option(CLI::App& command, const std::string& key) {
+  for (CLI::Option* option :
+       command.get_options([](CLI::Option* o) { return may_be_preset(*o); })) {
+    if (option->get_lnames().front() == key) return option;
+  }
+  return nullptr;
+}
+
+void collect_keys(CLI::App& app, std::vector<std::string>& keys) {
+  for (const CLI::Option* option :
+       app.get_options([](CLI::Option* o) { return may_be_preset(*o); })) {
+    keys.push_back(option->get_lnames().front());
+  }
+  for (CLI::App* command : app.get_subcommands({})) collect_keys(*command, keys);
+}
+
+/// Where in the file, and what.
+std::string place(const TomlEntry& entry, const std::string& source) {
+  std::vector<std::string> path = entry.table;
+  path.push_back(entry.key);
+  return fmt::format("{}, line {}: {}", source, entry.line,
+                     printable(fmt::format("{}", fmt::join(path, "."))));
+}
+
+Status preset(CLI::Option& option, const std::vector<std::string>& values,
+              const std::string& source) {
+  try {
+    option.add_result(values);
+    option.run_callback();
+  } catch (const CLI::ParseError& refused) {
+    option.clear();
+    const std::string_view text = refused.what();
+    const std::string name = option.get_name() + ": ";
+    return error(StatusCode::kInvalidArgument, "{}: {}", source,
+                 text.starts_with(name) ? text.substr(name.size()) : text);
+  }
+  option.clear();  // it does not count as typed
+  option.default_str(fmt::format("{}", fmt::join(values, ",")));
+  return Status();
+}
+
+/// The command that a table is for; null: there is none.
+CLI::App* command_of(CLI::App& app, const std::vector<std::string>& table) {
+  CLI::App& command = chosen_command(app, table);
+  std::size_t depth = 0;
+  for (const CLI::App* c = &command; c != &app; c = c->get_parent()) ++depth;
+  return depth == table.size() ? &command : nullptr;
+}
+
+Status check(CLI::App& app, const TomlEntry& entry, const std::string& source) {
+  CLI::App* const command = command_of(app, entry.table);
+  if (command == nullptr) {
+    return error(StatusCode::kInvalidArgument, "{}: there is no command {}", place(entry, source),
+                 printable(fmt::format("{}", fmt::join(entry.table, " "))));
+  }
+  std::vector<std::string> keys;
+  collect_keys(*command, keys);
+  if (std::ranges::find(keys, entry.key) != keys.end()) return Status();
+  const std::string guess = closest(entry.key, keys);
+  return error(StatusCode::kInvalidArgument, "{}: no option of that name can be preset{}",
+               place(entry, source),
+               guess.empty() ? std::string() : fmt::format("; did you mean {}?", guess));
+}
+
+}  // namespace
+
+std::filesystem::path config_path() {
+  const auto folder = user_folder("XDG_CONFIG_HOME", ".config");
+  return folder ? *folder / "flash-moe" / "config.toml" : std::filesystem::path();
+}
+
+std::string variable_of(const CLI::Option& option) {
+  if (!may_be_preset(option)) return "";
+  std::string name = "FLASHMOE_";
+  for (const char c : option.get_lnames().front()) {
+    name += c == '-' ? '_' : static_cast<char>(std::toupper(static_cast<unsigned char>(c)));
+  }
+  return name;
+}
+
+Status apply_config(CLI::App& app, CLI::App& command, const std::string& text,
+                    const std::string& source) {
+  FM_ASSIGN_OR_RETURN(const std::vector<TomlEntry> entries, parse_toml(text, source));
+  for (const TomlEntry& entry : entries) FM_RETURN_IF_ERROR(check(app, entry, source));
+  // The command's own table comes last, so that it counts.
+  for (const bool is_own : {false, true}) {
+    for (const TomlEntry& entry : entries) {
+      if (entry.table.empty() == is_own ||
+          command_of(app, entry.table) != (is_own ? &command : &app)) {
+        continue;
+      }
+      CLI::Option* const option = find_option(command, entry.key);
+      if (option != nullptr) {
+        FM_RETURN_IF_ERROR(preset(*option, entry.values, place(entry, source)));
+      }
+    }
+  }
+  return Status();
+}
+
+Status apply_presets(CLI::App& app, CLI::App& command) {
+  const char* const is_on = std::getenv("FLASHMOE_PRESETS");
+  if (is_on != nullptr && std::string_view(is_on) == "off") return Status();
+  const std::filesystem::path path = config_path();
+  std::error_code ignored;
+  if (!path.empty() && std::filesystem::exists(path, ignored)) {
+    FM_ASSIGN_OR_RETURN(const std::string text, read_text_file(path.string()));
+    FM_RETURN_IF_ERROR(apply_config(app, command, text, path.string()));
+  }
+  for (CLI::Option* option : command.get_options([](CLI::Option*) { return true; })) {
+    const std::string variable = variable_of(*option);
+    const char* const value = variable.empty() ? nullptr : std::getenv(variable.c_str());
+    if (value != nullptr && *value != '\0') {
+      FM_RETURN_IF_ERROR(preset(*option, {value}, variable));
+    }
+  }
+  return Status();
+}
+
+}  // namespace flashmoe::cli

@@ -1,0 +1,147 @@
+#include "cli/usage_error.h"
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <CLI/CLI.hpp>
+#include <algorithm>
+
+#include "cli/command_facts.h"
+#include "format/printable.h"
+
+namespace flashmoe::cli {
+namespace {
+
+/// How many slips of a finger make `b` of `a`: a character too many, missing, wrong, or two
+/// swapped.
+std::size_t slip_count(std::string_view a, std::string_view b) {
+  // slips[i][j]: between the first i characters of a and the first j of b.
+  std::vector<std::vector<std::size_t>> slips(a.size() + 1, std::vector<std::size_t>(b.size() + 1));
+  for (std::size_t i = 0; i <= a.size(); ++i) {
+    for (std::size_t j = 0; j <= b.size(); ++j) {
+      if (i == 0 || j == 0) {
+        slips[i][j] = i + j;
+        continue;
+      }
+      slips[i][j] = std::min({slips[i - 1][j] + 1, slips[i][j - 1] + 1,
+                              slips[i - 1][j - 1] + (a[i - 1] == b[j - 1] ? 0 : 1)});
+      const bool is_swap = i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1];
+      if (is_swap) slips[i][j] = std::min(slips[i][j], slips[i - 2][j - 2] + 1);
+    }
+  }
+  return slips[a.size()][b.size()];
+}
+
+std::string with_guess(std::string text, std::string_view typed,
+                       std::span<const std::string> names) {
+  const std::string guess = closest(typed, names);
+  return guess.empty() ? text : fmt::format("{}; did you mean {}?", text, guess);
+}
+
+std::vector<std::string> option_names(const CLI::App& command) {
+  std::vector<std::string> names;
+  for (const CLI::Option* option : all_options(command)) {
+    for (const std::string& name : option->get_lnames()) names.push_back("--" + name);
+  }
+  return names;
+}
+
+std::vector<std::string> command_names(const CLI::App& app) {
+  std::vector<std::string> names;
+  for (const CLI::App* command : app.get_subcommands({})) {
+    if (!command->get_name().empty() && !command->get_group().empty()) {
+      names.push_back(command->get_name());
+    }
+  }
+  return names;
+}
+
+/// An argument that nothing on the command line takes.
+std::string explain_extra(const CLI::App& command, const std::string& argument) {
+  const std::vector<std::string> commands = command_names(command);
+  const std::string shown = printable(argument);
+  if (!commands.empty()) {
+    const std::string of = command.get_parent() == nullptr ? "" : command.get_name() + " ";
+    return with_guess(fmt::format("unknown command {}{}", of, shown), argument, commands);
+  }
+  const bool takes_prompt = command.get_option_no_throw("PROMPT") != nullptr;
+  return fmt::format("unexpected argument '{}'{}", shown,
+                     takes_prompt ? "; a prompt of several words goes in quotes" : "");
+}
+
+/// The library's words, put as ours are.
+std::string reworded(const CLI::ParseError& error) {
+  const std::string text = error.what();
+  const std::string option = text.substr(0, text.find(':'));
+  if (error.get_name() == "ArgumentMismatch") {
+    if (text.ends_with("missing")) return option + ": needs a value";
+    if (text.find("At Most") != std::string::npos) return option + ": is given more than once";
+  }
+  if (error.get_name() == "ValidationError" && text.starts_with("MODEL: ")) {
+    return "MODEL " + text.substr(7);
+  }
+  if (error.get_name() == "ValidationError" && text.starts_with("PROMPT: ")) {
+    return "PROMPT " + text.substr(8);
+  }
+  if (error.get_name() == "RequiredError" && text.ends_with(" is required")) {
+    return text.substr(0, text.size() - std::string_view(" is required").size()) + " is missing";
+  }
+  if (error.get_name() == "ExcludesError") {
+    const std::size_t at = text.find(" excludes ");
+    if (at != std::string::npos) {
+      return fmt::format("{} and {} do not go together", text.substr(0, at), text.substr(at + 10));
+    }
+  }
+  constexpr std::string_view kNotConverted = "Could not convert: ";  // NAME = VALUE
+  if (text.starts_with(kNotConverted)) {
+    const std::size_t begin = kNotConverted.size();
+    return text.substr(begin, text.find(" = ", begin) - begin) + ": takes no such value";
+  }
+  return text;
+}
+
+}  // namespace
+
+std::string closest(std::string_view typed, std::span<const std::string> names) {
+  std::string best;
+  std::size_t best_count = typed.size() / 4 + 1;
+  for (const std::string& name : names) {
+    const std::size_t count = slip_count(typed, name);
+    if (count <= best_count && (best.empty() || count < best_count)) {
+      best = name;
+      best_count = count;
+    }
+  }
+  if (!best.empty()) return best;
+  // The beginning of a name, if it is the beginning of one alone.
+  for (const std::string& name : names) {
+    if (typed.size() < 4 || !name.starts_with(typed)) continue;
+    if (!best.empty()) return "";
+    best = name;
+  }
+  return best;
+}
+
+std::vector<std::string> explain(CLI::App& app, const std::vector<std::string>& arguments,
+                                 const CLI::ParseError& error) {
+  const CLI::App& command = chosen_command(app, arguments);
+  // An option that is not known may have had a value, which then stands where it makes no sense:
+  // nothing else is worth telling before it is put right.
+  std::vector<std::string> lines;
+  const std::vector<std::string> extras = command.remaining();
+  for (const std::string& extra : extras) {
+    if (extra.size() < 2 || extra[0] != '-') continue;
+    const std::string name = extra.substr(0, extra.find('='));
+    lines.push_back(
+        with_guess(fmt::format("unknown option {}", printable(name)), name, option_names(command)));
+  }
+  if (!lines.empty()) return lines;
+  if (!extras.empty()) return {explain_extra(command, extras.front())};
+  const std::vector<std::string> commands = command_names(command);
+  if (!commands.empty()) {
+    return {fmt::format("{}: needs one of {}", command.get_name(), fmt::join(commands, ", "))};
+  }
+  return {reworded(error)};
+}
+
+}  // namespace flashmoe::cli

@@ -1,0 +1,23 @@
+#ifndef FLASHMOE_CLI_USAGE_ERROR_H_
+#define FLASHMOE_CLI_USAGE_ERROR_H_
+
+#include <CLI/App.hpp>
+#include <CLI/Error.hpp>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace flashmoe::cli {
+
+/// What is wrong with the command line that `app` refused with `error`, in words that a user can
+/// act on: a line for each option that there is not, in the order typed, or else one line.
+std::vector<std::string> explain(CLI::App& app, const std::vector<std::string>& arguments,
+                                 const CLI::ParseError& error);
+
+/// The one of `names` that somebody may have meant by `typed`; empty: none comes close.
+std::string closest(std::string_view typed, std::span<const std::string> names);
+
+}  // namespace flashmoe::cli
+
+#endif  // FLASHMOE_CLI_USAGE_ERROR_H_

@@ -2,6 +2,7 @@
 #include <csignal>
 #include <iostream>
 
+#include "base/file_limit.h"
 #include "cli/commands.h"
 #include "cli/output.h"
 
@@ -24,6 +25,7 @@ int main(int argc, char** argv) {
   flashmoe::cli::occupy_standard_descriptors();
   // A reader that went away (| head) is an error to report, not a reason to die silently.
   std::signal(SIGPIPE, SIG_IGN);
+  flashmoe::raise_file_limit();
   CLI::App app(kDescription, "flash-moe");
   app.set_version_flag("--version", "flash-moe " FLASHMOE_VERSION);
   app.footer(kMainExamples);

@@ -82,11 +82,13 @@ Result<int> forward(const ForwardOptions& options) {
   FM_RETURN_IF_ERROR(writer.write<std::int32_t>("input_ids", 0, ids));
 
   ProgressBar bar("computing");
-  ForwardObserver observer;
+  ForwardObserver observer{.cancel = interrupt.flag()};
+  observer.on_progress = [&bar](std::size_t done, std::size_t total) {
+    bar.update(done, total);
+    return true;
+  };
   observer.on_logits = [&](std::size_t position, std::size_t rows,
                            std::span<const float> logits) -> Status {
-    bar.update(position + rows, ids.size());
-    if (interrupt.interrupted()) return Status(StatusCode::kCancelled, "interrupted");
     return writer.write("logits", position * info.vocab_size, logits);
   };
   if (options.hidden) {

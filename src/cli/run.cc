@@ -74,6 +74,7 @@ Result<int> run_on(Engine& engine, const RunOptions& options) {
   Status printed;
   std::vector<Answer> answers;
   GenerateOptions generate = options.sampling.generate;
+  generate.cancel = interrupt.flag();
   generate.on_prompt = [&](std::size_t done, std::size_t total) {
     bar.update(done, total);
     return !interrupt.interrupted();

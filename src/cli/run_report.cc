@@ -74,10 +74,11 @@ nlohmann::ordered_json to_json(const Answer& answer, const Engine& engine,
       {"finish_reason", to_string(result.finish_reason)},
       {"statistics",
        {{"prompt_tokens", run.prompt_tokens},
+        {"prompt_tokens_read", run.prompt_tokens_read},
         {"generated_tokens", run.generated_tokens},
         {"load_seconds", total.load_seconds},
         {"prefill_seconds", run.prefill_seconds},
-        {"prefill_tokens_per_second", per_second(run.prompt_tokens, run.prefill_seconds)},
+        {"prefill_tokens_per_second", per_second(run.prompt_tokens_read, run.prefill_seconds)},
         {"time_to_first_token_seconds", run.time_to_first_token_seconds},
         {"time_to_first_token_after_discovery_seconds",
          run.time_to_first_token_seconds - run.subject_switch.discovery_seconds},
@@ -104,10 +105,17 @@ nlohmann::ordered_json to_json(const Answer& answer, const Engine& engine,
         {"context", plan.context},
         {"prefill_chunk", plan.prefill_chunk},
         {"cpu_target", engine.cpu_target()},
-        {"io_backend", engine.io_backend()}}}};
+        {"io_backend", engine.io_backend()}}},
+      {"warnings", engine.info().warnings}};
   json["statistics"].update(exactness_json(flags, total));
   if (flags.residency.has_fixed_set()) json["subject_switch"] = switch_json(answer);
   return json;
+}
+
+/// How many tokens of the prompt were read: of how many, where it was stopped.
+std::string describe_prompt(const GenerateStatistics& run) {
+  if (run.prompt_tokens_read == run.prompt_tokens) return std::to_string(run.prompt_tokens);
+  return fmt::format("{} of {}", run.prompt_tokens_read, run.prompt_tokens);
 }
 
 /// What a fixed set took, if it changed for this answer.
@@ -144,8 +152,8 @@ void print_answer(const Answer& answer, const Engine& engine, const EngineFlags&
   print_note(fmt::format(
       "prefill {} tokens, {:.1f}/s | decode {} tokens, {:.1f}/s | first token {} | experts: "
       "{} of {} in memory, {:.1f} % hits | read {} | peak memory {} of {}\n",
-      run.prompt_tokens, per_second(run.prompt_tokens, run.prefill_seconds), run.generated_tokens,
-      per_second(decoded_count(run), run.decode_seconds),
+      describe_prompt(run), per_second(run.prompt_tokens_read, run.prefill_seconds),
+      run.generated_tokens, per_second(decoded_count(run), run.decode_seconds),
       format_seconds(run.time_to_first_token_seconds), plan.expert_slots, plan.expert_count,
       100 * hit_rate(run.expert_hits, run.expert_misses), format_size(total.bytes_read),
       format_size(read_process_memory().peak_rss_bytes), format_size(plan.budget_bytes)));

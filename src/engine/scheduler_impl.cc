@@ -99,7 +99,14 @@ Result<GenerationId> SchedulerImpl::submit(GenerationRequest request,
 void SchedulerImpl::cancel(GenerationId id) {
   const std::lock_guard lock(mutex_);
   cancelled_.insert(id);
+  if (is_step_unwanted()) stop_step_ = true;
   changed_.notify_all();
+}
+
+bool SchedulerImpl::is_step_unwanted() const {
+  return !step_ids_.empty() && (cancels_all_ || std::ranges::all_of(step_ids_, [this](auto id) {
+                                  return cancelled_.contains(id);
+                                }));
 }
 
 SchedulerStatistics SchedulerImpl::statistics() const {
@@ -113,6 +120,7 @@ void SchedulerImpl::stop(std::chrono::milliseconds patience) {
   const auto is_idle = [this] { return unfinished_ == 0; };
   if (idle_.wait_for(lock, patience, is_idle)) return;
   cancels_all_ = true;
+  if (is_step_unwanted()) stop_step_ = true;
   changed_.notify_all();
   idle_.wait(lock, is_idle);
 }
@@ -334,10 +342,12 @@ void SchedulerImpl::step() {
   std::size_t prompt_rows = 0;
   for (std::size_t i = decoding; i < rows_.size(); ++i) prompt_rows += rows_[i].ids.size();
   if (++turn_ == returning_until_) returning_experts_ = nullptr;
+  open_step();
   Stopwatch watch;
   const Status status = forward(rows_, members_);
   const double seconds = watch.lap();
-  if (decoding > 0 && prompt_rows > 0) pacer_.on_mixed_step(prompt_rows, seconds);
+  close_step();
+  if (status.ok() && decoding > 0 && prompt_rows > 0) pacer_.on_mixed_step(prompt_rows, seconds);
   {
     const std::lock_guard lock(mutex_);
     (prompt_rows > 0 ? statistics_.prefill_seconds : statistics_.decode_seconds) += seconds;
@@ -346,7 +356,22 @@ void SchedulerImpl::step() {
       statistics_.decode_rows += decoding;
     }
   }
+  if (status.code() == StatusCode::kCancelled) {
+    for (RunningGeneration* const member : members_) member->end(FinishReason::kCancelled);
+    return;
+  }
   status.ok() ? after_step(members_) : after_failure(members_, status);
+}
+
+void SchedulerImpl::open_step() {
+  const std::lock_guard lock(mutex_);
+  for (const RunningGeneration* const member : members_) step_ids_.push_back(member->id());
+  stop_step_ = is_step_unwanted();
+}
+
+void SchedulerImpl::close_step() {
+  const std::lock_guard lock(mutex_);
+  step_ids_.clear();
 }
 
 Status SchedulerImpl::forward(std::span<const SequenceRows> rows,
@@ -359,13 +384,15 @@ Status SchedulerImpl::forward(std::span<const SequenceRows> rows,
   const ExpertCounters before = expert_counters(parts_.resources);
   Status status = run_step(
       parts_.resources, rows,
-      {.on_logits = [this](std::size_t row, MatrixView<const float> logits) {
-        for (std::size_t i = 0; i < logits.rows; ++i) {
-          const auto last = std::lower_bound(last_rows_.begin(), last_rows_.end(), row + i);
-          const auto member = static_cast<std::size_t>(last - last_rows_.begin());
-          logits_[member].assign(logits.row(i), logits.row(i) + logits.cols);
-        }
-      }});
+      {.on_logits =
+           [this](std::size_t row, MatrixView<const float> logits) {
+             for (std::size_t i = 0; i < logits.rows; ++i) {
+               const auto last = std::lower_bound(last_rows_.begin(), last_rows_.end(), row + i);
+               const auto member = static_cast<std::size_t>(last - last_rows_.begin());
+               logits_[member].assign(logits.row(i), logits.row(i) + logits.cols);
+             }
+           }},
+      {.cancel = &stop_step_});
   const ExpertCounters after = expert_counters(parts_.resources);
   for (RunningGeneration* const member : members) {
     GenerationStatistics& statistics = member->statistics();

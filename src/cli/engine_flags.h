@@ -67,8 +67,11 @@ Result<std::uint64_t> parse_memory(const std::string& text);
 /// naming the flag.
 Result<EngineOptions> engine_options(const EngineFlags& flags);
 
-/// Opens the engine, with a progress bar on a terminal.
+/// Opens the engine, with a progress bar on a terminal, and prints what is odd about the model.
 Result<std::unique_ptr<Engine>> open_engine(const EngineFlags& flags);
+
+/// ModelInfo::warnings, for people.
+void print_warnings(const ModelInfo& model);
 
 /// Completes the recording that the flags asked for, however the command ended: a trace of what was
 /// computed helps as much after an error. Returns `outcome`, or why the trace could not be written.

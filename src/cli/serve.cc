@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "base/model_download.h"
 #include "base/units.h"
 #include "cli/commands.h"
 #include "cli/engine_flags.h"
@@ -118,18 +119,17 @@ Status read_api_keys(const std::string& path, std::vector<std::string>& keys) {
   return Status();
 }
 
-/// The folder's name is what a model is called where nobody says otherwise.
 std::string default_model_id(const std::string& folder) {
-  std::error_code ignored;
-  const std::filesystem::path path = std::filesystem::weakly_canonical(folder, ignored);
-  const std::string name = path.filename().string();
+  const std::string name = model_name(folder);
   return name.empty() ? "model" : name;
 }
 
 std::uint64_t folder_size(const std::string& folder) {
   std::uint64_t size = 0;
   std::error_code failure;
-  for (const auto& entry : std::filesystem::directory_iterator(folder, failure)) {
+  const Result<std::filesystem::path> files = find_model_folder(folder);
+  if (!files.ok()) return 0;  // opening it says why
+  for (const auto& entry : std::filesystem::directory_iterator(*files, failure)) {
     if (entry.is_regular_file(failure)) size += entry.file_size(failure);
   }
   return size;
@@ -172,6 +172,10 @@ std::string url_of(const std::string& host, std::uint16_t port) {
 void print_ready(const ServeOptions& options, const std::string& model_id, const std::string& url,
                  const Engine& engine) {
   const MemoryPlan& plan = engine.memory_plan();
+  for (const std::string& warning : engine.info().warnings) {
+    options.json ? print_json_line({{"event", "warning"}, {"text", warning}})
+                 : print_note("warning: " + warning + "\n");
+  }
   if (options.json) {
     return print_json_line({{"event", "ready"},
                             {"url", url},

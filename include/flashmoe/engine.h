@@ -28,7 +28,10 @@ inline constexpr std::size_t kDefaultContext = 8192;
 inline constexpr std::uint64_t kPrefixCacheAuto = ~std::uint64_t{0};
 
 struct EngineOptions {
-  /// A model folder as downloaded: config.json, tokenizer.json, *.safetensors.
+  /// A model folder as downloaded: config.json, tokenizer.json, *.safetensors. Or a repository in
+  /// the hub's cache (models--org--name), of which the snapshot of refs/main is taken. Each weight
+  /// file stays open: many shards may need a higher limit on open files (RLIMIT_NOFILE), which is
+  /// the program's to raise.
   std::filesystem::path model;
   /// Memory for the whole process, in bytes. 0: chosen from the machine's free memory and limits.
   std::uint64_t memory_bytes = 0;
@@ -97,6 +100,9 @@ struct ModelInfo {
   std::size_t num_experts = 0;
   std::size_t num_experts_per_tok = 0;
   std::vector<std::int32_t> eos_token_ids;
+  /// What was found wrong without harm when the model was opened, each naming the file or field and
+  /// what was done about it; for people.
+  std::vector<std::string> warnings;
 };
 
 /// A model, loaded to run within a memory budget: dense weights in memory, routed experts read from

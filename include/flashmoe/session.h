@@ -1,6 +1,7 @@
 #ifndef FLASHMOE_SESSION_H_
 #define FLASHMOE_SESSION_H_
 
+#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <functional>
@@ -34,7 +35,7 @@ enum class FinishReason : std::uint8_t {
   kStopText,   // a stop string came up; it is not part of the text
   kLength,     // max_tokens
   kContext,    // the context is full
-  kCancelled,  // the callback asked to stop
+  kCancelled,  // the caller asked to stop
 };
 
 /// "stop", "stop_text", "length", "context", "cancelled".
@@ -56,7 +57,14 @@ struct GenerateOptions {
   bool ignore_eos = false;        // go on past the model's end-of-text tokens
   /// The prompt changes the subject: modes that change their fixed set do so (switch_subject()).
   bool is_new_subject = false;
-  /// Called after each step of prompt processing with tokens done and to do. Returning false stops.
+  /// Once true, the generation stops within tenths of a second, also in the middle of a step, which
+  /// is then given up: the sequence stays what it was before the step. May be set by any thread, or
+  /// a signal handler. Null: only the callbacks stop a generation.
+  const std::atomic<bool>* cancel = nullptr;
+  /// Called while the prompt is processed, after each layer of each step or more often, with tokens
+  /// done and to do. A step's tokens count by the share of the work that is done; they are part of
+  /// the sequence at the step's end. Returning false stops: at the end of a step the sequence goes
+  /// on from there, within one the step is given up.
   std::function<bool(std::size_t done, std::size_t total)> on_prompt;
   /// Called with each new piece of text, always whole UTF-8 characters. Returning false stops the
   /// generation.
@@ -69,7 +77,8 @@ struct GenerateOptions {
 };
 
 struct GenerateStatistics {
-  std::size_t prompt_tokens = 0;
+  std::size_t prompt_tokens = 0;       // that were to be read
+  std::size_t prompt_tokens_read = 0;  // fewer where it was cancelled; of a step given up its share
   std::size_t generated_tokens = 0;
   double prefill_seconds = 0;
   double time_to_first_token_seconds = 0;  // from the call to the first token picked
@@ -93,6 +102,9 @@ struct GenerateResult {
 
 /// Receives what a forward pass computes, in order of rows. Views are valid during the call only.
 struct ForwardObserver {
+  /// As GenerateOptions::cancel and on_prompt; forward() then fails with kCancelled.
+  const std::atomic<bool>* cancel = nullptr;
+  std::function<bool(std::size_t done, std::size_t total)> on_progress;
   /// Logits [rows, vocab_size] of the tokens from `position` on, row-major. Null: none are
   /// computed.
   std::function<Status(std::size_t position, std::size_t rows, std::span<const float> logits)>
@@ -105,7 +117,8 @@ struct ForwardObserver {
 };
 
 /// One sequence of tokens and what the model remembers of it. A failed read ends the session's use
-/// (reset() revives it), not the engine's.
+/// (reset() revives it), not the engine's. After a step that was given up the session goes on as if
+/// it had never begun, to the same bits; tokens before it may have to be read again for that.
 class Session {
  public:
   virtual ~Session() = default;
@@ -120,7 +133,7 @@ class Session {
                                           const GenerateOptions& options) = 0;
 
   /// Appends `ids` and shows the observer what the model computes for them. Errors: as generate(),
-  /// and the observer's: the sequence then ends with the step that was shown last.
+  /// kCancelled, and the observer's: the sequence then ends with the last whole step.
   virtual Status forward(std::span<const std::int32_t> ids, const ForwardObserver& observer) = 0;
 
   /// From the cached to the fixed-set mode (ResidencyOptions::has_fixed_set()): appends `prompt`

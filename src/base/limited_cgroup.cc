@@ -33,7 +33,7 @@ Status write_control(const fs::path& file, std::string_view value) {
 }
 
 /// A group that is made and limited; otherwise nothing is left of it.
-Status make_limited(const MemoryCgroup& parent, const fs::path& folder, std::uint64_t limit_bytes) {
+Status make_limited(const Cgroup& parent, const fs::path& folder, std::uint64_t limit_bytes) {
   std::error_code failed;
   if (!fs::create_directory(folder, failed)) {
     return error(StatusCode::kIo, "{}: {}", folder.string(), failed.message());
@@ -57,7 +57,7 @@ Result<std::unique_ptr<LimitedCgroup>> LimitedCgroup::create(std::uint64_t limit
   static std::atomic<unsigned> count = 0;
   const std::string name = "flash-moe-" + std::to_string(getpid()) + "-" + std::to_string(count++);
   Status refused = error(StatusCode::kIo, "there are no memory control groups here");
-  for (const MemoryCgroup& parent : find_memory_cgroups("/")) {
+  for (const Cgroup& parent : find_cgroups("/", "memory")) {
     const fs::path folder = parent.folder / name;
     refused = make_limited(parent, folder, limit_bytes);
     if (refused.ok()) return std::unique_ptr<LimitedCgroup>(new LimitedCgroup(folder));

@@ -2,10 +2,10 @@
 #define FLASHMOE_BASE_MEMORY_CGROUP_H_
 
 #include <cstdint>
-#include <filesystem>
 #include <optional>
 #include <string>
-#include <vector>
+
+#include "base/cgroup.h"
 
 namespace flashmoe {
 
@@ -18,18 +18,8 @@ struct CgroupMemory {
   std::string path;  // the folder of the group with the lowest limit
 };
 
-/// A group in the cgroup file systems, of either version.
-struct MemoryCgroup {
-  std::filesystem::path folder;
-  bool is_v2 = false;
-};
-
-/// The groups whose limits apply to this process: its own and all above that the mounts below
-/// `root` show, the own first.
-std::vector<MemoryCgroup> find_memory_cgroups(const std::filesystem::path& root);
-
 /// Of one group: nothing if it has no limit.
-std::optional<CgroupMemory> read_memory_cgroup(const MemoryCgroup& cgroup);
+std::optional<CgroupMemory> read_memory_cgroup(const Cgroup& cgroup);
 
 }  // namespace flashmoe
 

@@ -76,7 +76,7 @@ namespace {
 
 std::optional<CgroupMemory> read_cgroup_memory(const std::filesystem::path& root) {
   std::optional<CgroupMemory> tightest;
-  for (const MemoryCgroup& cgroup : find_memory_cgroups(root)) {
+  for (const Cgroup& cgroup : find_cgroups(root, "memory")) {
     const std::optional<CgroupMemory> group = read_memory_cgroup(cgroup);
     if (!group) continue;
     if (!tightest) tightest = group;

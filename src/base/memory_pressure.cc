@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <string>
 
+#include "base/memory_info.h"
 #include "base/system_files.h"
 
 namespace flashmoe {
@@ -14,7 +15,7 @@ std::optional<std::uint64_t> read_stalled_us(const std::filesystem::path& path) 
 }
 
 // How often the group met its limit; nothing if it is no group that counts this, like the root.
-std::optional<std::uint64_t> read_limit_hit_count(const MemoryCgroup& cgroup) {
+std::optional<std::uint64_t> read_limit_hit_count(const Cgroup& cgroup) {
   if (!cgroup.is_v2) return read_number(cgroup.folder / "memory.failcnt");
   const std::optional<std::string> events = read_system_file(cgroup.folder / "memory.events");
   if (!events) return std::nullopt;
@@ -38,8 +39,8 @@ std::optional<std::uint64_t> parse_stalled_us(std::string_view pressure) {
 }
 
 MemoryPressureProbe::MemoryPressureProbe(const std::filesystem::path& root)
-    : meminfo_path_(below(root, "/proc/meminfo")) {
-  for (MemoryCgroup& cgroup : find_memory_cgroups(root)) {
+    : root_(root), meminfo_path_(below(root, "/proc/meminfo")) {
+  for (Cgroup& cgroup : find_cgroups(root, "memory")) {
     // The own group's stalls, of which the first v2 group is the file: those of processes elsewhere
     // are not in there.
     if (cgroup.is_v2 && pressure_path_.empty() &&
@@ -55,12 +56,19 @@ MemoryPressureProbe::MemoryPressureProbe(const std::filesystem::path& root)
 MemoryPressure MemoryPressureProbe::read() const {
   MemoryPressure pressure;
   if (!pressure_path_.empty()) pressure.stalled_us = read_stalled_us(pressure_path_).value_or(0);
-  for (const MemoryCgroup& cgroup : cgroups_) {
+  for (const Cgroup& cgroup : cgroups_) {
     pressure.limit_hit_count += read_limit_hit_count(cgroup).value_or(0);
-    if (const std::optional<CgroupMemory> memory = read_memory_cgroup(cgroup)) {
-      pressure.group_share_left =
-          std::min(pressure.group_share_left, share(memory->headroom_bytes, memory->limit_bytes));
-    }
+    const std::optional<CgroupMemory> memory = read_memory_cgroup(cgroup);
+    if (!memory) continue;
+    pressure.group_share_left =
+        std::min(pressure.group_share_left, share(memory->headroom_bytes, memory->limit_bytes));
+    if (memory->headroom_bytes >= pressure.group_bytes_left) continue;
+    pressure.group_bytes_left = memory->headroom_bytes;
+    pressure.others_bytes = memory->limit_bytes - memory->headroom_bytes;
+  }
+  if (pressure.others_bytes > 0) {
+    const std::uint64_t own = read_process_memory(root_).rss_bytes;
+    pressure.others_bytes -= std::min(pressure.others_bytes, own);
   }
   const std::string meminfo = read_system_file(meminfo_path_).value_or("");
   const std::optional<std::uint64_t> available = find_number(meminfo, "MemAvailable:");

@@ -22,6 +22,10 @@ struct MemoryPressure {
   /// has least. 1 where the system does not tell.
   double machine_share_left = 1;
   double group_share_left = 1;
+  /// What that group has left in bytes, and what others than this process use of it. Page cache is
+  /// in neither.
+  std::uint64_t group_bytes_left = ~std::uint64_t{0};
+  std::uint64_t others_bytes = 0;
 };
 
 /// Of a file like /proc/pressure/memory: "some avg10=0.12 avg60=0.05 avg300=0.01 total=98765" gives
@@ -47,9 +51,10 @@ class MemoryPressureProbe {
   MemoryPressure read() const;
 
  private:
+  std::filesystem::path root_;
   std::filesystem::path meminfo_path_;
   std::filesystem::path pressure_path_;
-  std::vector<MemoryCgroup> cgroups_;
+  std::vector<Cgroup> cgroups_;
 };
 
 }  // namespace flashmoe

@@ -128,5 +128,24 @@ TEST(MemoryPressureOfThisMachine, IsPlausible) {
   EXPECT_LE(after.group_share_left, 1);
 }
 
+TEST_F(MemoryPressureProbeTest, TellsWhatOthersOfTheTightestGroupUse) {
+  write_machine();
+  write_v2_group("/outer/inner");
+  root_.write("proc/self/status", "VmHWM:  900 kB\nVmRSS:  100 kB\n");
+  root_.write("cg/outer/inner/memory.events", "high 0\nmax 0\n");
+  root_.write("cg/outer/inner/memory.max", "2048000\n");
+  root_.write("cg/outer/inner/memory.current", "512000\n");
+  root_.write("cg/outer/memory.events", "high 0\nmax 0\n");
+  root_.write("cg/outer/memory.max", "1024000\n");
+  root_.write("cg/outer/memory.current", "819200\n");
+  root_.write("cg/outer/memory.stat", "anon 1\ninactive_file 102400\nactive_file 0\n");
+  const MemoryPressureProbe probe(root_.path());
+  MemoryPressure pressure = probe.read();
+  EXPECT_EQ(pressure.group_bytes_left, 1024000u - 819200 + 102400);
+  EXPECT_EQ(pressure.others_bytes, 819200u - 102400 - 100 * 1024);
+  root_.write("proc/self/status", "VmRSS:  9999 kB\n");
+  EXPECT_EQ(probe.read().others_bytes, 0u);
+}
+
 }  // namespace
 }  // namespace flashmoe

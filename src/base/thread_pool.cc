@@ -6,9 +6,11 @@
 
 #include <algorithm>
 #include <chrono>
+#include <optional>
 #include <system_error>
 
 #include "base/check.h"
+#include "base/cpu_quota.h"
 
 namespace flashmoe {
 namespace {
@@ -55,18 +57,26 @@ bool spin_until(std::int64_t spin_ns, bool yield, Done done) {
   }
 }
 
-}  // namespace
-
-std::size_t ThreadPool::available_core_count() {
+/// Cores of the affinity mask.
+std::size_t allowed_core_count() {
 #if defined(__linux__)
   cpu_set_t set;
   CPU_ZERO(&set);
-  if (sched_getaffinity(0, sizeof(set), &set) == 0) {
-    const int count = CPU_COUNT(&set);
-    if (count > 0) return std::min(static_cast<std::size_t>(count), kThreadCountMax);
+  if (sched_getaffinity(0, sizeof(set), &set) == 0 && CPU_COUNT(&set) > 0) {
+    return static_cast<std::size_t>(CPU_COUNT(&set));
   }
 #endif
-  return std::clamp<std::size_t>(std::thread::hardware_concurrency(), 1, kThreadCountMax);
+  return std::thread::hardware_concurrency();
+}
+
+}  // namespace
+
+std::size_t ThreadPool::available_core_count(const std::filesystem::path& root) {
+  std::size_t count = allowed_core_count();
+  if (const std::optional<CpuQuota> quota = read_cpu_quota(root)) {
+    count = std::min(count, quota->thread_count());
+  }
+  return std::clamp<std::size_t>(count, 1, kThreadCountMax);
 }
 
 Result<std::unique_ptr<ThreadPool>> ThreadPool::create(std::size_t thread_count) {

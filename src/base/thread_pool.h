@@ -4,6 +4,7 @@
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
+#include <filesystem>
 #include <memory>
 #include <thread>
 #include <type_traits>
@@ -49,8 +50,9 @@ class ThreadPool {
         const_cast<void*>(static_cast<const void*>(&fn)));
   }
 
-  /// Cores this process may run on (its affinity mask), from 1 to kThreadCountMax.
-  static std::size_t available_core_count();
+  /// Cores this process may keep busy, from 1 to kThreadCountMax: those of its affinity mask, or
+  /// what the CPU quota of its control groups, read below `root`, is worth if that is less.
+  static std::size_t available_core_count(const std::filesystem::path& root = "/");
 
  private:
   using Call = void (*)(void* body, std::size_t i);

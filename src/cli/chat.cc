@@ -203,12 +203,14 @@ class Chat {
   /// Streams what `ask` generates. Only a failure to print ends the chat.
   template <typename Ask>
   Status show_reply(const Ask& ask) {
-    const InterruptGuard interrupt;
+    // A reply that is stopping takes a second press for the same wish; a third ends the program.
+    const InterruptGuard interrupt({SIGINT}, /*noted=*/is_interactive_ ? 2 : 1);
     ProgressBar bar("reading the prompt");
     Status printed;
     bool line_is_open = false;
     GenerateOptions generate = generate_;
     generate.is_new_subject = std::exchange(is_new_subject_, false);
+    generate.cancel = interrupt.flag();
     generate.on_prompt = [&](std::size_t done, std::size_t total) {
       bar.update(done, total);
       return !interrupt.interrupted();

@@ -94,7 +94,7 @@ Result<Reply> Conversation::answer(ordered_json messages, const GenerateOptions&
   const GenerateStatistics& run = result->statistics;
   Reply reply{.reused_tokens = ids.size() - std::min(ids.size(), run.prompt_tokens)};
   statistics_.reused_tokens += reply.reused_tokens;
-  statistics_.fed_tokens += run.prompt_tokens;
+  statistics_.fed_tokens += run.prompt_tokens_read;
   statistics_.generated_tokens += run.generated_tokens;
   statistics_.prefill_seconds += run.prefill_seconds;
   statistics_.decode_seconds += run.decode_seconds;

@@ -33,6 +33,7 @@ class FakeSession : public Session {
     if (script_.fails) return error(StatusCode::kIo, "disk gone");
     GenerateResult result;
     result.statistics.prompt_tokens = prompt.size();
+    result.statistics.prompt_tokens_read = prompt.size();
     if (script_.is_cancelled) {
       result.finish_reason = FinishReason::kCancelled;
       return result;

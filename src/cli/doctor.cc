@@ -1,13 +1,17 @@
 #include <CLI/CLI.hpp>
 #include <filesystem>
 #include <memory>
+#include <optional>
 #include <string>
 #include <system_error>
 #include <utility>
 #include <vector>
 
+#include "base/cpu_quota.h"
+#include "base/file_limit.h"
 #include "base/memory_info.h"
 #include "base/memory_pressure.h"
+#include "base/model_download.h"
 #include "base/result.h"
 #include "base/thread_pool.h"
 #include "base/units.h"
@@ -88,9 +92,30 @@ Finding check_cpu() {
 
 Finding check_cores() {
   const std::size_t cores = ThreadPool::available_core_count();
-  return {.name = "cores",
-          .text = fmt::format("{} for this process, so {} threads by default", cores, cores),
-          .facts = {{"count", cores}}};
+  Finding finding{
+      .name = "cores",
+      .text = fmt::format("{} for this process, so {} threads by default", cores, cores),
+      .facts = {{"count", cores}, {"cgroup_quota_cores", nullptr}}};
+  if (const std::optional<CpuQuota> quota = read_cpu_quota()) {
+    finding.facts["cgroup_quota_cores"] = quota->cores;
+    finding.facts["cgroup_path"] = quota->path;
+    finding.text +=
+        fmt::format("; control group quota {:.3g} cores ({})", quota->cores, quota->path);
+  }
+  return finding;
+}
+
+Finding check_open_files() {
+  const FileLimit limit = read_file_limit();  // main() has raised it as far as it goes
+  Finding finding{.name = "open files",
+                  .text = fmt::format("at most {}", limit.soft),
+                  .facts = {{"limit", limit.soft}, {"hard_limit", limit.hard}}};
+  constexpr std::uint64_t kEnough = 256;  // shards of the largest models, and connections
+  if (limit.soft < kEnough) {
+    finding.mark = Mark::kWarn;
+    finding.remedy = "a model has all its weight files open; raise the hard limit (`ulimit -Hn`)";
+  }
+  return finding;
 }
 
 Finding check_memory(const MemoryInfo& memory) {
@@ -238,22 +263,24 @@ Finding check_model(const std::filesystem::path& folder, std::uint64_t budget_by
     finding.mark = Mark::kFail;
     finding.remedy = fmt::format("free memory or lower --context (now {}); see flash-moe inspect",
                                  least.context);
+  } else if (!model->info.warnings.empty()) {
+    finding.mark = Mark::kWarn;
+    finding.remedy = fmt::format("{}", fmt::join(model->info.warnings, "; "));
   }
   return finding;
 }
 
-Result<std::vector<Finding>> examine(const std::filesystem::path& folder) {
+Result<std::vector<Finding>> examine(const std::filesystem::path& given) {
   std::error_code failure;
-  if (!std::filesystem::exists(folder, failure)) {
-    return error(StatusCode::kNotFound, "{}: no such folder", folder.string());
+  if (!std::filesystem::exists(given, failure)) {
+    return error(StatusCode::kNotFound, "{}: no such folder", given.string());
   }
+  FM_ASSIGN_OR_RETURN(const std::filesystem::path folder, find_model_folder(given));
   const MemoryInfo memory = read_memory_info();
-  std::vector<Finding> findings = {check_cpu(),
-                                   check_cores(),
-                                   check_memory(memory),
-                                   check_memory_pressure(),
-                                   check_huge_pages(memory.huge_page_mode),
-                                   check_io_uring()};
+  std::vector<Finding> findings = {
+      check_cpu(),          check_cores(),           check_open_files(),
+      check_memory(memory), check_memory_pressure(), check_huge_pages(memory.huge_page_mode),
+      check_io_uring()};
   findings.push_back(check_direct_io(folder));
   findings.push_back(check_disk_speed(folder));
   if (std::filesystem::exists(folder / "config.json", failure)) {

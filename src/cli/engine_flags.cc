@@ -273,7 +273,16 @@ Result<std::unique_ptr<Engine>> open_engine(
     if (on_progress) on_progress(done, total);
     bar.update(done, total);
   };
-  return Engine::open(options);
+  Result<std::unique_ptr<Engine>> engine = Engine::open(options);
+  bar.clear();
+  if (engine.ok()) print_warnings((*engine)->info());
+  return engine;
+}
+
+void print_warnings(const ModelInfo& model) {
+  for (const std::string& warning : model.warnings) {
+    print_note(fmt::format("flash-moe: warning: {}\n", warning));
+  }
 }
 
 Result<int> finish_trace(const EngineFlags& flags, Engine& engine, Result<int> outcome) {

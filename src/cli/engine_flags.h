@@ -69,11 +69,14 @@ Result<std::uint64_t> parse_memory(const std::string& text);
 /// naming the flag.
 Result<EngineOptions> engine_options(const EngineFlags& flags);
 
-/// Opens the engine, with a progress bar on a terminal. `on_progress`, unless it is null, hears of
-/// bytes of weights read and of how many.
+/// Opens the engine, with a progress bar on a terminal, and prints what is odd about the model.
+/// `on_progress`, unless it is null, hears of bytes of weights read and of how many.
 Result<std::unique_ptr<Engine>> open_engine(
     const EngineFlags& flags,
     const std::function<void(std::uint64_t done, std::uint64_t total)>& on_progress = nullptr);
+
+/// ModelInfo::warnings, for people.
+void print_warnings(const ModelInfo& model);
 
 /// Completes the recording that the flags asked for, however the command ended: a trace of what was
 /// computed helps as much after an error. Returns `outcome`, or why the trace could not be written.

@@ -63,11 +63,10 @@ Status not_finite_error(std::size_t position) {
                position);
 }
 
-/// Adds one window's likelihood to `totals`; `on_progress` hears how many of its tokens are done.
+/// Adds one window's likelihood to `totals`; `observer` hears of progress, and may cancel it.
 Status add_window(Session& session, std::size_t vocab_size, std::span<const std::int32_t> ids,
-                  const std::function<Status(std::size_t)>& on_progress, Totals& totals) {
+                  ForwardObserver observer, Totals& totals) {
   FM_RETURN_IF_ERROR(session.reset());
-  ForwardObserver observer;
   observer.on_logits = [&](std::size_t position, std::size_t rows,
                            std::span<const float> logits) -> Status {
     for (std::size_t r = 0; r < rows && position + r + 1 < ids.size(); ++r) {
@@ -77,7 +76,7 @@ Status add_window(Session& session, std::size_t vocab_size, std::span<const std:
       totals.nll += nll;
       ++totals.token_count;
     }
-    return on_progress(position + rows);
+    return Status();
   };
   return session.forward(ids, observer);
 }
@@ -138,13 +137,12 @@ Result<int> eval_on(Engine& engine, const EvalOptions& options) {
   for (std::size_t at = 0; at + 1 < ids.size(); at += window_size) {
     const auto window =
         std::span<const std::int32_t>(ids).subspan(at, std::min(window_size, ids.size() - at));
-    const auto on_progress = [&](std::size_t done) {
-      bar.update(at + done, ids.size());
-      if (interrupt.interrupted()) return Status(StatusCode::kCancelled, "interrupted");
-      return Status();
-    };
-    const Status added =
-        add_window(*session, engine.info().vocab_size, window, on_progress, totals);
+    const ForwardObserver observer{.cancel = interrupt.flag(),
+                                   .on_progress = [&](std::size_t done, std::size_t /*total*/) {
+                                     bar.update(at + done, ids.size());
+                                     return true;
+                                   }};
+    const Status added = add_window(*session, engine.info().vocab_size, window, observer, totals);
     if (added.code() == StatusCode::kCancelled) {
       bar.clear();
       report(added);

@@ -87,11 +87,13 @@ Result<int> forward(const ForwardOptions& options) {
 
   ProgressBar bar("computing");
   std::size_t not_finite_count = 0;
-  ForwardObserver observer;
-  observer.on_logits = [&](std::size_t position, std::size_t rows,
+  ForwardObserver observer{.cancel = interrupt.flag()};
+  observer.on_progress = [&bar](std::size_t done, std::size_t total) {
+    bar.update(done, total);
+    return true;
+  };
+  observer.on_logits = [&](std::size_t position, std::size_t /*rows*/,
                            std::span<const float> logits) -> Status {
-    bar.update(position + rows, ids.size());
-    if (interrupt.interrupted()) return Status(StatusCode::kCancelled, "interrupted");
     not_finite_count += static_cast<std::size_t>(
         std::ranges::count_if(logits, [](float logit) { return !std::isfinite(logit); }));
     return writer.write("logits", position * info.vocab_size, logits);

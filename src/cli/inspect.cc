@@ -35,7 +35,8 @@ Examples:
   flash-moe inspect MODEL --tensors
   flash-moe inspect MODEL --json
 
-Reads the headers of MODEL's files, never its weights.)";
+Reads the headers of MODEL's files, and no weights: only, where config.json ties lm_head to the embedding
+and the files hold one all the same, what tells whether it is a copy.)";
 
 /// Experts of one layer that a plan's slots hold, if every layer gets its share.
 double experts_per_layer(const MemoryPlan& plan, const ModelInspection& model) {
@@ -126,7 +127,8 @@ Json to_json(const ModelInspection& model, bool with_tensors) {
                  {"expert_bytes", least.expert_bytes},
                  {"expert_slots", least.expert_slots},
                  {"prefill_chunk", least.prefill_chunk}}},
-               {"budgets", std::move(budgets)}};
+               {"budgets", std::move(budgets)},
+               {"warnings", model.info.warnings}};
   if (!with_tensors) return json;
   json["tensors"] = Json::array();
   for (const InspectedTensor& tensor : model.tensors) {
@@ -258,6 +260,7 @@ Status inspect(const InspectFlags& flags) {
     FM_ASSIGN_OR_RETURN(options.budgets.emplace_back(), parse_memory(budget));
   }
   FM_ASSIGN_OR_RETURN(const ModelInspection model, inspect_model(options));
+  if (!flags.json) print_warnings(model.info);
   return flags.json ? print_json(to_json(model, flags.tensors))
                     : print(to_text(model, flags.tensors));
 }

@@ -19,6 +19,26 @@ TEST(InterruptGuardDeathTest, LetsASecondSignalEndTheProcess) {
   EXPECT_EXIT(std::raise(SIGINT), ::testing::KilledBySignal(SIGINT), "");
 }
 
+TEST(InterruptGuardDeathTest, NotesAsManyAsItIsToldBeforeOneEndsTheProcess) {
+  const InterruptGuard guard({SIGINT}, /*noted=*/2);
+  std::raise(SIGINT);
+  std::raise(SIGINT);
+  EXPECT_TRUE(guard.interrupted());
+  EXPECT_TRUE(guard.flag()->load());
+  EXPECT_EXIT(std::raise(SIGINT), ::testing::KilledBySignal(SIGINT), "");
+}
+
+TEST(InterruptGuard, BeginsAnew) {
+  {
+    const InterruptGuard guard;
+    std::raise(SIGINT);
+  }
+  const InterruptGuard guard;
+  EXPECT_FALSE(guard.interrupted());
+  std::raise(SIGINT);
+  EXPECT_TRUE(guard.interrupted());
+}
+
 TEST(InterruptGuard, LeavesIgnoredSignalsIgnored) {
   std::signal(SIGHUP, SIG_IGN);
   {

@@ -74,6 +74,7 @@ Result<int> make_from_prompts(const MakeOptions& options) {
   FM_ASSIGN_OR_RETURN(const std::unique_ptr<Session> session, engine->new_session());
   GenerateOptions generate;
   generate.max_tokens = options.max_tokens;
+  generate.cancel = interrupt.flag();
   generate.on_text = [&](std::string_view) { return !interrupt.interrupted(); };
   for (std::size_t i = 0; i < texts.size(); ++i) {
     generate.on_prompt = [&](std::size_t done, std::size_t total) {

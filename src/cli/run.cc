@@ -152,6 +152,7 @@ Result<int> run_on(Engine& engine, const RunOptions& options, Timeline& timeline
   GenerateOptions generate = options.sampling.options(
       options.ids_path.empty() ? engine.recommended_sampling() : SamplingOptions(),
       turns.is_raw ? kRawTokens : kAnswerTokens);
+  generate.cancel = interrupt.flag();
   generate.on_prompt = [&](std::size_t done, std::size_t total) {
     timeline.prefilled(done, total);
     bar.update(done, total);

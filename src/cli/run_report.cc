@@ -82,10 +82,11 @@ nlohmann::ordered_json to_json(const Answer& answer, const Engine& engine,
         {"seed", answer.sampling.seed}}},
       {"statistics",
        {{"prompt_tokens", run.prompt_tokens},
+        {"prompt_tokens_read", run.prompt_tokens_read},
         {"generated_tokens", run.generated_tokens},
         {"load_seconds", total.load_seconds},
         {"prefill_seconds", run.prefill_seconds},
-        {"prefill_tokens_per_second", per_second(run.prompt_tokens, run.prefill_seconds)},
+        {"prefill_tokens_per_second", per_second(run.prompt_tokens_read, run.prefill_seconds)},
         {"time_to_first_token_seconds", run.time_to_first_token_seconds},
         {"time_to_first_token_after_discovery_seconds",
          run.time_to_first_token_seconds - run.subject_switch.discovery_seconds},
@@ -112,10 +113,17 @@ nlohmann::ordered_json to_json(const Answer& answer, const Engine& engine,
         {"context", plan.context},
         {"prefill_chunk", plan.prefill_chunk},
         {"cpu_target", engine.cpu_target()},
-        {"io_backend", engine.io_backend()}}}};
+        {"io_backend", engine.io_backend()}}},
+      {"warnings", engine.info().warnings}};
   json["statistics"].update(exactness_json(flags, total));
   if (flags.residency.has_fixed_set()) json["subject_switch"] = switch_json(answer);
   return json;
+}
+
+/// How many tokens of the prompt were read: of how many, where it was stopped.
+std::string describe_prompt(const GenerateStatistics& run) {
+  if (run.prompt_tokens_read == run.prompt_tokens) return counted(run.prompt_tokens, "token");
+  return fmt::format("{} of {}", run.prompt_tokens_read, counted(run.prompt_tokens, "token"));
 }
 
 /// What a fixed set took, if it changed for this answer.
@@ -153,7 +161,7 @@ void print_answer(const Answer& answer, const Engine& engine, const EngineFlags&
   print_note(fmt::format(
       "prefill {}, {:.1f}/s | decode {}, {:.1f}/s | first token {} | experts: "
       "room for {} of {}, {:.1f} % hits | read {} | peak memory {} of {} | --seed {}\n",
-      counted(run.prompt_tokens, "token"), per_second(run.prompt_tokens, run.prefill_seconds),
+      describe_prompt(run), per_second(run.prompt_tokens_read, run.prefill_seconds),
       counted(run.generated_tokens, "token"), per_second(decoded_count(run), run.decode_seconds),
       format_seconds(run.time_to_first_token_seconds), plan.expert_slots, plan.expert_count,
       100 * hit_rate(run.expert_hits, run.expert_misses), format_size(total.bytes_read),

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "base/counts.h"
+#include "base/model_download.h"
 #include "base/units.h"
 #include "cli/commands.h"
 #include "cli/engine_flags.h"
@@ -125,7 +126,9 @@ Status read_api_keys(const std::string& path, std::vector<std::string>& keys) {
 std::uint64_t folder_size(const std::string& folder) {
   std::uint64_t size = 0;
   std::error_code failure;
-  for (const auto& entry : std::filesystem::directory_iterator(folder, failure)) {
+  const Result<std::filesystem::path> files = find_model_folder(folder);
+  if (!files.ok()) return 0;  // opening it says why
+  for (const auto& entry : std::filesystem::directory_iterator(*files, failure)) {
     if (entry.is_regular_file(failure)) size += entry.file_size(failure);
   }
   return size;
@@ -168,6 +171,10 @@ std::string url_of(const std::string& host, std::uint16_t port) {
 void print_ready(const ServeOptions& options, const std::string& model_id, const std::string& url,
                  const Engine& engine) {
   const MemoryPlan& plan = engine.memory_plan();
+  for (const std::string& warning : engine.info().warnings) {
+    options.json ? print_json_line({{"event", "warning"}, {"text", warning}})
+                 : print_note("warning: " + warning + "\n");
+  }
   if (options.json) {
     return print_json_line({{"event", "ready"},
                             {"url", url},

@@ -24,7 +24,6 @@ bool CacheGovernor::is_pressed(const Sample& now) {
   const MemoryPressure& p = now.pressure;
   bool pressed = p.group_share_left < kAtLimitShare &&
                  growth(last_->pressure.limit_hit_count, p.limit_hit_count) > 0;
-  last_ = now;
   const Duration elapsed = now.time - stall_window_.time;
   if (elapsed < kStallWindow) return pressed;
   // Stalls alone are no reason: reading much through the page cache makes some, and so do processes
@@ -38,6 +37,25 @@ bool CacheGovernor::is_pressed(const Sample& now) {
   return pressed;
 }
 
+std::uint64_t CacheGovernor::foreseen_lack(const Sample& now) {
+  const std::chrono::duration<double> elapsed = now.time - last_->time;
+  const std::uint64_t grown = growth(last_->pressure.others_bytes, now.pressure.others_bytes);
+  others_growth_[look_++ % kGrowthLooks] = static_cast<double>(grown) / elapsed.count();
+  // The least of them: memory that we gave back and the kernel has not taken yet looks like others'
+  // once, and a burst that is over needs no more.
+  const double rate = *std::ranges::min_element(others_growth_);
+  if (rate < kGrowthMinBytesPerSecond) return 0;
+  const auto needed = static_cast<std::uint64_t>(rate * kForesightSeconds);
+  // Twice as much at once, rather than a little at every look.
+  return now.pressure.group_bytes_left < needed ? 2 * needed - now.pressure.group_bytes_left : 0;
+}
+
+/// From those in use: slots that hold nothing have no memory to give.
+std::size_t CacheGovernor::shrunk(Slots slots, std::size_t by) const {
+  const std::size_t wanted = slots.used - std::min(slots.used, by);
+  return std::min(slots.limit, std::max(least_, wanted));
+}
+
 std::size_t CacheGovernor::update(TimePoint now, const MemoryPressure& pressure, Slots slots) {
   if (!due(now)) return slots.limit;
   const Sample sample = {now, pressure};
@@ -47,17 +65,22 @@ std::size_t CacheGovernor::update(TimePoint now, const MemoryPressure& pressure,
     calm_since_ = now;
     return slots.limit;
   }
-  if (is_pressed(sample)) {
+  const bool pressed = is_pressed(sample);
+  const std::uint64_t lack = foreseen_lack(sample);
+  last_ = sample;
+  if (pressed || lack > 0) {
     calm_since_ = now;
-    if (now - shrunk_at_ < kShrinkInterval) return slots.limit;
+    std::size_t step = 0;
+    if (pressed && now - shrunk_at_ >= kShrinkInterval) {
+      step = std::max<std::size_t>(1, planned_ / kShrinkSteps);
+    }
+    if (lack > 0) step = std::max(step, lack / std::max<std::uint64_t>(1, slots.slot_bytes) + 1);
+    if (step == 0) return slots.limit;
     shrunk_at_ = now;
     // The cache grew into the pressure that it meets now: wait longer before the next try.
     if (grew_last_) calm_needed_ = std::min(2 * calm_needed_, kCalmMax);
     grew_last_ = false;
-    // From those in use: slots that hold nothing have no memory to give.
-    const std::size_t step = std::max<std::size_t>(1, planned_ / kShrinkSteps);
-    const std::size_t wanted = slots.used - std::min(slots.used, step);
-    return std::min(slots.limit, std::max(least_, wanted));
+    return shrunk(slots, step);
   }
   if (now - calm_since_ < calm_needed_) return slots.limit;
   calm_since_ = now;

@@ -1,6 +1,7 @@
 #ifndef FLASHMOE_ENGINE_CACHE_GOVERNOR_H_
 #define FLASHMOE_ENGINE_CACHE_GOVERNOR_H_
 
+#include <array>
 #include <chrono>
 #include <cstddef>
 #include <optional>
@@ -34,9 +35,18 @@ class CacheGovernor {
   static constexpr double kShortShare = 0.125;
   static constexpr double kAtLimitShare = 0.04;
 
+  /// Where others of a group took memory at every one of so many last looks, as much room as they
+  /// take in so long is left for them: the kernel ends a process that meets the limit of a group in
+  /// which there is no page cache to drop, and a look can be seconds away from the next.
+  static constexpr std::size_t kGrowthLooks = 3;
+  static constexpr double kForesightSeconds = 3;
+  /// Slower growth is none: what is read of a group and of a process differs by some pages.
+  static constexpr double kGrowthMinBytesPerSecond = 1 << 20;
+
   struct Slots {
-    std::size_t limit = 0;  // that may be used now
-    std::size_t used = 0;   // of them
+    std::size_t limit = 0;         // that may be used now
+    std::size_t used = 0;          // of them
+    std::uint64_t slot_bytes = 0;  // of one
   };
 
   /// `planned`: the most slots; `least`: the fewest that the model can do with.
@@ -55,8 +65,11 @@ class CacheGovernor {
     MemoryPressure pressure;
   };
 
-  /// Notes `now` and says whether memory is short.
+  /// Whether memory is short.
   bool is_pressed(const Sample& now);
+  /// Bytes that others of the group will need before long, beyond what it has left.
+  std::uint64_t foreseen_lack(const Sample& now);
+  std::size_t shrunk(Slots slots, std::size_t by) const;
 
   std::size_t planned_;
   std::size_t least_;
@@ -65,7 +78,9 @@ class CacheGovernor {
   TimePoint shrunk_at_;
   TimePoint calm_since_;
   Duration calm_needed_ = kCalmMin;
-  bool grew_last_ = false;  // the last change was a growth
+  bool grew_last_ = false;                               // the last change was a growth
+  std::array<double, kGrowthLooks> others_growth_ = {};  // bytes/s at the last looks, in turn
+  std::size_t look_ = 0;
 };
 
 }  // namespace flashmoe

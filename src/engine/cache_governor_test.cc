@@ -11,6 +11,7 @@ using std::chrono::milliseconds;
 using std::chrono::seconds;
 
 constexpr std::size_t kPlanned = 160, kLeast = 10;
+constexpr std::uint64_t kSlotBytes = 1 << 20;
 constexpr std::size_t kShrink = 20, kGrowth = 10;  // steps
 
 /// A cache of full slots, in a time that the test makes pass.
@@ -20,7 +21,9 @@ class CacheGovernorTest : public testing::Test {
 
   void update() {
     const std::size_t before = limit_;
-    limit_ = governor_.update(now_, pressure_, {.limit = limit_, .used = std::min(limit_, used_)});
+    limit_ = governor_.update(
+        now_, pressure_,
+        {.limit = limit_, .used = std::min(limit_, used_), .slot_bytes = kSlotBytes});
     if (limit_ < before) shrinks_.push_back(now_);
     if (limit_ > before) growths_.push_back(now_);
   }
@@ -167,6 +170,64 @@ TEST_F(CacheGovernorTest, BacksOffWhereGrowthBringsThePressureBack) {
   pass(seconds(2), 0.5);
   pass(seconds(12));
   EXPECT_EQ(limit_, kPlanned - kShrink + kGrowth);
+}
+
+/// Others of the group, which has `left` of its limit, take memory at so many bytes a second.
+class GrowingNeighbourTest : public CacheGovernorTest {
+ protected:
+  void pass_with_growth(CacheGovernor::Duration duration, std::uint64_t bytes_per_second) {
+    for (auto left = duration; left > seconds(0); left -= milliseconds(250)) {
+      pressure_.others_bytes += bytes_per_second / 4;
+      const std::uint64_t freed = (kPlanned - limit_) * kSlotBytes;
+      const std::uint64_t used = pressure_.others_bytes - freed;
+      pressure_.group_bytes_left = kRoom > used ? kRoom - used : 0;
+      pass(milliseconds(250));
+    }
+  }
+
+  static constexpr std::uint64_t kRoom = 200 << 20;
+};
+
+TEST_F(GrowingNeighbourTest, IsGivenRoomBeforeItMeetsTheLimit) {
+  pass_with_growth(seconds(9), 16 << 20);  // 56 MiB are left
+  EXPECT_EQ(limit_, kPlanned);
+  pass_with_growth(seconds(1), 16 << 20);  // now less than it takes in 3 s
+  EXPECT_LT(limit_, kPlanned);
+  while (limit_ > kLeast) {
+    pass_with_growth(milliseconds(250), 16 << 20);
+    if (limit_ > kLeast) {
+      ASSERT_GT(pressure_.group_bytes_left, 16u << 20);
+    }
+  }
+  // No sooner than it had to.
+  EXPECT_GT(pressure_.others_bytes, kRoom);
+}
+
+TEST_F(GrowingNeighbourTest, KeepsTheSlotsWhenItStops) {
+  pass_with_growth(seconds(10), 16 << 20);
+  const std::size_t limit = limit_;
+  EXPECT_LT(limit, kPlanned);
+  EXPECT_GT(limit, kPlanned / 2);
+  pass_with_growth(seconds(5), 0);
+  EXPECT_EQ(limit_, limit);
+}
+
+TEST_F(GrowingNeighbourTest, IsNoneWhereOnlyWeGrow) {
+  // Slots fill, to the last byte of the group: the plan has room for that.
+  for (std::uint64_t left = 100 << 20; left > 0; left -= 5 << 20) {
+    pressure_.group_bytes_left = left;
+    pass(milliseconds(250));
+  }
+  EXPECT_EQ(limit_, kPlanned);
+}
+
+TEST_F(GrowingNeighbourTest, ABurstThatIsOverIsNoGrowth) {
+  pressure_.group_bytes_left = 10 << 20;
+  for (int burst = 0; burst < 20; ++burst) {
+    pressure_.others_bytes += 32 << 20;
+    pass(milliseconds(500));
+  }
+  EXPECT_EQ(limit_, kPlanned);
 }
 
 }  // namespace

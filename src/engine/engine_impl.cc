@@ -91,7 +91,7 @@ Status EngineImpl::load(const EngineOptions& options) {
   }
   FM_ASSIGN_OR_RETURN(const std::unique_ptr<ModelFiles> files, ModelFiles::open(options.model));
   const ModelConfig& config = files->config();
-  info_ = model_info(config);
+  info_ = model_info(*files);
   sessions_max_ = options.sessions;
   FM_ASSIGN_OR_RETURN(recommended_sampling_, read_recommended_sampling(files->checkpoint()));
   residency_options_ = options.residency;
@@ -99,6 +99,10 @@ Status EngineImpl::load(const EngineOptions& options) {
   snapshots_ = options.may_change_residency ? 2 : snapshots_of(options.residency);
   FM_ASSIGN_OR_RETURN(plan_, plan(*files, options, snapshots_));
   FM_RETURN_IF_ERROR(check_residency_fits(options.residency, plan_));
+  if (options.memory_bytes != 0) {
+    std::optional<std::string> warning = warn_of_machine(plan_, read_memory_info());
+    if (warning) info_.warnings.push_back(std::move(*warning));
+  }
   if (plan_.expert_count == 0 && options.residency.residency != Residency::kExact) {
     return error(StatusCode::kInvalidArgument, "--residency {}: this model has no routed experts",
                  to_string(options.residency.residency));

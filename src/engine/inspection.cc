@@ -152,7 +152,7 @@ Result<ModelInspection> inspect_model(const InspectOptions& options) {
   FM_ASSIGN_OR_RETURN(const TensorRoles roles, TensorRoles::create(*files));
 
   ModelInspection inspection;
-  inspection.info = model_info(config);
+  inspection.info = model_info(*files);
   inspection.architecture = architecture_of(config);
   const std::uint64_t expert_parameters =
       std::uint64_t{3} * config.hidden_size * config.moe.moe_intermediate_size;
@@ -163,7 +163,8 @@ Result<ModelInspection> inspect_model(const InspectOptions& options) {
       inspection.architecture.moe_layers * config.moe.num_experts_per_tok * expert_parameters;
   inspection.is_mlx = files->checkpoint().is_mlx();
   std::error_code ignored;
-  inspection.has_tokenizer = std::filesystem::exists(options.model / "tokenizer.json", ignored);
+  inspection.has_tokenizer =
+      std::filesystem::exists(files->checkpoint().folder() / "tokenizer.json", ignored);
   inspection.file_count = files->checkpoint().files().size();
   inspection.tensors = list_tensors(files->checkpoint(), roles);
   inspection.groups = group_tensors(inspection.tensors);

@@ -187,4 +187,20 @@ Result<MemoryPlan> plan_memory(const ModelConfig& config, const ModelFootprint& 
   return plan;
 }
 
+std::optional<std::string> warn_of_machine(const MemoryPlan& plan, const MemoryInfo& machine) {
+  const std::uint64_t needed = plan.process_bytes + fixed_bytes(plan) + plan.expert_bytes;
+  const std::uint64_t free_bytes = machine.headroom_bytes();
+  const std::string begin = fmt::format("--memory {}: {} of it can come to be used, but",
+                                        format_size(plan.budget_bytes), format_size(needed));
+  const std::string end = fmt::format("; what fits now is --memory {}MiB", free_bytes >> 20);
+  if (machine.cgroup && needed > machine.cgroup->limit_bytes) {
+    return fmt::format("{} the control group {} allows {}, and the kernel ends who takes more{}",
+                       begin, machine.cgroup->path, format_size(machine.cgroup->limit_bytes), end);
+  }
+  if (free_bytes == 0 || needed <= free_bytes) return std::nullopt;
+  const bool is_group = machine.cgroup && machine.cgroup->headroom_bytes == free_bytes;
+  return fmt::format("{} {} are free{}{}", begin, format_size(free_bytes),
+                     is_group ? " in the control group " + machine.cgroup->path : "", end);
+}
+
 }  // namespace flashmoe

@@ -3,7 +3,10 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <optional>
+#include <string>
 
+#include "base/memory_info.h"
 #include "base/result.h"
 #include "flashmoe/memory_plan.h"
 #include "model/model_config.h"
@@ -40,6 +43,11 @@ inline constexpr std::size_t kPrefillChunkMax = 4096;
 /// that no token can be computed with.
 Result<MemoryPlan> plan_memory(const ModelConfig& config, const ModelFootprint& footprint,
                                const PlanRequest& request);
+
+/// A warning, with the largest budget that fits, where `plan`, whose budget somebody gave, takes
+/// more than a control group of `machine` allows, or than is free now. It is no error: whether all
+/// of it is ever used depends on the prompts.
+std::optional<std::string> warn_of_machine(const MemoryPlan& plan, const MemoryInfo& machine);
 
 }  // namespace flashmoe
 

@@ -190,5 +190,48 @@ TEST(MemoryPlanner, AModelWithoutExpertsNeedsNoSlots) {
   EXPECT_LE(p->budget_bytes_min, p->budget_bytes_resident);
 }
 
+/// A plan that takes 6 GiB of a budget of 8.
+MemoryPlan plan_of_6_gib() {
+  return {.budget_bytes = 8192 * kMib,
+          .process_bytes = 1024 * kMib,
+          .dense_bytes = 1024 * kMib,
+          .kv_bytes = 512 * kMib,
+          .prefix_bytes = 512 * kMib,
+          .expert_bytes = 3072 * kMib};
+}
+
+MemoryInfo machine_of(std::uint64_t available_mib, std::uint64_t limit_mib,
+                      std::uint64_t headroom_mib) {
+  return {
+      .total_bytes = 16384 * kMib,
+      .available_bytes = available_mib * kMib,
+      .cgroup = CgroupMemory{
+          .limit_bytes = limit_mib * kMib, .headroom_bytes = headroom_mib * kMib, .path = "/cg/a"}};
+}
+
+TEST(WarningOfTheMachine, NamesTheControlGroupsLimitAndWhatFits) {
+  const auto warning = warn_of_machine(plan_of_6_gib(), machine_of(12000, 6143, 5000));
+  ASSERT_TRUE(warning.has_value());
+  EXPECT_THAT(*warning, HasSubstr("--memory 8.0 GiB: 6.0 GiB of it"));
+  EXPECT_THAT(*warning, HasSubstr("/cg/a allows 6.0 GiB"));
+  EXPECT_THAT(*warning, HasSubstr("--memory 5000MiB"));
+}
+
+TEST(WarningOfTheMachine, NamesWhatIsFreeWhereThatIsLess) {
+  const auto in_group = warn_of_machine(plan_of_6_gib(), machine_of(12000, 7000, 5000));
+  ASSERT_TRUE(in_group.has_value());
+  EXPECT_THAT(*in_group, HasSubstr("4.9 GiB are free in the control group /cg/a"));
+  EXPECT_THAT(*in_group, HasSubstr("--memory 5000MiB"));
+  const auto on_machine = warn_of_machine(plan_of_6_gib(), machine_of(4000, 7000, 6500));
+  ASSERT_TRUE(on_machine.has_value());
+  EXPECT_THAT(*on_machine, HasSubstr("3.9 GiB are free; what fits now is --memory 4000MiB"));
+}
+
+TEST(WarningOfTheMachine, IsNoneWhereThePlanFits) {
+  // What the plan takes counts, not the budget.
+  EXPECT_EQ(warn_of_machine(plan_of_6_gib(), machine_of(6144, 6144, 6144)), std::nullopt);
+  EXPECT_EQ(warn_of_machine(plan_of_6_gib(), MemoryInfo{}), std::nullopt);
+}
+
 }  // namespace
 }  // namespace flashmoe

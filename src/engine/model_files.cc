@@ -6,6 +6,7 @@
 #include "base/name_hash.h"
 #include "base/thread_pool.h"
 #include "engine/expert_index.h"
+#include "engine/tied_head.h"
 #include "kernels/cpu/cpu_targets.h"
 
 namespace flashmoe {
@@ -44,14 +45,16 @@ std::uint64_t process_bytes(const Checkpoint& checkpoint, const ExpertStore& sto
 
 }  // namespace
 
-ModelInfo model_info(const ModelConfig& config) {
+ModelInfo model_info(const ModelFiles& files) {
+  const ModelConfig& config = files.config();
   return {.model_type = config.model_type,
           .vocab_size = config.vocab_size,
           .layer_count = config.layers.size(),
           .hidden_size = config.hidden_size,
           .num_experts = config.moe.num_experts,
           .num_experts_per_tok = config.moe.num_experts_per_tok,
-          .eos_token_ids = config.eos_token_ids};
+          .eos_token_ids = config.eos_token_ids,
+          .warnings = files.warnings()};
 }
 
 ModelFiles::ModelFiles(Checkpoint checkpoint)
@@ -62,13 +65,37 @@ ModelFiles::ModelFiles(Checkpoint checkpoint)
 Result<std::unique_ptr<ModelFiles>> ModelFiles::open(const std::filesystem::path& folder) {
   FM_ASSIGN_OR_RETURN(Checkpoint checkpoint, Checkpoint::open(folder));
   std::unique_ptr<ModelFiles> files(new ModelFiles(std::move(checkpoint)));
-  FM_RETURN_IF_ERROR(files->read());
-  return files;
+  const std::string& complaint = files->checkpoint_.index_complaint();
+  const Status status = files->read();
+  if (complaint.empty() || status.ok()) {
+    FM_RETURN_IF_ERROR(status);
+    return files;
+  }
+  return error(StatusCode::kNotFound,
+               "{}; download them again. The weight files that are there do not do without: {}",
+               complaint, status.message());
 }
 
 Status ModelFiles::read() {
   FM_ASSIGN_OR_RETURN(family_, find_model_family(checkpoint_));
   FM_ASSIGN_OR_RETURN(config_, family_->read_config(checkpoint_));
+  if (config_.tie_word_embeddings) {
+    FM_ASSIGN_OR_RETURN(const bool has_own, has_own_head(checkpoint_, *family_));
+    config_.tie_word_embeddings = !has_own;
+    if (has_own) {
+      warnings_.push_back(
+          fmt::format("{}: tie_word_embeddings says that {} is the embedding, but the files hold "
+                      "another, which "
+                      "is used; if it is wrong, remove it from the files",
+                      (checkpoint_.folder() / "config.json").string(), family_->tensors.lm_head));
+    }
+  }
+  if (!checkpoint_.index_complaint().empty()) {
+    warnings_.push_back(
+        fmt::format("{}; the weight files that are there hold all that the model needs, and are "
+                    "used: the index is another build's",
+                    checkpoint_.index_complaint()));
+  }
   FM_RETURN_IF_ERROR(weights_->declare(*family_, config_, loader_));
   FM_ASSIGN_OR_RETURN(ExpertIndex index, build_expert_index(checkpoint_, *family_, config_));
   layouts_ = std::move(index.layouts);

@@ -19,15 +19,12 @@
 
 namespace flashmoe {
 
-/// The part of a config that callers see.
-ModelInfo model_info(const ModelConfig& config);
-
 /// Everything about a model folder that its headers tell: what there is, where it lies, and what
 /// loading it will take. Not movable: the loader refers to its neighbours.
 class ModelFiles {
  public:
-  /// Opens and checks the folder; reads no weights. Errors name the file, the field or tensor, and
-  /// the remedy.
+  /// Opens and checks the folder; reads no weights but a second head of a model with a tied one.
+  /// Errors name the file, the field or tensor, and the remedy.
   static Result<std::unique_ptr<ModelFiles>> open(const std::filesystem::path& folder);
 
   const Checkpoint& checkpoint() const { return checkpoint_; }
@@ -36,6 +33,8 @@ class ModelFiles {
   const std::vector<ExpertLayout>& layouts() const { return layouts_; }
   const ExpertStore& store() const { return *store_; }
   const ModelFootprint& footprint() const { return footprint_; }
+  /// What is wrong with the files without harm.
+  const std::vector<std::string>& warnings() const { return warnings_; }
 
   /// A short text that tells this model and state of its files from any other: of the config, the
   /// experts, and the shards' names, sizes and times. Cheap: reads no weights. Call it before
@@ -65,7 +64,11 @@ class ModelFiles {
   std::unique_ptr<ModelWeights> weights_;
   DenseLoader loader_;
   ModelFootprint footprint_;
+  std::vector<std::string> warnings_;
 };
+
+/// The part of a config that callers see, and what is odd about the files.
+ModelInfo model_info(const ModelFiles& files);
 
 }  // namespace flashmoe
 

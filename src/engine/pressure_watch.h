@@ -18,8 +18,8 @@ class PressureWatch {
   PressureWatch(MemoryPressureProbe probe, ExpertCache& cache, std::size_t least_slots);
 
   /// Looks at the system if it is time to, and moves the cache's slot limit. Called before each
-  /// step, when no expert is leased.
-  void before_step(CacheGovernor::TimePoint now);
+  /// step and within it, whenever no expert is about to be leased: those that are leased stay.
+  void look(CacheGovernor::TimePoint now);
 
   /// How often the limit was lowered and raised.
   std::uint64_t shrink_count() const { return shrink_count_; }

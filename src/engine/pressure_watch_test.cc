@@ -50,17 +50,17 @@ class PressureWatchTest : public testing::Test {
 TEST_F(PressureWatchTest, ShrinksTheCacheUnderPressureAndGrowsItAfterwards) {
   load(16);
   PressureWatch watch(MemoryPressureProbe(root_.path()), *cache_, 4);
-  watch.before_step(now_);
+  watch.look(now_);
   EXPECT_EQ(cache_->slot_limit(), 64u);
   write_stalls(123456 + 900'000);
-  watch.before_step(now_ + seconds(1));
+  watch.look(now_ + seconds(1));
   EXPECT_EQ(cache_->slot_limit(), 64u) << "too early to tell";
-  watch.before_step(now_ + seconds(2));
+  watch.look(now_ + seconds(2));
   EXPECT_EQ(cache_->slot_limit(), 16u - 64u / 8);
   EXPECT_EQ(cache_->resident_count(LayerId{0}), 8u);
   EXPECT_EQ(watch.shrink_count(), 1u);
   EXPECT_EQ(watch.growth_count(), 0u);
-  for (int i = 3; i <= 12; ++i) watch.before_step(now_ + seconds(i));
+  for (int i = 3; i <= 12; ++i) watch.look(now_ + seconds(i));
   EXPECT_EQ(cache_->slot_limit(), 8u + 64u / 16);
   EXPECT_EQ(watch.shrink_count(), 1u);
   EXPECT_EQ(watch.growth_count(), 1u);
@@ -72,9 +72,9 @@ TEST_F(PressureWatchTest, AChangeThatLeasesPreventIsNone) {
   ASSERT_TRUE(cache_->acquire(0, LayerId{0}, experts, leases).ok());
   cache_->set_slot_limit(4);
   PressureWatch watch(MemoryPressureProbe(root_.path()), *cache_, 2);
-  watch.before_step(now_);
+  watch.look(now_);
   write_stalls(123456 + 900'000);
-  watch.before_step(now_ + seconds(2));
+  watch.look(now_ + seconds(2));
   EXPECT_EQ(cache_->slot_limit(), 4u);
   EXPECT_EQ(watch.shrink_count(), 0u);
 }

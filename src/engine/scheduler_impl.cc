@@ -103,7 +103,14 @@ Result<GenerationId> SchedulerImpl::submit(GenerationRequest request,
 void SchedulerImpl::cancel(GenerationId id) {
   const std::lock_guard lock(mutex_);
   cancelled_.insert(id);
+  if (is_step_unwanted()) stop_step_ = true;
   changed_.notify_all();
+}
+
+bool SchedulerImpl::is_step_unwanted() const {
+  return !step_ids_.empty() && (cancels_all_ || std::ranges::all_of(step_ids_, [this](auto id) {
+                                  return cancelled_.contains(id);
+                                }));
 }
 
 SchedulerStatistics SchedulerImpl::statistics() const {
@@ -117,6 +124,7 @@ void SchedulerImpl::stop(std::chrono::milliseconds patience) {
   const auto is_idle = [this] { return unfinished_ == 0; };
   if (idle_.wait_for(lock, patience, is_idle)) return;
   cancels_all_ = true;
+  if (is_step_unwanted()) stop_step_ = true;
   changed_.notify_all();
   idle_.wait(lock, is_idle);
 }
@@ -341,10 +349,12 @@ void SchedulerImpl::step() {
   std::size_t prompt_rows = 0;
   for (std::size_t i = decoding; i < rows_.size(); ++i) prompt_rows += rows_[i].ids.size();
   if (++turn_ == returning_until_) returning_experts_ = nullptr;
+  open_step();
   Stopwatch watch;
   const Status status = forward(rows_, members_);
   const double seconds = watch.lap();
-  if (decoding > 0 && prompt_rows > 0) pacer_.on_mixed_step(prompt_rows, seconds);
+  close_step();
+  if (status.ok() && decoding > 0 && prompt_rows > 0) pacer_.on_mixed_step(prompt_rows, seconds);
   {
     const std::lock_guard lock(mutex_);
     (prompt_rows > 0 ? statistics_.prefill_seconds : statistics_.decode_seconds) += seconds;
@@ -353,7 +363,22 @@ void SchedulerImpl::step() {
       statistics_.decode_rows += decoding;
     }
   }
+  if (status.code() == StatusCode::kCancelled) {
+    for (RunningGeneration* const member : members_) member->end(FinishReason::kCancelled);
+    return;
+  }
   status.ok() ? after_step(members_) : after_failure(members_, status);
+}
+
+void SchedulerImpl::open_step() {
+  const std::lock_guard lock(mutex_);
+  for (const RunningGeneration* const member : members_) step_ids_.push_back(member->id());
+  stop_step_ = is_step_unwanted();
+}
+
+void SchedulerImpl::close_step() {
+  const std::lock_guard lock(mutex_);
+  step_ids_.clear();
 }
 
 Status SchedulerImpl::forward(std::span<const SequenceRows> rows,
@@ -380,7 +405,8 @@ Status SchedulerImpl::forward(std::span<const SequenceRows> rows,
             logits_[member].assign(one.begin(), one.end());
           }
         }
-      }});
+      }},
+      {.cancel = &stop_step_});
   const ExpertCounters after = expert_counters(parts_.resources);
   for (RunningGeneration* const member : members) {
     GenerationStatistics& statistics = member->statistics();

@@ -1,6 +1,7 @@
 #ifndef FLASHMOE_ENGINE_SCHEDULER_IMPL_H_
 #define FLASHMOE_ENGINE_SCHEDULER_IMPL_H_
 
+#include <atomic>
 #include <condition_variable>
 #include <deque>
 #include <functional>
@@ -79,6 +80,8 @@ class SchedulerImpl : public Scheduler {
   template <typename Predicate>
   std::vector<GenerationPtr> take_waiting(Predicate predicate);
   void drop_cancelled();
+  /// Whether nobody wants the step that is being computed any more. With mutex_ held.
+  bool is_step_unwanted() const;
   void end_overdue();
   /// Gives places to those that wait, in order, but for those that had better wait on.
   void admit();
@@ -95,6 +98,9 @@ class SchedulerImpl : public Scheduler {
 
   /// One forward pass: over all that run, or over one that is suspected of having failed the last.
   void step();
+  /// From here on cancel() knows who is in the step.
+  void open_step();
+  void close_step();
   /// Chooses rows_ and members_; how many of the rows are of sequences that are decoding.
   std::size_t form_step();
   Status forward(std::span<const SequenceRows> rows, std::span<RunningGeneration* const> members);
@@ -128,6 +134,8 @@ class SchedulerImpl : public Scheduler {
   std::condition_variable idle_;
   std::deque<GenerationPtr> waiting_;
   std::unordered_set<GenerationId> cancelled_;
+  std::vector<GenerationId> step_ids_;   // those in the step that is being computed
+  std::atomic<bool> stop_step_ = false;  // all of them are cancelled; written under mutex_
   SchedulerStatistics statistics_;
   GenerationId next_id_ = 1;
   std::size_t open_ = 0;        // submitted, and not ended

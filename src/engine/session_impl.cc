@@ -16,6 +16,16 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
+/// What a copy of the recurrent state takes, tens of milliseconds, is nothing to this.
+constexpr std::chrono::seconds kWayBackInterval(10);
+
+/// A token that ends so soon after the wish to stop is waited for: nothing is lost then.
+constexpr std::chrono::milliseconds kTokenPatience(150);
+
+bool is_cancelled(const GenerateOptions& options) {
+  return options.cancel != nullptr && options.cancel->load(std::memory_order_relaxed);
+}
+
 double seconds_since(Clock::time_point start) {
   return std::chrono::duration<double>(Clock::now() - start).count();
 }
@@ -78,33 +88,93 @@ ExpertCounters expert_counters(const SessionResources& resources) {
 }
 
 Status run_step(const SessionResources& resources, std::span<const SequenceRows> rows,
-                const ForwardSinks& sinks) {
-  if (resources.pressure != nullptr) resources.pressure->before_step(Clock::now());
-  FM_RETURN_IF_ERROR(resources.model->forward(rows, sinks));
+                const ForwardSinks& sinks, const StepWishes& wishes) {
+  if (resources.pressure != nullptr) resources.pressure->look(Clock::now());
+  StepGuard guard(wishes, resources.pressure);
+  FM_RETURN_IF_ERROR(resources.model->forward(rows, sinks, &guard));
   if (*resources.resident_set != nullptr) (*resources.resident_set)->after_step();
   return Status();
 }
 
+void SessionImpl::append_prompt(std::span<const std::int32_t> ids) {
+  prompt_begin_ = tokens_.size();
+  tokens_.insert(tokens_.end(), ids.begin(), ids.end());
+}
+
+void SessionImpl::keep_way_back(std::size_t rows, bool is_first, bool may_be_given_up) {
+  const Clock::time_point now = Clock::now();
+  if (state_.position() == 0) {
+    way_back_.reset();
+    way_back_kept_ = now;
+    return;
+  }
+  // It lies in the memory that the budget has for positions still to come.
+  const auto size_for = [this](std::size_t positions) {
+    return KvCache::size_for(resources_.model->config(), positions);
+  };
+  const std::uint64_t planned = size_for(resources_.context);
+  const std::uint64_t used = std::min(planned, size_for(state_.position() + rows));
+  if (!may_be_given_up || planned - used < state_.recurrent_bytes()) {
+    way_back_.reset();
+    return;
+  }
+  if (!is_first && now - way_back_kept_ < kWayBackInterval) return;
+  way_back_.reset();
+  if (Result<SequenceState::Snapshot> snapshot = state_.snapshot(); snapshot.ok()) {
+    way_back_ = std::move(*snapshot);
+  }
+  way_back_kept_ = now;
+}
+
+void SessionImpl::undo_step() {
+  if (!state_.broken()) return;
+  way_back_ ? state_.restore(*way_back_) : state_.rewind();
+}
+
+void SessionImpl::restore(const SequenceState::Snapshot& snapshot) {
+  state_.restore(snapshot);
+  way_back_.reset();  // it may lie ahead
+  way_back_kept_ = {};
+}
+
 Result<bool> SessionImpl::consume_pending(const GenerateOptions& options, bool is_generated) {
   const std::size_t first = state_.position();
+  const bool may_be_given_up = options.cancel != nullptr || options.on_prompt;
   while (state_.position() < tokens_.size()) {
     const std::size_t position = state_.position();
     const std::size_t count = std::min(resources_.model->rows_max(), tokens_.size() - position);
+    // One row is a token, which is not worth a copy.
+    keep_way_back(count, /*is_first=*/position == first && count > 1, may_be_given_up);
     // Logits of every chunk's last token: if the caller stops here, the sequence can go on from it.
     const SequenceRows rows = {
         .sequence = &state_,
         .ids = std::span<const std::int32_t>(tokens_).subspan(position, count),
         .logits = LogitsWanted::kLast,
         .is_generated = is_generated};
-    FM_RETURN_IF_ERROR(run_step(resources_, {&rows, 1},
-                                {.on_logits = [this](std::size_t, MatrixView<const float> logits) {
-                                  logits_.assign(logits.row(0), logits.row(0) + logits.cols);
-                                }}));
-    if (options.on_prompt &&
-        !options.on_prompt(state_.position() - first, tokens_.size() - first)) {
-      tokens_.resize(state_.position());
-      return false;
-    }
+    const ForwardSinks sinks = {.on_logits = [this](std::size_t, MatrixView<const float> logits) {
+      logits_.assign(logits.row(0), logits.row(0) + logits.cols);
+    }};
+    const auto goes_on = [&](std::size_t rows_done) {
+      return !options.on_prompt ||
+             options.on_prompt(position - first + rows_done, tokens_.size() - first);
+    };
+    std::size_t rows_done = 0;
+    StepWishes wishes = {.cancel = options.cancel};
+    if (is_generated) wishes.patience = kTokenPatience;
+    wishes.on_progress = [&](double share) {
+      // The last one is done when the step has ended.
+      rows_done = std::min(count - 1, static_cast<std::size_t>(share * static_cast<double>(count)));
+      return goes_on(rows_done);
+    };
+    const Status status = run_step(resources_, {&rows, 1}, sinks, wishes);
+    const bool is_given_up = status.code() == StatusCode::kCancelled;
+    if (!is_given_up) FM_RETURN_IF_ERROR(status);
+    if (!is_generated) prompt_read_ += is_given_up ? rows_done : count;
+    const bool is_last = state_.position() == tokens_.size();
+    if (!is_given_up && goes_on(count) && (is_last || !is_cancelled(options))) continue;
+    if (!is_generated)
+      tokens_.resize(std::max(prompt_begin_, is_given_up ? position : state_.position()));
+    return false;
   }
   return true;
 }
@@ -133,8 +203,8 @@ Status SessionImpl::decode(const GenerateOptions& options, Sampler& sampler, Sto
       break;
     }
     if (!result.token_ids.empty()) {
-      FM_ASSIGN_OR_RETURN([[maybe_unused]] const bool complete,
-                          consume_pending({}, /*is_generated=*/true));
+      FM_ASSIGN_OR_RETURN(goes_on, consume_generated(options));
+      if (!goes_on) break;
     }
     FM_RETURN_IF_ERROR(check_logits(logits_, state_.position()));
     if (options.on_logits) options.on_logits(logits_);
@@ -166,7 +236,7 @@ Result<bool> SessionImpl::end_token(const GenerateOptions& options, TokenReport 
     report.swaps_pending = experts->set().pending_count();
     report.layers_pending = experts->layers_pending();
   }
-  return !options.on_token || options.on_token(report);
+  return (!options.on_token || options.on_token(report)) && !is_cancelled(options);
 }
 
 Result<GenerateResult> SessionImpl::generate(std::span<const std::int32_t> prompt,
@@ -180,7 +250,10 @@ Result<GenerateResult> SessionImpl::generate(std::span<const std::int32_t> promp
   GenerateResult result;
   GenerateStatistics& statistics = result.statistics;
   statistics.prompt_tokens = tokens_.size() + prompt.size() - state_.position();
+  prompt_read_ = 0;
   FM_ASSIGN_OR_RETURN(const bool prompt_done, begin(prompt, options, statistics));
+  statistics.prompt_tokens_read =
+      prompt_done ? statistics.prompt_tokens : std::min(statistics.prompt_tokens, prompt_read_);
   statistics.prefill_seconds = seconds_since(start);
   if (prompt_done) {
     for (const std::int32_t id : tokens_) sampler.accept(id);
@@ -188,6 +261,7 @@ Result<GenerateResult> SessionImpl::generate(std::span<const std::int32_t> promp
   } else {
     result.finish_reason = FinishReason::kCancelled;
   }
+  undo_step();
   statistics.time_to_first_token_seconds = seconds_since(start) - statistics.decode_seconds;
   statistics.generated_tokens = result.token_ids.size();
   const ExpertCounters after = expert_counters(resources_);
@@ -201,7 +275,8 @@ Result<GenerateResult> SessionImpl::generate(std::span<const std::int32_t> promp
 
 Status SessionImpl::forward(std::span<const std::int32_t> ids, const ForwardObserver& observer) {
   FM_RETURN_IF_ERROR(check_input(ids));
-  tokens_.insert(tokens_.end(), ids.begin(), ids.end());
+  const std::size_t first = state_.position();
+  append_prompt(ids);
   Status observed;
   while (state_.position() < tokens_.size()) {
     const std::size_t position = state_.position();
@@ -229,9 +304,24 @@ Status SessionImpl::forward(std::span<const std::int32_t> ids, const ForwardObse
                                       {hidden.data, hidden.rows * hidden.cols});
       };
     }
-    FM_RETURN_IF_ERROR(run_step(resources_, {&rows, 1}, sinks));
+    keep_way_back(count, /*is_first=*/position == first,
+                  observer.cancel != nullptr || observer.on_progress);
+    StepWishes wishes = {.cancel = observer.cancel};
+    if (observer.on_progress) {
+      wishes.on_progress = [&](double share) {
+        const auto rows_done = static_cast<std::size_t>(share * static_cast<double>(count));
+        return observer.on_progress(position - first + rows_done, tokens_.size() - first);
+      };
+    }
+    const Status status = run_step(resources_, {&rows, 1}, sinks, wishes);
+    if (status.code() == StatusCode::kCancelled) {
+      tokens_.resize(std::max(prompt_begin_, position));
+      undo_step();
+      return Status(StatusCode::kCancelled, "interrupted");
+    }
+    FM_RETURN_IF_ERROR(status);
     if (!observed.ok()) {
-      tokens_.resize(state_.position());
+      tokens_.resize(std::max(prompt_begin_, state_.position()));
       return observed;
     }
   }
@@ -241,6 +331,8 @@ Status SessionImpl::forward(std::span<const std::int32_t> ids, const ForwardObse
 Status SessionImpl::reset() {
   FM_ASSIGN_OR_RETURN(state_, SequenceState::create(resources_.model->config()));
   tokens_.clear();
+  prompt_begin_ = 0;
+  way_back_.reset();
   before_held_.reset();
   return Status();
 }

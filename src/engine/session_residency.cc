@@ -7,6 +7,11 @@
 #include "engine/session_impl.h"
 
 namespace flashmoe {
+namespace {
+
+Status cancelled() { return Status(StatusCode::kCancelled, "reading the prompt was cancelled"); }
+
+}  // namespace
 
 Result<ExpertResidency*> SessionImpl::fixed_residency(std::string_view action) const {
   ExpertResidency* const experts = residency();
@@ -21,7 +26,7 @@ Result<bool> SessionImpl::begin(std::span<const std::int32_t> prompt,
   const bool has_fixed_set = experts != nullptr && experts->options().has_fixed_set();
   if (!has_fixed_set ||
       (experts->has_set() && !(experts->options().changes_its_set() && options.is_new_subject))) {
-    tokens_.insert(tokens_.end(), prompt.begin(), prompt.end());
+    append_prompt(prompt);
     return consume_pending(options, /*is_generated=*/false);
   }
   const bool incremental = experts->options().residency == Residency::kAsyncDelta;
@@ -35,9 +40,9 @@ Result<bool> SessionImpl::begin(std::span<const std::int32_t> prompt,
 
 Status SessionImpl::read_prompt(std::span<const std::int32_t> prompt,
                                 const GenerateOptions& options) {
-  tokens_.insert(tokens_.end(), prompt.begin(), prompt.end());
+  append_prompt(prompt);
   FM_ASSIGN_OR_RETURN(const bool done, consume_pending(options, /*is_generated=*/false));
-  return done ? Status() : error(StatusCode::kCancelled, "reading the prompt was cancelled");
+  return done ? Status() : cancelled();
 }
 
 Status SessionImpl::discover(const GenerateOptions& options, SwitchReport& report) {
@@ -58,9 +63,11 @@ Status SessionImpl::discover(const GenerateOptions& options, SwitchReport& repor
     tokens_.push_back(id);
     ++report.discovery_tokens;
     // Nobody sees them: they are evidence, as the prompt is.
-    status = consume_pending({}, /*is_generated=*/false).status();
+    const Result<bool> goes_on =
+        consume_pending({.cancel = options.cancel}, /*is_generated=*/false);
+    status = goes_on.ok() && !*goes_on ? cancelled() : goes_on.status();
   }
-  state_.restore(snapshot);
+  restore(snapshot);
   tokens_.resize(begin);
   logits_ = logits;
   return status;
@@ -77,8 +84,10 @@ Result<SwitchReport> SessionImpl::upgrade(std::span<const std::int32_t> prompt,
   Stopwatch watch;
   SwitchReport seen;
   experts->begin_discovery();
-  FM_RETURN_IF_ERROR(read_prompt(prompt, options));
-  FM_RETURN_IF_ERROR(discover(options, seen));
+  Status status = read_prompt(prompt, options);
+  if (status.ok()) status = discover(options, seen);
+  if (status.code() == StatusCode::kCancelled) undo_step();
+  FM_RETURN_IF_ERROR(status);
   SwitchReport report = experts->plan();
   report.discovery_tokens = seen.discovery_tokens;
   report.discovery_seconds = watch.lap();
@@ -102,7 +111,7 @@ Result<SwitchReport> SessionImpl::switch_subject(std::span<const std::int32_t> p
   const std::size_t begin = tokens_.size();
   const std::vector<float> logits = logits_;
   const auto undo = [&] {
-    state_.restore(before);
+    restore(before);
     tokens_.resize(begin);
     logits_ = logits;
   };
@@ -125,6 +134,7 @@ Result<SwitchReport> SessionImpl::switch_subject(std::span<const std::int32_t> p
   report.swap_seconds = watch.lap();
   status = read_prompt(prompt, options);
   report.prompt_seconds = watch.lap();
+  if (status.code() == StatusCode::kCancelled) undo_step();
   if (!status.ok()) return status;
   return report;
 }
@@ -152,21 +162,27 @@ Result<bool> SessionImpl::pass_held_tokens(const GenerateOptions& options, Sampl
     FM_ASSIGN_OR_RETURN(const bool goes_on,
                         end_token(options, {.id = id, .seconds = watch.lap(), .is_held = true}));
     if (!goes_on) return false;
-    FM_RETURN_IF_ERROR(consume_pending({}, /*is_generated=*/true).status());
+    FM_ASSIGN_OR_RETURN(const bool was_fed, consume_generated(options));
+    if (!was_fed) return false;
   }
-  if (must_restart) FM_RETURN_IF_ERROR(restart(prompt_end, options, sampler));
+  bool is_done = true;
+  if (must_restart) {
+    FM_ASSIGN_OR_RETURN(is_done, restart(prompt_end, options, sampler));
+  }
   before_held_.reset();
-  return true;
+  return is_done;
 }
 
-Status SessionImpl::restart(std::size_t prompt_end, const GenerateOptions& options,
-                            Sampler& sampler) {
-  state_.restore(*before_held_);
+Result<bool> SessionImpl::restart(std::size_t prompt_end, const GenerateOptions& options,
+                                  Sampler& sampler) {
+  restore(*before_held_);
   tokens_.resize(prompt_end);
-  FM_RETURN_IF_ERROR(consume_pending({}, /*is_generated=*/false).status());
+  FM_ASSIGN_OR_RETURN(const bool is_done,
+                      consume_pending({.cancel = options.cancel}, /*is_generated=*/false));
+  if (!is_done) return false;
   FM_ASSIGN_OR_RETURN(sampler, Sampler::create(options.sampling));
   for (const std::int32_t id : tokens_) sampler.accept(id);
-  return Status();
+  return true;
 }
 
 void SessionImpl::reset_experts(bool cold) {

@@ -4,7 +4,9 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <atomic>
 #include <filesystem>
+#include <iterator>
 #include <limits>
 
 #include "base/aligned_buffer.h"
@@ -221,6 +223,158 @@ TEST_F(SessionOf, StopsAfterAnyStepOfThePromptAndGoesOnFromThere) {
                                          prompt.begin() + static_cast<std::ptrdiff_t>(stop_at));
     EXPECT_EQ(generate_fresh(seen, plain).token_ids, continued) << stop_at;
   }
+}
+
+/// How a step is given up: a callback says so, or a flag that the ops see before the callback's
+/// caller does.
+enum class Way : std::uint8_t { kCallback, kFlag };
+
+/// Options that give the generation up at the `at`-th piece of work of its prompt; `pieces` counts.
+GenerateOptions stopping_at(std::size_t at, Way way, std::size_t& pieces,
+                            std::atomic<bool>& cancel) {
+  cancel = false;
+  pieces = 0;
+  GenerateOptions options{.max_tokens = 6, .ignore_eos = true, .cancel = &cancel};
+  options.on_prompt = [=, &pieces, &cancel](std::size_t done, std::size_t total) {
+    EXPECT_LE(done, total);
+    if (pieces++ < at) return true;
+    if (way == Way::kFlag) cancel = true;
+    return way == Way::kFlag;
+  };
+  return options;
+}
+
+TEST_F(SessionOf, GoesOnAfterAStepThatWasGivenUpAsIfItHadNeverBegun) {
+  const GenerateOptions plain{.max_tokens = 6, .ignore_eos = true};
+  const std::vector<std::int32_t> story = ids(story_);
+  const std::vector<std::int32_t> question = ids(" Why? Because of the wind that came");
+  ASSERT_GT(story.size(), 8u);
+  ASSERT_GT(question.size(), 8u);
+  const std::vector<std::int32_t> first = generate(story, plain).token_ids;
+  const std::vector<std::int32_t> second = generate(question, plain).token_ids;
+
+  std::atomic<bool> cancel = false;
+  std::size_t pieces = 0;
+  for (const Way way : {Way::kCallback, Way::kFlag}) {
+    for (const bool in_second : {false, true}) {
+      std::size_t at = 0;
+      for (bool was_given_up = true; was_given_up; at += 5) {
+        SCOPED_TRACE(::testing::Message() << "way " << static_cast<int>(way) << ", second "
+                                          << in_second << ", piece " << at);
+        ASSERT_TRUE(session_->reset().ok());
+        if (in_second) {
+          ASSERT_EQ(generate(story, plain).token_ids, first);
+        }
+        const std::vector<std::int32_t>& prompt = in_second ? question : story;
+        const std::size_t before = session_->token_ids().size();
+        const GenerateResult stopped = generate(prompt, stopping_at(at, way, pieces, cancel));
+        was_given_up = stopped.finish_reason == FinishReason::kCancelled;
+        if (!was_given_up || !stopped.token_ids.empty()) break;
+        // Whole steps of what was to be read, the token generated last included, or all of it.
+        const std::size_t read = session_->token_ids().size() - before;
+        const std::size_t pending = in_second ? 1 : 0;
+        EXPECT_TRUE(read == 0 || (read + pending) % 8 == 0 || read == prompt.size()) << read;
+        EXPECT_GE(stopped.statistics.prompt_tokens_read, read);
+        EXPECT_LE(stopped.statistics.prompt_tokens_read, stopped.statistics.prompt_tokens);
+        const std::vector<std::int32_t> rest(prompt.begin() + static_cast<std::ptrdiff_t>(read),
+                                             prompt.end());
+        EXPECT_EQ(generate(rest, plain).token_ids, in_second ? second : first);
+        if (!in_second) {
+          EXPECT_EQ(generate(question, plain).token_ids, second);
+        }
+      }
+      EXPECT_GT(at, 15u) << "given up in several places";
+    }
+  }
+}
+
+// What the budget has for positions still to come has room for a copy of the state, or it does not.
+TEST(SessionWithAPast, ReadsAgainNoMoreThanItMust) {
+  const GenerateOptions plain{.max_tokens = 4, .ignore_eos = true};
+  for (const bool has_room : {true, false}) {
+    const std::size_t context = has_room ? 4096 : 64;
+    const auto engine = Engine::open({.model = source_folder() / "models" / "sprout-89m-4bit",
+                                      .memory_bytes = std::uint64_t{1} << 30,
+                                      .context = context,
+                                      .prefill_chunk = 8})
+                            .value();
+    const std::vector<std::int32_t> prompt = engine->tokenize("Once upon a time there was").value();
+    const std::vector<std::int32_t> question = engine->tokenize("And why did they come?").value();
+    const auto session = engine->new_session().value();
+    ASSERT_TRUE(session->generate(prompt, plain).ok());
+    const std::vector<std::int32_t> expected = session->generate(question, plain)->token_ids;
+    ASSERT_TRUE(session->reset().ok());
+    ASSERT_TRUE(session->generate(prompt, plain).ok());
+    const std::size_t before = session->token_ids().size();
+    std::atomic<bool> cancel = false;
+    std::size_t pieces = 0;
+    const GenerateResult stopped =
+        session->generate(question, stopping_at(5, Way::kFlag, pieces, cancel)).value();
+    EXPECT_EQ(stopped.finish_reason, FinishReason::kCancelled);
+    ASSERT_EQ(session->token_ids().size(), before) << "in the first step";
+    const GenerateResult again = session->generate(question, plain).value();
+    EXPECT_EQ(again.token_ids, expected);
+    const std::size_t pending = has_room ? 1 : before;
+    EXPECT_EQ(again.statistics.prompt_tokens, pending + question.size());
+  }
+}
+
+TEST_F(SessionOf, CountsWhatWasReadOfAPromptThatWasGivenUp) {
+  std::atomic<bool> cancel = false;
+  std::size_t pieces = 0;
+  const std::vector<std::int32_t> prompt = ids(story_);
+  generate(prompt, stopping_at(1000, Way::kCallback, pieces, cancel));
+  const std::size_t all = pieces;
+  ASSERT_GT(all, 2 * engine_->info().layer_count);  // of two steps
+  const GenerateStatistics half =
+      generate_fresh(prompt, stopping_at(all / 2, Way::kCallback, pieces, cancel)).statistics;
+  EXPECT_EQ(half.prompt_tokens, prompt.size());
+  EXPECT_GT(half.prompt_tokens_read, prompt.size() / 4);
+  EXPECT_LT(half.prompt_tokens_read, prompt.size());
+  const GenerateStatistics whole = generate_fresh(prompt, {.max_tokens = 1}).statistics;
+  EXPECT_EQ(whole.prompt_tokens_read, prompt.size());
+}
+
+TEST_F(SessionOf, IsCancelledBeforeItHasBegun) {
+  const std::atomic<bool> cancel = true;
+  const GenerateResult result = generate(ids(story_), {.cancel = &cancel});
+  EXPECT_EQ(result.finish_reason, FinishReason::kCancelled);
+  EXPECT_TRUE(result.token_ids.empty());
+  EXPECT_TRUE(session_->token_ids().empty());
+}
+
+TEST_F(SessionOf, AnObservedPassIsCancelledToo) {
+  const std::vector<std::int32_t> prompt = ids(story_);
+  std::atomic<bool> cancel = false;
+  ForwardObserver observer{.cancel = &cancel};
+  observer.on_hidden = [&](std::size_t index, std::size_t position, std::size_t, auto) {
+    cancel = position > 0 && index == 3;  // in the second step
+    return Status();
+  };
+  EXPECT_EQ(session_->forward(prompt, observer).code(), StatusCode::kCancelled);
+  const std::vector<std::int32_t> seen(prompt.begin(), prompt.begin() + 8);
+  ASSERT_TRUE(std::ranges::equal(session_->token_ids(), seen));
+  const std::vector<std::int32_t> rest(prompt.begin() + 8, prompt.end());
+  const GenerateOptions four{.max_tokens = 4, .ignore_eos = true};
+  const std::vector<std::int32_t> continued = generate(rest, four).token_ids;
+  EXPECT_EQ(generate_fresh(prompt, four).token_ids, continued);
+}
+
+TEST_F(SessionOf, StopsBetweenTokensWhenCancelled) {
+  std::atomic<bool> cancel = false;
+  GenerateOptions options{.max_tokens = 50, .ignore_eos = true, .cancel = &cancel};
+  std::size_t count = 0;
+  options.on_token = [&](const TokenReport&) {
+    cancel = ++count == 3;
+    return true;
+  };
+  const GenerateResult result = generate(ids(story_), options);
+  EXPECT_EQ(result.finish_reason, FinishReason::kCancelled);
+  ASSERT_EQ(result.token_ids.size(), 3u);
+  const GenerateOptions plain{.max_tokens = 3, .ignore_eos = true};
+  std::vector<std::int32_t> both = result.token_ids;
+  std::ranges::copy(generate({}, plain).token_ids, std::back_inserter(both));
+  EXPECT_EQ(generate_fresh(ids(story_), {.max_tokens = 6, .ignore_eos = true}).token_ids, both);
 }
 
 TEST_F(SessionOf, AResetForgetsTheSequence) {

@@ -180,6 +180,8 @@ class ExpertCache {
   ResidentSet resident_set() const;
 
   std::size_t slot_count() const { return slot_count_; }
+  /// Bytes of memory of each.
+  std::uint64_t slot_size() const { return store_.slot_size(); }
   /// How many of them may be used now.
   std::size_t slot_limit() const;
   /// How many hold an expert or are being read into.

@@ -1,9 +1,12 @@
 #include "format/checkpoint.h"
 
 #include <string>
+#include <string_view>
 #include <system_error>
+#include <unordered_map>
 #include <utility>
 
+#include "base/model_download.h"
 #include "format/json_file.h"
 #include "format/printable.h"
 #include "format/safetensors.h"
@@ -57,10 +60,11 @@ Result<nlohmann::json> load_optional_config(const fs::path& path) {
   return config;
 }
 
+using TensorTable = std::map<std::string, TensorRecord, std::less<>>;
+
 /// Each tensor that the index promises must lie where it says. Tensors that the index leaves out
 /// are accepted: other loaders read them too.
-Status check_index(const ShardList& shards,
-                   const std::map<std::string, TensorRecord, std::less<>>& tensors) {
+Status check_index(const ShardList& shards, const TensorTable& tensors) {
   for (const auto& [name, file_index] : shards.tensor_files) {
     const auto tensor = tensors.find(name);
     if (tensor == tensors.end() || tensor->second.file_index != file_index) {
@@ -72,6 +76,28 @@ Status check_index(const ShardList& shards,
   }
   return Status();
 }
+
+/// Settles which of two files counts that both hold a tensor.
+class IndexVerdict {
+ public:
+  explicit IndexVerdict(const ShardList& shards) : shards_(shards) {}
+
+  Result<std::uint32_t> between(const std::string& tensor, std::uint32_t first,
+                                std::uint32_t second) {
+    if (files_.empty()) files_ = {shards_.tensor_files.begin(), shards_.tensor_files.end()};
+    const auto said = files_.find(tensor);
+    if (said != files_.end() && (said->second == first || said->second == second)) {
+      return said->second;
+    }
+    return error(StatusCode::kCorrupt,
+                 "tensor {} lies in {} and in {}; keep the files of one download only",
+                 printable(tensor), shards_.files[first].string(), shards_.files[second].string());
+  }
+
+ private:
+  const ShardList& shards_;
+  std::unordered_map<std::string_view, std::uint32_t> files_;  // made when first needed
+};
 
 /// What the names and shapes of tensors tell about who wrote a checkpoint.
 class OriginEvidence {
@@ -104,7 +130,8 @@ class OriginEvidence {
 
 }  // namespace
 
-Result<Checkpoint> Checkpoint::open(const fs::path& folder) {
+Result<Checkpoint> Checkpoint::open(const fs::path& given) {
+  FM_ASSIGN_OR_RETURN(const fs::path folder, find_model_folder(given));
   FM_RETURN_IF_ERROR(check_folder(folder));
   Checkpoint checkpoint;
   checkpoint.folder_ = folder;
@@ -114,25 +141,25 @@ Result<Checkpoint> Checkpoint::open(const fs::path& folder) {
   FM_ASSIGN_OR_RETURN(ShardList shards, find_shards(folder));
 
   OriginEvidence evidence;
+  IndexVerdict verdict(shards);
+  TensorTable& tensors = checkpoint.tensors_;
   for (std::uint32_t i = 0; i < shards.files.size(); ++i) {
     FM_ASSIGN_OR_RETURN(const File file, File::open(shards.files[i], File::Mode::kBuffered));
     FM_ASSIGN_OR_RETURN(SafetensorsHeader header, read_safetensors_header(file));
     evidence.see_metadata(header.metadata);
     for (SafetensorsEntry& entry : header.tensors) {
       TensorRecord record{entry.dtype, std::move(entry.shape), i, entry.offset, entry.size};
-      evidence.see(entry.name, record);
-      const auto [tensor, is_new] =
-          checkpoint.tensors_.try_emplace(std::move(entry.name), std::move(record));
-      if (!is_new) {
-        return error(StatusCode::kCorrupt,
-                     "tensor {} lies in {} and in {}; keep the files of one download only",
-                     printable(tensor->first), shards.files[tensor->second.file_index].string(),
-                     shards.files[i].string());
-      }
+      const auto [tensor, is_new] = tensors.try_emplace(std::move(entry.name), record);
+      if (is_new) continue;
+      FM_ASSIGN_OR_RETURN(const std::uint32_t counts,
+                          verdict.between(tensor->first, tensor->second.file_index, i));
+      if (counts == i) tensor->second = std::move(record);
     }
   }
-  FM_RETURN_IF_ERROR(check_index(shards, checkpoint.tensors_));
+  FM_RETURN_IF_ERROR(check_index(shards, tensors));
+  for (const auto& [name, record] : tensors) evidence.see(name, record);
   checkpoint.files_ = std::move(shards.files);
+  checkpoint.index_complaint_ = std::move(shards.complaint);
   checkpoint.is_mlx_ = evidence.is_mlx();
   return checkpoint;
 }

@@ -29,9 +29,10 @@ struct TensorRecord {
 class Checkpoint {
  public:
   /// Reads config.json, generation_config.json (optional) and the headers of every shard that the
-  /// index names (or of every model*.safetensors without an index). Never reads weights. Errors
-  /// name the file, the field and the remedy: kNotFound, kCorrupt, kInvalidArgument, kUnsupported,
-  /// kIo.
+  /// index names (or of every model*.safetensors without an index). Never reads weights. `folder`
+  /// may also be a repository in the hub's cache (find_model_folder()). Of a tensor that two shards
+  /// hold, the index says which counts. Errors name the file, the field and the remedy: kNotFound,
+  /// kCorrupt, kInvalidArgument, kUnsupported, kIo.
   static Result<Checkpoint> open(const std::filesystem::path& folder);
 
   /// A checkpoint that is yet to be written to `folder`: its config, but no files and no tensors.
@@ -55,6 +56,10 @@ class Checkpoint {
   /// The tensor called `name`, or null.
   const TensorRecord* find(std::string_view name) const;
 
+  /// Which files the index names that are not there; empty where all are. What is missing of a
+  /// model is then to be blamed on that.
+  const std::string& index_complaint() const { return index_complaint_; }
+
   /// True if norm weights are stored as 1 + w and convolutions transposed, as MLX conversions are
   /// (docs/formats.md: presence of switch_mlp names, a conv1d.weight whose last dimension is 1, or,
   /// without convolutions of another shape, metadata format mlx).
@@ -68,6 +73,7 @@ class Checkpoint {
   nlohmann::json generation_config_;
   std::vector<std::filesystem::path> files_;
   std::map<std::string, TensorRecord, std::less<>> tensors_;
+  std::string index_complaint_;
   bool is_mlx_ = false;
 };
 

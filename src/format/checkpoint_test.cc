@@ -76,22 +76,106 @@ TEST_F(CheckpointTest, FollowsSymbolicLinksAsInAHubCache) {
   fs::create_symlink("blob", folder_.path() / "model.safetensors");
   EXPECT_TRUE(Checkpoint::open(folder_.path()).ok());
   fs::remove(folder_.path() / "blob");
-  expect_failure(open_status(folder_), StatusCode::kNotFound, {"model.safetensors"});
+  const auto refuses_the_link = [this] {
+    expect_failure(open_status(folder_), StatusCode::kCorrupt,
+                   {"model.safetensors", "a link to blob", "download"});
+  };
+  refuses_the_link();
   folder_.write(kIndexName, R"({"weight_map": {"a": "model.safetensors"}})");
-  expect_failure(open_status(folder_), StatusCode::kNotFound, {"1 of the 1", "model.safetensors"});
+  refuses_the_link();
+  fs::rename(folder_ / "config.json", folder_ / "kept");
+  fs::create_symlink("blob", folder_ / "config.json");
+  expect_failure(open_status(folder_), StatusCode::kCorrupt, {"config.json", "a link to blob"});
+}
+
+TEST_F(CheckpointTest, OpensTheSnapshotOfARepositoryInTheHubsCache) {
+  folder_.write("hub/models--org--name/snapshots/abc/config.json", R"({"model_type": "tiny"})");
+  folder_.write("hub/models--org--name/snapshots/abc/model.safetensors", shard_of({"a"}));
+  folder_.write("hub/models--org--name/refs/main", "abc");
+  for (const char* path : {"hub/models--org--name", "hub"}) {
+    const auto checkpoint = Checkpoint::open(folder_ / path);
+    ASSERT_TRUE(checkpoint.ok()) << checkpoint.status().message();
+    EXPECT_EQ(checkpoint->folder(), folder_ / "hub/models--org--name/snapshots/abc");
+    EXPECT_NE(checkpoint->find("a"), nullptr);
+  }
+}
+
+TEST_F(CheckpointTest, TellsGitLfsPointersFromFiles) {
+  constexpr const char* kPointer =
+      "version https://git-lfs.github.com/spec/v1\noid sha256:4d7a21\nsize 12345\n";
+  folder_.write("model.safetensors", shard_of({"a"}));
+  folder_.write("generation_config.json", "{}");
+  folder_.write(kIndexName, R"({"weight_map": {"a": "model.safetensors"}})");
+  ASSERT_TRUE(Checkpoint::open(folder_.path()).ok());
+  for (const std::string_view name :
+       {std::string_view("model.safetensors"), std::string_view("config.json"),
+        std::string_view("generation_config.json"), kIndexName}) {
+    const fs::path path = folder_ / std::string(name);
+    fs::rename(path, folder_ / "kept");
+    folder_.write(std::string(name), kPointer);
+    expect_failure(open_status(folder_), StatusCode::kCorrupt,
+                   {name, "Git LFS pointer", "git lfs pull"});
+    fs::rename(folder_ / "kept", path);
+  }
 }
 
 TEST_F(CheckpointTest, NamesTheShardsThatAreMissing) {
   folder_.write("model-00002-of-00003.safetensors", shard_of({"b"}));
   folder_.write(kIndexName, R"({"weight_map": {"a": "model-00001-of-00003.safetensors",
       "b": "model-00002-of-00003.safetensors", "c": "model-00003-of-00003.safetensors"}})");
-  expect_failure(
-      open_status(folder_), StatusCode::kNotFound,
-      {folder_.path().string(), "2 of the 3", std::string(kIndexName),
-       "model-00001-of-00003.safetensors, model-00003-of-00003.safetensors", "download"});
+  // What is there may be all that a model needs: who knows that has the complaint.
+  const auto partial = Checkpoint::open(folder_.path());
+  ASSERT_TRUE(partial.ok()) << partial.status().message();
+  for (const std::string& text :
+       {folder_.path().string(), std::string("2 of the 3"), std::string(kIndexName),
+        std::string("model-00001-of-00003.safetensors, model-00003-of-00003.safetensors")}) {
+    EXPECT_NE(partial->index_complaint().find(text), std::string::npos) << text;
+  }
   fs::remove(folder_.path() / kIndexName);  // the numbering tells as well
   expect_failure(open_status(folder_), StatusCode::kNotFound,
                  {"2 of the 3", "model-00001-of-00003.safetensors", "download"});
+}
+
+TEST_F(CheckpointTest, NamesTheShardsThatAreMissingWhereNoneIsThere) {
+  folder_.write(kIndexName, R"({"weight_map": {"a": "model-1.safetensors"}})");
+  expect_failure(open_status(folder_), StatusCode::kNotFound,
+                 {"1 of the 1", "model-1.safetensors", "download"});
+}
+
+TEST_F(CheckpointTest, OpensTheShardsThatAreThereWhereTheIndexIsAnotherBuilds) {
+  folder_.write("model-00001-of-00002.safetensors", shard_of({"a", "b"}));
+  folder_.write("model-00002-of-00002.safetensors", shard_of({"c"}));
+  folder_.write(kIndexName, R"({"weight_map": {"a": "model-00001-of-00003.safetensors",
+      "b": "model-00002-of-00003.safetensors", "x": "model-00003-of-00003.safetensors"}})");
+  const auto checkpoint = Checkpoint::open(folder_.path());
+  ASSERT_TRUE(checkpoint.ok()) << checkpoint.status().message();
+  EXPECT_EQ(checkpoint->tensors().size(), 3u);
+  EXPECT_NE(checkpoint->index_complaint().find("3 of the 3"), std::string::npos);
+}
+
+TEST_F(CheckpointTest, HasNoComplaintOfAnIndexThatIsRight) {
+  folder_.write("m.safetensors", shard_of({"a"}));
+  folder_.write(kIndexName, R"({"weight_map": {"a": "m.safetensors"}})");
+  EXPECT_EQ(Checkpoint::open(folder_.path())->index_complaint(), "");
+}
+
+TEST_F(CheckpointTest, LetsTheIndexSettleWhichOfTwoCopiesCounts) {
+  // An overlay: the copy of "a" in the base is old.
+  folder_.write("base.safetensors", shard_of({"a", "b"}));
+  folder_.write("overlay.safetensors", shard_of({"a"}));
+  for (const char* holder : {"base.safetensors", "overlay.safetensors"}) {
+    folder_.write(kIndexName, fmt::format(R"({{"weight_map": {{"a": "{}", "b": "base.safetensors",
+        "a2": "overlay.safetensors"}}}})",
+                                          holder));
+    folder_.write("overlay.safetensors", shard_of({"a", "a2"}));
+    const auto checkpoint = Checkpoint::open(folder_.path());
+    ASSERT_TRUE(checkpoint.ok()) << checkpoint.status().message();
+    EXPECT_EQ(checkpoint->files()[checkpoint->find("a")->file_index].filename(), holder);
+  }
+  folder_.write(kIndexName,
+                R"({"weight_map": {"b": "base.safetensors", "a2": "overlay.safetensors"}})");
+  expect_failure(open_status(folder_), StatusCode::kCorrupt,
+                 {"tensor a lies in", "base.safetensors", "overlay.safetensors"});
 }
 
 TEST_F(CheckpointTest, RefusesAnIndexThatIsWrong) {

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <charconv>
+#include <iterator>
 #include <map>
 #include <nlohmann/json.hpp>
 #include <optional>
@@ -136,11 +137,10 @@ std::string some_of(const std::vector<std::string>& names) {
   return text;
 }
 
-Status missing_shards(const fs::path& folder, std::string_view said_by,
-                      const std::vector<std::string>& missing, std::size_t total) {
-  return error(StatusCode::kNotFound,
-               "{}: {} of the {} weight files that {} names are missing: {}; download them again",
-               folder.string(), missing.size(), total, said_by, some_of(missing));
+std::string missing_shards(const fs::path& folder, std::string_view said_by,
+                           const std::vector<std::string>& missing, std::size_t total) {
+  return fmt::format("{}: {} of the {} weight files that {} names are missing: {}", folder.string(),
+                     missing.size(), total, said_by, some_of(missing));
 }
 
 /// NNNNN of "model-00001-of-NNNNN.safetensors".
@@ -166,8 +166,9 @@ Status check_numbering(const fs::path& folder, const std::vector<std::string>& n
       std::string name = fmt::format("model-{:05}-of-{:05}.safetensors", i, *count);
       if (!std::binary_search(names.begin(), names.end(), name)) missing.push_back(std::move(name));
     }
-    if (!missing.empty()) return missing_shards(folder, first, missing, *count);
-    return Status();
+    if (missing.empty()) return Status();
+    return error(StatusCode::kNotFound, "{}; download them again",
+                 missing_shards(folder, first, missing, *count));
   }
   return Status();
 }
@@ -186,38 +187,65 @@ Status no_weights(const fs::path& folder, const std::vector<std::string>& all_na
                folder.string());
 }
 
-Result<ShardList> shards_by_index(const fs::path& folder, const fs::path& index_path) {
-  FM_ASSIGN_OR_RETURN(const std::string text, read_text_file(index_path, kIndexSizeMax));
-  FM_ASSIGN_OR_RETURN(ShardIndex index, parse_shard_index(text, index_path.string()));
-  ShardList list;
-  std::vector<std::string> missing;
-  for (const std::string& name : index.file_names) {
-    std::error_code failure;
-    if (!fs::exists(folder / name, failure)) missing.push_back(printable(name));
-    list.files.push_back(folder / name);
-  }
-  if (!missing.empty()) {
-    return missing_shards(folder, kIndexName, missing, index.file_names.size());
-  }
-  list.tensor_files = std::move(index.tensor_files);
-  return list;
-}
-
-Result<ShardList> shards_by_name(const fs::path& folder) {
-  std::vector<std::string> names, all_names;
+/// The names of files in `folder`, sorted.
+Result<std::vector<std::string>> names_in(const fs::path& folder) {
+  std::vector<std::string> names;
   std::error_code failure;
   fs::directory_iterator entry(folder, failure);
   for (; !failure && entry != fs::directory_iterator(); entry.increment(failure)) {
-    std::string name = entry->path().filename().string();
-    if (name.starts_with("model") && name.ends_with(".safetensors")) names.push_back(name);
-    all_names.push_back(std::move(name));
+    names.push_back(entry->path().filename().string());
   }
   if (failure) {
     return error(StatusCode::kIo, "{}: list the folder: {}; check that you may read it",
                  folder.string(), failure.message());
   }
-  if (names.empty()) return no_weights(folder, all_names);
   std::sort(names.begin(), names.end());
+  return names;
+}
+
+bool is_model_shard(std::string_view name) {
+  return name.starts_with("model") && name.ends_with(".safetensors");
+}
+
+Result<ShardList> shards_by_index(const fs::path& folder, const fs::path& index_path) {
+  FM_ASSIGN_OR_RETURN(const std::string text, read_text_file(index_path, kIndexSizeMax));
+  FM_ASSIGN_OR_RETURN(ShardIndex index, parse_shard_index(text, index_path.string()));
+  FM_ASSIGN_OR_RETURN(const std::vector<std::string> all_names, names_in(folder));
+  const auto is_there = [&all_names](const std::string& name) {
+    return std::binary_search(all_names.begin(), all_names.end(), name);
+  };
+  std::vector<std::string> missing;
+  for (const std::string& name : index.file_names) {
+    if (!is_there(name)) missing.push_back(printable(name));
+  }
+
+  ShardList list;
+  std::vector<std::string> names = index.file_names;
+  if (!missing.empty()) {
+    list.complaint = missing_shards(folder, kIndexName, missing, index.file_names.size());
+    std::erase_if(names, [&](const std::string& name) { return !is_there(name); });
+    std::ranges::copy_if(all_names, std::back_inserter(names), is_model_shard);
+    std::ranges::sort(names);
+    names.erase(std::unique(names.begin(), names.end()), names.end());
+    if (names.empty()) {
+      return error(StatusCode::kNotFound, "{}; download them again", list.complaint);
+    }
+  }
+  for (const std::string& name : names) list.files.push_back(folder / name);
+  for (auto& [tensor, file] : index.tensor_files) {
+    const auto at = std::ranges::lower_bound(names, index.file_names[file]);
+    if (at == names.end() || *at != index.file_names[file]) continue;
+    list.tensor_files.emplace_back(std::move(tensor),
+                                   static_cast<std::uint32_t>(at - names.begin()));
+  }
+  return list;
+}
+
+Result<ShardList> shards_by_name(const fs::path& folder) {
+  FM_ASSIGN_OR_RETURN(const std::vector<std::string> all_names, names_in(folder));
+  std::vector<std::string> names;
+  std::ranges::copy_if(all_names, std::back_inserter(names), is_model_shard);
+  if (names.empty()) return no_weights(folder, all_names);
   FM_RETURN_IF_ERROR(check_numbering(folder, names));
   ShardList list;
   for (const std::string& name : names) list.files.push_back(folder / name);

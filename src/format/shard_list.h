@@ -25,13 +25,17 @@ Result<ShardIndex> parse_shard_index(std::string_view text, std::string_view fil
 /// The weight files of a model folder, sorted by name.
 struct ShardList {
   std::vector<std::filesystem::path> files;
-  /// What the index promises, with file indices into `files`; empty without an index.
+  /// What the index says of these files, with indices into `files`; empty without an index.
   std::vector<std::pair<std::string, std::uint32_t>> tensor_files;
+  /// Which files the index names that are not there; empty where all are.
+  std::string complaint;
 };
 
-/// The files named by the index, or without one every model*.safetensors. Errors: kNotFound if
-/// there are none or some are missing (all of which it names), kUnsupported if the weights are in
-/// another format, kCorrupt, kIo.
+/// The files named by the index, or without one every model*.safetensors. Where files that the
+/// index names are missing, those that are there and every other model*.safetensors, with a
+/// complaint: they may hold all that a model needs, as where the index is another build's. Errors:
+/// kNotFound if there are none, or some are missing without an index (all of which it names),
+/// kUnsupported if the weights are in another format, kCorrupt, kIo.
 Result<ShardList> find_shards(const std::filesystem::path& folder);
 
 }  // namespace flashmoe

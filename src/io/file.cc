@@ -7,10 +7,13 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <string>
 #include <utility>
 
 #include "base/aligned_buffer.h"
 #include "base/check.h"
+#include "base/file_limit.h"
+#include "base/model_download.h"
 #include "io/read_operation.h"
 
 namespace flashmoe {
@@ -37,15 +40,29 @@ std::size_t probe_direct_alignment(int descriptor) {
 }
 #endif
 
+std::string remedy_for(int reason) {
+  if (reason == EMFILE) {
+    const FileLimit limit = read_file_limit();
+    return fmt::format(
+        "; a model has all its weight files open, and this process may have {} files: raise that "
+        "with `ulimit -n` (up to {}) or, beyond, your system's hard limit on open files",
+        limit.soft, limit.hard);
+  }
+  if (reason == ENFILE)
+    return "; the whole system has too many: close programs, or raise fs.file-max";
+  return "";
+}
+
 }  // namespace
 
 Result<File> File::open(const std::filesystem::path& path, Mode mode) {
+  FM_RETURN_IF_ERROR(check_downloaded(path));
   const std::string name = path.string();
   const auto failed = [&name] {
     const int reason = errno;
     const auto code =
         reason == ENOENT || reason == ENOTDIR ? StatusCode::kNotFound : StatusCode::kIo;
-    return error(code, "{}: cannot open: {}", name, std::strerror(reason));
+    return error(code, "{}: cannot open: {}{}", name, std::strerror(reason), remedy_for(reason));
   };
   // Before opening: a FIFO would block there.
   struct stat info;

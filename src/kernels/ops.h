@@ -1,6 +1,7 @@
 #ifndef FLASHMOE_KERNELS_OPS_H_
 #define FLASHMOE_KERNELS_OPS_H_
 
+#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <span>
@@ -81,6 +82,11 @@ class Ops {
 
   /// "reference", "scalar", "avx2", "avxvnni", "avx512", "avx512vnni", "amx", "neon", "neondot".
   virtual std::string_view target() const = 0;
+
+  /// While `*stop` is true, ops may return early and leave any values behind: nobody wants what
+  /// they compute. It may be set by any thread, or a signal handler, while an op runs, and must
+  /// outlive its use. Null, as at first: all is computed.
+  virtual void set_stop(const std::atomic<bool>* /*stop*/) {}
 
   /// out.row(i) = row ids[i] of `table`, as floats. Affine rows: scale * q rounded, + bias rounded,
   /// as MLX does. `table` is not transposed.

@@ -87,13 +87,15 @@ Status Model::reserve(std::span<const SequenceRows> batch) {
   return Status();
 }
 
-Status Model::forward(std::span<const SequenceRows> batch, const ForwardSinks& sinks) {
+Status Model::forward(std::span<const SequenceRows> batch, const ForwardSinks& sinks,
+                      StepWatch* watch) {
   FM_RETURN_IF_ERROR(reserve(batch));
   const std::size_t rows = ids_.size();
   if (rows == 0) return Status();
 
   const MatrixView<float> cos = workspace_.rope_cos.slice(0, rows);
   const MatrixView<float> sin = workspace_.rope_sin.slice(0, rows);
+  ops_.set_stop(watch != nullptr ? watch->stop() : nullptr);
   ops_.rope_angles(positions_, inv_freq_, cos, sin);
   StepContext context{.ops = ops_,
                       .experts = experts_,
@@ -105,20 +107,23 @@ Status Model::forward(std::span<const SequenceRows> batch, const ForwardSinks& s
                       .times = times_,
                       .routing_observer = routing_observer_,
                       .routing_source = routing_source_,
-                      .misses = miss_handler_};
+                      .misses = miss_handler_,
+                      .watch = watch,
+                      .layer_count = layers_.size()};
   // A source's choices have nothing to do with what the routers would say.
   if (routing_source_ == nullptr) context.speculation = speculation_.get();
   ++times_.step_count;
   Status status = run_layers(context, sinks);
   if (!status.ok() && speculation_ != nullptr) speculation_->abandon();
+  if (status.ok()) {
+    Stopwatch output;
+    status = compute_logits(context, batch, sinks);
+    times_.output_seconds += output.lap();
+  }
+  ops_.set_stop(nullptr);
   for (const StepSegment& segment : segments_) {
     segment.sequence->broken_ = !status.ok();
     segment.sequence->position_ += segment.row_end - segment.row_begin;
-  }
-  if (status.ok()) {
-    Stopwatch watch;
-    compute_logits(batch, sinks);
-    times_.output_seconds += watch.lap();
   }
   return status;
 }
@@ -128,13 +133,17 @@ Status Model::run_layers(StepContext& context, const ForwardSinks& sinks) {
   const MatrixView<float> x = workspace_.x.slice(0, context.rows);
   const MatrixView<float> normed = workspace_.normed.slice(0, context.rows);
   ops_.embed(weights_->embed_tokens, ids_, x);
+  FM_RETURN_IF_ERROR(context.check(0));
   if (sinks.on_hidden) sinks.on_hidden(0, x);
   for (std::size_t i = 0; i < layers_.size(); ++i) {
+    context.layers_done = i;
     if (context.speculation != nullptr && i > 0 && layers_[i].moe) guess(i, context);
     FM_RETURN_IF_ERROR(run_layer(i, context));
+    FM_RETURN_IF_ERROR(context.check(1));
     if (sinks.on_hidden && i + 1 < layers_.size()) sinks.on_hidden(i + 1, x);
   }
   ops_.rms_norm(x, weights_->final_norm.data(), config_.rms_norm_eps, normed);
+  FM_RETURN_IF_ERROR(context.check(1));
   if (sinks.on_hidden) sinks.on_hidden(layers_.size(), normed);
   return Status();
 }
@@ -195,7 +204,8 @@ void Model::run_dense_mlp(const LayerWeights& weights, StepContext& context, Mat
 
 /// Rows of several sequences are gathered, so that lm_head is traversed once for up to kLogitsRows
 /// of them.
-void Model::compute_logits(std::span<const SequenceRows> batch, const ForwardSinks& sinks) {
+Status Model::compute_logits(const StepContext& context, std::span<const SequenceRows> batch,
+                             const ForwardSinks& sinks) {
   wanted_rows_.clear();
   for (std::size_t i = 0; i < batch.size(); ++i) {
     const StepSegment& segment = segments_[i];
@@ -216,6 +226,7 @@ void Model::compute_logits(std::span<const SequenceRows> batch, const ForwardSin
     const LinearTask task = {
         .weight = weights_->lm_head, .x = &workspace_.normed_activations, .y = logits};
     ops_.linear({&task, 1});
+    FM_RETURN_IF_ERROR(context.check(1));
     // Sinks hear of consecutive rows together.
     for (std::size_t first = 0; first < count;) {
       std::size_t next = first + 1;
@@ -226,6 +237,7 @@ void Model::compute_logits(std::span<const SequenceRows> batch, const ForwardSin
       first = next;
     }
   }
+  return Status();
 }
 
 }  // namespace flashmoe

@@ -66,9 +66,11 @@ class Model {
   /// Consumes the rows of `batch` (at most rows_max() in all) and advances its sequences. Ids must
   /// be below vocab_size. What a sequence's rows give does not depend on the other sequences, nor
   /// on how its tokens were cut into steps. Errors: those of the expert cache and of memory for the
-  /// KV cache. After a failure the sequences of the batch are broken, except when nothing had been
-  /// changed yet (no memory for the KV cache: kIo).
-  Status forward(std::span<const SequenceRows> batch, const ForwardSinks& sinks);
+  /// KV cache; kCancelled where `watch`, which may be null, gives the step up. After a failure the
+  /// sequences of the batch are broken, except when nothing had been changed yet (no memory for the
+  /// KV cache: kIo).
+  Status forward(std::span<const SequenceRows> batch, const ForwardSinks& sinks,
+                 StepWatch* watch = nullptr);
 
  private:
   Model(ModelConfig config, std::unique_ptr<ModelWeights> weights,
@@ -79,7 +81,8 @@ class Model {
   Status run_layer(std::size_t index, StepContext& context);
   void guess(std::size_t index, StepContext& context);
   void run_dense_mlp(const LayerWeights& weights, StepContext& context, MatrixView<float> y);
-  void compute_logits(std::span<const SequenceRows> batch, const ForwardSinks& sinks);
+  Status compute_logits(const StepContext& context, std::span<const SequenceRows> batch,
+                        const ForwardSinks& sinks);
 
   /// The layers' math, by layer index; null where the layer is of the other kind.
   struct Layer {

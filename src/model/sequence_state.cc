@@ -71,6 +71,12 @@ void SequenceState::restore(const Snapshot& snapshot) {
   broken_ = false;
 }
 
+void SequenceState::rewind() {
+  std::memset(recurrent_.data(), 0, recurrent_.size());
+  position_ = 0;
+  broken_ = false;
+}
+
 float* SequenceState::conv_state(std::size_t delta_layer) {
   return reinterpret_cast<float*>(recurrent_.data()) +
          delta_layer * (conv_state_size_ + delta_state_size_);

@@ -58,8 +58,11 @@ class SequenceState {
   /// Takes back everything since `snapshot` was taken of this sequence, also a failure.
   void restore(const Snapshot& snapshot);
 
-  /// A forward pass that failed half-way left some layers ahead of others: the sequence can only be
-  /// thrown away.
+  /// Takes back everything, also a failure; memory stays.
+  void rewind();
+
+  /// A forward pass that failed or was given up half-way left some layers ahead of others: the
+  /// sequence can only be thrown away, restored or rewound.
   bool broken() const { return broken_; }
 
  private:

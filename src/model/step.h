@@ -1,11 +1,13 @@
 #ifndef FLASHMOE_MODEL_STEP_H_
 #define FLASHMOE_MODEL_STEP_H_
 
+#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <span>
 #include <vector>
 
+#include "base/result.h"
 #include "experts/expert_cache.h"
 #include "kernels/ops.h"
 #include "model/routing.h"
@@ -48,6 +50,20 @@ struct StepTimes {
   double expert_bound_seconds = 0;  // of passes through MoE blocks, see OverlapMeter
 };
 
+/// Watches over a step while it is computed: whoever wants it may change its mind, and memory may
+/// get short. Called by the thread that computes.
+class StepWatch {
+ public:
+  virtual ~StepWatch() = default;
+  /// Comes between two pieces of work, some milliseconds apart, when no expert is about to be
+  /// leased: the expert cache's limit may change. `share`: how much of the step is done, from 0 to
+  /// 1. False: the step is to be given up.
+  virtual bool go_on(double share) = 0;
+  /// Once true, the step is to be given up in the middle of a piece: go_on() is then false. May be
+  /// null. The same throughout a step.
+  virtual const std::atomic<bool>* stop() const = 0;
+};
+
 /// What the layers of one forward pass share.
 struct StepContext {
   Ops& ops;
@@ -62,6 +78,19 @@ struct StepContext {
   RoutingSource* routing_source = nullptr;      // null: the routers decide
   MissHandler* misses = nullptr;                // null: they are read
   SpeculativeReader* speculation = nullptr;     // null: nothing is guessed
+  StepWatch* watch = nullptr;                   // null: the step is computed to its end
+  std::size_t layers_done = 0;
+  std::size_t layer_count = 1;
+
+  /// To be asked before anything that was computed is acted upon, and between pieces of work;
+  /// `share`: of the layer that is being computed. Errors: kCancelled once the step is to be given
+  /// up: ops may then have left anything behind.
+  Status check(double share) const {
+    if (watch == nullptr) return Status();
+    const double done = static_cast<double>(layers_done) + share;
+    if (watch->go_on(done / static_cast<double>(layer_count))) return Status();
+    return Status(StatusCode::kCancelled, "the step was given up");
+  }
 };
 
 }  // namespace flashmoe

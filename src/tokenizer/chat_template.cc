@@ -6,6 +6,7 @@
 #include <system_error>
 #include <utility>
 
+#include "base/model_download.h"
 #include "base/units.h"
 #include "tokenizer/chat_messages.h"
 
@@ -89,7 +90,11 @@ Result<std::string> template_of(const Json& config, const fs::path& path) {
 
 }  // namespace
 
-Result<ChatTemplate> ChatTemplate::load(const fs::path& model_folder) {
+Result<ChatTemplate> ChatTemplate::load(const fs::path& folder) {
+  FM_ASSIGN_OR_RETURN(const fs::path model_folder, find_model_folder(folder));
+  for (const char* name : {"tokenizer_config.json", "chat_template.jinja", "chat_template.json"}) {
+    FM_RETURN_IF_ERROR(check_downloaded(model_folder / name));
+  }
   const fs::path config_path = model_folder / "tokenizer_config.json";
   FM_ASSIGN_OR_RETURN(const Json config, read_config(config_path));
   fs::path source_path = model_folder / "chat_template.jinja";

@@ -38,8 +38,9 @@ struct DecodeOptions {
 /// Immutable after loading; threads may share it and call everything at once.
 class Tokenizer {
  public:
-  /// Reads tokenizer.json and, where there is one, tokenizer_config.json. Errors name file and
-  /// field: kNotFound, kIo, kCorrupt, kUnsupported.
+  /// Reads tokenizer.json and, where there is one, tokenizer_config.json of a model's folder, or of
+  /// what find_model_folder() makes of it. Errors name file and field: kNotFound, kIo, kCorrupt,
+  /// kUnsupported.
   static Result<std::unique_ptr<Tokenizer>> load(const std::filesystem::path& model_folder);
 
   /// The same from the files' contents; `config_json` may be empty.

@@ -4,6 +4,7 @@
 #include <system_error>
 #include <utility>
 
+#include "base/model_download.h"
 #include "base/units.h"
 #include "tokenizer/tokenizer.h"
 #include "tokenizer/tokenizer_file.h"
@@ -130,8 +131,10 @@ Status Tokenizer::State::read_config(const nlohmann::json& config) {
   return Status();
 }
 
-Result<std::unique_ptr<Tokenizer>> Tokenizer::load(const std::filesystem::path& model_folder) {
+Result<std::unique_ptr<Tokenizer>> Tokenizer::load(const std::filesystem::path& folder) {
+  FM_ASSIGN_OR_RETURN(const std::filesystem::path model_folder, find_model_folder(folder));
   const std::filesystem::path path = model_folder / "tokenizer.json";
+  FM_RETURN_IF_ERROR(check_downloaded(path));
   std::unique_ptr<State> state;
   {
     const auto build = [&]() -> Result<std::unique_ptr<State>> {
@@ -144,6 +147,7 @@ Result<std::unique_ptr<Tokenizer>> Tokenizer::load(const std::filesystem::path& 
     state = std::move(built).value();
   }
   const std::filesystem::path config_path = model_folder / "tokenizer_config.json";
+  FM_RETURN_IF_ERROR(check_downloaded(config_path));
   if (std::error_code failure; std::filesystem::exists(config_path, failure)) {
     const auto read = [&]() -> Status {
       FM_ASSIGN_OR_RETURN(std::ifstream json, open_file(config_path, kConfigSizeMax));

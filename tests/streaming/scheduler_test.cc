@@ -5,9 +5,11 @@
 
 #include <cmath>
 #include <condition_variable>
+#include <functional>
 #include <memory>
 #include <mutex>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "flashmoe/engine.h"
@@ -116,6 +118,18 @@ class Scheduling : public ::testing::Test {
 
   std::unique_ptr<Engine> engine_;
   std::unique_ptr<Scheduler> scheduler_;
+};
+
+/// Calls back when its generation gets a place, before the first step.
+class PlaceListener : public Listener {
+ public:
+  explicit PlaceListener(std::function<void()> on_place) : on_place_(std::move(on_place)) {}
+  void on_prompt(std::size_t done, std::size_t /*total*/) override {
+    if (done == 0) on_place_();
+  }
+
+ private:
+  std::function<void()> on_place_;
 };
 
 #ifdef FLASHMOE_SANITIZED
@@ -405,6 +419,50 @@ TEST_F(Scheduling, TakesAllSessionsAndRefusesModesOfOneSubject) {
                           .residency = {.residency = Residency::kDelta, .capacity = 40}})
                 .value();
   EXPECT_THAT(engine_->new_scheduler({}).status().message(), HasSubstr("delta"));
+}
+
+TEST_F(Scheduling, GivesUpAStepThatNobodyWantsAndRemembersNothingOfIt) {
+  open({.places = 1});
+  Ids prompt;
+  while (prompt.size() < 700) {
+    for (const std::int32_t id : ids(kPrompts[0])) prompt.push_back(id);
+  }
+  // Ids count from 1. The cancellation comes before the step of the prompt, which then stops at its
+  // first look.
+  const auto cancelled =
+      std::make_shared<PlaceListener>([this] { scheduler_->cancel(GenerationId{1}); });
+  ASSERT_EQ(scheduler_->submit({.prompt = prompt, .max_tokens = 4}, cancelled).value(), 1u);
+  EXPECT_EQ(cancelled->wait().reason, FinishReason::kCancelled);
+  EXPECT_TRUE(cancelled->ids().empty());
+  const auto again = submit({.prompt = prompt, .max_tokens = 4, .ignore_eos = true});
+  EXPECT_EQ(again->wait().statistics.cached_tokens, 0u);
+  EXPECT_EQ(again->ids(), alone(prompt, {.max_tokens = 4, .ignore_eos = true}).token_ids);
+}
+
+TEST_F(Scheduling, ACancelledPromptHarmsNoOther) {
+  open({.places = 3});
+  Ids prompt;
+  while (prompt.size() < 600) {
+    for (const std::int32_t id : ids(kPrompts[1])) prompt.push_back(id);
+  }
+  const Ids other_prompt = ids(kPrompts[4]);
+  const GenerateOptions eight{.max_tokens = 8, .ignore_eos = true};
+  const Ids expected = alone(other_prompt, eight).token_ids;
+  const Ids expected_of_cancelled = alone(prompt, eight).token_ids;
+  for (int round = 0; round < 6; ++round) {
+    // Somewhere in the prompt's steps, beside which the other one may run, or after them.
+    GenerationId id = 0;
+    const auto cancelled = submit({.prompt = prompt, .max_tokens = 8, .ignore_eos = true}, &id);
+    const auto other = submit({.prompt = other_prompt, .max_tokens = 8, .ignore_eos = true});
+    std::this_thread::sleep_for(milliseconds(15 * round));
+    scheduler_->cancel(id);
+    other->wait();
+    EXPECT_EQ(other->ids(), expected) << round;
+    cancelled->wait();
+    const auto again = submit({.prompt = prompt, .max_tokens = 8, .ignore_eos = true});
+    again->wait();
+    EXPECT_EQ(again->ids(), expected_of_cancelled) << round;
+  }
 }
 
 }  // namespace

@@ -137,7 +137,9 @@ void CpuOps::linear(std::span<const LinearTask> tasks) {
   if (cost < kInlineSize) {
     for (std::size_t chunk = 0; chunk < chunk_count; ++chunk) run_chunk(chunk);
   } else {
-    pool_.parallel_for(chunk_count, [this](std::size_t chunk) { run_chunk(chunk); });
+    pool_.parallel_for(chunk_count, [this](std::size_t chunk) {
+      if (!is_stopped()) run_chunk(chunk);
+    });
   }
 }
 

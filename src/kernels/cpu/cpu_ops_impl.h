@@ -1,6 +1,7 @@
 #ifndef FLASHMOE_KERNELS_CPU_CPU_OPS_IMPL_H_
 #define FLASHMOE_KERNELS_CPU_CPU_OPS_IMPL_H_
 
+#include <atomic>
 #include <cstddef>
 #include <vector>
 
@@ -15,6 +16,7 @@ class CpuOps final : public Ops {
   CpuOps(ThreadPool& pool, const KernelTable& kernels) : pool_(pool), kernels_(kernels) {}
 
   std::string_view target() const override { return kernels_.name; }
+  void set_stop(const std::atomic<bool>* stop) override { stop_ = stop; }
 
   void embed(const WeightView& table, std::span<const std::int32_t> ids,
              MatrixView<float> out) override;
@@ -71,6 +73,7 @@ class CpuOps final : public Ops {
     }
     const std::size_t step = row_cost >= kChunkCost ? 1 : kChunkCost / row_cost;
     pool_.parallel_for((rows + step - 1) / step, [&](std::size_t chunk) {
+      if (is_stopped()) return;
       const std::size_t end = (chunk + 1) * step < rows ? (chunk + 1) * step : rows;
       for (std::size_t r = chunk * step; r < end; ++r) fn(r);
     });
@@ -79,6 +82,10 @@ class CpuOps final : public Ops {
   static constexpr std::size_t kInlineCost = 16384;
   static constexpr std::size_t kChunkCost = 8192;
 
+  /// Asked before each chunk of a parallel region: a load from a line that all threads share.
+  bool is_stopped() const { return stop_ != nullptr && stop_->load(std::memory_order_relaxed); }
+
+  const std::atomic<bool>* stop_ = nullptr;
   ThreadPool& pool_;
   const KernelTable& kernels_;
   // Scratch of linear(): grows to the largest call and stays.

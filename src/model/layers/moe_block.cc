@@ -17,7 +17,7 @@ using Clock = std::chrono::steady_clock;
 
 }  // namespace
 
-void MoeBlock::route(StepContext& context, Workspace& workspace, const Activations& x) const {
+Status MoeBlock::route(StepContext& context, Workspace& workspace, const Activations& x) const {
   const std::size_t rows = context.rows;
   const std::size_t k = config_.moe.num_experts_per_tok;
   const MatrixView<float> logits = workspace.router_logits.slice(0, rows);
@@ -29,6 +29,7 @@ void MoeBlock::route(StepContext& context, Workspace& workspace, const Activatio
   scratch_.routed_weights.resize(rows * k);
   context.ops.route_top_k(logits, k, config_.moe.norm_topk_prob, scratch_.routed_ids,
                           scratch_.routed_weights);
+  FM_RETURN_IF_ERROR(context.check(0));
   if (context.routing_source != nullptr &&
       context.routing_source->choose(layer_, context.segments, scratch_.routed_ids,
                                      scratch_.routed_weights) ==
@@ -44,6 +45,7 @@ void MoeBlock::route(StepContext& context, Workspace& workspace, const Activatio
     context.misses->resolve(layer_, context.segments, logits, scratch_.routed_ids,
                             scratch_.routed_weights);
   }
+  return Status();
 }
 
 /// Turns the routing around, from experts by row to rows by expert (a counting sort).
@@ -127,7 +129,7 @@ Status MoeBlock::forward(StepContext& context, Workspace& workspace, const Activ
                          MatrixView<float> y) const {
   FM_CHECK(context.experts != nullptr);
   Stopwatch watch;
-  route(context, workspace, x);
+  FM_RETURN_IF_ERROR(route(context, workspace, x));
   context.times.router_seconds += watch.lap();
   group_by_expert(context.rows);
   for (std::size_t r = 0; r < context.rows; ++r) std::fill_n(y.row(r), y.cols, 0.0f);
@@ -148,20 +150,27 @@ Status MoeBlock::forward(StepContext& context, Workspace& workspace, const Activ
 Status MoeBlock::run_waves(StepContext& context, Workspace& workspace, const Activations& x,
                            MatrixView<float> y) const {
   const std::vector<ChosenExpert>& chosen = scratch_.chosen;
-  const std::size_t slots = context.experts->slot_limit();
+  std::size_t slots = context.experts->slot_limit();
   // What the slots hold at once is asked for at once: nobody who is here leaves before his turn,
   // and the disk has all that it has to do. Else half the slots to a wave leaves the other half to
   // the reads of the next one.
   const bool at_once = chosen.size() <= slots;
-  const WaveLimits limits = {.experts = at_once ? slots : std::max<std::size_t>(1, slots / 2),
-                             .assignments = workspace.shape.assignments};
+  WaveLimits limits = {.experts = at_once ? slots : std::max<std::size_t>(1, slots / 2),
+                       .assignments = workspace.shape.assignments};
+  // Memory may get short while a wave is computed: what has no lease yet goes by the slots left.
+  const auto look_at_slots = [&] {
+    if (at_once) return;
+    slots = context.experts->slot_limit();
+    limits.experts = std::max<std::size_t>(1, slots / 2);
+  };
   std::size_t begin = 0;
   std::size_t end = wave_end(0, limits);
   std::size_t leased_end = at_once ? chosen.size() : end;
   scratch_.overlap.begin(Clock::now());
   FM_RETURN_IF_ERROR(acquire(context, 0, leased_end, limits));
   do {
-    const std::size_t next_end = wave_end(end, limits);
+    look_at_slots();
+    std::size_t next_end = wave_end(end, limits);
     // The next wave's reads run while this one is computed, where the slots hold both.
     if (leased_end < next_end && next_end - begin <= slots) {
       FM_RETURN_IF_ERROR(acquire(context, end, next_end, limits));
@@ -176,7 +185,10 @@ Status MoeBlock::run_waves(StepContext& context, Workspace& workspace, const Act
     }
     context.ops.add_weighted_rows(workspace.expert_out, scratch_.terms, y);
     for (std::size_t i = begin; i < end; ++i) scratch_.leases[i] = ExpertLease();
+    FM_RETURN_IF_ERROR(context.check(share_before(end)));
     if (leased_end < next_end) {
+      look_at_slots();
+      next_end = wave_end(end, limits);
       FM_RETURN_IF_ERROR(acquire(context, end, next_end, limits));
       leased_end = next_end;
     }
@@ -190,6 +202,12 @@ Status MoeBlock::run_waves(StepContext& context, Workspace& workspace, const Act
 std::uint32_t MoeBlock::first_assignment(std::size_t i) const {
   return i < scratch_.chosen.size() ? scratch_.chosen[i].begin
                                     : static_cast<std::uint32_t>(scratch_.assignment_row.size());
+}
+
+/// Of the block's work, the share that chosen experts [0, i) are.
+double MoeBlock::share_before(std::size_t i) const {
+  const std::size_t count = std::max<std::size_t>(1, scratch_.assignment_row.size());
+  return static_cast<double>(first_assignment(i)) / static_cast<double>(count);
 }
 
 /// Computes the experts of one wave: first those whose bytes are there (with the shared expert, in
@@ -211,6 +229,7 @@ Status MoeBlock::run_wave(StepContext& context, Workspace& workspace, const Acti
     has_waited = !scratch_.pending.empty();
     if (scratch_.ready.empty() && !with_shared) {
       context.experts->wait_any(scratch_.leases, scratch_.pending);
+      FM_RETURN_IF_ERROR(context.check(share_before(begin)));
       continue;
     }
     scratch_.ready_matrices.clear();

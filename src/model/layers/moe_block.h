@@ -64,12 +64,13 @@ class MoeBlock {
       : config_(config), weights_(weights), layout_(layout), layer_(layer), scratch_(scratch) {}
 
   /// y = MoE(x) for every row. x: prepared [rows, hidden]; y: [rows, hidden].
-  /// Errors: those of ExpertCache::acquire and ExpertLease::wait; y is then unspecified.
+  /// Errors: those of ExpertCache::acquire and ExpertLease::wait, and of StepContext::check; y is
+  /// then unspecified.
   Status forward(StepContext& context, Workspace& workspace, const Activations& x,
                  MatrixView<float> y) const;
 
  private:
-  void route(StepContext& context, Workspace& workspace, const Activations& x) const;
+  Status route(StepContext& context, Workspace& workspace, const Activations& x) const;
   void group_by_expert(std::size_t rows) const;
   Status run_waves(StepContext& context, Workspace& workspace, const Activations& x,
                    MatrixView<float> y) const;
@@ -80,6 +81,7 @@ class MoeBlock {
   };
   std::size_t wave_end(std::size_t begin, const WaveLimits& limits) const;
   std::uint32_t first_assignment(std::size_t i) const;
+  double share_before(std::size_t i) const;
   Status acquire(StepContext& context, std::size_t begin, std::size_t end,
                  const WaveLimits& limits) const;
   Status run_wave(StepContext& context, Workspace& workspace, const Activations& x,

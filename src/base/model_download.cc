@@ -1,0 +1,130 @@
+#include "base/model_download.h"
+
+#include <fmt/ranges.h>
+
+#include <algorithm>
+#include <fstream>
+#include <string>
+#include <string_view>
+#include <system_error>
+#include <vector>
+
+#include "base/system_files.h"
+
+namespace flashmoe {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr std::string_view kRepositoryPrefix = "models--";
+
+/// The first line of every pointer; the hash and the size follow, in at most 1,024 bytes.
+constexpr std::string_view kLfsPointer = "version https://git-lfs.github.com/spec/";
+constexpr std::uintmax_t kLfsPointerSizeMax = 1024;
+
+bool is_folder(const fs::path& path) {
+  std::error_code ignored;
+  return fs::is_directory(path, ignored);
+}
+
+bool is_lfs_pointer(const fs::path& path) {
+  std::error_code failure;
+  const std::uintmax_t size = fs::file_size(path, failure);
+  if (failure || size > kLfsPointerSizeMax || size < kLfsPointer.size()) return false;
+  std::string text(kLfsPointer.size(), '\0');
+  std::ifstream file(path, std::ios::binary);
+  return file.read(text.data(), static_cast<std::streamsize>(text.size())) && text == kLfsPointer;
+}
+
+/// Folders in `path`, sorted by name.
+std::vector<fs::path> folders_in(const fs::path& path, std::string_view prefix = {}) {
+  std::vector<fs::path> folders;
+  std::error_code failure;
+  fs::directory_iterator entry(path, failure);
+  for (; !failure && entry != fs::directory_iterator(); entry.increment(failure)) {
+    const bool is_named_so = entry->path().filename().string().starts_with(prefix);
+    if (is_named_so && is_folder(entry->path())) folders.push_back(entry->path());
+  }
+  std::ranges::sort(folders);
+  return folders;
+}
+
+Result<fs::path> find_snapshot(const fs::path& repository) {
+  const fs::path snapshots = repository / "snapshots";
+  std::string main = read_system_file(repository / "refs" / "main").value_or("");
+  main.resize(std::min(main.size(), main.find_first_of("\r\n")));
+  const bool is_plain = !main.empty() && main.find('/') == std::string::npos && main[0] != '.';
+  if (is_plain && is_folder(snapshots / main)) return snapshots / main;
+  std::vector<fs::path> folders = folders_in(snapshots);
+  if (folders.empty()) {
+    return error(StatusCode::kNotFound,
+                 "{}: this repository of the hub's cache has no snapshot; download the model again",
+                 repository.string());
+  }
+  const auto time_of = [](const fs::path& folder) {
+    std::error_code ignored;
+    return fs::last_write_time(folder, ignored);
+  };
+  return *std::ranges::max_element(folders, {}, time_of);
+}
+
+}  // namespace
+
+Status check_downloaded(const fs::path& path) {
+  std::error_code failure;
+  if (fs::is_symlink(path, failure) && !fs::exists(path, failure)) {
+    const fs::path target = fs::read_symlink(path, failure);
+    return error(StatusCode::kCorrupt,
+                 "{}: a link to {}, which is not there: the download was not finished, or part of "
+                 "it was removed; download the model again",
+                 path.string(), target.string());
+  }
+  if (!is_lfs_pointer(path)) return Status();
+  return error(
+      StatusCode::kCorrupt,
+      "{}: a Git LFS pointer in place of the file, since the repository was cloned without "
+      "git-lfs; run `git lfs install` and `git lfs pull` in its folder",
+      path.string());
+}
+
+Result<fs::path> find_model_folder(const fs::path& path) {
+  std::error_code ignored;
+  // A model's own folder may have any others in it. Its config.json may be a link to nowhere.
+  if (fs::symlink_status(path / "config.json", ignored).type() != fs::file_type::not_found) {
+    return path;
+  }
+  if (is_folder(path / "snapshots")) return find_snapshot(path);
+  const fs::path plain = path.has_filename() ? path : path.parent_path();
+  const bool is_in_repository =
+      plain.parent_path().filename().string().starts_with(kRepositoryPrefix);
+  if (plain.filename() == "snapshots" && is_in_repository)
+    return find_snapshot(plain.parent_path());
+  const std::vector<fs::path> repositories = folders_in(path, kRepositoryPrefix);
+  if (repositories.empty()) return path;
+  if (repositories.size() == 1) return find_snapshot(repositories.front());
+  std::vector<std::string> names;
+  constexpr std::size_t kShown = 8;
+  for (const fs::path& repository : repositories) {
+    if (names.size() < kShown) names.push_back(repository.filename().string());
+  }
+  return error(StatusCode::kInvalidArgument, "{}: a cache of {} models; give one of them: {}{}",
+               path.string(), repositories.size(), fmt::join(names, ", "),
+               repositories.size() > kShown ? ", ..." : "");
+}
+
+std::string model_name(const fs::path& path) {
+  std::error_code ignored;
+  const Result<fs::path> found = find_model_folder(path);
+  fs::path folder = fs::weakly_canonical(found.ok() ? *found : path, ignored);
+  if (!folder.has_filename()) folder = folder.parent_path();
+  const std::string repository = folder.parent_path().parent_path().filename().string();
+  if (folder.parent_path().filename() != "snapshots" ||
+      !repository.starts_with(kRepositoryPrefix)) {
+    return folder.filename().string();
+  }
+  const std::string name = repository.substr(kRepositoryPrefix.size());
+  const std::size_t at = name.find("--");
+  return at == std::string::npos ? name : name.substr(0, at) + "/" + name.substr(at + 2);
+}
+
+}  // namespace flashmoe

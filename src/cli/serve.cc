@@ -41,6 +41,7 @@ struct ServeOptions {
   std::vector<std::string> cors_origins;
   unsigned time_limit = 0;
   unsigned drain_time = 30;
+  bool strict_content = false;
   bool quiet = false;
   bool json = false;
 };
@@ -66,6 +67,14 @@ std::string clock_time() {
   return std::strftime(text, sizeof(text), "%H:%M:%S", &local) > 0 ? text : "";
 }
 
+/// In one line: what clients send must not forge others.
+std::string plain(std::string text) {
+  for (char& c : text) {
+    if (static_cast<unsigned char>(c) < 0x20) c = ' ';
+  }
+  return text;
+}
+
 /// The one line of a request: what was asked, what it took, how it ended.
 std::string log_line(const server::ReplyRecord& record) {
   const GenerationStatistics& run = record.counts.statistics;
@@ -83,11 +92,7 @@ std::string log_line(const server::ReplyRecord& record) {
         record.total_seconds);
   }
   if (!record.error.empty()) line += " | " + record.error;
-  // What clients send must not forge lines.
-  for (char& c : line) {
-    if (static_cast<unsigned char>(c) < 0x20) c = ' ';
-  }
-  return line + "\n";
+  return plain(std::move(line)) + "\n";
 }
 
 nlohmann::ordered_json log_json(const server::ReplyRecord& record) {
@@ -218,6 +223,10 @@ Result<int> serve(const ServeOptions& options) {
   wanted.scheduler.cache_folder_bytes = *cache_disk;
   wanted.time_limit = std::chrono::seconds(options.time_limit);
   wanted.drain_time = std::chrono::seconds(options.drain_time);
+  wanted.is_content_strict = options.strict_content;
+  wanted.on_warning = [json = options.json](const std::string& text) {
+    json ? print_json_line({{"event", "warning"}, {"text", text}}) : print_note(plain(text) + "\n");
+  };
   if (!options.quiet) {
     wanted.on_request = [json = options.json](const server::ReplyRecord& record) {
       json ? print_json_line(log_json(record)) : print_note(log_line(record));
@@ -315,6 +324,10 @@ void add_serve(CLI::App& app, int& exit_code) {
       ->group(kMoreServerOptions);
   add_resident_set_flag(*command, options->engine);
   add_residency_flags(*command, options->engine, ResidencyFlags::kMisses);
+  command
+      ->add_flag("--strict-content", options->strict_content,
+                 "Refuse images and other content that a text model cannot read")
+      ->group(kMoreServerOptions);
   command->add_flag("--quiet", options->quiet, "No line for each request")->group(kOutputOptions);
   command->add_flag("--json", options->json, "Progress and requests as NDJSON on standard error")
       ->group(kOutputOptions);

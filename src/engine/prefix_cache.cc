@@ -83,7 +83,7 @@ bool PrefixCache::contains(std::span<const std::int32_t> tokens) const {
 }
 
 bool PrefixCache::could_hold(const RememberedSequence& sequence) const {
-  std::uint64_t bytes = sequence.own_bytes();
+  std::uint64_t bytes = unshared_bytes(sequence);
   for (const auto& block : sequence.state.kv().blocks()) bytes += block->size();
   return bytes <= budget_bytes_;
 }
@@ -106,14 +106,14 @@ Status PrefixCache::store_copy(std::span<const std::int32_t> tokens,
                                const RememberedSequence& sequence) {
   if (tokens.empty() || contains(tokens) || !could_hold(sequence)) return Status();
   // Its blocks are the sequence's as well, and in memory anyway.
-  make_room(sequence.own_bytes(), nullptr);
+  make_room(unshared_bytes(sequence), nullptr);
   FM_ASSIGN_OR_RETURN(RememberedSequence copy, sequence.fork());
   store(tokens, std::move(copy));
   return Status();
 }
 
 void PrefixCache::put_in_memory(Checkpoint& checkpoint, RememberedSequence sequence) {
-  bytes_ += sequence.own_bytes();
+  bytes_ += unshared_bytes(sequence);
   for (const auto& block : sequence.state.kv().blocks()) {
     if (++block_users_[block.get()] == 1) bytes_ += block->size();
   }
@@ -121,7 +121,7 @@ void PrefixCache::put_in_memory(Checkpoint& checkpoint, RememberedSequence seque
 }
 
 std::uint64_t PrefixCache::own_bytes(const Checkpoint& checkpoint) const {
-  std::uint64_t bytes = checkpoint.sequence->own_bytes();
+  std::uint64_t bytes = unshared_bytes(*checkpoint.sequence);
   for (const auto& block : checkpoint.sequence->state.kv().blocks()) {
     if (block_users_.at(block.get()) == 1) bytes += block->size();
   }
@@ -165,7 +165,7 @@ void PrefixCache::make_room(std::uint64_t bytes, const Checkpoint* kept) {
 }
 
 void PrefixCache::drop_from_memory(Position position) {
-  bytes_ -= position->sequence->own_bytes();
+  bytes_ -= unshared_bytes(*position->sequence);
   for (const auto& block : position->sequence->state.kv().blocks()) {
     const auto users = block_users_.find(block.get());
     if (--users->second > 0) continue;

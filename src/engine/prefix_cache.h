@@ -38,6 +38,7 @@ class PrefixCache {
   PrefixCache(std::uint64_t budget_bytes, std::unique_ptr<PrefixArchive> archive);
 
   bool is_on() const { return budget_bytes_ > 0; }
+  std::uint64_t budget_bytes() const { return budget_bytes_; }
 
   /// What is known of a sequence of tokens.
   struct Match {
@@ -80,6 +81,10 @@ class PrefixCache {
   /// Whether it can be had at this moment, from memory or disk.
   static bool is_there(const Checkpoint& checkpoint) {
     return checkpoint.sequence != nullptr || checkpoint.archived.has_value();
+  }
+  /// What a checkpoint takes beside the blocks that it may share.
+  static std::uint64_t unshared_bytes(const RememberedSequence& sequence) {
+    return sequence.own_bytes() + sequence.state.position() * sizeof(std::int32_t);
   }
   /// Whether the budget could hold it if nothing else were there.
   bool could_hold(const RememberedSequence& sequence) const;

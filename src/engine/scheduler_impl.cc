@@ -11,8 +11,13 @@
 namespace flashmoe {
 namespace {
 
-/// Prompts longer than this are remembered on the way: another may leave them anywhere.
+/// Turns longer than this are remembered on the way: another prompt may leave them anywhere.
 constexpr std::size_t kCheckpointInterval = 2048;
+/// The last turns of a prompt are remembered whatever they take.
+constexpr std::size_t kLikeliestCount = 2;
+/// Of the prefix cache, what the checkpoints of one prompt may take, and how many they may be.
+constexpr std::uint64_t kPromptShare = 4;
+constexpr std::uint64_t kPromptCheckpointsMax = 32;
 /// Fewer tokens than these are not worth a checkpoint, or waiting for one.
 constexpr std::size_t kWorthwhileTokens = 64;
 /// After so many steps the routers themselves have said what a returning sequence needs.
@@ -295,26 +300,51 @@ void SchedulerImpl::ExpertUseObserver::on_routed(LayerId layer,
 void SchedulerImpl::plan_checkpoints(RunningGeneration& generation,
                                      const PrefixCache::Match& match) {
   if (!prefixes_.is_on()) return;
-  const GenerationRequest& request = generation.request();
   const std::size_t begin = generation.position();
-  const std::size_t end = request.prompt.size();
+  const std::size_t end = generation.request().prompt.size();
+  std::set<std::size_t> wanted;
+  for (const std::size_t at : generation.request().checkpoints) {
+    if (at > begin && at < end) wanted.insert(at);
+  }
   std::set<std::size_t>& checkpoints = generation.checkpoints();
-  const std::size_t last =
-      request.checkpoints.empty()
-          ? 0
-          : *std::max_element(request.checkpoints.begin(), request.checkpoints.end());
-  for (const std::size_t at : request.checkpoints) {
+  // The next prompt leaves this one at its last turns, unless it was edited.
+  std::size_t likeliest = 0;
+  for (auto it = wanted.rbegin(); it != wanted.rend() && likeliest < kLikeliestCount; ++it) {
     // Shortly after the one that it begins with, only the last is worth its memory.
-    if (at < end && at > begin + (at == last ? 0 : kWorthwhileTokens)) checkpoints.insert(at);
+    if (likeliest++ == 0 || *it > begin + kWorthwhileTokens) checkpoints.insert(*it);
   }
   // Where it leaves what was seen before, others will, too.
   if (match.common >= begin + kWorthwhileTokens && match.common + kWorthwhileTokens <= end) {
     checkpoints.insert(match.common);
   }
-  for (std::size_t at = begin + kCheckpointInterval; at + kCheckpointInterval / 2 < end;
-       at += kCheckpointInterval) {
+  // An edit may begin with any turn, or within a long one.
+  const std::size_t spacing = checkpoint_spacing(generation);
+  std::size_t last = begin;
+  for (const std::size_t at : wanted) {
+    if (at < last + spacing) continue;
     checkpoints.insert(at);
+    last = at;
   }
+  const std::size_t interval = std::max(kCheckpointInterval, spacing);
+  std::vector<std::size_t> stops(checkpoints.begin(), checkpoints.end());
+  stops.push_back(end);
+  std::size_t at = begin;
+  for (const std::size_t stop : stops) {
+    for (; at + interval + interval / 2 < stop; at += interval) checkpoints.insert(at + interval);
+    at = stop;
+  }
+}
+
+/// How far apart the checkpoints of a prompt may be kept such that together they take no more than
+/// a share of the cache, which is for other conversations as well.
+std::size_t SchedulerImpl::checkpoint_spacing(RunningGeneration& generation) const {
+  const std::size_t tokens = generation.request().prompt.size();
+  // Beside its own state, each has a copy of the block that the sequence went on to write.
+  const std::uint64_t bytes = generation.sequence().own_bytes() + tokens * sizeof(std::int32_t) +
+                              generation.sequence().state.kv().block_size();
+  const std::uint64_t count = std::clamp<std::uint64_t>(
+      prefixes_.budget_bytes() / kPromptShare / bytes, kLikeliestCount, kPromptCheckpointsMax);
+  return std::max<std::size_t>(kWorthwhileTokens, (tokens - generation.position()) / (count + 1));
 }
 
 std::size_t SchedulerImpl::form_step() {

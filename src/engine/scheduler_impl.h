@@ -95,6 +95,7 @@ class SchedulerImpl : public Scheduler {
   /// Reads experts that a sequence used before it was remembered, beside whatever is computed.
   void bring_back(const ExpertUse& experts);
   void plan_checkpoints(RunningGeneration& generation, const PrefixCache::Match& match);
+  std::size_t checkpoint_spacing(RunningGeneration& generation) const;
 
   /// One forward pass: over all that run, or over one that is suspected of having failed the last.
   void step();

@@ -207,48 +207,53 @@ class AnthropicWriter : public EventStreamWriter {
 };
 
 /// The text of a tool_result's content.
-std::string result_text(Fields& block) {
-  std::string text = read_content(block, "content");
+std::string result_text(Fields& block, Omissions& omitted) {
+  std::string text = read_content(block, "content", omitted);
   if (block.boolean("is_error").value_or(false)) text = "Error: " + text;
   return text;
 }
 
-void read_user_blocks(Fields& fields, const Json& content, const std::string& where,
-                      Json& messages) {
+/// Texts and results of tools, in the order in which they come.
+void read_user_blocks(Fields& fields, const Json& content, const std::string& where, Json& messages,
+                      Omissions& omitted) {
   const std::size_t count_before = messages.size();
   std::string text;
+  const auto end_text = [&] {
+    if (!text.empty()) messages.push_back({{"role", "user"}, {"content", std::exchange(text, {})}});
+  };
   for (std::size_t i = 0; i < content.size(); ++i) {
-    Fields block(content[i], fmt::format("{}content[{}].", where, i));
-    const std::string type = block.text("type").value_or("");
-    if (type == "text") {
-      if (!text.empty()) text += '\n';
-      text += block.text("text").value_or("");
-    } else if (type == "tool_result") {
-      Json result = {{"role", "tool"}, {"content", result_text(block)}};
+    const std::string path = fmt::format("{}content[{}]", where, i);
+    Fields block(content[i], path + ".");
+    if (block.text("type") == "tool_result") {
+      end_text();
+      Json result = {{"role", "tool"}, {"content", result_text(block, omitted)}};
       if (const auto id = block.text("tool_use_id")) result["tool_call_id"] = *id;
       messages.push_back(std::move(result));
-    } else {
-      block.fail("type", fmt::format("\"{}\" is not supported; this model reads text only", type));
+    } else if (!block.error()) {
+      if (!text.empty()) text += '\n';
+      text += read_block(fields, "content", content[i], path, omitted);
     }
     if (block.error()) return fields.fail("content", block.error()->message);
   }
+  end_text();
   // A turn without words is a turn all the same, as one of an empty text is.
-  if (!text.empty() || messages.size() == count_before) {
-    messages.push_back({{"role", "user"}, {"content", text}});
-  }
+  if (messages.size() == count_before) messages.push_back({{"role", "user"}, {"content", ""}});
 }
 
 void read_assistant_blocks(Fields& fields, const Json& content, const std::string& where,
-                           Json& messages) {
+                           Json& messages, Omissions& omitted) {
   Json message = {{"role", "assistant"}, {"content", ""}};
   std::string text;
   for (std::size_t i = 0; i < content.size(); ++i) {
-    Fields block(content[i], fmt::format("{}content[{}].", where, i));
+    const std::string path = fmt::format("{}content[{}]", where, i);
+    Fields block(content[i], path + ".");
     const std::string type = block.text("type").value_or("");
     if (type == "text") {
       text += block.text("text").value_or("");
     } else if (type == "thinking") {
       message["reasoning_content"] = block.text("thinking").value_or("");
+    } else if (type == "redacted_thinking") {
+      omitted.add(path, type);  // thoughts of another model, for no one to read
     } else if (type == "tool_use") {
       const Json* const input = block.object("input");
       Json call = {{"type", "function"},
@@ -257,8 +262,8 @@ void read_assistant_blocks(Fields& fields, const Json& content, const std::strin
                      {"arguments", input != nullptr ? *input : Json::object()}}}};
       if (const auto id = block.text("id")) call["id"] = *id;
       message["tool_calls"].push_back(std::move(call));
-    } else if (type != "redacted_thinking") {
-      block.fail("type", fmt::format("\"{}\" is not supported", type));
+    } else if (!block.error()) {
+      append_line(text, read_block(fields, "content", content[i], path, omitted));
     }
     if (block.error()) return fields.fail("content", block.error()->message);
   }
@@ -266,7 +271,7 @@ void read_assistant_blocks(Fields& fields, const Json& content, const std::strin
   messages.push_back(std::move(message));
 }
 
-void read_anthropic_message(const Json& item, std::size_t index, Json& messages,
+void read_anthropic_message(const Json& item, std::size_t index, Json& messages, Omissions& omitted,
                             std::optional<ApiError>& error) {
   const std::string where = fmt::format("messages[{}].", index);
   Fields fields(item, where);
@@ -276,14 +281,17 @@ void read_anthropic_message(const Json& item, std::size_t index, Json& messages,
     fields.fail("role", fmt::format("\"{}\" is neither user nor assistant", role));
   } else if (content == nullptr) {
     fields.fail("content", "is missing");
-  } else if (role == "system" || content->is_string()) {
-    messages.push_back({{"role", role}, {"content", read_content(fields, "content")}});
+  } else if (role == "system") {
+    messages.push_back(
+        {{"role", role}, {"content", read_system_content(fields, "content", omitted)}});
+  } else if (content->is_string()) {
+    messages.push_back({{"role", role}, {"content", *content}});
   } else if (!content->is_array()) {
     fields.fail("content", "must be a text or a list of blocks");
   } else if (role == "user") {
-    read_user_blocks(fields, *content, where, messages);
+    read_user_blocks(fields, *content, where, messages, omitted);
   } else {
-    read_assistant_blocks(fields, *content, where, messages);
+    read_assistant_blocks(fields, *content, where, messages, omitted);
   }
   error = fields.error();
 }
@@ -314,7 +322,7 @@ void read_anthropic_tools(Fields& fields, ChatRequest& request) {
   } else if (type == "none") {
     request.tool_choice.kind = ToolChoice::Kind::kNone;
   } else if (type == "tool" && choice->value("name", Json()).is_string()) {
-    request.tool_choice = {ToolChoice::Kind::kNamed, (*choice)["name"]};
+    request.tool_choice = {ToolChoice::Kind::kRequired, {(*choice)["name"].get<std::string>()}};
   } else if (type != "auto") {
     fields.fail("tool_choice", "must be of type auto, any, none, or tool with a name");
   }
@@ -331,13 +339,12 @@ std::string anthropic_error_json(const ApiError& error) {
 ApiResult<DialectRequest> read_anthropic_messages(const Json& body, const std::string& model) {
   Fields fields(body);
   ChatRequest request;
+  Omissions omitted;
   request.settings = read_settings(fields);
   request.settings.stop = fields.texts("stop_sequences", 64);
   if (!request.settings.max_tokens) fields.fail("max_tokens", "is missing");
   const bool is_stream = fields.boolean("stream").value_or(false);
-  if (fields.has("system")) {
-    request.messages.push_back({{"role", "system"}, {"content", read_content(fields, "system")}});
-  }
+  add_system_message(fields, "system", request.messages, omitted);
   read_anthropic_tools(fields, request);
   if (const Json* const thinking = fields.object("thinking")) {
     request.template_kwargs["enable_thinking"] = thinking->value("type", Json()) != "disabled";
@@ -360,7 +367,7 @@ ApiResult<DialectRequest> read_anthropic_messages(const Json& body, const std::s
   if (fields.error()) return *fields.error();
   for (std::size_t i = 0; i < messages->size(); ++i) {
     std::optional<ApiError> error;
-    read_anthropic_message((*messages)[i], i, request.messages, error);
+    read_anthropic_message((*messages)[i], i, request.messages, omitted, error);
     if (error) return *error;
   }
   normalize_messages(request.messages);
@@ -368,7 +375,8 @@ ApiResult<DialectRequest> read_anthropic_messages(const Json& body, const std::s
   // What an assistant is said to have begun, it goes on with.
   request.continues_last = request.messages.back()["role"] == "assistant";
   auto writer = std::make_unique<AnthropicWriter>(model, is_stream);
-  return DialectRequest{.wanted = std::move(request), .writer = std::move(writer)};
+  return DialectRequest{
+      .wanted = std::move(request), .writer = std::move(writer), .omitted = std::move(omitted)};
 }
 
 }  // namespace flashmoe::server

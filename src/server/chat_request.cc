@@ -47,6 +47,12 @@ void read_logit_bias(Fields& fields, GenerationSettings& settings) {
   }
 }
 
+void append_paragraph(Json& message, const std::string& text) {
+  std::string& content = message.at("content").get_ref<std::string&>();
+  if (!content.empty()) content += "\n\n";
+  content += text;
+}
+
 }  // namespace
 
 GenerationSettings read_settings(Fields& fields) {
@@ -92,56 +98,51 @@ std::size_t read_choices(Fields& fields) {
   return count(fields.integer("n", 1, kChoicesMax)).value_or(1);
 }
 
-std::string read_content(Fields& fields, std::string_view name) {
-  const Json* const content = fields.find(name);
-  if (content == nullptr) return {};
-  if (content->is_string()) return content->get<std::string>();
-  if (!content->is_array()) {
-    fields.fail(name, "must be a text or a list of parts");
-    return {};
-  }
-  std::string text;
-  for (std::size_t i = 0; i < content->size(); ++i) {
-    const Json& part = (*content)[i];
-    if (!part.is_object()) {
-      fields.fail(name, fmt::format("part {} must be an object", i));
-      return {};
-    }
-    const std::string type =
-        part.value("type", Json()).is_string() ? part["type"].get<std::string>() : "";
-    const Json words =
-        type == "refusal" ? part.value("refusal", Json()) : part.value("text", Json());
-    if ((!type.ends_with("text") && type != "refusal") || !words.is_string()) {
-      fields.fail(name,
-                  fmt::format("part {} is of type \"{}\"; this model reads text only", i, type));
-      return {};
-    }
-    if (!text.empty()) text += '\n';
-    text += words.get<std::string>();
-  }
-  return text;
+bool ToolChoice::allows(std::string_view name) const {
+  return allowed.empty() || std::ranges::find(allowed, name) != allowed.end();
 }
 
 void normalize_messages(Json& messages) {
-  std::string system;
-  bool has_system = false;
-  Json rest = Json::array();
+  Json kept = Json::array();
   for (Json& message : messages) {
     const std::string role = message.at("role").get<std::string>();
-    if (role == "system") {
-      if (!system.empty()) system += "\n\n";
-      system += message.at("content").get<std::string>();
-      has_system = true;
-    } else if (role == "assistant" && message.at("content") == "" &&
-               !message.contains("tool_calls") && !message.contains("reasoning_content")) {
+    const bool is_empty = message.at("content") == "";
+    const bool is_first = kept.empty();
+    if (role == "assistant" && is_empty && !message.contains("tool_calls") &&
+        !message.contains("reasoning_content")) {
       continue;
+    }
+    if (role == "system" && !is_first && is_empty) continue;
+    if (role == "system" && kept.size() == 1 && kept.front().at("role") == "system") {
+      append_paragraph(kept.front(), message.at("content").get<std::string>());
     } else {
-      rest.push_back(std::move(message));
+      kept.push_back(std::move(message));
     }
   }
-  messages = Json::array();
-  if (has_system) messages.push_back({{"role", "system"}, {"content", system}});
-  for (Json& message : rest) messages.push_back(std::move(message));
+  messages = std::move(kept);
+}
+
+void fold_system_messages(Json& messages) {
+  Json folded = Json::array();
+  bool awaits_user = false;  // the last turn is a system message's alone
+  for (Json& message : messages) {
+    const std::string role = message.at("role").get<std::string>();
+    if (role == "system" && !folded.empty()) {
+      message["role"] = "user";
+      message["content"] =
+          fmt::format("<system>\n{}\n</system>", message["content"].get<std::string>());
+    }
+    const bool is_marked = role == "system" && message["role"] == "user";
+    const bool follows_user = !folded.empty() && folded.back().at("role") == "user";
+    if (follows_user && (is_marked || (role == "user" && awaits_user))) {
+      append_paragraph(folded.back(), message["content"].get<std::string>());
+      awaits_user &= is_marked;
+    } else {
+      folded.push_back(std::move(message));
+      awaits_user = is_marked;
+    }
+  }
+  messages = std::move(folded);
 }
 
 }  // namespace flashmoe::server

@@ -33,11 +33,13 @@ struct GenerationSettings {
   std::size_t choices = 1;
 };
 
-/// Whether, and what, the model must call.
+/// Whether, and what, the model may or must call.
 struct ToolChoice {
-  enum class Kind : std::uint8_t { kAuto, kNone, kRequired, kNamed };
+  enum class Kind : std::uint8_t { kAuto, kNone, kRequired };
   Kind kind = Kind::kAuto;
-  std::string name;  // if kNamed
+  std::vector<std::string> allowed;  // names; empty: all tools of the request
+
+  bool allows(std::string_view name) const;
 };
 
 /// A conversation to be continued, in the one form that all dialects are brought to: the same
@@ -79,13 +81,14 @@ std::size_t read_choices(Fields& fields);
 /// 400, for a conversation of which, without empty messages of an assistant, nothing is left.
 ApiError nothing_to_answer(const char* field);
 
-/// The text of a message's content: a text, null, or a list of parts of which those of a type that
-/// ends in "text" count. Other parts are an error of the field `name`.
-std::string read_content(Fields& fields, std::string_view name);
-
-/// Gathers all system messages into one that leads: templates know only that. Messages without text
-/// or calls are left out, as clients send them and templates trip over them.
+/// Gathers the system messages that lead into one, and leaves out messages without text or calls,
+/// as clients send them and templates trip over them. A system message in mid-conversation stays
+/// where it is: it changes nothing of what comes before it.
 void normalize_messages(Json& messages);
+
+/// Makes system messages in mid-conversation marked parts of the neighbouring user turns, for
+/// templates that know only a leading one. `messages`: as normalize_messages() leaves them.
+void fold_system_messages(Json& messages);
 
 }  // namespace flashmoe::server
 

@@ -9,7 +9,9 @@
 
 #include "server/api_error.h"
 #include "server/chat_request.h"
+#include "server/content.h"
 #include "server/reply_writer.h"
+#include "server/response_store.h"
 
 namespace flashmoe::server {
 
@@ -19,6 +21,7 @@ struct DialectRequest {
   std::unique_ptr<ReplyWriter> writer;
   /// The whole answer, where it takes no model: to Ollama's clients that load or unload one.
   std::optional<std::string> answer = {};
+  Omissions omitted;  // what placeholders stand for
 };
 
 /// How each API says that something went wrong.
@@ -29,7 +32,9 @@ std::string ollama_error_json(const ApiError& error);
 // Each endpoint's reading of its body. `model`: the id to name in the reply. Errors name the field.
 ApiResult<DialectRequest> read_openai_chat(const Json& body, const std::string& model);
 ApiResult<DialectRequest> read_openai_completion(const Json& body, const std::string& model);
-ApiResult<DialectRequest> read_openai_response(const Json& body, const std::string& model);
+/// `store`: where responses are kept that later ones go on from; it must outlive the writer.
+ApiResult<DialectRequest> read_openai_response(const Json& body, const std::string& model,
+                                               ResponseStore& store);
 ApiResult<DialectRequest> read_anthropic_messages(const Json& body, const std::string& model);
 ApiResult<DialectRequest> read_ollama_chat(const Json& body, const std::string& model);
 ApiResult<DialectRequest> read_ollama_generate(const Json& body, const std::string& model);

@@ -3,6 +3,8 @@
 #include <fmt/format.h>
 
 #include <map>
+#include <mutex>
+#include <set>
 #include <utility>
 
 #include "base/memory_info.h"
@@ -24,14 +26,26 @@ using SteadyTime = std::chrono::steady_clock;
 /// GET /v1/models/ID.
 constexpr std::string_view kModelsPrefix = "/v1/models/";
 constexpr std::string_view kModelPath = "/v1/models/{id}";
+/// GET and DELETE /v1/responses/ID.
+constexpr std::string_view kResponsesPrefix = "/v1/responses/";
+constexpr std::string_view kResponsePath = "/v1/responses/{id}";
 const std::string kOtherEndpoint = "other";
 
-using ReadBody = ApiResult<DialectRequest> (*)(const Json&, const std::string&);
+using ReadBody = std::function<ApiResult<DialectRequest>(const Json&, const std::string&)>;
+
+/// Of the memory budget, what responses may take that clients may go on from: they are text.
+constexpr std::uint64_t kResponsesShare = 64;
+/// Warnings of different kinds, after which there are no more.
+constexpr std::size_t kWarningsMax = 256;
 
 class ModelEndpoints : public Endpoints {
  public:
   ModelEndpoints(Engine& engine, HttpServer& http, const ServerOptions& options)
-      : engine_(engine), http_(http), options_(options), service_(engine) {
+      : engine_(engine),
+        http_(http),
+        options_(options),
+        service_(engine),
+        responses_(engine.memory_plan().budget_bytes / kResponsesShare) {
     card_ = {.id = options_.model_id,
              .model_type = engine.info().model_type,
              .digest = fmt::format("{:016x}", name_hash(engine.info().identity)),
@@ -89,9 +103,11 @@ class ModelEndpoints : public Endpoints {
   using Methods = std::map<std::string, Route>;
   using Routes = std::map<std::string, Methods, std::less<>>;
 
-  /// By its path; names of models, which may have slashes, are one path.
+  /// By its path; names of models, which may have slashes, and ids of responses are one path each.
   Routes::const_iterator methods_at(const std::string& path) const {
-    return routes_.find(path.starts_with(kModelsPrefix) ? std::string(kModelPath) : path);
+    if (path.starts_with(kModelsPrefix)) return routes_.find(kModelPath);
+    if (path.starts_with(kResponsesPrefix)) return routes_.find(kResponsePath);
+    return routes_.find(path);
   }
 
   static std::string names_of(const Methods& methods) {
@@ -158,6 +174,43 @@ class ModelEndpoints : public Endpoints {
     }
   }
 
+  /// What a body asks for, with what this server makes of it whatever its dialect.
+  ApiResult<DialectRequest> read_body(const std::string& path, const ReadBody& read,
+                                      const Json& body) {
+    ApiResult<DialectRequest> request = guarded([&] { return read(body, named(body)); });
+    if (!request.ok()) return request;
+    if (auto refused = tell_omissions(path, request->omitted)) return *refused;
+    auto* const chat = std::get_if<ChatRequest>(&request->wanted);
+    if (chat != nullptr && !service_.keeps_system_in_place()) fold_system_messages(chat->messages);
+    return request;
+  }
+
+  /// What could not be read is told of once, or refused.
+  std::optional<ApiError> tell_omissions(const std::string& path, const Omissions& omitted) {
+    for (const Omissions::Entry& entry : omitted.entries()) {
+      if (options_.is_content_strict) {
+        return bad_request(
+            entry.where, fmt::format("{}: this model reads text, not what is of type {}; leave it "
+                                     "out, or start the server without --strict-content",
+                                     entry.where, entry.kind));
+      }
+      warn_once(fmt::format("{}: {}: this model reads text; a placeholder stands for what is of "
+                            "type {} (--strict-content refuses it)",
+                            path, entry.where, entry.kind),
+                /*topic=*/entry.kind);
+    }
+    return std::nullopt;
+  }
+
+  /// Says something about requests that is worth a line in the log, but not one for each request.
+  void warn_once(const std::string& text, const std::string& topic) {
+    {
+      const std::lock_guard lock(warned_mutex_);
+      if (warned_.size() >= kWarningsMax || !warned_.insert(topic).second) return;
+    }
+    if (options_.on_warning) options_.on_warning(text);
+  }
+
   void generate(const std::string& path, ReadBody read) {
     routes_[path]["POST"] = {.handle = [this, path, read](
                                            const HttpRequest& request,
@@ -166,7 +219,7 @@ class ModelEndpoints : public Endpoints {
         const auto fail = [&](const ApiError& error) { refuse(*responder, path, error); };
         ApiResult<Json> body = parse_body(text);
         if (!body.ok()) return fail(body.error());
-        ApiResult<DialectRequest> wanted = guarded([&] { return read(*body, named(*body)); });
+        ApiResult<DialectRequest> wanted = read_body(path, read, *body);
         if (!wanted.ok()) return fail(wanted.error());
         if (wanted->answer) return responder->send(json_response(*wanted->answer));
         ApiResult<PreparedRequest> prepared = guarded([&] {
@@ -207,6 +260,7 @@ class ModelEndpoints : public Endpoints {
 
   void add_routes();
   void add_model_routes();
+  void add_response_routes();
   void add_ollama_routes();
 
   Engine& engine_;
@@ -215,6 +269,9 @@ class ModelEndpoints : public Endpoints {
   const ModelService service_;
   ModelCard card_;
   Metrics metrics_;
+  ResponseStore responses_;
+  std::mutex warned_mutex_;
+  std::set<std::string> warned_;
   Routes routes_;
   std::unique_ptr<Worker> worker_ = std::make_unique<Worker>();
   std::unique_ptr<Scheduler> scheduler_;
@@ -223,14 +280,15 @@ class ModelEndpoints : public Endpoints {
 void ModelEndpoints::add_routes() {
   generate("/v1/chat/completions", read_openai_chat);
   generate("/v1/completions", read_openai_completion);
-  generate("/v1/responses", read_openai_response);
   generate("/v1/messages", read_anthropic_messages);
+  add_response_routes();
   add_model_routes();
   get("/health", false, [] { return json_response(R"({"status":"ok"})"); });
   post("/v1/messages/count_tokens", [this](const Json& body) -> ApiResult<std::string> {
     Json with_limit = body;
     with_limit["max_tokens"] = 1;
-    ApiResult<DialectRequest> wanted = read_anthropic_messages(with_limit, card_.id);
+    ApiResult<DialectRequest> wanted =
+        read_body("/v1/messages", read_anthropic_messages, with_limit);
     if (!wanted.ok()) return wanted.error();
     ApiResult<std::size_t> count = service_.count_tokens(std::get<ChatRequest>(wanted->wanted));
     if (!count.ok()) return count.error();
@@ -295,7 +353,7 @@ void ModelEndpoints::add_routes() {
     return json_response(dump({{"eos_token", eos}, {"model_max_length", card_.context}}));
   });
   post("/apply-template", [this](const Json& body) -> ApiResult<std::string> {
-    ApiResult<DialectRequest> wanted = read_openai_chat(body, card_.id);
+    ApiResult<DialectRequest> wanted = read_body("/apply-template", read_openai_chat, body);
     if (!wanted.ok()) return wanted.error();
     ApiResult<ChatPrompt> prompt =
         service_.render(std::get<ChatRequest>(wanted->wanted), /*add_generation_prompt=*/true);
@@ -331,6 +389,24 @@ void ModelEndpoints::add_model_routes() {
                 .param = "model",
                 .code = "model_not_found"});
       }};
+}
+
+void ModelEndpoints::add_response_routes() {
+  generate("/v1/responses", [this](const Json& body, const std::string& model) {
+    return read_openai_response(body, model, responses_);
+  });
+  const auto answer_by_id = [this](ApiResult<std::string> (ResponseStore::*answer)(
+                                const std::string&)) {
+    return [this, answer](const HttpRequest& request, const std::shared_ptr<Responder>& responder) {
+      const std::string id = request.path.substr(kResponsesPrefix.size());
+      ApiResult<std::string> body = (responses_.*answer)(id);
+      if (body.ok()) return responder->send(json_response(std::move(*body)));
+      refuse(*responder, std::string(kResponsePath), body.error());
+    };
+  };
+  Methods& methods = routes_[std::string(kResponsePath)];
+  methods["GET"] = {.handle = answer_by_id(&ResponseStore::get)};
+  methods["DELETE"] = {.handle = answer_by_id(&ResponseStore::erase)};
 }
 
 void ModelEndpoints::add_ollama_routes() {

@@ -41,7 +41,7 @@ const Json* Fields::find(std::string_view name) const {
 
 void Fields::fail(std::string_view name, std::string message) {
   if (error_) return;
-  const std::string field = where_ + std::string(name);
+  const std::string field = path(name);
   error_ = bad_request(field, fmt::format("{}: {}", field, message));
 }
 

@@ -36,6 +36,8 @@ class Fields {
   const Json* array(std::string_view name);
 
   void fail(std::string_view name, std::string message);
+  /// How errors name the field.
+  std::string path(std::string_view name) const { return where_ + std::string(name); }
   const std::optional<ApiError>& error() const { return error_; }
 
  private:

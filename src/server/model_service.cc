@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "chat/marks.h"
+#include "server/template_probe.h"
 
 namespace flashmoe::server {
 namespace {
@@ -96,7 +97,10 @@ ApiError too_long(std::size_t tokens, std::size_t context) {
 }  // namespace
 
 ModelService::ModelService(const Engine& engine)
-    : engine_(engine), tool_syntax_(find_tool_syntax(engine)), tokens_(make_token_table(engine)) {
+    : engine_(engine),
+      tool_syntax_(find_tool_syntax(engine)),
+      keeps_system_in_place_(server::keeps_system_in_place(engine)),
+      tokens_(make_token_table(engine)) {
   const Json hello = Json::array({{{"role", "user"}, {"content", "Hello"}}});
   const Result<ChatPrompt> prompt = engine.render_chat(dump(hello), {});
   const Result<ChatPrompt> quick =
@@ -104,6 +108,7 @@ ModelService::ModelService(const Engine& engine)
   can_think_ =
       prompt.ok() && (ends_in_thought(prompt->text) || (quick.ok() && quick->text != prompt->text));
   call_mark_ = only_token_of(engine, kCallMark);
+  turn_mark_ = find_turn_mark(engine);
   for (const FillMarks& marks : kFillMarks) {
     const bool has_all = std::ranges::all_of(
         std::array{marks.before, marks.after, marks.gap},
@@ -156,6 +161,14 @@ std::vector<std::size_t> ModelService::checkpoints_of(const ChatRequest& request
                                                       const ChatPrompt& prompt,
                                                       const std::vector<std::int32_t>& ids) const {
   std::vector<std::size_t> checkpoints;
+  if (turn_mark_) {
+    for (std::size_t i = 1; i < ids.size(); ++i) {
+      if (ids[i] == *turn_mark_) checkpoints.push_back(i);
+    }
+    return checkpoints;
+  }
+  // Templates that mark turns by text: the last two are found by rendering less.
+  if (request.continues_last) return checkpoints;
   const auto add = [&](const ChatRequest& part) {
     ApiResult<ChatPrompt> before = render(part, /*add_generation_prompt=*/false);
     if (!before.ok()) return;
@@ -197,7 +210,7 @@ ApiResult<PreparedPrompt> ModelService::prepare_prompt(const ChatRequest& reques
   ApiResult<std::vector<std::int32_t>> ids = within_context(engine_.tokenize(*rendered));
   if (!ids.ok()) return ids.error();
   PreparedPrompt prompt;
-  if (!request.continues_last) prompt.checkpoints = checkpoints_of(request, *rendered, *ids);
+  prompt.checkpoints = checkpoints_of(request, *rendered, *ids);
   prompt.parsing.begins_in_reasoning = ends_in_thought(rendered->text);
   if (!request.tools.empty()) prompt.parsing.tools = tool_syntax_;
   prompt.ids = std::move(*ids);
@@ -206,8 +219,7 @@ ApiResult<PreparedPrompt> ModelService::prepare_prompt(const ChatRequest& reques
 
 ApiResult<PreparedRequest> ModelService::prepare(ChatRequest request) const {
   PreparedRequest prepared;
-  const bool must_call = request.tool_choice.kind == ToolChoice::Kind::kRequired ||
-                         request.tool_choice.kind == ToolChoice::Kind::kNamed;
+  const bool must_call = request.tool_choice.kind == ToolChoice::Kind::kRequired;
   if (must_call) {
     ApiResult<std::shared_ptr<const OutputForm>> form = call_form(request);
     if (!form.ok()) return form.error();
@@ -302,9 +314,7 @@ ApiResult<std::shared_ptr<const OutputForm>> ModelService::call_form(
   auto form = std::make_shared<OutputForm>();
   for (const Json& tool : request.tools) {
     const std::string name = tool["function"]["name"].get<std::string>();
-    if (request.tool_choice.kind == ToolChoice::Kind::kNamed && name != request.tool_choice.name) {
-      continue;
-    }
+    if (!request.tool_choice.allows(name)) continue;
     if (tool_syntax_ == ToolSyntax::kQwenXml) {
       form->tracks.push_back({OutputForm::Literal{"<tool_call>\n<function=" + name + ">\n"},
                               OutputForm::Until{"</function>"},

@@ -69,6 +69,8 @@ class ModelService {
   const Engine& engine() const { return engine_; }
   ToolSyntax tool_syntax() const { return tool_syntax_; }
   bool can_think() const { return can_think_; }
+  /// For normalize_messages().
+  bool keeps_system_in_place() const { return keeps_system_in_place_; }
   /// Whether it writes what stands between two texts.
   bool can_fill() const { return fill_marks_.has_value(); }
 
@@ -81,6 +83,7 @@ class ModelService {
   /// token spans its end, or the prompt begins otherwise.
   std::optional<std::size_t> tokens_of(const std::string& part, const ChatPrompt& prompt,
                                        const std::vector<std::int32_t>& ids) const;
+  /// Where later prompts may leave this one: at the beginnings of its turns.
   std::vector<std::size_t> checkpoints_of(const ChatRequest& request, const ChatPrompt& prompt,
                                           const std::vector<std::int32_t>& ids) const;
   ApiResult<ChatPrompt> render_to_continue(const ChatRequest& request) const;
@@ -91,9 +94,11 @@ class ModelService {
   const Engine& engine_;
   ToolSyntax tool_syntax_ = ToolSyntax::kNone;
   bool can_think_ = false;
+  bool keeps_system_in_place_ = false;
   std::shared_ptr<const TokenTable> tokens_;
   std::optional<FillMarks> fill_marks_;
   std::optional<std::int32_t> call_mark_;  // the token that begins a call, if it is one
+  std::optional<std::int32_t> turn_mark_;  // the token that begins a turn, if there is one
 };
 
 }  // namespace flashmoe::server

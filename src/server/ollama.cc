@@ -222,15 +222,26 @@ std::string loaded_json(const std::string& model, bool is_chat, bool unloads) {
   return dump(reply);
 }
 
-Json read_ollama_message(Fields& fields) {
+/// A placeholder for each of "images", which come before the text.
+std::string read_images(Fields& fields, Omissions& omitted) {
+  std::string text;
+  const Json* const images = fields.array("images");
+  for (std::size_t i = 0; images != nullptr && i < images->size(); ++i) {
+    const std::string where = fmt::format("{}[{}]", fields.path("images"), i);
+    append_line(text, omit({{"type", "image"}}, where, omitted));
+  }
+  return text;
+}
+
+Json read_ollama_message(Fields& fields, Omissions& omitted) {
   const std::string role = fields.text("role").value_or("");
   if (role != "system" && role != "user" && role != "assistant" && role != "tool") {
     fields.fail("role", fmt::format("\"{}\" is none of system, user, assistant and tool", role));
   }
-  if (const Json* const images = fields.array("images"); images != nullptr && !images->empty()) {
-    fields.fail("images", "this model reads text only");
-  }
-  Json message = {{"role", role}, {"content", fields.text("content").value_or("")}};
+  std::string content = read_images(fields, omitted);
+  append_line(content, role == "system" ? read_system_content(fields, "content", omitted)
+                                        : read_content(fields, "content", omitted));
+  Json message = {{"role", role}, {"content", std::move(content)}};
   if (const auto name = fields.text("tool_name"); name && role == "tool") message["name"] = *name;
   if (role != "assistant") return message;
   if (const auto thinking = fields.text("thinking"); thinking && !thinking->empty()) {
@@ -260,9 +271,11 @@ std::string ollama_error_json(const ApiError& error) { return dump({{"error", er
 ApiResult<DialectRequest> read_ollama_chat(const Json& body, const std::string& model) {
   Fields fields(body);
   ChatRequest request;
+  Omissions omitted;
+  ClientTools tools;  // custom ones are not of this API: they come back as the functions they are
   request.settings = read_options(fields);
   read_logprobs(fields, request.settings);
-  read_openai_tools(fields, request);
+  read_openai_tools(fields, request, tools);
   read_format(fields, request.answer_schema, request.is_schema_strict);
   read_think(fields, request.template_kwargs);
   const bool is_stream = fields.boolean("stream").value_or(true);
@@ -276,20 +289,23 @@ ApiResult<DialectRequest> read_ollama_chat(const Json& body, const std::string& 
   }
   for (std::size_t i = 0; i < messages->size(); ++i) {
     Fields message_fields((*messages)[i], fmt::format("messages[{}].", i));
-    request.messages.push_back(read_ollama_message(message_fields));
+    request.messages.push_back(read_ollama_message(message_fields, omitted));
     if (message_fields.error()) return *message_fields.error();
   }
   normalize_messages(request.messages);
   if (request.messages.empty()) return nothing_to_answer("messages");
   return DialectRequest{.wanted = std::move(request),
-                        .writer = std::make_unique<OllamaWriter>(model, is_stream, true)};
+                        .writer = std::make_unique<OllamaWriter>(model, is_stream, true),
+                        .omitted = std::move(omitted)};
 }
 
 ApiResult<DialectRequest> read_ollama_generate(const Json& body, const std::string& model) {
   Fields fields(body);
   const bool is_stream = fields.boolean("stream").value_or(true);
   auto writer = std::make_unique<OllamaWriter>(model, is_stream, false);
-  const std::string prompt = fields.text("prompt").value_or("");
+  Omissions omitted;
+  std::string prompt = read_images(fields, omitted);
+  append_line(prompt, fields.text("prompt").value_or(""));
   const std::string suffix = fields.text("suffix").value_or("");
   const bool unloads = read_unloads(fields);
   if (const auto text = fields.text("template"); text && !text->empty()) {
@@ -308,19 +324,19 @@ ApiResult<DialectRequest> read_ollama_generate(const Json& body, const std::stri
     request.prompts.emplace_back(prompt);
     request.suffix = suffix;
     if (fields.error()) return *fields.error();
-    return DialectRequest{.wanted = std::move(request), .writer = std::move(writer)};
+    return DialectRequest{
+        .wanted = std::move(request), .writer = std::move(writer), .omitted = std::move(omitted)};
   }
   ChatRequest request;
   request.settings = read_options(fields);
   read_logprobs(fields, request.settings);
   read_format(fields, request.answer_schema, request.is_schema_strict);
   read_think(fields, request.template_kwargs);
-  if (const auto system = fields.text("system")) {
-    request.messages.push_back({{"role", "system"}, {"content", *system}});
-  }
+  add_system_message(fields, "system", request.messages, omitted);
   request.messages.push_back({{"role", "user"}, {"content", prompt}});
   if (fields.error()) return *fields.error();
-  return DialectRequest{.wanted = std::move(request), .writer = std::move(writer)};
+  return DialectRequest{
+      .wanted = std::move(request), .writer = std::move(writer), .omitted = std::move(omitted)};
 }
 
 }  // namespace flashmoe::server

@@ -2,6 +2,9 @@
 
 #include <fmt/format.h>
 
+#include <optional>
+#include <string>
+
 #include "server/dialect.h"
 
 namespace flashmoe::server {
@@ -30,6 +33,21 @@ std::string_view openai_error_type(const ApiError& error) {
     default:
       return error.status < 500 ? "invalid_request_error" : "server_error";
   }
+}
+
+/// The name by which the model knows a function or custom tool that a choice names; none for any
+/// other, as one that OpenAI's servers run.
+std::optional<std::string> offered_name_of(const Json& choice) {
+  if (!choice.is_object()) return std::nullopt;
+  const Json type = choice.value("type", Json("function"));
+  if (type != "function" && type != "custom") return std::nullopt;
+  // Chat completions wrap it once more than responses do.
+  const Json inner = choice.value(type.get<std::string>(), choice);
+  const Json name = inner.is_object() ? inner.value("name", Json()) : Json();
+  const Json name_space = inner.is_object() ? inner.value("namespace", Json()) : Json();
+  if (!name.is_string()) return std::nullopt;
+  return ClientTools::offered_name(name_space.is_string() ? name_space.get<std::string>() : "",
+                                   name.get<std::string>());
 }
 
 }  // namespace
@@ -74,15 +92,20 @@ Json openai_logprob(const TokenInfo& token) {
   return entry;
 }
 
-void read_openai_tools(Fields& fields, ChatRequest& request) {
+void read_openai_tools(Fields& fields, ChatRequest& request, ClientTools& known) {
   if (const Json* const tools = fields.array("tools")) {
     for (const Json& tool : *tools) {
-      const bool is_function = tool.is_object() &&
-                               (member(tool, "type").is_null() || tool["type"] == "function") &&
-                               tool.contains("function") && tool["function"].is_object() &&
-                               tool["function"].value("name", Json()).is_string();
-      if (!is_function) {
+      const bool is_custom = member(tool, "type") == "custom";
+      const char* const kind = is_custom ? "custom" : "function";
+      const bool is_known = member(tool, "type").is_null() || tool["type"] == kind;
+      if (!is_known || !member(member(tool, kind), "name").is_string()) {
         return fields.fail("tools", R"(must be {"type": "function", "function": {"name": ...}})");
+      }
+      if (is_custom) {
+        known.add({.name = tool[kind]["name"].get<std::string>(), .is_custom = true});
+        request.tools.push_back(
+            {{"type", "function"}, {"function", function_of_custom_tool(tool[kind])}});
+        continue;
       }
       Json kept = tool;
       // SDKs write null for what was not given.
@@ -92,29 +115,45 @@ void read_openai_tools(Fields& fields, ChatRequest& request) {
       request.tools.push_back(std::move(kept));
     }
   }
-  const auto name_of = [](const Json& choice) -> const Json* {
-    return choice.contains("function") && choice["function"].is_object() &&
-                   choice["function"].contains("name")
-               ? &choice["function"]["name"]
-               : nullptr;
-  };
-  read_tool_choice(fields, name_of, request);
+  read_tool_choice(fields, request);
 }
 
-void read_tool_choice(Fields& fields, const Json* (*name_of)(const Json& choice),
-                      ChatRequest& request) {
+void read_tool_choice(Fields& fields, ChatRequest& request) {
   request.has_parallel_calls = fields.boolean("parallel_tool_calls").value_or(true);
   const Json* const choice = fields.find("tool_choice");
   if (choice == nullptr || *choice == "auto") return;
-  const Json* const name = choice->is_object() ? name_of(*choice) : nullptr;
+  const auto fail = [&] {
+    fields.fail("tool_choice",
+                R"(must be "none", "auto", "required", a tool by its name, or allowed_tools)");
+  };
+  ToolChoice& wanted = request.tool_choice;
   if (*choice == "none") {
-    request.tool_choice.kind = ToolChoice::Kind::kNone;
+    wanted.kind = ToolChoice::Kind::kNone;
   } else if (*choice == "required") {
-    request.tool_choice.kind = ToolChoice::Kind::kRequired;
-  } else if (name != nullptr && name->is_string()) {
-    request.tool_choice = {ToolChoice::Kind::kNamed, *name};
+    wanted.kind = ToolChoice::Kind::kRequired;
+  } else if (!choice->is_object()) {
+    fail();
+  } else if (choice->value("type", Json()) == "allowed_tools") {
+    // Chat completions wrap it once more than responses do.
+    const Json inner = choice->value("allowed_tools", *choice);
+    const Json tools = inner.is_object() ? inner.value("tools", Json()) : Json();
+    const Json mode = inner.is_object() ? inner.value("mode", Json("auto")) : Json();
+    if (!tools.is_array() || tools.empty() || (mode != "auto" && mode != "required")) {
+      return fields.fail("tool_choice",
+                         R"(allowed_tools has a mode, "auto" or "required", and a list of tools)");
+    }
+    for (const Json& tool : tools) {
+      if (const auto name = offered_name_of(tool)) wanted.allowed.push_back(*name);
+    }
+    if (wanted.allowed.empty()) {
+      wanted.kind = ToolChoice::Kind::kNone;  // of what this server can call, nothing is allowed
+    } else if (mode == "required") {
+      wanted.kind = ToolChoice::Kind::kRequired;
+    }
+  } else if (const auto name = offered_name_of(*choice)) {
+    wanted = {ToolChoice::Kind::kRequired, {*name}};
   } else {
-    fields.fail("tool_choice", R"(must be "none", "auto", "required" or a function by its name)");
+    fail();
   }
 }
 

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "server/chat_request.h"
+#include "server/client_tools.h"
 #include "server/reply_writer.h"
 
 namespace flashmoe::server {
@@ -21,13 +22,13 @@ Json openai_logprob(const TokenInfo& token);
 /// stream_options.include_usage.
 bool read_includes_usage(Fields& fields);
 
-/// tool_choice and parallel_tool_calls. `name_of` finds the function's name in a choice that is an
-/// object; null: it has none.
-void read_tool_choice(Fields& fields, const Json* (*name_of)(const Json& choice),
-                      ChatRequest& request);
+/// tool_choice, in the forms of chat completions and of responses, and parallel_tool_calls: a mode,
+/// a function or a custom tool by its name, or a list of allowed ones.
+void read_tool_choice(Fields& fields, ChatRequest& request);
 
-/// tools, tool_choice and parallel_tool_calls in the form of chat completions.
-void read_openai_tools(Fields& fields, ChatRequest& request);
+/// tools, tool_choice and parallel_tool_calls in the form of chat completions. `known`: gets the
+/// custom tools.
+void read_openai_tools(Fields& fields, ChatRequest& request, ClientTools& known);
 
 /// {"type": "text" | "json_object" | "json_schema", ...} of the field `name`.
 void read_response_format(Fields& fields, std::string_view name, std::optional<Json>& schema,

@@ -2,10 +2,12 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <functional>
 #include <utility>
 
 #include "server/dialect.h"
 #include "server/openai_common.h"
+#include "server/response_items.h"
 
 namespace flashmoe::server {
 namespace {
@@ -14,13 +16,21 @@ constexpr std::string_view kLogprobsIncluded = "message.output_text.logprobs";
 
 class ResponseWriter : public EventStreamWriter {
  public:
-  /// `echoed`: what a response repeats of its request.
-  ResponseWriter(std::string model, bool is_stream, Json echoed)
-      : EventStreamWriter(is_stream),
+  struct Options {
+    bool is_stream = false;
+    Json echoed = Json::object();     // what a response repeats of its request
+    ClientTools tools;                // that the client knows otherwise than the model
+    bool hands_out_thoughts = false;  // in a form that clients hand back
+    /// Called with the whole response and its id, if it comes to an end.
+    std::function<void(const std::string& id, const Json& whole)> on_whole;
+  };
+
+  ResponseWriter(std::string model, Options options)
+      : EventStreamWriter(options.is_stream),
         model_(std::move(model)),
         id_(random_id("resp_")),
         created_(unix_seconds()),
-        echoed_(std::move(echoed)) {}
+        options_(std::move(options)) {}
 
   void begin(std::size_t, std::size_t, std::string& out) override {
     append(out, "response.created", {{"response", response("in_progress")}});
@@ -48,7 +58,11 @@ class ResponseWriter : public EventStreamWriter {
         break;
       case OutputEvent::Kind::kCallArguments:
         item.call.arguments += event.text;
-        append_item(out, "response.function_call_arguments.delta", {{"delta", event.text}});
+        if (item.is_custom) {
+          append_input(out, item.input.add(event.text));
+        } else {
+          append_item(out, "response.function_call_arguments.delta", {{"delta", event.text}});
+        }
         break;
       case OutputEvent::Kind::kCallBegin:
         break;
@@ -77,6 +91,7 @@ class ResponseWriter : public EventStreamWriter {
                       {"output_tokens_details", {{"reasoning_tokens", counts.reasoning_tokens}}},
                       {"total_tokens", counts.prompt_tokens + counts.completion_tokens}};
     whole["timings"] = timings_json(counts);
+    if (options_.on_whole) options_.on_whole(id_, whole);
     if (!is_stream()) {
       out += dump(whole);
       return;
@@ -97,7 +112,10 @@ class ResponseWriter : public EventStreamWriter {
     std::string id;
     std::string text;
     Json logprobs = Json::array();
-    CollectedCall call;
+    CollectedCall call;      // its name is the client's
+    std::string name_space;  // of the tool
+    bool is_custom = false;  // called with a text:
+    CustomInput input;
     bool is_open = true;
   };
 
@@ -106,8 +124,13 @@ class ResponseWriter : public EventStreamWriter {
     Item& item = items_.emplace_back();
     item.kind = event.kind;
     if (event.kind == OutputEvent::Kind::kCallBegin) {
-      item.id = random_id("fc_");
       item.call = {.id = random_id("call_"), .name = event.text};
+      if (const ClientTool* const tool = options_.tools.find(event.text)) {
+        item.call.name = tool->name;
+        item.name_space = tool->name_space;
+        item.is_custom = tool->is_custom;
+      }
+      item.id = random_id(item.is_custom ? "ctc_" : "fc_");
     } else {
       item.id = random_id(event.kind == OutputEvent::Kind::kReasoning ? "rs_" : "msg_");
     }
@@ -123,7 +146,10 @@ class ResponseWriter : public EventStreamWriter {
     if (items_.empty() || !items_.back().is_open) return;
     Item& item = items_.back();
     item.is_open = false;
-    if (item.kind == OutputEvent::Kind::kCallBegin) {
+    if (item.is_custom) {
+      append_input(out, item.input.finish());
+      append_item(out, "response.custom_tool_call_input.done", {{"input", item.input.text()}});
+    } else if (item.kind == OutputEvent::Kind::kCallBegin) {
       append_item(out, "response.function_call_arguments.done",
                   {{"name", item.call.name}, {"arguments", item.call.arguments}});
     } else {
@@ -138,6 +164,11 @@ class ResponseWriter : public EventStreamWriter {
            {{"output_index", index()}, {"item", item_json(item)}});
   }
 
+  void append_input(std::string& out, const std::string& text) {
+    if (text.empty()) return;
+    append_item(out, "response.custom_tool_call_input.delta", {{"delta", text}});
+  }
+
   std::size_t index() const { return items_.size() - 1; }
 
   static Json part_json(const Item& item) {
@@ -150,22 +181,38 @@ class ResponseWriter : public EventStreamWriter {
             {"logprobs", item.logprobs}};
   }
 
-  static Json item_json(const Item& item) {
+  static Json call_json(const Item& item, const char* status) {
+    Json call = {{"type", item.is_custom ? "custom_tool_call" : "function_call"},
+                 {"id", item.id},
+                 {"call_id", item.call.id},
+                 {"name", item.call.name}};
+    if (!item.name_space.empty()) call["namespace"] = item.name_space;
+    if (item.is_custom) {
+      call["input"] = item.input.text();
+    } else {
+      call["arguments"] = item.call.arguments;
+    }
+    call["status"] = status;
+    return call;
+  }
+
+  Json item_json(const Item& item) const {
     const char* const status =
         item.is_open                                                           ? "in_progress"
         : item.kind == OutputEvent::Kind::kCallBegin && !item.call.is_complete ? "incomplete"
                                                                                : "completed";
     switch (item.kind) {
       case OutputEvent::Kind::kCallBegin:
-        return {{"type", "function_call"},          {"id", item.id},
-                {"call_id", item.call.id},          {"name", item.call.name},
-                {"arguments", item.call.arguments}, {"status", status}};
-      case OutputEvent::Kind::kReasoning:
-        return {{"type", "reasoning"},
-                {"id", item.id},
-                {"summary", Json::array()},
-                {"content", Json::array({part_json(item)})},
-                {"status", status}};
+        return call_json(item, status);
+      case OutputEvent::Kind::kReasoning: {
+        Json thought = {{"type", "reasoning"},
+                        {"id", item.id},
+                        {"summary", Json::array()},
+                        {"content", Json::array({part_json(item)})}};
+        if (options_.hands_out_thoughts) thought["encrypted_content"] = kThoughtPrefix + item.text;
+        thought["status"] = status;
+        return thought;
+      }
       default:
         return {{"type", "message"},
                 {"id", item.id},
@@ -185,7 +232,7 @@ class ResponseWriter : public EventStreamWriter {
                   {"incomplete_details", nullptr},
                   {"output", Json::array()}};
     for (const Item& item : items_) whole["output"].push_back(item_json(item));
-    whole.update(echoed_);
+    whole.update(options_.echoed);
     return whole;
   }
 
@@ -209,88 +256,97 @@ class ResponseWriter : public EventStreamWriter {
   const std::string model_;
   const std::string id_;
   const std::int64_t created_;
-  const Json echoed_;
+  const Options options_;
   std::vector<Item> items_;
   std::size_t sequence_ = 0;
   ChoiceEnd end_;
 };
 
-/// The assistant's message at the end, to which calls and thoughts belong; a new one where the last
-/// message is somebody else's.
-Json& assistant_message(Json& messages) {
-  if (messages.empty() || messages.back()["role"] != "assistant") {
-    messages.push_back({{"role", "assistant"}, {"content", ""}});
+/// One tool, which here is not wrapped once more, or the tools of a namespace.
+void read_response_tool(Fields& fields, const Json& tool, const std::string& name_space,
+                        ChatRequest& request, ClientTools& known) {
+  if (!tool.is_object()) return fields.fail("tools", "must be objects");
+  const Json type = tool.value("type", Json());
+  const Json name = tool.value("name", Json());
+  const bool is_namespace = type == "namespace" && name_space.empty();
+  // Tools that OpenAI's servers run are none of ours.
+  if (type != "function" && type != "custom" && !is_namespace) return;
+  if (!name.is_string()) return fields.fail("tools", "must have names");
+  if (is_namespace) {
+    const Json members = tool.value("tools", Json::array());
+    if (!members.is_array()) return fields.fail("tools", "of a namespace must be a list");
+    for (const Json& inner : members) {
+      read_response_tool(fields, inner, name.get<std::string>(), request, known);
+    }
+    return;
   }
-  return messages.back();
-}
-
-void read_item(Fields& fields, Json& messages) {
-  const std::string type = fields.text("type").value_or("message");
-  if (type == "message") {
-    std::string role = fields.text("role").value_or("");
-    if (role == "developer") role = "system";
-    if (role != "system" && role != "user" && role != "assistant") {
-      return fields.fail(
-          "role", fmt::format("\"{}\" is none of system, developer, user and assistant", role));
-    }
-    const std::string content = read_content(fields, "content");
-    const bool completes_thought = role == "assistant" && !messages.empty() &&
-                                   messages.back()["role"] == "assistant" &&
-                                   messages.back()["content"].get_ref<const std::string&>().empty();
-    if (completes_thought) {
-      messages.back()["content"] = content;
-    } else {
-      messages.push_back({{"role", role}, {"content", content}});
-    }
-  } else if (type == "function_call") {
-    Json call = {{"type", "function"},
-                 {"function",
-                  {{"name", fields.text("name").value_or("")},
-                   {"arguments", fields.text("arguments").value_or("{}")}}}};
-    if (const auto id = fields.text("call_id")) call["id"] = *id;
-    assistant_message(messages)["tool_calls"].push_back(std::move(call));
-  } else if (type == "function_call_output") {
-    Json result = {{"role", "tool"}, {"content", read_content(fields, "output")}};
-    if (const auto id = fields.text("call_id")) result["tool_call_id"] = *id;
-    messages.push_back(std::move(result));
-  } else if (type == "reasoning") {
-    const std::string thought = read_content(fields, "content");
-    if (!thought.empty()) {
-      messages.push_back({{"role", "assistant"}, {"content", ""}, {"reasoning_content", thought}});
-    }
+  const bool is_custom = type == "custom";
+  Json function;
+  if (is_custom) {
+    function = function_of_custom_tool(tool);
   } else {
-    fields.fail("type", fmt::format("\"{}\" is not supported", type));
+    function = {{"name", name}};
+    if (const Json& text = member(tool, "description"); !text.is_null()) {
+      function["description"] = text;
+    }
+    const Json& parameters = member(tool, "parameters");
+    function["parameters"] = parameters.is_null() ? Json{{"type", "object"}} : parameters;
   }
+  if (is_custom || !name_space.empty()) {
+    known.add({.name = name.get<std::string>(), .name_space = name_space, .is_custom = is_custom});
+    function["name"] = ClientTools::offered_name(name_space, name.get<std::string>());
+  }
+  request.tools.push_back({{"type", "function"}, {"function", std::move(function)}});
 }
 
-/// Here functions are not wrapped once more.
-void read_response_tools(Fields& fields, ChatRequest& request) {
+void read_response_tools(Fields& fields, ChatRequest& request, ClientTools& known) {
   if (const Json* const tools = fields.array("tools")) {
-    for (const Json& tool : *tools) {
-      if (!tool.is_object()) return fields.fail("tools", "must be objects");
-      // Tools that OpenAI's servers run are none of ours.
-      if (tool.value("type", Json()) != "function") continue;
-      if (!tool.value("name", Json()).is_string()) return fields.fail("tools", "must have names");
-      Json function = {{"name", tool["name"]}};
-      if (const Json& text = member(tool, "description"); !text.is_null())
-        function["description"] = text;
-      const Json& parameters = member(tool, "parameters");
-      function["parameters"] = parameters.is_null() ? Json{{"type", "object"}} : parameters;
-      request.tools.push_back({{"type", "function"}, {"function", std::move(function)}});
-    }
+    for (const Json& tool : *tools) read_response_tool(fields, tool, {}, request, known);
   }
-  const auto name_of = [](const Json& choice) -> const Json* {
-    return choice.value("type", Json()) == "function" && choice.contains("name") ? &choice["name"]
-                                                                                 : nullptr;
-  };
-  read_tool_choice(fields, name_of, request);
+  read_tool_choice(fields, request);
+}
+
+/// Adds the request's input to `messages`.
+std::optional<ApiError> read_input(Fields& fields, ResponseStore* store, Json& messages,
+                                   Omissions& omitted) {
+  const Json* const input = fields.find("input");
+  if (input == nullptr) return std::nullopt;
+  if (input->is_string()) {
+    messages.push_back({{"role", "user"}, {"content", *input}});
+    return std::nullopt;
+  }
+  if (!input->is_array()) fields.fail("input", "must be a text or a list of items");
+  if (fields.error()) return fields.error();
+  ResponseItemReader reader(store, messages, omitted);
+  for (std::size_t i = 0; i < input->size(); ++i) {
+    if (auto error = reader.read((*input)[i], fmt::format("input[{}]", i))) return error;
+  }
+  return std::nullopt;
+}
+
+/// Keeps what a response adds to the conversation, and the response.
+void keep(ResponseStore& store, const std::string& id, const std::string& previous_id,
+          Json messages, const Json& whole) {
+  Omissions none;
+  ResponseItemReader reader(nullptr, messages, none);
+  for (const Json& item : whole["output"]) reader.read(item, "output");
+  store.put(
+      {.id = id, .previous_id = previous_id, .messages = std::move(messages), .whole = whole});
+}
+
+bool includes(Fields& fields, std::string_view wanted) {
+  const std::vector<std::string> included = fields.texts("include", 64);
+  return std::ranges::find(included, wanted) != included.end();
 }
 
 }  // namespace
 
-ApiResult<DialectRequest> read_openai_response(const Json& body, const std::string& model) {
+ApiResult<DialectRequest> read_openai_response(const Json& body, const std::string& model,
+                                               ResponseStore& store) {
   Fields fields(body);
   ChatRequest request;
+  Omissions omitted;
+  ResponseWriter::Options writing;
   request.settings = read_settings(fields);
   if (const auto limit = fields.integer("max_output_tokens", 1, std::int64_t{1} << 31)) {
     request.settings.max_tokens = static_cast<std::size_t>(*limit);
@@ -300,11 +356,7 @@ ApiResult<DialectRequest> read_openai_response(const Json& body, const std::stri
   if ((top && *top > 0) || std::ranges::find(include, kLogprobsIncluded) != include.end()) {
     request.settings.top_logprobs = static_cast<std::size_t>(top.value_or(0));
   }
-  if (fields.has("previous_response_id")) {
-    fields.fail("previous_response_id",
-                "this server keeps no responses; send the whole conversation as input");
-  }
-  read_response_tools(fields, request);
+  read_response_tools(fields, request, writing.tools);
   if (const Json* const text = fields.object("text")) {
     Fields text_fields(*text, "text.");
     read_response_format(text_fields, "format", request.answer_schema, request.is_schema_strict);
@@ -315,35 +367,51 @@ ApiResult<DialectRequest> read_openai_response(const Json& body, const std::stri
     if (effort.is_string()) request.template_kwargs["reasoning_effort"] = effort;
     if (effort == "none") request.template_kwargs["enable_thinking"] = false;
   }
-  if (const auto instructions = fields.text("instructions")) {
-    request.messages.push_back({{"role", "system"}, {"content", *instructions}});
+  writing.is_stream = fields.boolean("stream").value_or(false);
+  writing.hands_out_thoughts = includes(fields, "reasoning.encrypted_content");
+  const bool is_kept = fields.boolean("store").value_or(true);
+  const std::string previous_id = fields.text("previous_response_id").value_or("");
+  if (fields.has("conversation")) {
+    fields.fail("conversation", "this server keeps none; go on by previous_response_id");
   }
-  const bool is_stream = fields.boolean("stream").value_or(false);
-  const Json* const input = fields.find("input");
-  if (input == nullptr || (!input->is_string() && !input->is_array()) || input->empty()) {
-    fields.fail("input", "must be a text or a list of items");
-  }
+  // Instructions are the request's alone: what it goes on from had its own.
+  add_system_message(fields, "instructions", request.messages, omitted);
   if (fields.error()) return *fields.error();
-  if (input->is_string()) {
-    request.messages.push_back({{"role", "user"}, {"content", *input}});
-  } else {
-    for (std::size_t i = 0; i < input->size(); ++i) {
-      Fields item((*input)[i], fmt::format("input[{}].", i));
-      if (!item.error()) read_item(item, request.messages);
-      if (item.error()) return *item.error();
+  if (!previous_id.empty()) {
+    ApiResult<Json> before = store.conversation(previous_id);
+    if (!before.ok()) return before.error();
+    for (Json& message : *before) request.messages.push_back(std::move(message));
+  }
+  const std::size_t known = request.messages.size();
+  if (auto error = read_input(fields, &store, request.messages, omitted)) return *error;
+  if (request.messages.empty()) {
+    return bad_request("input",
+                       "input: must be a text or a list of items, which may be empty where there "
+                       "are instructions or a previous_response_id");
+  }
+  if (is_kept) {
+    Json added = Json::array();
+    for (std::size_t i = known; i < request.messages.size(); ++i) {
+      added.push_back(request.messages[i]);
     }
+    writing.on_whole = [&store, previous_id, added = std::move(added)](const std::string& id,
+                                                                       const Json& whole) {
+      keep(store, id, previous_id, added, whole);
+    };
   }
   normalize_messages(request.messages);
   if (request.messages.empty()) return nothing_to_answer("input");
-  Json echoed = {{"parallel_tool_calls", request.has_parallel_calls}};
-  for (const char* name : {"instructions", "max_output_tokens", "metadata", "temperature", "top_p",
-                           "tools", "tool_choice", "text", "reasoning", "truncation", "user"}) {
-    if (const Json* const value = fields.find(name)) echoed[name] = *value;
+  writing.echoed = {{"parallel_tool_calls", request.has_parallel_calls}, {"store", is_kept}};
+  for (const char* name :
+       {"instructions", "max_output_tokens", "metadata", "previous_response_id", "temperature",
+        "top_p", "tools", "tool_choice", "text", "reasoning", "truncation", "user"}) {
+    if (const Json* const value = fields.find(name)) writing.echoed[name] = *value;
   }
-  if (!echoed.contains("tools")) echoed["tools"] = Json::array();
-  if (!echoed.contains("tool_choice")) echoed["tool_choice"] = "auto";
-  auto writer = std::make_unique<ResponseWriter>(model, is_stream, std::move(echoed));
-  return DialectRequest{.wanted = std::move(request), .writer = std::move(writer)};
+  if (!writing.echoed.contains("tools")) writing.echoed["tools"] = Json::array();
+  if (!writing.echoed.contains("tool_choice")) writing.echoed["tool_choice"] = "auto";
+  auto writer = std::make_unique<ResponseWriter>(model, std::move(writing));
+  return DialectRequest{
+      .wanted = std::move(request), .writer = std::move(writer), .omitted = std::move(omitted)};
 }
 
 }  // namespace flashmoe::server

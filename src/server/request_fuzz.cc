@@ -12,8 +12,13 @@ namespace {
 using namespace flashmoe;
 using namespace flashmoe::server;
 
+ApiResult<DialectRequest> read_response(const Json& body, const std::string& model) {
+  static ResponseStore store(1 << 20);
+  return read_openai_response(body, model, store);
+}
+
 constexpr ApiResult<DialectRequest> (*kReaders[])(const Json&, const std::string&) = {
-    read_openai_chat,        read_openai_completion, read_openai_response,
+    read_openai_chat,        read_openai_completion, read_response,
     read_anthropic_messages, read_ollama_chat,       read_ollama_generate};
 
 }  // namespace

@@ -21,10 +21,15 @@ struct ServerOptions {
   std::string model_id;          // the name that the model answers to
   std::uint64_t model_size = 0;  // of its files, bytes
   SchedulerOptions scheduler;
+  /// Images and other content that a text model cannot read are refused; else placeholders stand
+  /// for them.
+  bool is_content_strict = false;
   std::chrono::seconds time_limit{0};   // for a request; 0: none
   std::chrono::seconds drain_time{30};  // for what is running when the server is asked to end
   /// Called once, by the server's thread, when the model is there.
   std::function<void(const Engine& engine)> on_ready;
+  /// Called with what is worth knowing of requests, once for each kind, by any thread.
+  std::function<void(const std::string& text)> on_warning;
   /// Called for each request that is over, by any thread.
   std::function<void(const ReplyRecord&)> on_request;
 };

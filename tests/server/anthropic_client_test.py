@@ -121,7 +121,7 @@ class AnthropicClient(unittest.TestCase):
         with self.assertRaisesRegex(anthropic.BadRequestError, "prompt is too long: [0-9]+ tokens > 4096 maximum"):
             self.ask([{"role": "user", "content": "word " * 5000}])
         with self.assertRaisesRegex(anthropic.BadRequestError, r"messages\[0\].content"):
-            self.ask([{"role": "user", "content": [{"type": "image", "source": {}}]}])
+            self.ask([{"role": "user", "content": [{"type": "text", "text": 3}]}])
         with self.assertRaises(anthropic.BadRequestError):
             self.server_post_without_limit()
 

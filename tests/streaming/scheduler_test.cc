@@ -231,6 +231,35 @@ TEST_F(Scheduling, ComesBackToBeforeTheGenerationPrompt) {
   EXPECT_EQ(again->ids(), alone(prompt, {.max_tokens = 9, .ignore_eos = true}).token_ids);
 }
 
+TEST_F(Scheduling, RemembersTheTurnsOfAPromptAsFarAsTheCacheHasRoom) {
+  constexpr std::size_t kTurn = 100;
+  constexpr std::size_t kTurns = 8;
+  const auto cached_of_edits = [&](std::uint64_t cache_bytes) {
+    open({.places = 1, .prefix_cache_bytes = cache_bytes});
+    std::string text;
+    for (int i = 0; i < 600; ++i) text.append(" river ").append(std::to_string(i));
+    Ids prompt = ids(text);
+    prompt.resize(kTurn * kTurns + 20);
+    GenerationRequest request{.prompt = prompt, .max_tokens = 1, .ignore_eos = true};
+    for (std::size_t turn = 1; turn <= kTurns; ++turn) request.checkpoints.push_back(turn * kTurn);
+    submit(std::move(request))->wait();
+    std::vector<std::size_t> cached;
+    for (const std::size_t turn : {7, 4, 2}) {
+      Ids edited(prompt.begin(), prompt.begin() + static_cast<std::ptrdiff_t>(turn * kTurn + 30));
+      const Ids rest = ids(" Nobody knew why.");
+      edited.insert(edited.end(), rest.begin(), rest.end());
+      auto listener = submit({.prompt = edited, .max_tokens = 4, .ignore_eos = true});
+      cached.push_back(listener->wait().statistics.cached_tokens);
+      EXPECT_EQ(listener->ids(), alone(edited, {.max_tokens = 4, .ignore_eos = true}).token_ids);
+    }
+    TearDown();
+    return cached;
+  };
+  EXPECT_EQ(cached_of_edits(std::uint64_t{64} << 20), (std::vector<std::size_t>{700, 400, 200}));
+  // The last two turns, and two on the way: 300 and 600.
+  EXPECT_EQ(cached_of_edits(std::uint64_t{10} << 20), (std::vector<std::size_t>{700, 300, 0}));
+}
+
 TEST_F(Scheduling, RemembersWhereTwoPromptsPart) {
   open({});
   const std::string system(600, 'a');
@@ -252,9 +281,7 @@ TEST_F(Scheduling, RemembersWhereTwoPromptsPart) {
 
 TEST_F(Scheduling, ReadsACommonBeginningOnce) {
   open({.places = 4});
-  std::string text(500, 'a');
-  text += " and so on, to the end of the day";
-  const Ids prompt = ids(text);
+  const Ids prompt = ids(std::string(500, 'a').append(" and so on, to the end of the day"));
   std::vector<std::shared_ptr<Listener>> listeners;
   for (std::uint64_t seed = 0; seed < 4; ++seed) {
     listeners.push_back(submit({.prompt = prompt,

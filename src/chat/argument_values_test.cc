@@ -37,5 +37,11 @@ TEST(ArgumentJson, TakesNullWhereItMayBe) {
   EXPECT_TRUE(takes_text(Schema()));
 }
 
+TEST(ArgumentJson, TakesTheTypeOfTheValuesThatThereMayBe) {
+  EXPECT_EQ(argument_json("2", Json::parse(R"({"enum": [1, 2]})")), "2");
+  EXPECT_EQ(argument_json("2", Json::parse(R"({"enum": ["1", "2"]})")), "\"2\"");
+  EXPECT_EQ(argument_json("true", Json::parse(R"({"const": true})")), "true");
+}
+
 }  // namespace
 }  // namespace flashmoe

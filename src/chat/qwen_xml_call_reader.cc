@@ -28,10 +28,10 @@ class QwenXmlCallReader : public ToolCallReader {
   Verdict finish(std::string& text, OutputEvents& events) override {
     Verdict verdict = run(text, events, /*is_last=*/true);
     if (verdict != Verdict::kMore) return verdict;
-    if (state_ == State::kFunction) return Verdict::kNoCall;
+    text.clear();
+    if (state_ == State::kFunction) return Verdict::kCut;
     // It broke off between parameters, or within the name of one.
     if (state_ != State::kEnd) end_call(events, /*is_complete=*/false);
-    text.clear();
     return Verdict::kDone;
   }
 

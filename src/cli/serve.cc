@@ -78,6 +78,7 @@ std::string log_line(const server::ReplyRecord& record) {
         record.total_seconds);
   }
   if (!record.error.empty()) line += " | " + record.error;
+  for (const std::string& note : record.notes) line += " | " + note;
   // What clients send must not forge lines.
   for (char& c : line) {
     if (static_cast<unsigned char>(c) < 0x20) c = ' ';
@@ -92,6 +93,7 @@ nlohmann::ordered_json log_json(const server::ReplyRecord& record) {
           {"status", record.status},
           {"finish", record.finish},
           {"error", record.error},
+          {"notes", record.notes},
           {"prompt_tokens", record.counts.prompt_tokens},
           {"cached_tokens", record.counts.cached_tokens},
           {"completion_tokens", record.counts.completion_tokens},

@@ -38,9 +38,9 @@ TEST(ArgumentJson, TakesNullWhereItMayBe) {
 }
 
 TEST(ArgumentJson, TakesTheTypeOfTheValuesThatThereMayBe) {
-  EXPECT_EQ(argument_json("2", Json::parse(R"({"enum": [1, 2]})")), "2");
-  EXPECT_EQ(argument_json("2", Json::parse(R"({"enum": ["1", "2"]})")), "\"2\"");
-  EXPECT_EQ(argument_json("true", Json::parse(R"({"const": true})")), "true");
+  EXPECT_EQ(argument_json("2", nlohmann::ordered_json::parse(R"({"enum": [1, 2]})")), "2");
+  EXPECT_EQ(argument_json("2", nlohmann::ordered_json::parse(R"({"enum": ["1", "2"]})")), "\"2\"");
+  EXPECT_EQ(argument_json("true", nlohmann::ordered_json::parse(R"({"const": true})")), "true");
 }
 
 }  // namespace

@@ -13,10 +13,14 @@ namespace {
 /// followed at once.
 constexpr std::uint32_t kStackDepthMax = 768;
 constexpr std::size_t kReadingsMax = 4096;
-/// What is beyond is given up: it is reached by forms alone that are made to take memory.
-constexpr std::size_t kStatesMax = 65'536;
-constexpr std::size_t kStacksMax = 2'000'000;
-constexpr std::size_t kTermsMax = 4'000'000;
+/// What is beyond is given up: only forms that are made to take memory reach it. A state is about a
+/// KiB, all else some tens of bytes each.
+constexpr std::size_t kStatesMax = 32'768;
+constexpr std::size_t kReadingsOfAllMax = 2'000'000;
+constexpr std::size_t kStacksMax = 400'000;
+constexpr std::size_t kTermsMax = 500'000;
+/// So much of that is kept from one step of a text to the next.
+constexpr std::size_t kShareKept = 4;
 constexpr std::uint32_t kTooDeep = 0xFFFFFFFFu;
 constexpr std::uint32_t kEmptyTrack = 0xFFFFFFFFu;
 
@@ -76,7 +80,10 @@ std::size_t FormAutomaton::StacksHash::operator()(const std::vector<Stack>& stac
 }
 
 FormAutomaton::FormAutomaton(std::shared_ptr<const OutputForm> form, const Options& options)
-    : form_(std::move(form)), options_(options), texts_(form_->graph.texts) {
+    : form_(std::move(form)),
+      options_(options),
+      texts_(form_->graph.texts),
+      terms_max_(texts_.size() + kTermsMax) {
   for (const std::vector<OutputForm::Track>& rule : form_->rules) {
     std::vector<std::uint32_t>& tracks = rules_.emplace_back();
     for (const OutputForm::Track& track : rule) {
@@ -124,7 +131,8 @@ FormAutomaton::State FormAutomaton::state_of(std::vector<Stack> stacks) {
   if (stacks.size() > kReadingsMax) return kDead;
   const auto known = states_by_stacks_.find(stacks);
   if (known != states_by_stacks_.end()) return known->second;
-  if (states_.size() >= kStatesMax) return kDead;
+  if (states_.size() >= kStatesMax || reading_count_ > kReadingsOfAllMax) return kDead;
+  reading_count_ += stacks.size();
   const auto state = static_cast<State>(states_.size());
   const auto added = states_by_stacks_.emplace(std::move(stacks), state).first;
   states_.emplace_back();
@@ -135,7 +143,7 @@ FormAutomaton::State FormAutomaton::state_of(std::vector<Stack> stacks) {
 FormAutomaton::State FormAutomaton::compute_next(State state, unsigned char byte) {
   if (state == kDead) return kDead;
   std::vector<Stack> next;
-  if (texts_.size() < kTermsMax) {
+  if (texts_.size() < terms_max_) {
     // Elements of the map stay where they are.
     for (const Stack stack : *states_[state].stacks) advance(stack, byte, next);
   }
@@ -148,6 +156,11 @@ FormAutomaton::State FormAutomaton::compute_next(State state, unsigned char byte
   return (*row)[byte] = to;
 }
 
+bool FormAutomaton::is_large() const {
+  return states_.size() > kStatesMax / kShareKept || stacks_.size() > kStacksMax / kShareKept ||
+         reading_count_ > kReadingsOfAllMax / kShareKept;
+}
+
 FormAutomaton::State FormAutomaton::forget_others(State state) {
   std::vector<std::vector<Frame>> kept;
   for (Stack stack : *states_[state].stacks) {
@@ -158,6 +171,7 @@ FormAutomaton::State FormAutomaton::forget_others(State state) {
   stacks_by_node_.clear();
   states_.clear();
   states_by_stacks_.clear();
+  reading_count_ = 0;
   states_.emplace_back();
   states_.back().stacks = &states_by_stacks_.emplace(std::vector<Stack>(), kDead).first->first;
   if (state == kDead) return kDead;

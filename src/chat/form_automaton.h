@@ -47,8 +47,9 @@ class FormAutomaton {
   /// control characters apart: kUnlimited, or a count. 0 where that is not all there is to say.
   std::uint32_t free_characters(State state) const;
 
-  /// States made so far: what takes memory, about a KiB each.
   std::size_t state_count() const { return states_.size(); }
+  /// What has been made so far takes some ten MB, most of which may no longer be needed.
+  bool is_large() const;
   /// Forgets all states but `state`, and returns what it is now.
   State forget_others(State state);
 
@@ -138,6 +139,7 @@ class FormAutomaton {
   const std::shared_ptr<const OutputForm> form_;
   const Options options_;
   RegularLanguage texts_;
+  const std::size_t terms_max_;
   std::vector<PlacedPart> parts_;
   std::vector<std::vector<std::uint32_t>> rules_;  // first part of each track; kUnknown: empty
   std::vector<std::string> literals_;
@@ -148,6 +150,7 @@ class FormAutomaton {
   std::vector<StackNode> stacks_;
   std::unordered_map<StackNode, Stack, StackHash> stacks_by_node_;
   std::vector<StateData> states_;
+  std::size_t reading_count_ = 0;  // of all states
   std::unordered_map<std::vector<Stack>, State, StacksHash> states_by_stacks_;
 };
 

@@ -11,8 +11,6 @@ namespace {
 constexpr std::size_t kQuestionsMax = 4;
 /// Some 20 KB each, for a large vocabulary.
 constexpr std::size_t kMasksMax = 256;
-/// About a KiB each.
-constexpr std::size_t kStatesKept = 16'384;
 
 }  // namespace
 
@@ -37,7 +35,7 @@ void FormConstraint::accept(std::int32_t id) {
   if (index >= tokens_->size() || tokens_->bytes(id).empty()) return;
   state_ = automaton_.next(state_, tokens_->bytes(id));
   FM_CHECK(state_ != FormAutomaton::kDead);
-  if (automaton_.state_count() > kStatesKept) {
+  if (automaton_.is_large()) {
     state_ = automaton_.forget_others(state_);
     masks_.clear();
   }

@@ -6,9 +6,6 @@
 namespace flashmoe {
 namespace {
 
-/// About a KiB each.
-constexpr std::size_t kReaderStatesMax = 8'192;
-
 std::shared_ptr<const OutputForm> any_json() {
   static const std::shared_ptr<const OutputForm> form = [] {
     auto any = std::make_shared<OutputForm>();
@@ -26,7 +23,7 @@ JsonReader::JsonReader()
 bool JsonReader::push(char c) {
   const FormAutomaton::State to = automaton_.next(state_, static_cast<unsigned char>(c));
   if (to == FormAutomaton::kDead) return false;
-  state_ = automaton_.state_count() > kReaderStatesMax ? automaton_.forget_others(to) : to;
+  state_ = automaton_.is_large() ? automaton_.forget_others(to) : to;
   return true;
 }
 

@@ -6,6 +6,7 @@
 #include <optional>
 #include <set>
 #include <string_view>
+#include <unordered_map>
 #include <utility>
 
 #include "base/check.h"
@@ -32,6 +33,7 @@ constexpr std::size_t kUniqueMax = 64;
 /// Patterns of properties: what matches some of them and not others is told apart.
 constexpr std::size_t kPatternsMax = 4;
 constexpr std::size_t kExclusivePairsMax = 2'000;
+constexpr std::size_t kDisjointTextsMax = 1'000'000;
 
 /// What a value may be, a bit each.
 enum Types : unsigned {
@@ -454,7 +456,8 @@ class SchemaCompiler {
   /// What one schema says of its objects' properties.
   struct Properties {
     const SchemaJson* schema = nullptr;
-    const SchemaJson* named = nullptr;       // an object; null: none
+    const SchemaJson* named = nullptr;  // an object; null: none
+    std::unordered_map<std::string_view, const SchemaJson*> by_name;
     const SchemaJson* additional = nullptr;  // null: nothing is said
     std::vector<std::pair<Term, const SchemaJson*>> patterns;
     bool is_closed = false;
@@ -465,6 +468,8 @@ class SchemaCompiler {
     if (const auto named = schema.find("properties"); named != schema.end()) {
       if (!named->is_object()) return context_.fail(schema, "properties must be an object");
       out.named = context_.child(schema, "properties", *named);
+      // Finding one by its name in an ordered object looks at all before it.
+      for (const auto& [key, value] : named->items()) out.by_name.emplace(key, &value);
     }
     const auto additional = schema.find("additionalProperties");
     if (additional != schema.end() && !additional->is_null()) {
@@ -566,11 +571,9 @@ class SchemaCompiler {
     bool is_allowed = graph_.texts.accepts(keys, characters);
     for (const Properties& properties : all) {
       bool is_known = false;
-      if (properties.named != nullptr) {
-        if (const auto value = properties.named->find(name); value != properties.named->end()) {
-          schemas.push_back(context_.child(*properties.named, name, *value));
-          is_known = true;
-        }
+      if (const auto found = properties.by_name.find(name); found != properties.by_name.end()) {
+        schemas.push_back(context_.child(*properties.named, name, *found->second));
+        is_known = true;
       }
       for (const auto& [pattern, value] : properties.patterns) {
         if (!graph_.texts.accepts(pattern, characters)) continue;
@@ -657,7 +660,8 @@ class SchemaCompiler {
       bool is_exclusive = nodes.size() * nodes.size() <= kExclusivePairsMax;
       for (std::size_t i = 0; i < nodes.size() && is_exclusive; ++i) {
         for (std::size_t k = 0; k < i && is_exclusive; ++k) {
-          is_exclusive = are_disjoint(graph_, nodes[i], nodes[k]);
+          is_exclusive =
+              graph_.texts.size() < kDisjointTextsMax && are_disjoint(graph_, nodes[i], nodes[k]);
         }
       }
       if (!is_exclusive) {

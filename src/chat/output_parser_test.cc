@@ -160,7 +160,7 @@ TEST(CutCalls, NeverShowTheirMarkup) {
     for (std::size_t size = 6; size < call.size(); ++size) {
       const auto [text, ends_in_call] = cut(syntax, "I edit. " + call.substr(0, size));
       EXPECT_TRUE(text.starts_with("I edit.")) << text;
-      EXPECT_EQ(text.find('<'), std::string::npos) << text;
+      EXPECT_EQ(text.find("<"), std::string::npos) << text;
       EXPECT_EQ(text.find("name"), std::string::npos) << text;
       // Either there is a name to tell, or it is said that there was a call.
       EXPECT_NE(text.find("edit[") != std::string::npos, ends_in_call) << text << " of " << size;

@@ -65,6 +65,10 @@ class PatternReader {
       : text_(std::move(text)), language_(language) {}
 
   Result<Term> read() {
+    if (std::u32string_view(text_).starts_with(U"^(?=") ||
+        std::u32string_view(text_).starts_with(U"^(?!")) {
+      return read_with_lookahead();
+    }
     FM_ASSIGN_OR_RETURN(const Fragment whole, read_alternatives(0));
     if (at_ < text_.size()) return fail("a ) without a (");
     // Found at the beginning, or anywhere behind it.
@@ -75,6 +79,25 @@ class PatternReader {
   }
 
  private:
+  /// What must be, or must not be, where the whole text begins: pydantic and zod write that.
+  Result<Term> read_with_lookahead() {
+    const Term any = RegularLanguage::kAnything;
+    std::vector<Term> all;
+    ++at_;  // ^
+    while (true) {
+      const bool must_be = takes(U"(?=");
+      if (!must_be && !takes(U"(?!")) break;
+      FM_ASSIGN_OR_RETURN(const Fragment inner, read_alternatives(1));
+      if (!takes(U')')) return fail("a ( without a )");
+      const Term seen = language_.sequence(inner.at_begin, any);
+      all.push_back(must_be ? seen : language_.complement(seen));
+    }
+    FM_ASSIGN_OR_RETURN(const Fragment rest, read_sequence(0));
+    if (at_ < text_.size()) return fail("lookahead beside alternatives, which is not supported,");
+    all.push_back(language_.sequence(rest.at_begin, any));
+    return language_.both(std::move(all));
+  }
+
   Status fail(std::string_view what) const {
     return error(StatusCode::kInvalidArgument, "{} at character {}", what, at_);
   }
@@ -225,7 +248,7 @@ class PatternReader {
   Result<Fragment> read_group(std::size_t depth) {
     if (takes(U'?')) {
       if (takes(U"<=") || takes(U"<!") || takes(U'=') || takes(U'!')) {
-        return fail("lookaround, which no automaton holds,");
+        return fail("lookaround, which is held at the beginning alone,");
       }
       takes(U'P');
       if (takes(U'<')) {

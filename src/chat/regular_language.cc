@@ -8,8 +8,9 @@
 namespace flashmoe {
 namespace {
 
-/// Terms looked at to find out whether a language has a text.
-constexpr std::size_t kProofMax = 50'000;
+/// Terms looked at to find out whether a language has a text, and what they may take.
+constexpr std::size_t kProofMax = 20'000;
+constexpr std::size_t kProofSizeMax = 200'000;
 
 std::uint64_t mixed(std::uint64_t hash, std::uint64_t value) {
   hash ^= value + 0x9e3779b97f4a7c15u + (hash << 6) + (hash >> 2);
@@ -476,6 +477,7 @@ bool RegularLanguage::has_texts(Term term, bool* is_certain) {
     Term term;
     std::size_t step = 0;
   };
+  const std::size_t size_max = size_ + kProofSizeMax;
   std::unordered_map<Term, bool> seen = {{term, true}};
   std::vector<Visit> path = {{term}};
   while (!path.empty()) {
@@ -492,7 +494,7 @@ bool RegularLanguage::has_texts(Term term, bool* is_certain) {
     }
     const Term to = steps[visit.step++].to;
     if (texts_[to] != Texts::kNone && seen.emplace(to, true).second) path.push_back({to});
-    if (seen.size() > kProofMax) {
+    if (seen.size() > kProofMax || size_ > size_max) {
       if (is_certain != nullptr) *is_certain = false;
       texts_[term] = Texts::kSome;
       return true;

@@ -1,6 +1,8 @@
 #ifndef FLASHMOE_CHAT_SCHEMA_CONTEXT_H_
 #define FLASHMOE_CHAT_SCHEMA_CONTEXT_H_
 
+#include <functional>
+#include <map>
 #include <nlohmann/json.hpp>
 #include <string>
 #include <string_view>
@@ -32,6 +34,8 @@ class SchemaContext {
 
   SchemaGraph& graph;
   const SchemaReferences references;
+  std::map<std::string, RegularLanguage::Term, std::less<>> patterns;  // that have been compiled
+  std::size_t trials_size = 0;  // what it took to find out that they can be
 
   /// Where `schema` stands, as a JSON pointer.
   const std::string& place_of(const SchemaJson& schema) { return places_[&schema]; }

@@ -44,18 +44,37 @@ bool is_manageable(RegularLanguage& trial, Term term) {
   return trial.size() <= kTrialSizeMax;
 }
 
+/// Texts of one graph, and trials of one schema, that are not too complex.
+constexpr std::size_t kTextsMax = 1'000'000;
+constexpr std::size_t kTrialsMax = 3'000'000;
+
+Status check_size(SchemaContext& context, const SchemaJson& schema) {
+  if (context.graph.texts.size() <= kTextsMax) return Status();
+  return context.fail(schema, "patterns, lengths and bounds are too complex together");
+}
+
 /// A pattern that can be held to, in `out`; or it is said that it cannot.
 Status add_pattern(SchemaContext& context, const SchemaJson& schema, std::string_view pattern,
                    const std::string& what, std::vector<Term>& out) {
+  if (const auto known = context.patterns.find(pattern); known != context.patterns.end()) {
+    out.push_back(known->second);
+    return Status();
+  }
+  if (context.trials_size > kTrialsMax) {
+    return context.not_held(schema, fmt::format("{} (there are too many)", what));
+  }
   RegularLanguage trial;
   const Result<Term> tried = compile_pattern(pattern, trial);
   if (!tried.ok()) {
     return context.not_held(schema, fmt::format("{} ({})", what, tried.status().message()));
   }
-  if (!is_manageable(trial, *tried)) {
+  const bool is_good = is_manageable(trial, *tried);
+  context.trials_size += trial.size();
+  if (!is_good) {
     return context.not_held(schema, fmt::format("{} (it is too complex)", what));
   }
   FM_ASSIGN_OR_RETURN(const Term term, compile_pattern(pattern, context.graph.texts));
+  context.patterns.emplace(pattern, term);
   out.push_back(term);
   return Status();
 }
@@ -117,6 +136,7 @@ Result<std::uint32_t> read_count(SchemaContext& context, const SchemaJson& schem
 
 Result<Term> string_language(SchemaContext& context, const SchemaList& schemas) {
   RegularLanguage& language = context.graph.texts;
+  FM_RETURN_IF_ERROR(check_size(context, *schemas.front()));
   std::uint32_t length_min = 0;
   std::uint32_t length_max = RegularLanguage::kUnlimited;
   std::vector<Term> terms;
@@ -158,6 +178,7 @@ Result<Term> string_language(SchemaContext& context, const SchemaList& schemas) 
 
 Result<Term> number_language(SchemaContext& context, const SchemaList& schemas, bool is_integer) {
   RegularLanguage& language = context.graph.texts;
+  FM_RETURN_IF_ERROR(check_size(context, *schemas.front()));
   Bounds bounds;
   std::vector<Term>& terms = bounds.terms;
   for (const SchemaJson* const schema : schemas) {

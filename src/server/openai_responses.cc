@@ -269,6 +269,7 @@ void read_response_tools(Fields& fields, ChatRequest& request) {
       if (tool.value("type", Json()) != "function") continue;
       if (!tool.value("name", Json()).is_string()) return fields.fail("tools", "must have names");
       Json function = {{"name", tool["name"]}};
+      if (tool.value("strict", Json()) == true) request.strict_tools.insert(tool["name"]);
       if (const Json& text = member(tool, "description"); !text.is_null())
         function["description"] = text;
       const Json& parameters = member(tool, "parameters");

@@ -56,6 +56,15 @@ std::string type_of(const ArgumentJson& schema) {
       if (std::string found = type_of(alternative); found != "null") return found;
     }
   }
+  // What may be is given: its own type.
+  for (const char* name : {"const", "enum"}) {
+    const auto values = schema.find(name);
+    if (values == schema.end()) continue;
+    const ArgumentJson list = values->is_array() ? *values : ArgumentJson::array({*values});
+    for (const ArgumentJson& value : list) {
+      if (!value.is_null()) return value.type_name();
+    }
+  }
   if (schema.contains("properties")) return "object";
   if (schema.contains("items")) return "array";
   return "string";

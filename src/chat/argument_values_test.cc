@@ -37,5 +37,11 @@ TEST(ArgumentJson, TakesNullWhereItMayBe) {
   EXPECT_TRUE(takes_text(Schema()));
 }
 
+TEST(ArgumentJson, TakesTheTypeOfTheValuesThatThereMayBe) {
+  EXPECT_EQ(argument_json("2", nlohmann::ordered_json::parse(R"({"enum": [1, 2]})")), "2");
+  EXPECT_EQ(argument_json("2", nlohmann::ordered_json::parse(R"({"enum": ["1", "2"]})")), "\"2\"");
+  EXPECT_EQ(argument_json("true", nlohmann::ordered_json::parse(R"({"const": true})")), "true");
+}
+
 }  // namespace
 }  // namespace flashmoe

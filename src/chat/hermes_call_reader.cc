@@ -2,7 +2,7 @@
 #include <optional>
 #include <utility>
 
-#include "chat/json_automaton.h"
+#include "chat/json_reader.h"
 #include "chat/marks.h"
 #include "chat/tool_call_reader.h"
 
@@ -32,7 +32,7 @@ class HermesCallReader : public ToolCallReader {
       begin(events);
       tell_part(events);
       text.clear();
-    } else {
+    } else if (!is_last_) {
       // It may yet turn out to be no call: what was taken stays to be seen.
       rewind();
     }
@@ -40,14 +40,13 @@ class HermesCallReader : public ToolCallReader {
   }
 
   Verdict finish(std::string& text, OutputEvents& events) override {
+    is_last_ = true;
     const Verdict verdict = read(text, events);
     if (verdict != Verdict::kMore) return verdict;
-    if (state_ == State::kEnd || state_ == State::kBroken) {
-      text.clear();
-      return Verdict::kDone;
-    }
-    if (!has_begun_) return Verdict::kNoCall;
     text.clear();
+    if (state_ == State::kEnd || state_ == State::kBroken) return Verdict::kDone;
+    if (!has_begun_ && !has_name()) return Verdict::kCut;
+    if (!has_begun_) begin(events);
     events.push_back({.kind = OutputEvent::Kind::kCallEnd, .is_complete = false});
     return Verdict::kDone;
   }
@@ -97,7 +96,7 @@ class HermesCallReader : public ToolCallReader {
         if (c != ':') return false;
         member_ = member_of(key_);
         value_.clear();
-        automaton_.emplace(JsonSchema::any());
+        automaton_.emplace();
         state_ = State::kValue;
         return true;
       case State::kValue:
@@ -222,7 +221,8 @@ class HermesCallReader : public ToolCallReader {
   std::string value_;
   std::string name_;
   std::string arguments_;
-  std::optional<JsonAutomaton> automaton_;
+  std::optional<JsonReader> automaton_;
+  bool is_last_ = false;
   bool has_begun_ = false;
   bool may_tell_early_ = false;
   std::size_t told_ = 0;  // bytes of the arguments

@@ -13,6 +13,8 @@ constexpr std::string_view kThinkClose = "</think>";
 constexpr std::string_view kCallOpen = "<tool_call>";
 // Models forget the mark before it.
 constexpr std::string_view kBareFunction = "<function=";
+/// So much of a mark where an output was cut is one that was cut, not text.
+constexpr std::size_t kCutMarkBytes = 6;
 
 }  // namespace
 
@@ -29,7 +31,24 @@ void OutputParser::push(std::string_view text, OutputEvents& events) {
   run(events, /*is_last=*/false);
 }
 
-void OutputParser::finish(OutputEvents& events) { run(events, /*is_last=*/true); }
+void OutputParser::finish(OutputEvents& events, bool is_cut) {
+  if (is_cut && options_.tools != ToolSyntax::kNone && state_ != State::kCall &&
+      state_ != State::kReasoning) {
+    drop_cut_mark();
+  }
+  run(events, /*is_last=*/true);
+}
+
+void OutputParser::drop_cut_mark() {
+  std::size_t at = possible_mark(text_, kCallOpen);
+  if (options_.tools == ToolSyntax::kQwenXml) {
+    at = std::min(at, possible_mark(text_, kBareFunction));
+  }
+  if (text_.size() - at < kCutMarkBytes) return;
+  received_ -= text_.size() - at;
+  text_.resize(at);
+  ends_in_call_ = true;
+}
 
 void OutputParser::run(OutputEvents& events, bool is_last) {
   bool goes_on = true;
@@ -166,6 +185,12 @@ bool OutputParser::run_call(OutputEvents& events, bool is_last) {
   if (verdict == ToolCallReader::Verdict::kMore) return false;
   call_ = nullptr;
   state_ = State::kText;
+  if (verdict == ToolCallReader::Verdict::kCut) {
+    ends_in_call_ = true;
+    space_.clear();
+    text_.clear();
+    return false;
+  }
   if (verdict == ToolCallReader::Verdict::kDone) {
     // White space before a call and after it is layout.
     space_.clear();

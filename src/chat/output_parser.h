@@ -27,8 +27,11 @@ class OutputParser {
 
   /// Appends to `events` what is certain now that `text`, whole characters, has come.
   void push(std::string_view text, OutputEvents& events);
-  /// The output is over.
-  void finish(OutputEvents& events);
+  /// The output is over. `is_cut`: it was to go on.
+  void finish(OutputEvents& events, bool is_cut = false);
+
+  /// Whether it ended within a call's markup, before there was a name to tell.
+  bool ends_in_call() const { return ends_in_call_; }
 
  private:
   enum class State : std::uint8_t { kBeginning, kReasoning, kText, kCall };
@@ -44,9 +47,12 @@ class OutputParser {
   std::size_t position_of(std::string_view part) const;
   static void tell(OutputEvent::Kind kind, std::string_view text, OutputEvents& events);
 
+  void drop_cut_mark();
+
   const Options options_;
   const ToolSchemas& schemas_;
   State state_;
+  bool ends_in_call_ = false;
   std::string text_;          // that has come and is not told
   std::size_t received_ = 0;  // bytes of output
   std::string space_;         // white space that has come after text that is told

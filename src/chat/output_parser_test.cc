@@ -161,7 +161,43 @@ TEST(HermesCalls, ThatBreakOffOrGoWrongSaySo) {
 
 TEST(HermesCalls, ThatAreNoneAreText) {
   EXPECT_EQ(hermes("Say <tool_call> to call."), "Say  to call.");
-  EXPECT_EQ(hermes("<tool_call>{\"nam"), "{\"nam");
+  EXPECT_EQ(hermes("<tool_call>{\"x\": 1} and more"), "{\"x\": 1} and more");
+}
+
+/// What a cut output tells, and whether it is one that ends in a call.
+std::pair<std::string, bool> cut(ToolSyntax syntax, const std::string& output) {
+  OutputParser parser({.tools = syntax}, schemas());
+  OutputEvents events;
+  parser.push(output, events);
+  parser.finish(events, /*is_cut=*/true);
+  return {shown(events), parser.ends_in_call()};
+}
+
+TEST(CutCalls, NeverShowTheirMarkup) {
+  const std::string hermes_call =
+      "<tool_call>\n{\"name\": \"edit\", \"arguments\": {\"path\": \"a\"}}\n</tool_call>";
+  const std::string qwen_call =
+      "<tool_call>\n<function=edit>\n<parameter=path>\na\n</parameter>\n</function>\n</tool_call>";
+  for (const auto& [syntax, call] :
+       {std::pair(ToolSyntax::kHermes, hermes_call), std::pair(ToolSyntax::kQwenXml, qwen_call)}) {
+    for (std::size_t size = 6; size < call.size(); ++size) {
+      const auto [text, ends_in_call] = cut(syntax, "I edit. " + call.substr(0, size));
+      EXPECT_TRUE(text.starts_with("I edit.")) << text;
+      EXPECT_EQ(text.find("<"), std::string::npos) << text;
+      EXPECT_EQ(text.find("name"), std::string::npos) << text;
+      // Either there is a name to tell, or it is said that there was a call.
+      EXPECT_NE(text.find("edit[") != std::string::npos, ends_in_call) << text << " of " << size;
+    }
+  }
+  EXPECT_EQ(cut(ToolSyntax::kQwenXml, "Now: <function=ed"), std::pair(std::string("Now:"), true));
+  EXPECT_EQ(cut(ToolSyntax::kHermes, "a <b"), std::pair(std::string("a <b"), false));
+  EXPECT_EQ(cut(ToolSyntax::kNone, "a <tool_"), std::pair(std::string("a <tool_"), false));
+}
+
+TEST(CutCalls, WithANameAreToldAsCallsThatBrokeOff) {
+  EXPECT_EQ(cut(ToolSyntax::kHermes, "<tool_call>{\"name\": \"edit\", \"argu").first, "edit[!]");
+  EXPECT_EQ(cut(ToolSyntax::kHermes, "<tool_call>{\"name\": \"ed").first, "");
+  EXPECT_EQ(cut(ToolSyntax::kQwenXml, "<tool_call>\n<function=edit>\n<par").first, "edit[{}!]");
 }
 
 TEST(QwenXmlCalls, TakeTheirTypesFromTheSchema) {
@@ -205,7 +241,6 @@ TEST(QwenXmlCalls, ThatBreakOffSaySo) {
   EXPECT_EQ(qwen("<tool_call>\n<function=edit>\n<parameter=path>\na\n</parameter>\n<para"),
             "edit[{\"path\": \"a\"}!]");
   EXPECT_EQ(qwen("<tool_call>\n<function=edit>\n<parameter=line>\n1"), "edit[{\"line\": 1}!]");
-  EXPECT_EQ(qwen("<tool_call>\n<func"), "\n<func");
 }
 
 }  // namespace

@@ -28,10 +28,10 @@ class QwenXmlCallReader : public ToolCallReader {
   Verdict finish(std::string& text, OutputEvents& events) override {
     Verdict verdict = run(text, events, /*is_last=*/true);
     if (verdict != Verdict::kMore) return verdict;
-    if (state_ == State::kFunction) return Verdict::kNoCall;
+    text.clear();
+    if (state_ == State::kFunction) return Verdict::kCut;
     // It broke off between parameters, or within the name of one.
     if (state_ != State::kEnd) end_call(events, /*is_complete=*/false);
-    text.clear();
     return Verdict::kDone;
   }
 
@@ -181,6 +181,12 @@ class QwenXmlCallReader : public ToolCallReader {
         is_certain = false;
         return at;
       }
+      // Where the output was cut, so was the mark.
+      const bool is_cut_mark = is_last && may_become(rest, kParameterClose);
+      if (is_cut_mark && at > 0 && text[at - 1] == '\n') {
+        mark_size = rest.size();
+        return at;
+      }
       if (rest.starts_with(kParameterClose)) {
         const Follow follow = what_follows(rest.substr(kParameterClose.size()), is_last);
         if (follow == Follow::kOther) continue;
@@ -239,8 +245,9 @@ class QwenXmlCallReader : public ToolCallReader {
     const std::string_view rest = std::string_view(text).substr(begin);
     if (rest.starts_with(kBlockClose)) {
       text.erase(0, begin + kBlockClose.size());
-    } else if (!is_last && (rest.empty() || may_become(rest, kBlockClose))) {
-      return Progress::kWait;
+    } else if (rest.empty() || may_become(rest, kBlockClose)) {
+      if (!is_last) return Progress::kWait;
+      text.clear();  // the mark was cut
     }
     return Progress::kDone;
   }

@@ -29,14 +29,15 @@ using ToolSchemas = std::map<std::string, nlohmann::ordered_json, std::less<>>;
 /// comes. The arguments it tells are valid JSON when put together, if the call is complete.
 class ToolCallReader {
  public:
-  enum class Verdict : std::uint8_t { kMore, kDone, kNoCall };
+  enum class Verdict : std::uint8_t { kMore, kDone, kNoCall, kCut };
 
   virtual ~ToolCallReader() = default;
 
   /// Takes what it can from the front of `text`, and leaves what depends on what comes next.
   /// kNoCall: nothing has been told, `text` is as the model wrote it.
   virtual Verdict read(std::string& text, OutputEvents& events) = 0;
-  /// `text` is all that is left, the output ends with it. Takes all of it, or says kNoCall.
+  /// `text` is all that is left, the output ends with it. Takes all of it, or says kNoCall. kCut:
+  /// so far it might have become a call, of which nothing can be told.
   virtual Verdict finish(std::string& text, OutputEvents& events) = 0;
 };
 

@@ -92,6 +92,7 @@ std::string log_line(const server::ReplyRecord& record) {
         record.total_seconds);
   }
   if (!record.error.empty()) line += " | " + record.error;
+  for (const std::string& note : record.notes) line += " | " + note;
   return plain(std::move(line)) + "\n";
 }
 
@@ -102,6 +103,7 @@ nlohmann::ordered_json log_json(const server::ReplyRecord& record) {
           {"status", record.status},
           {"finish", record.finish},
           {"error", record.error},
+          {"notes", record.notes},
           {"prompt_tokens", record.counts.prompt_tokens},
           {"cached_tokens", record.counts.cached_tokens},
           {"completion_tokens", record.counts.completion_tokens},

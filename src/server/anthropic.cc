@@ -306,6 +306,7 @@ void read_anthropic_tools(Fields& fields, ChatRequest& request) {
       const Json& type = member(tool, "type");
       if (!type.is_null() && type != "custom") continue;
       Json function = {{"name", tool["name"]}};
+      if (tool.value("strict", Json()) == true) request.strict_tools.insert(tool["name"]);
       if (const Json& text = member(tool, "description"); !text.is_null())
         function["description"] = text;
       const Json& schema = member(tool, "input_schema");

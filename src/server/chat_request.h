@@ -3,7 +3,9 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <optional>
+#include <set>
 #include <string>
 #include <utility>
 #include <variant>
@@ -49,12 +51,14 @@ struct ChatRequest {
   /// arguments as the JSON text that the model wrote; reasoning_content.
   Json messages = Json::array();
   Json tools = Json::array();  // {"type": "function", "function": {name, description, parameters}}
+  std::set<std::string, std::less<>> strict_tools;  // whose schemas must be held to, beside those
+                                                    // whose function says so
   ToolChoice tool_choice;
   bool has_parallel_calls = true;  // more than one call in a reply
   Json template_kwargs = Json::object();
   /// The form that the answer must have: none, or a JSON schema.
   std::optional<Json> answer_schema;
-  bool is_schema_strict = true;
+  bool is_schema_strict = false;  // what cannot be held to is an error
   /// The last message is an assistant's that the model is to go on with.
   bool continues_last = false;
   GenerationSettings settings;
@@ -67,7 +71,7 @@ struct CompletionRequest {
   bool echo = false;
   std::string suffix;  // not empty: the model is to fill in what is between
   std::optional<Json> answer_schema;
-  bool is_schema_strict = true;
+  bool is_schema_strict = false;  // what cannot be held to is an error
   GenerationSettings settings;
 };
 

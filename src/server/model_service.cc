@@ -63,14 +63,12 @@ std::optional<std::int32_t> only_token_of(const Engine& engine, const char* text
 }
 
 std::shared_ptr<const TokenTable> make_token_table(const Engine& engine) {
-  auto table = std::make_shared<TokenTable>();
-  table->eos_ids = engine.info().eos_token_ids;
-  table->bytes.resize(engine.info().vocab_size);
-  for (std::size_t i = 0; i < table->bytes.size(); ++i) {
+  std::vector<std::string> bytes(engine.info().vocab_size);
+  for (std::size_t i = 0; i < bytes.size(); ++i) {
     const auto id = static_cast<std::int32_t>(i);
-    if (!engine.is_special_token(id)) table->bytes[i] = engine.token_bytes(id);
+    if (!engine.is_special_token(id)) bytes[i] = engine.token_bytes(id);
   }
-  return table;
+  return std::make_shared<TokenTable>(std::move(bytes), engine.info().eos_token_ids);
 }
 
 std::uint64_t random_seed() {
@@ -217,27 +215,30 @@ ApiResult<PreparedPrompt> ModelService::prepare_prompt(const ChatRequest& reques
   return prompt;
 }
 
+Thoughts ModelService::thoughts_before(const ChatRequest& request,
+                                       const PreparedPrompt& prompt) const {
+  if (prompt.parsing.begins_in_reasoning) return Thoughts::kBegun;
+  const bool is_quick =
+      request.continues_last || request.template_kwargs.value("enable_thinking", Json()) == false;
+  return can_think_ && !is_quick ? Thoughts::kPossible : Thoughts::kNone;
+}
+
 ApiResult<PreparedRequest> ModelService::prepare(ChatRequest request) const {
   PreparedRequest prepared;
-  const bool must_call = request.tool_choice.kind == ToolChoice::Kind::kRequired;
-  if (must_call) {
-    ApiResult<std::shared_ptr<const OutputForm>> form = call_form(request);
-    if (!form.ok()) return form.error();
-    prepared.form = *form;
-  } else {
-    ApiResult<std::shared_ptr<const OutputForm>> form =
-        answer_form(request.answer_schema, request.is_schema_strict);
-    if (!form.ok()) return form.error();
-    prepared.form = *form;
+  AnswerForms forms(tool_syntax_);
+  if (auto error = forms.read(request, prepared.notes)) return *std::move(error);
+  // Thoughts take time that nobody who wants a form has asked for, unless they say so.
+  if (forms.is_bound() && can_think_ && !request.template_kwargs.contains("enable_thinking")) {
+    request.template_kwargs["enable_thinking"] = false;
   }
-  // A form is for the answer: thoughts have none.
-  if (prepared.form != nullptr && can_think_) request.template_kwargs["enable_thinking"] = false;
   for (const Json& tool : request.tools) {
     const Json& function = tool["function"];
-    prepared.schemas[function["name"].get<std::string>()] = function.value("parameters", Json());
+    prepared.schemas[function["name"].get<std::string>()] =
+        with_types(function.value("parameters", Json()));
   }
   ApiResult<PreparedPrompt> prompt = prepare_prompt(request);
   if (!prompt.ok()) return prompt.error();
+  prepared.form = forms.form(thoughts_before(request, *prompt));
   prepared.settings = std::move(request.settings);
   if (request.tool_choice.kind == ToolChoice::Kind::kNone && call_mark_) {
     prepared.settings.logit_bias.emplace_back(*call_mark_, -100);
@@ -258,10 +259,9 @@ ApiResult<std::string> ModelService::prompt_to_fill(const std::string& before,
 
 ApiResult<PreparedRequest> ModelService::prepare(CompletionRequest request) const {
   PreparedRequest prepared;
-  ApiResult<std::shared_ptr<const OutputForm>> form =
-      answer_form(request.answer_schema, request.is_schema_strict);
-  if (!form.ok()) return form.error();
-  prepared.form = *form;
+  AnswerForms forms(ToolSyntax::kNone);
+  if (auto error = forms.read(request, prepared.notes)) return *std::move(error);
+  prepared.form = forms.form(Thoughts::kNone);
   for (const auto& wanted : request.prompts) {
     PreparedPrompt prompt;
     prompt.parsing.is_plain = true;
@@ -295,48 +295,6 @@ ApiResult<PreparedRequest> ModelService::prepare(CompletionRequest request) cons
   }
   prepared.settings = std::move(request.settings);
   return prepared;
-}
-
-ApiResult<std::shared_ptr<const OutputForm>> ModelService::answer_form(
-    const std::optional<Json>& schema, bool is_strict) const {
-  if (!schema) return std::shared_ptr<const OutputForm>();
-  Result<JsonSchema> compiled = JsonSchema::compile(*schema, is_strict);
-  if (!compiled.ok()) return bad_request("response_format", compiled.status().message());
-  auto form = std::make_shared<OutputForm>();
-  form->tracks.push_back(
-      {OutputForm::Value{std::make_shared<const JsonSchema>(std::move(*compiled))}});
-  return std::shared_ptr<const OutputForm>(std::move(form));
-}
-
-/// One call of one of the tools that may be called, as the model would write it.
-ApiResult<std::shared_ptr<const OutputForm>> ModelService::call_form(
-    const ChatRequest& request) const {
-  auto form = std::make_shared<OutputForm>();
-  for (const Json& tool : request.tools) {
-    const std::string name = tool["function"]["name"].get<std::string>();
-    if (!request.tool_choice.allows(name)) continue;
-    if (tool_syntax_ == ToolSyntax::kQwenXml) {
-      form->tracks.push_back({OutputForm::Literal{"<tool_call>\n<function=" + name + ">\n"},
-                              OutputForm::Until{"</function>"},
-                              OutputForm::Literal{"\n</tool_call>"}});
-      continue;
-    }
-    // What narrows values further is the tool's to check.
-    Result<JsonSchema> schema = JsonSchema::compile(
-        tool["function"].value("parameters", Json{{"type", "object"}}), /*is_strict=*/false);
-    if (!schema.ok()) return bad_request("tools", name + ": " + schema.status().message());
-    form->tracks.push_back(
-        {OutputForm::Literal{"<tool_call>\n{\"name\": " + dump(Json(name)) + ", \"arguments\": "},
-         OutputForm::Value{std::make_shared<const JsonSchema>(std::move(*schema))},
-         OutputForm::Literal{"}\n</tool_call>"}});
-  }
-  if (tool_syntax_ == ToolSyntax::kNone) {
-    return bad_request("tool_choice", "this model's template does not know tools");
-  }
-  if (form->tracks.empty()) {
-    return bad_request("tool_choice", "names no tool of this request");
-  }
-  return std::shared_ptr<const OutputForm>(std::move(form));
 }
 
 GenerationRequest ModelService::generation(const PreparedRequest& request,

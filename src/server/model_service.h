@@ -11,6 +11,7 @@
 #include "chat/form_constraint.h"
 #include "chat/output_parser.h"
 #include "flashmoe/engine.h"
+#include "server/answer_forms.h"
 #include "server/api_error.h"
 #include "server/chat_request.h"
 #include "server/reply_writer.h"
@@ -30,6 +31,7 @@ struct PreparedRequest {
   std::vector<PreparedPrompt> prompts;  // one per choice
   ToolSchemas schemas;
   std::shared_ptr<const OutputForm> form;  // null: free
+  std::vector<std::string> notes;          // for the log: what was asked for, and is not held to
   GenerationSettings settings;
   bool ends_after_call = false;  // one call is all that is wanted
   bool scores_prompts = false;   // what the model thinks of their tokens is wanted
@@ -76,6 +78,7 @@ class ModelService {
 
  private:
   ApiResult<PreparedPrompt> prepare_prompt(const ChatRequest& request) const;
+  Thoughts thoughts_before(const ChatRequest& request, const PreparedPrompt& prompt) const;
   ApiResult<std::vector<std::int32_t>> within_context(Result<std::vector<std::int32_t>> ids) const;
   /// The prompt that lets the model write what stands between `before` and `after`.
   ApiResult<std::string> prompt_to_fill(const std::string& before, const std::string& after) const;
@@ -87,9 +90,6 @@ class ModelService {
   std::vector<std::size_t> checkpoints_of(const ChatRequest& request, const ChatPrompt& prompt,
                                           const std::vector<std::int32_t>& ids) const;
   ApiResult<ChatPrompt> render_to_continue(const ChatRequest& request) const;
-  ApiResult<std::shared_ptr<const OutputForm>> call_form(const ChatRequest& request) const;
-  ApiResult<std::shared_ptr<const OutputForm>> answer_form(const std::optional<Json>& schema,
-                                                           bool is_strict) const;
 
   const Engine& engine_;
   ToolSyntax tool_syntax_ = ToolSyntax::kNone;

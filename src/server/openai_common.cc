@@ -181,7 +181,7 @@ void read_response_format(Fields& fields, std::string_view name, std::optional<J
                        R"(must be of type "text", "json_object" or "json_schema" with a schema)");
   }
   schema = inner["schema"];
-  is_strict = inner.value("strict", Json(true)) != false;
+  is_strict = inner.value("strict", Json()) == true;
 }
 
 }  // namespace flashmoe::server

@@ -296,6 +296,7 @@ void read_response_tool(Fields& fields, const Json& tool, const std::string& nam
     known.add({.name = name.get<std::string>(), .name_space = name_space, .is_custom = is_custom});
     function["name"] = ClientTools::offered_name(name_space, name.get<std::string>());
   }
+  if (tool.value("strict", Json()) == true) request.strict_tools.insert(function["name"]);
   request.tools.push_back({{"type", "function"}, {"function", std::move(function)}});
 }
 

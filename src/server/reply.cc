@@ -13,6 +13,10 @@ using SteadyClock = std::chrono::steady_clock;
 /// Proxies and clients give up on connections that say nothing.
 constexpr std::chrono::seconds kKeepAliveInterval{10};
 
+bool was_cut(FinishReason reason) {
+  return reason == FinishReason::kLength || reason == FinishReason::kContext;
+}
+
 double seconds_since(SteadyClock::time_point begin) {
   return std::chrono::duration<double>(SteadyClock::now() - begin).count();
 }
@@ -190,7 +194,10 @@ void Reply::take(Note& note, std::string& out) {
   choice.parser->push(note.text, events);
   choice.size += note.text.size();
   if (note.is_end) choice.ledger.close(choice.size);
-  if (note.is_end && note.status.ok()) choice.parser->finish(events);
+  if (note.is_end && note.status.ok()) {
+    choice.parser->finish(events, was_cut(note.reason));
+    choice.has_broken_call |= choice.parser->ends_in_call();
+  }
   tell(note.choice, events, out);
   if (note.is_token && choice.is_thinking) ++reasoning_tokens_;
   if (choice.has_ended || !note.is_end) return;
@@ -228,9 +235,8 @@ void Reply::end_choice(std::size_t index, const Note& note, std::string& out) {
   Choice& choice = choices_[index];
   choice.has_ended = true;
   ChoiceEnd end;
-  const bool is_cut = note.reason == FinishReason::kLength || note.reason == FinishReason::kContext;
   // What broke off within a call was cut, whatever ended it.
-  if (is_cut || (choice.has_broken_call && !choice.has_called)) {
+  if (was_cut(note.reason) || (choice.has_broken_call && !choice.has_called)) {
     end.reason = EndReason::kLength;
   } else if (choice.has_called) {
     end.reason = EndReason::kToolCalls;
@@ -306,6 +312,7 @@ void Reply::done(unsigned status, std::string finish, std::string error) {
                   .status = status,
                   .finish = std::move(finish),
                   .error = std::move(error),
+                  .notes = request_.notes,
                   .counts = counts(),
                   .total_seconds = seconds_since(parts_.begun),
                   .first_token_seconds = first_token_seconds_});

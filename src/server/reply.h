@@ -22,8 +22,9 @@ namespace flashmoe::server {
 struct ReplyRecord {
   std::string endpoint;
   unsigned status = 200;
-  std::string finish;  // "stop", "length", "tool_calls", "cancelled", "error", ...
-  std::string error;   // what failed, if anything did
+  std::string finish;              // "stop", "length", "tool_calls", "cancelled", "error", ...
+  std::string error;               // what failed, if anything did
+  std::vector<std::string> notes;  // what was asked for, and not done quite so
   ReplyCounts counts;
   double total_seconds = 0;
   double first_token_seconds = 0;  // from the request; 0: there was none

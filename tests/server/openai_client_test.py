@@ -102,7 +102,7 @@ class OpenAiClient(unittest.TestCase):
             self.assertIn(value["sky"], ["clear", "cloudy", "rain"])
         with self.assertRaisesRegex(openai.BadRequestError, "pattern"):
             self.chat(response_format={"type": "json_schema", "json_schema": {
-                "name": "x", "schema": {"type": "string", "pattern": "a+"}}})
+                "name": "x", "schema": {"type": "string", "pattern": "a(?=b)"}, "strict": True}})
 
     def test_makes_any_json_object(self):
         reply = self.chat([{"role": "user", "content": "A person as JSON"}], max_tokens=300,

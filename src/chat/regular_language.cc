@@ -1,0 +1,507 @@
+#include "chat/regular_language.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "base/check.h"
+
+namespace flashmoe {
+namespace {
+
+/// Terms looked at to find out whether a language has a text, and what they may take.
+constexpr std::size_t kProofMax = 20'000;
+constexpr std::size_t kProofSizeMax = 200'000;
+
+std::uint64_t mixed(std::uint64_t hash, std::uint64_t value) {
+  hash ^= value + 0x9e3779b97f4a7c15u + (hash << 6) + (hash >> 2);
+  return hash * 0xbf58476d1ce4e5b9u;
+}
+
+std::uint32_t one_less(std::uint32_t count) {
+  return count == 0 || count == RegularLanguage::kUnlimited ? count : count - 1;
+}
+
+}  // namespace
+
+RegularLanguage::RegularLanguage() {
+  nodes_.push_back({.kind = Kind::kNothing});
+  nodes_.push_back({.kind = Kind::kEmpty, .accepts_end = true, .accepts_empty = true});
+  rows_.resize(2);
+  texts_ = {Texts::kNone, Texts::kSome};
+  is_pruned_.resize(2);
+  FM_CHECK(characters({{0, kLastCharacter}}) == kAnyCharacter);
+  FM_CHECK(repeat(kAnyCharacter, 0, kUnlimited) == kAnything);
+}
+
+RegularLanguage::Term RegularLanguage::add(const Node& node, std::uint64_t key) {
+  const auto term = static_cast<Term>(nodes_.size());
+  nodes_.push_back(node);
+  rows_.emplace_back();
+  texts_.push_back(node.needs_proof ? Texts::kUnknown : Texts::kSome);
+  is_pruned_.push_back(!node.needs_proof);
+  by_hash_.emplace(key, term);
+  ++size_;
+  return term;
+}
+
+RegularLanguage::Term RegularLanguage::intern(Node node) {
+  std::uint64_t key = mixed(static_cast<std::uint64_t>(node.kind), node.a);
+  key = mixed(mixed(key, node.b), node.c);
+  const auto [begin, end] = by_hash_.equal_range(key);
+  for (auto at = begin; at != end; ++at) {
+    const Node& other = nodes_[at->second];
+    if (other.kind == node.kind && other.a == node.a && other.b == node.b && other.c == node.c) {
+      return at->second;
+    }
+  }
+  return add(node, key);
+}
+
+/// `terms` are sorted, and no two of them the same.
+RegularLanguage::Term RegularLanguage::intern_list(Kind kind, std::vector<Term> terms) {
+  std::uint64_t key = static_cast<std::uint64_t>(kind) + 100;
+  for (const Term term : terms) key = mixed(key, term);
+  const auto [begin, end] = by_hash_.equal_range(key);
+  for (auto at = begin; at != end; ++at) {
+    const Node& other = nodes_[at->second];
+    if (other.kind == kind && lists_[other.a] == terms) return at->second;
+  }
+  Node node{.kind = kind, .a = static_cast<std::uint32_t>(lists_.size())};
+  const bool needs_all = kind == Kind::kBoth;
+  node.accepts_end = node.accepts_empty = needs_all;
+  node.needs_proof = needs_all;
+  for (const Term term : terms) {
+    const Node& member = nodes_[term];
+    if (needs_all) {
+      node.accepts_end &= member.accepts_end;
+      node.accepts_empty &= member.accepts_empty;
+    } else {
+      node.accepts_end |= member.accepts_end;
+      node.accepts_empty |= member.accepts_empty;
+      node.needs_proof |= member.needs_proof;
+    }
+  }
+  size_ += terms.size();
+  lists_.push_back(std::move(terms));
+  return add(node, key);
+}
+
+RegularLanguage::Term RegularLanguage::characters(std::vector<Range> ranges) {
+  std::sort(ranges.begin(), ranges.end(),
+            [](const Range& x, const Range& y) { return x.first < y.first; });
+  std::vector<Range> joined;
+  for (const Range& range : ranges) {
+    if (!joined.empty() && range.first <= joined.back().last + 1) {
+      joined.back().last = std::max(joined.back().last, range.last);
+    } else {
+      joined.push_back(range);
+    }
+  }
+  if (joined.empty()) return kNothing;
+  std::uint64_t key = 99;
+  for (const Range& range : joined) key = mixed(mixed(key, range.first), range.last);
+  const auto is_same = [](const Range& x, const Range& y) {
+    return x.first == y.first && x.last == y.last;
+  };
+  const auto [begin, end] = by_hash_.equal_range(key);
+  for (auto at = begin; at != end; ++at) {
+    const Node& other = nodes_[at->second];
+    if (other.kind == Kind::kCharacters &&
+        std::equal(joined.begin(), joined.end(), ranges_[other.a].begin(), ranges_[other.a].end(),
+                   is_same)) {
+      return at->second;
+    }
+  }
+  size_ += joined.size();
+  const Node node{.kind = Kind::kCharacters, .a = static_cast<std::uint32_t>(ranges_.size())};
+  ranges_.push_back(std::move(joined));
+  return add(node, key);
+}
+
+RegularLanguage::Term RegularLanguage::literal_part(std::uint32_t begin, std::uint32_t end) {
+  return begin == end ? kEmpty : intern({.kind = Kind::kLiteral, .a = begin, .b = end});
+}
+
+RegularLanguage::Term RegularLanguage::literal(std::u32string_view text) {
+  const auto begin = static_cast<std::uint32_t>(characters_.size());
+  characters_ += text;
+  return literal_part(begin, static_cast<std::uint32_t>(characters_.size()));
+}
+
+/// What begins alike is one term, so that a step need not look at all texts.
+RegularLanguage::Term RegularLanguage::trie(std::span<std::u32string> sorted, std::size_t depth) {
+  if (sorted.size() == 1) return literal(std::u32string_view(sorted[0]).substr(depth));
+  std::size_t common = depth;
+  const std::u32string& first = sorted.front();
+  const std::u32string& last = sorted.back();
+  while (common < first.size() && common < last.size() && first[common] == last[common]) ++common;
+  const Term prefix = literal(std::u32string_view(first).substr(depth, common - depth));
+  std::vector<Term> branches;
+  std::size_t begin = 0;
+  if (first.size() == common) {
+    branches.push_back(kEmpty);
+    begin = 1;
+  }
+  while (begin < sorted.size()) {
+    std::size_t end = begin;
+    while (end < sorted.size() && sorted[end][common] == sorted[begin][common]) ++end;
+    branches.push_back(trie(sorted.subspan(begin, end - begin), common));
+    begin = end;
+  }
+  return sequence(prefix, either(std::move(branches)));
+}
+
+RegularLanguage::Term RegularLanguage::one_of(std::vector<std::u32string> texts) {
+  std::sort(texts.begin(), texts.end());
+  texts.erase(std::unique(texts.begin(), texts.end()), texts.end());
+  return texts.empty() ? kNothing : trie(texts, 0);
+}
+
+RegularLanguage::Term RegularLanguage::sequence(Term first, Term then) {
+  if (first == kNothing || then == kNothing) return kNothing;
+  if (first == kEmpty) return then;
+  if (then == kEmpty) return first;
+  const Node x = nodes_[first];
+  // Nothing follows the end.
+  if (x.kind == Kind::kEnd) return nodes_[then].accepts_end ? first : kNothing;
+  if (x.kind == Kind::kSequence) return sequence(x.a, sequence(x.b, then));
+  const Node& y = nodes_[then];
+  return intern({.kind = Kind::kSequence,
+                 .accepts_end = x.accepts_end && y.accepts_end,
+                 .accepts_empty = x.accepts_empty && y.accepts_empty,
+                 .needs_proof = x.needs_proof || y.needs_proof,
+                 .a = first,
+                 .b = then});
+}
+
+RegularLanguage::Term RegularLanguage::either(std::vector<Term> terms) {
+  std::vector<Term> flat;
+  for (const Term term : terms) {
+    if (term == kAnything) return kAnything;
+    if (nodes_[term].kind == Kind::kEither) {
+      const std::vector<Term>& inner = lists_[nodes_[term].a];
+      flat.insert(flat.end(), inner.begin(), inner.end());
+    } else if (term != kNothing) {
+      flat.push_back(term);
+    }
+  }
+  std::sort(flat.begin(), flat.end());
+  flat.erase(std::unique(flat.begin(), flat.end()), flat.end());
+  if (flat.empty()) return kNothing;
+  return flat.size() == 1 ? flat.front() : intern_list(Kind::kEither, std::move(flat));
+}
+
+RegularLanguage::Term RegularLanguage::repeat(Term term, std::uint32_t count_min,
+                                              std::uint32_t count_max) {
+  if (count_max == 0 || term == kEmpty) return kEmpty;
+  if (term == kNothing) return count_min == 0 ? kEmpty : kNothing;
+  const Node node = nodes_[term];
+  if (node.accepts_empty) count_min = 0;
+  if (count_min == 1 && count_max == 1) return term;
+  // (x*)* and the like are x*.
+  if (node.kind == Kind::kRepeat && node.b == 0 && node.c == kUnlimited) return term;
+  return intern({.kind = Kind::kRepeat,
+                 .accepts_end = count_min == 0 || node.accepts_end,
+                 .accepts_empty = count_min == 0,
+                 .needs_proof = node.needs_proof,
+                 .a = term,
+                 .b = count_min,
+                 .c = count_max});
+}
+
+RegularLanguage::Term RegularLanguage::both(std::vector<Term> terms) {
+  std::vector<Term> flat;
+  for (const Term term : terms) {
+    if (term == kNothing) return kNothing;
+    if (nodes_[term].kind == Kind::kBoth) {
+      const std::vector<Term>& inner = lists_[nodes_[term].a];
+      flat.insert(flat.end(), inner.begin(), inner.end());
+    } else if (term != kAnything) {
+      flat.push_back(term);
+    }
+  }
+  std::sort(flat.begin(), flat.end());
+  flat.erase(std::unique(flat.begin(), flat.end()), flat.end());
+  if (flat.empty()) return kAnything;
+  return flat.size() == 1 ? flat.front() : intern_list(Kind::kBoth, std::move(flat));
+}
+
+RegularLanguage::Term RegularLanguage::complement(Term term) {
+  if (term == kNothing) return kAnything;
+  if (term == kAnything) return kNothing;
+  const Node& node = nodes_[term];
+  if (node.kind == Kind::kComplement) return node.a;
+  return intern({.kind = Kind::kComplement,
+                 .accepts_end = !node.accepts_end,
+                 .accepts_empty = !node.accepts_empty,
+                 .needs_proof = true,
+                 .a = term});
+}
+
+RegularLanguage::Term RegularLanguage::end() {
+  return intern({.kind = Kind::kEnd, .accepts_end = true});
+}
+
+RegularLanguage::Term RegularLanguage::compared(Relation relation, const Decimal& bound) {
+  bounds_.push_back({relation, bound});
+  return compared_state(static_cast<std::uint32_t>(bounds_.size() - 1), DecimalComparison());
+}
+
+RegularLanguage::Term RegularLanguage::compared_state(std::uint32_t bound,
+                                                      const DecimalComparison& state) {
+  bool accepts = false;
+  if (const std::optional<int> order = state.order_to(bounds_[bound].value)) {
+    switch (bounds_[bound].relation) {
+      case Relation::kAtLeast:
+        accepts = *order >= 0;
+        break;
+      case Relation::kMoreThan:
+        accepts = *order > 0;
+        break;
+      case Relation::kAtMost:
+        accepts = *order <= 0;
+        break;
+      case Relation::kLessThan:
+        accepts = *order < 0;
+        break;
+    }
+  }
+  return intern({.kind = Kind::kCompared,
+                 .accepts_end = accepts,
+                 .accepts_empty = accepts,
+                 .needs_proof = true,
+                 .a = bound,
+                 .b = state.packed()});
+}
+
+RegularLanguage::Term RegularLanguage::multiple_of(std::uint32_t m, std::uint32_t scale) {
+  FM_CHECK(m > 0);
+  multiples_.push_back({m, scale});
+  return multiple_state(static_cast<std::uint32_t>(multiples_.size() - 1), 0, 0);
+}
+
+RegularLanguage::Term RegularLanguage::multiple_state(std::uint32_t multiple,
+                                                      std::uint32_t remainder,
+                                                      std::uint32_t digits) {
+  const Multiple& of = multiples_[multiple];
+  // What is not written after the point are zeros.
+  std::uint64_t rest = remainder;
+  for (std::uint32_t i = digits == 0 ? 0 : digits - 1; i < of.scale; ++i) rest = rest * 10 % of.m;
+  return intern({.kind = Kind::kMultiple,
+                 .accepts_end = rest == 0,
+                 .accepts_empty = rest == 0,
+                 .needs_proof = true,
+                 .a = multiple,
+                 .b = remainder,
+                 .c = digits});
+}
+
+void RegularLanguage::append(Row& row, char32_t first, Term to) {
+  if (row.empty() || row.back().to != to) row.push_back({first, to});
+}
+
+template <typename Combine>
+RegularLanguage::Row RegularLanguage::combined(const Row& x, const Row& y, const Combine& combine) {
+  Row out;
+  std::size_t i = 0;
+  std::size_t k = 0;
+  char32_t first = 0;
+  while (true) {
+    append(out, first, combine(x[i].to, y[k].to));
+    const char32_t next_x = i + 1 < x.size() ? x[i + 1].first : kLastCharacter + 1;
+    const char32_t next_y = k + 1 < y.size() ? y[k + 1].first : kLastCharacter + 1;
+    first = std::min(next_x, next_y);
+    if (first > kLastCharacter) return out;
+    if (next_x == first) ++i;
+    if (next_y == first) ++k;
+  }
+}
+
+/// By halves: of many terms that begin differently, no step looks at all.
+RegularLanguage::Row RegularLanguage::merged_rows(std::span<const Term> terms, Kind kind) {
+  if (terms.size() == 1) return raw_row(terms.front());
+  const std::size_t half = terms.size() / 2;
+  const Row x = merged_rows(terms.first(half), kind);
+  const Row y = merged_rows(terms.subspan(half), kind);
+  return combined(x, y, [&](Term a, Term b) {
+    return kind == Kind::kEither ? either({a, b}) : both({a, b});
+  });
+}
+
+RegularLanguage::Row RegularLanguage::raw_row(Term term) {
+  if (rows_[term].empty()) {
+    Row row = compute_row(term);
+    size_ += row.size();
+    rows_[term] = std::move(row);
+  }
+  return rows_[term];
+}
+
+RegularLanguage::Row RegularLanguage::compute_row(Term term) {
+  const Node node = nodes_[term];
+  Row row;
+  switch (node.kind) {
+    case Kind::kNothing:
+    case Kind::kEmpty:
+    case Kind::kEnd:
+      append(row, 0, kNothing);
+      return row;
+    case Kind::kCharacters:
+      if (ranges_[node.a].front().first > 0) append(row, 0, kNothing);
+      for (const Range& range : ranges_[node.a]) {
+        append(row, range.first, kEmpty);
+        if (range.last < kLastCharacter) append(row, range.last + 1, kNothing);
+      }
+      return row;
+    case Kind::kLiteral: {
+      const char32_t c = characters_[node.a];
+      if (c > 0) append(row, 0, kNothing);
+      append(row, c, literal_part(node.a + 1, node.b));
+      if (c < kLastCharacter) append(row, c + 1, kNothing);
+      return row;
+    }
+    case Kind::kSequence: {
+      for (const Step& step : raw_row(node.a)) append(row, step.first, sequence(step.to, node.b));
+      if (!nodes_[node.a].accepts_empty) return row;
+      return combined(row, raw_row(node.b), [&](Term a, Term b) { return either({a, b}); });
+    }
+    case Kind::kEither:
+    case Kind::kBoth: {
+      const std::vector<Term> terms = lists_[node.a];
+      return merged_rows(terms, node.kind);
+    }
+    case Kind::kRepeat: {
+      const Term rest = repeat(node.a, one_less(node.b), one_less(node.c));
+      for (const Step& step : raw_row(node.a)) append(row, step.first, sequence(step.to, rest));
+      return row;
+    }
+    case Kind::kComplement:
+      for (const Step& step : raw_row(node.a)) append(row, step.first, complement(step.to));
+      return row;
+    case Kind::kCompared:
+      append(row, 0, kNothing);
+      for (const char c : std::string_view("-.0123456789")) {
+        DecimalComparison state = DecimalComparison::unpacked(node.b);
+        const bool goes = state.push(c, bounds_[node.a].value);
+        const auto character = static_cast<char32_t>(c);
+        append(row, character, goes ? compared_state(node.a, state) : kNothing);
+        append(row, character + 1, kNothing);
+      }
+      break;
+    case Kind::kMultiple: {
+      const Multiple of = multiples_[node.a];
+      append(row, 0, kNothing);
+      append(row, U'-', node.c == 0 ? term : kNothing);
+      append(row, U'.', node.c == 0 ? multiple_state(node.a, node.b, 1) : kNothing);
+      append(row, U'/', kNothing);
+      for (std::uint32_t digit = 0; digit < 10; ++digit) {
+        const auto character = static_cast<char32_t>(U'0' + digit);
+        const bool is_beyond = node.c == of.scale + 1;
+        if (is_beyond) {
+          append(row, character, digit == 0 ? term : kNothing);
+          continue;
+        }
+        const auto remainder =
+            static_cast<std::uint32_t>((std::uint64_t{node.b} * 10 + digit) % of.m);
+        append(row, character, multiple_state(node.a, remainder, node.c == 0 ? 0 : node.c + 1));
+      }
+      append(row, U':', kNothing);
+      break;
+    }
+  }
+  // A digit's step may have begun where the one before it ended.
+  Row tidy;
+  for (std::size_t i = 0; i < row.size(); ++i) {
+    if (i + 1 < row.size() && row[i + 1].first == row[i].first) continue;
+    append(tidy, row[i].first, row[i].to);
+  }
+  return tidy;
+}
+
+const RegularLanguage::Row& RegularLanguage::row(Term term) {
+  Row row = raw_row(term);
+  if (!is_pruned_[term]) {
+    Row pruned;
+    for (const Step& step : row) {
+      append(pruned, step.first, has_texts(step.to) ? step.to : kNothing);
+    }
+    rows_[term] = std::move(pruned);
+    is_pruned_[term] = true;
+  }
+  return rows_[term];
+}
+
+RegularLanguage::Term RegularLanguage::next(Term term, char32_t c) {
+  const Row& steps = row(term);
+  const auto after = std::upper_bound(steps.begin(), steps.end(), c,
+                                      [](char32_t x, const Step& step) { return x < step.first; });
+  return std::prev(after)->to;
+}
+
+bool RegularLanguage::accepts(Term term, std::u32string_view text) {
+  for (const char32_t c : text) term = next(term, c);
+  return accepts(term);
+}
+
+bool RegularLanguage::goes_on(Term term, char32_t first, char32_t last) {
+  const Row& steps = row(term);
+  auto step = std::upper_bound(steps.begin(), steps.end(), first,
+                               [](char32_t x, const Step& s) { return x < s.first; });
+  for (--step; step != steps.end() && step->first <= last; ++step) {
+    if (step->to != kNothing) return true;
+  }
+  return false;
+}
+
+std::optional<RegularLanguage::Term> RegularLanguage::common_next(Term term, char32_t first,
+                                                                  char32_t last) {
+  const Row& steps = row(term);
+  const auto after = std::upper_bound(steps.begin(), steps.end(), first,
+                                      [](char32_t x, const Step& s) { return x < s.first; });
+  if (after != steps.end() && after->first <= last) return std::nullopt;
+  return std::prev(after)->to;
+}
+
+std::uint32_t RegularLanguage::free_characters(Term term) const {
+  const Node& node = nodes_[term];
+  if (term == kAnyCharacter) return 1;
+  return node.kind == Kind::kRepeat && node.a == kAnyCharacter ? node.c : 0;
+}
+
+/// Depth first: a text is found without looking at all terms, and every term on the way to it has
+/// one as well.
+bool RegularLanguage::has_texts(Term term, bool* is_certain) {
+  if (is_certain != nullptr) *is_certain = true;
+  if (texts_[term] != Texts::kUnknown) return texts_[term] == Texts::kSome;
+  struct Visit {
+    Term term;
+    std::size_t step = 0;
+  };
+  const std::size_t size_max = size_ + kProofSizeMax;
+  std::unordered_map<Term, bool> seen = {{term, true}};
+  std::vector<Visit> path = {{term}};
+  while (!path.empty()) {
+    Visit& visit = path.back();
+    bool is_found = nodes_[visit.term].accepts_end || texts_[visit.term] == Texts::kSome;
+    const Row steps = is_found ? Row() : raw_row(visit.term);
+    if (is_found) {
+      for (const Visit& on_path : path) texts_[on_path.term] = Texts::kSome;
+      return true;
+    }
+    if (visit.step == steps.size()) {
+      path.pop_back();
+      continue;
+    }
+    const Term to = steps[visit.step++].to;
+    if (texts_[to] != Texts::kNone && seen.emplace(to, true).second) path.push_back({to});
+    if (seen.size() > kProofMax || size_ > size_max) {
+      if (is_certain != nullptr) *is_certain = false;
+      texts_[term] = Texts::kSome;
+      return true;
+    }
+  }
+  for (const auto& [of, is_seen] : seen) texts_[of] = Texts::kNone;
+  return false;
+}
+
+}  // namespace flashmoe

@@ -14,6 +14,7 @@
 #include "cli/engine_flags.h"
 #include "cli/output.h"
 #include "cli/progress_bar.h"
+#include "server/request_bounds.h"
 #include "server/server.h"
 
 namespace flashmoe::cli {
@@ -28,7 +29,7 @@ struct ServeOptions {
   std::string prefix_cache = "auto";
   std::string cache_dir;
   std::string cache_disk = "8GiB";
-  std::string body_max = "64MiB";
+  std::string body_max = "auto";
   std::vector<std::string> api_keys;
   std::string api_key_file;
   std::string alias;
@@ -140,6 +141,11 @@ Result<std::unique_ptr<Engine>> open_for_serving(const ServeOptions& options) {
   engine.sessions = options.parallel;
   engine.context_default = kServeContext;
   engine.prefix_cache_bytes = kPrefixCacheAuto;
+  engine.request_bytes = kRequestMemoryAuto;
+  if (options.body_max != "auto") {
+    FM_ASSIGN_OR_RETURN(const std::uint64_t body_max, parse_memory(options.body_max));
+    engine.request_bytes = server::request_bytes_for(body_max);
+  }
   if (options.prefix_cache == "off") {
     engine.prefix_cache_bytes = 0;
   } else if (options.prefix_cache != "auto") {
@@ -180,13 +186,15 @@ void print_ready(const ServeOptions& options, const std::string& model_id, const
                             {"parallel", options.parallel},
                             {"memory_bytes", plan.budget_bytes},
                             {"prefix_cache_bytes", plan.prefix_bytes},
+                            {"request_bytes", plan.request_bytes},
                             {"load_seconds", engine.statistics().load_seconds}});
   }
   print_note(
       fmt::format("{} at {} | context {} x {} | memory {}, of it {} for prompts seen before, "
-                  "{} of {} experts | Ctrl-C ends\n",
+                  "{} for requests, {} of {} experts | Ctrl-C ends\n",
                   model_id, url, plan.context, options.parallel, format_size(plan.budget_bytes),
-                  format_size(plan.prefix_bytes), plan.expert_slots, plan.expert_count));
+                  format_size(plan.prefix_bytes), format_size(plan.request_bytes),
+                  plan.expert_slots, plan.expert_count));
 }
 
 Result<int> serve(const ServeOptions& options) {
@@ -202,9 +210,11 @@ Result<int> serve(const ServeOptions& options) {
   }
   wanted.http.host = options.host;
   wanted.http.port = options.port;
-  const Result<std::uint64_t> body_max = parse_memory(options.body_max);
-  if (!body_max.ok()) return body_max.status().with_prefix("--body-max");
-  wanted.http.body_size_max = *body_max;
+  if (options.body_max != "auto") {
+    const Result<std::uint64_t> body_max = parse_memory(options.body_max);
+    if (!body_max.ok()) return body_max.status().with_prefix("--body-max");
+    wanted.body_size_max = *body_max;
+  }
   wanted.model_id = options.alias.empty() ? default_model_id(options.engine.model) : options.alias;
   wanted.model_size = folder_size(options.engine.model);
   wanted.scheduler.queue_max = options.queue;
@@ -269,7 +279,10 @@ void add_serve(CLI::App& app, int& exit_code) {
                       "Name that clients may call this machine by, beside addresses and localhost");
   command->add_option("--cors-origin", options->cors_origins,
                       "Origin whose pages may ask, as https://chat.example; * for all");
-  command->add_option("--body-max", options->body_max, "Largest request")->capture_default_str();
+  command
+      ->add_option("--body-max", options->body_max,
+                   "Largest request, as 64MiB; auto: what the memory allows")
+      ->capture_default_str();
   command
       ->add_option("--time-limit", options->time_limit, "Seconds a request may take; 0: no limit")
       ->capture_default_str();

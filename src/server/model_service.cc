@@ -61,6 +61,16 @@ std::optional<std::int32_t> only_token_of(const Engine& engine, const char* text
   return ids->front();
 }
 
+/// The control token that a template begins the assistant's turn with, as it does the others'.
+std::optional<std::int32_t> find_turn_mark(const Engine& engine, const std::string& messages) {
+  const Result<ChatPrompt> whole = engine.render_chat(messages, {});
+  const Result<ChatPrompt> without = engine.render_chat(messages, {.add_generation_prompt = false});
+  if (!whole.ok() || !without.ok() || !whole->text.starts_with(without->text)) return std::nullopt;
+  const Result<std::vector<std::int32_t>> ids = engine.tokenize(*whole, without->text.size());
+  if (!ids.ok() || ids->empty() || !engine.is_special_token(ids->front())) return std::nullopt;
+  return ids->front();
+}
+
 std::shared_ptr<const TokenTable> make_token_table(const Engine& engine) {
   auto table = std::make_shared<TokenTable>();
   table->eos_ids = engine.info().eos_token_ids;
@@ -82,12 +92,17 @@ bool ends_in_thought(std::string_view prompt) {
   return last != std::string_view::npos && prompt.substr(0, last + 1).ends_with("<think>");
 }
 
-ApiError too_long(std::size_t tokens, std::size_t context) {
+/// How many turns of a conversation, from its end, are remembered where they begin: what the answer
+/// begins with, and what comes before the last message.
+constexpr std::size_t kTurnsRemembered = 2;
+
+/// `is_exact`: there are no more than that.
+ApiError too_long(std::size_t tokens, std::size_t context, bool is_exact = true) {
   return {
       .status = 400,
-      .message = fmt::format("the prompt is {} tokens, and the context holds {}; shorten it, or "
+      .message = fmt::format("the prompt is {}{} tokens, and the context holds {}; shorten it, or "
                              "start the server with a larger --context",
-                             tokens, context),
+                             is_exact ? "" : "at least ", tokens, context),
       .code = "context_length_exceeded",
       .prompt_tokens = tokens,
       .context = context};
@@ -104,6 +119,7 @@ ModelService::ModelService(const Engine& engine)
   can_think_ =
       prompt.ok() && (ends_in_thought(prompt->text) || (quick.ok() && quick->text != prompt->text));
   call_mark_ = only_token_of(engine, kCallMark);
+  turn_mark_ = find_turn_mark(engine, dump(hello));
   for (const FillMarks& marks : kFillMarks) {
     const bool has_all = std::ranges::all_of(
         std::array{marks.before, marks.after, marks.gap},
@@ -112,12 +128,15 @@ ModelService::ModelService(const Engine& engine)
   }
 }
 
-ApiResult<ChatPrompt> ModelService::render(const ChatRequest& request,
-                                           bool add_generation_prompt) const {
+ApiResult<ChatPrompt> ModelService::render(ChatRequest request, bool add_generation_prompt) const {
   const std::string tools = request.tools.empty() ? "null" : dump(request.tools);
   const std::string kwargs = dump(request.template_kwargs);
+  const std::string messages = dump(request.messages);
+  // From here on it is in memory as that text, and not as JSON as well.
+  request.messages = Json();
+  request.tools = Json();
   Result<ChatPrompt> prompt = engine_.render_chat(
-      dump(request.messages),
+      messages,
       {.add_generation_prompt = add_generation_prompt, .tools_json = tools, .kwargs_json = kwargs});
   if (!prompt.ok()) return error_of(prompt.status());
   return std::move(*prompt);
@@ -125,63 +144,55 @@ ApiResult<ChatPrompt> ModelService::render(const ChatRequest& request,
 
 ApiResult<std::vector<std::int32_t>> ModelService::within_context(
     Result<std::vector<std::int32_t>> ids) const {
-  if (!ids.ok()) return error_of(ids.status());
   const std::size_t context = engine_.memory_plan().context;
+  if (!ids.ok() && ids.status().code() == StatusCode::kOutOfBudget) {
+    return too_long(token_max() + 1, context, /*is_exact=*/false);
+  }
+  if (!ids.ok()) return error_of(ids.status());
   if (ids->size() >= context) return too_long(ids->size(), context);
   return std::move(*ids);
 }
 
-ApiResult<std::size_t> ModelService::count_tokens(const ChatRequest& request) const {
-  ApiResult<ChatPrompt> prompt = render(request, /*add_generation_prompt=*/true);
+ApiResult<std::size_t> ModelService::count_tokens(ChatRequest request,
+                                                  std::size_t token_max) const {
+  ApiResult<ChatPrompt> prompt = render(std::move(request), /*add_generation_prompt=*/true);
   if (!prompt.ok()) return prompt.error();
-  const Result<std::vector<std::int32_t>> ids = engine_.tokenize(*prompt);
-  if (!ids.ok()) return error_of(ids.status());
+  ApiResult<std::vector<std::int32_t>> ids =
+      counted(engine_.tokenize(*prompt, 0, token_max), token_max);
+  if (!ids.ok()) return ids.error();
   return ids->size();
 }
 
-std::optional<std::size_t> ModelService::tokens_of(const std::string& part,
-                                                   const ChatPrompt& prompt,
-                                                   const std::vector<std::int32_t>& ids) const {
-  if (!prompt.text.starts_with(part)) return std::nullopt;
-  const Result<std::vector<std::int32_t>> rest = engine_.tokenize(prompt, part.size());
-  if (!rest.ok() || rest->size() >= ids.size()) return std::nullopt;
-  const std::size_t at = ids.size() - rest->size();
-  if (!std::equal(rest->begin(), rest->end(), ids.begin() + static_cast<std::ptrdiff_t>(at))) {
-    return std::nullopt;
-  }
-  return at;
+ApiResult<std::vector<std::int32_t>> ModelService::tokenize(const std::string& text,
+                                                            std::size_t token_max) const {
+  return counted(engine_.tokenize(text, token_max), token_max);
 }
 
-std::vector<std::size_t> ModelService::checkpoints_of(const ChatRequest& request,
-                                                      const ChatPrompt& prompt,
-                                                      const std::vector<std::int32_t>& ids) const {
-  std::vector<std::size_t> checkpoints;
-  const auto add = [&](const ChatRequest& part) {
-    ApiResult<ChatPrompt> before = render(part, /*add_generation_prompt=*/false);
-    if (!before.ok()) return;
-    if (const auto at = tokens_of(before->text, prompt, ids)) checkpoints.push_back(*at);
-  };
-  add(request);
-  if (request.messages.size() < 2) return checkpoints;
-  ChatRequest earlier;
-  earlier.messages = request.messages;
-  earlier.messages.erase(earlier.messages.size() - 1);
-  earlier.tools = request.tools;
-  earlier.template_kwargs = request.template_kwargs;
-  add(earlier);
-  return checkpoints;
+ApiResult<std::vector<std::int32_t>> ModelService::counted(Result<std::vector<std::int32_t>> ids,
+                                                           std::size_t token_max) const {
+  if (ids.ok()) return std::move(*ids);
+  if (ids.status().code() != StatusCode::kOutOfBudget) return error_of(ids.status());
+  return too_long(token_max + 1, engine_.memory_plan().context, /*is_exact=*/false);
+}
+
+std::vector<std::size_t> ModelService::checkpoints_of(const std::vector<std::int32_t>& ids) const {
+  std::vector<std::size_t> turns;  // where they begin, from the last one
+  for (std::size_t at = ids.size(); at-- > 1 && turns.size() < kTurnsRemembered;) {
+    if (turn_mark_ && ids[at] == *turn_mark_) turns.push_back(at);
+  }
+  return turns;
 }
 
 /// The last message without what a template puts behind it, as transformers does for
 /// continue_final_message.
-ApiResult<ChatPrompt> ModelService::render_to_continue(const ChatRequest& request) const {
-  ApiResult<ChatPrompt> prompt = render(request, /*add_generation_prompt=*/false);
-  if (!prompt.ok()) return prompt;
+ApiResult<ChatPrompt> ModelService::render_to_continue(ChatRequest request) const {
   std::string content = request.messages.back().at("content").get<std::string>();
   content.resize(content.find_last_not_of(kWhiteSpace) + 1);
+  const bool is_assistants = request.messages.back()["role"] == "assistant";
+  ApiResult<ChatPrompt> prompt = render(std::move(request), /*add_generation_prompt=*/false);
+  if (!prompt.ok()) return prompt;
   const std::size_t at = prompt->text.rfind(content);
-  if (request.messages.back()["role"] != "assistant" || content.empty() ||
-      at == std::string::npos) {
+  if (!is_assistants || content.empty() || at == std::string::npos) {
     return bad_request("messages",
                        "the last message is no assistant's text that could be continued");
   }
@@ -189,19 +200,29 @@ ApiResult<ChatPrompt> ModelService::render_to_continue(const ChatRequest& reques
   return prompt;
 }
 
-ApiResult<PreparedPrompt> ModelService::prepare_prompt(const ChatRequest& request) const {
-  ApiResult<ChatPrompt> rendered = request.continues_last
-                                       ? render_to_continue(request)
-                                       : render(request, /*add_generation_prompt=*/true);
-  if (!rendered.ok()) return rendered.error();
-  ApiResult<std::vector<std::int32_t>> ids = within_context(engine_.tokenize(*rendered));
-  if (!ids.ok()) return ids.error();
+ApiResult<PreparedPrompt> ModelService::prepare_prompt(ChatRequest request) const {
   PreparedPrompt prompt;
-  if (!request.continues_last) prompt.checkpoints = checkpoints_of(request, *rendered, *ids);
-  prompt.parsing.begins_in_reasoning = ends_in_thought(rendered->text);
   if (!request.tools.empty()) prompt.parsing.tools = tool_syntax_;
+  const bool continues_last = request.continues_last;
+  ApiResult<ChatPrompt> rendered = continues_last
+                                       ? render_to_continue(std::move(request))
+                                       : render(std::move(request), /*add_generation_prompt=*/true);
+  if (!rendered.ok()) return rendered.error();
+  ApiResult<std::vector<std::int32_t>> ids =
+      within_context(engine_.tokenize(*rendered, 0, token_max()));
+  if (!ids.ok()) return ids.error();
+  if (!continues_last) prompt.checkpoints = checkpoints_of(*ids);
+  prompt.parsing.begins_in_reasoning = ends_in_thought(rendered->text);
+  prompt.token_count = ids->size();
   prompt.ids = std::move(*ids);
   return prompt;
+}
+
+/// Where to stop making tokens of a prompt: by then it is too long anyway, and its length is told
+/// where it is not much too long.
+std::size_t ModelService::token_max() const {
+  const std::size_t context = engine_.memory_plan().context;
+  return context + context / 2;
 }
 
 ApiResult<PreparedRequest> ModelService::prepare(ChatRequest request) const {
@@ -224,13 +245,13 @@ ApiResult<PreparedRequest> ModelService::prepare(ChatRequest request) const {
     const Json& function = tool["function"];
     prepared.schemas[function["name"].get<std::string>()] = function.value("parameters", Json());
   }
-  ApiResult<PreparedPrompt> prompt = prepare_prompt(request);
-  if (!prompt.ok()) return prompt.error();
   prepared.settings = std::move(request.settings);
   if (request.tool_choice.kind == ToolChoice::Kind::kNone && call_mark_) {
     prepared.settings.logit_bias.emplace_back(*call_mark_, -100);
   }
   prepared.ends_after_call = !request.tools.empty() && !request.has_parallel_calls;
+  ApiResult<PreparedPrompt> prompt = prepare_prompt(std::move(request));
+  if (!prompt.ok()) return prompt.error();
   prepared.prompts.assign(prepared.settings.choices, *prompt);
   return prepared;
 }
@@ -256,7 +277,8 @@ ApiResult<PreparedRequest> ModelService::prepare(CompletionRequest request) cons
       ApiResult<std::string> whole =
           request.suffix.empty() ? *text : prompt_to_fill(*text, request.suffix);
       if (!whole.ok()) return whole.error();
-      ApiResult<std::vector<std::int32_t>> ids = within_context(engine_.tokenize_raw(*whole));
+      ApiResult<std::vector<std::int32_t>> ids =
+          within_context(engine_.tokenize_raw(*whole, token_max()));
       if (!ids.ok()) return ids.error();
       prompt.ids = std::move(*ids);
       if (request.echo) prompt.echo = *text;
@@ -274,6 +296,7 @@ ApiResult<PreparedRequest> ModelService::prepare(CompletionRequest request) cons
       }
     }
     if (prompt.ids.empty()) return bad_request("prompt", "the prompt is empty");
+    prompt.token_count = prompt.ids.size();
     for (std::size_t i = 0; i < request.settings.choices; ++i) prepared.prompts.push_back(prompt);
   }
   prepared.settings = std::move(request.settings);
@@ -324,15 +347,14 @@ ApiResult<std::shared_ptr<const OutputForm>> ModelService::call_form(
   return std::shared_ptr<const OutputForm>(std::move(form));
 }
 
-GenerationRequest ModelService::generation(const PreparedRequest& request,
-                                           std::size_t choice) const {
-  const PreparedPrompt& prompt = request.prompts[choice];
+GenerationRequest ModelService::generation(PreparedRequest& request, std::size_t choice) const {
+  PreparedPrompt& prompt = request.prompts[choice];
   const GenerationSettings& settings = request.settings;
   GenerationRequest generation;
-  generation.prompt = prompt.ids;
+  generation.prompt = std::move(prompt.ids);
   generation.checkpoints = prompt.checkpoints;
   generation.max_tokens =
-      settings.max_tokens.value_or(engine_.memory_plan().context - prompt.ids.size());
+      settings.max_tokens.value_or(engine_.memory_plan().context - prompt.token_count);
   SamplingOptions& sampling = generation.sampling;
   sampling = engine_.recommended_sampling();
   sampling.temperature = settings.temperature.value_or(sampling.temperature);

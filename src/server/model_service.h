@@ -18,7 +18,8 @@ namespace flashmoe::server {
 
 /// A prompt that is ready to be computed, and how to read what the model answers.
 struct PreparedPrompt {
-  std::vector<std::int32_t> ids;
+  std::vector<std::int32_t> ids;         // until it is submitted
+  std::size_t token_count = 0;           // of them
   std::vector<std::size_t> checkpoints;  // see GenerationRequest
   OutputParser::Options parsing;
   std::string echo;  // to be told before the answer
@@ -54,11 +55,14 @@ class ModelService {
   ApiResult<PreparedRequest> prepare(ChatRequest request) const;
   ApiResult<PreparedRequest> prepare(CompletionRequest request) const;
   /// The prompt as the template makes it, and how many tokens it has.
-  ApiResult<ChatPrompt> render(const ChatRequest& request, bool add_generation_prompt) const;
-  ApiResult<std::size_t> count_tokens(const ChatRequest& request) const;
+  ApiResult<ChatPrompt> render(ChatRequest request, bool add_generation_prompt) const;
+  /// Errors: 400 as for a prompt beyond the context, for more than `token_max` tokens.
+  ApiResult<std::size_t> count_tokens(ChatRequest request, std::size_t token_max) const;
+  ApiResult<std::vector<std::int32_t>> tokenize(const std::string& text,
+                                                std::size_t token_max) const;
 
-  /// The request for one choice.
-  GenerationRequest generation(const PreparedRequest& request, std::size_t choice) const;
+  /// The request for one choice, with the ids of its prompt: once for each.
+  GenerationRequest generation(PreparedRequest& request, std::size_t choice) const;
   TokenInfo token_info(const GeneratedToken& token) const;
 
   const Engine& engine() const { return engine_; }
@@ -68,17 +72,17 @@ class ModelService {
   bool can_fill() const { return fill_marks_.has_value(); }
 
  private:
-  ApiResult<PreparedPrompt> prepare_prompt(const ChatRequest& request) const;
+  ApiResult<PreparedPrompt> prepare_prompt(ChatRequest request) const;
   ApiResult<std::vector<std::int32_t>> within_context(Result<std::vector<std::int32_t>> ids) const;
+  ApiResult<std::vector<std::int32_t>> counted(Result<std::vector<std::int32_t>> ids,
+                                               std::size_t token_max) const;
+  std::size_t token_max() const;
   /// The prompt that lets the model write what stands between `before` and `after`.
   ApiResult<std::string> prompt_to_fill(const std::string& before, const std::string& after) const;
-  /// How many of `ids`, which are those of `prompt`, are of its beginning `part`; none where a
-  /// token spans its end, or the prompt begins otherwise.
-  std::optional<std::size_t> tokens_of(const std::string& part, const ChatPrompt& prompt,
-                                       const std::vector<std::int32_t>& ids) const;
-  std::vector<std::size_t> checkpoints_of(const ChatRequest& request, const ChatPrompt& prompt,
-                                          const std::vector<std::int32_t>& ids) const;
-  ApiResult<ChatPrompt> render_to_continue(const ChatRequest& request) const;
+  /// Where a later prompt will likely leave one of these `ids`: where the answer begins, and before
+  /// the last message. Found by the marks that turns begin with.
+  std::vector<std::size_t> checkpoints_of(const std::vector<std::int32_t>& ids) const;
+  ApiResult<ChatPrompt> render_to_continue(ChatRequest request) const;
   ApiResult<std::shared_ptr<const OutputForm>> call_form(const ChatRequest& request) const;
   ApiResult<std::shared_ptr<const OutputForm>> answer_form(const std::optional<Json>& schema,
                                                            bool is_strict) const;
@@ -88,6 +92,7 @@ class ModelService {
   bool can_think_ = false;
   std::shared_ptr<const TokenTable> tokens_;
   std::optional<FillMarks> fill_marks_;
+  std::optional<std::int32_t> turn_mark_;  // the token that begins a turn, if it is one
   std::optional<std::int32_t> call_mark_;  // the token that begins a call, if it is one
 };
 

@@ -80,7 +80,7 @@ void Reply::start() {
 
 void Reply::begin() {
   std::string out;
-  parts_.writer->begin(request_.prompts.front().ids.size(), out);
+  parts_.writer->begin(request_.prompts.front().token_count, out);
   for (std::size_t i = 0; i < choices_.size(); ++i) {
     const std::string& echo = request_.prompts[i].echo;
     if (!echo.empty()) parts_.writer->event(i, {.text = echo}, choices_[i].tokens, out);
@@ -211,7 +211,7 @@ ReplyCounts Reply::counts() const {
     counts.completion_tokens += choices_[i].statistics.generated_tokens;
     // Choices of one prompt share it.
     if (i % request_.settings.choices == 0) {
-      counts.prompt_tokens += request_.prompts[i].ids.size();
+      counts.prompt_tokens += request_.prompts[i].token_count;
       counts.cached_tokens += choices_[i].statistics.cached_tokens;
     }
     const auto seconds = [&](std::size_t k) {

@@ -26,6 +26,8 @@ enum class IoChoice : std::uint8_t { kAuto, kIoUring, kPread };
 
 inline constexpr std::size_t kDefaultContext = 8192;
 inline constexpr std::uint64_t kPrefixCacheAuto = ~std::uint64_t{0};
+inline constexpr std::uint64_t kRequestMemoryAuto = ~std::uint64_t{0};
+inline constexpr std::size_t kNoTokenLimit = ~std::size_t{0};
 
 struct EngineOptions {
   /// A model folder as downloaded: config.json, tokenizer.json, *.safetensors. Or a repository in
@@ -47,6 +49,10 @@ struct EngineOptions {
   std::size_t sessions = 1;
   /// Memory for checkpoints of prompts, for a Scheduler. kPrefixCacheAuto: a share of the budget.
   std::uint64_t prefix_cache_bytes = 0;
+  /// Memory that a server needs beside the engine: for requests while they are read, rendered and
+  /// tokenized. kRequestMemoryAuto: what the context asks for, and a share of what is spare; less
+  /// than the context asks for becomes that. 0: none.
+  std::uint64_t request_bytes = 0;
   IoChoice io = IoChoice::kAuto;
   /// Which experts stay in memory, and what happens to one that is not there.
   ResidencyOptions residency;
@@ -131,15 +137,19 @@ class Engine {
   virtual std::uint64_t huge_page_bytes() const = 0;
 
   /// Text to token ids; added tokens such as <|im_end|> become their ids. Errors: kInvalidArgument
-  /// for invalid UTF-8.
-  virtual Result<std::vector<std::int32_t>> tokenize(std::string_view text) const = 0;
+  /// for invalid UTF-8; kOutOfBudget for more than `token_max` tokens, found before they take
+  /// memory.
+  virtual Result<std::vector<std::int32_t>> tokenize(
+      std::string_view text, std::size_t token_max = kNoTokenLimit) const = 0;
   /// The same of a text that begins a sequence: with what the tokenizer's files put before one (a
   /// BOS), unless it stands there already.
-  virtual Result<std::vector<std::int32_t>> tokenize_raw(std::string_view text) const = 0;
+  virtual Result<std::vector<std::int32_t>> tokenize_raw(
+      std::string_view text, std::size_t token_max = kNoTokenLimit) const = 0;
   /// The ids of what render_chat() made, from byte `begin` on. In quoted spans control tokens are
   /// text; else they are as those of `prompt.text`.
-  virtual Result<std::vector<std::int32_t>> tokenize(const ChatPrompt& prompt,
-                                                     std::size_t begin = 0) const = 0;
+  virtual Result<std::vector<std::int32_t>> tokenize(
+      const ChatPrompt& prompt, std::size_t begin = 0,
+      std::size_t token_max = kNoTokenLimit) const = 0;
   /// Token ids to text. Errors: kInvalidArgument for an id that is not in the vocabulary.
   virtual Result<std::string> detokenize(std::span<const std::int32_t> ids) const = 0;
   /// The bytes of one token, which need not be whole characters; none for an id that is no token.

@@ -83,7 +83,8 @@ struct ModelInspection {
   std::vector<InspectedTensor> tensors;  // by name
   std::uint64_t expert_bytes = 0;        // one routed expert in the files, of the largest layer
   std::uint64_t kv_bytes_per_token = 0;
-  MemoryPlan minimum;  // at the smallest budget that works
+  MemoryPlan minimum;                   // at the smallest budget that works
+  std::uint64_t request_bytes_min = 0;  // beside that, for a server with this context
   /// What each budget holds, smallest first: the minimum, round sizes, the one from which every
   /// expert stays in memory, and those asked for. Below budget_bytes_min a budget does not work.
   std::vector<MemoryPlan> plans;

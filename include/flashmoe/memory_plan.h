@@ -14,6 +14,7 @@ struct MemoryPlan {
   std::uint64_t kv_bytes = 0;         // KV cache for `context` positions, each session
   std::uint64_t recurrent_bytes = 0;  // recurrent state, each session
   std::uint64_t prefix_bytes = 0;     // checkpoints of prompts (docs/serving.md)
+  std::uint64_t request_bytes = 0;    // requests of a server, up to their tokens (docs/serving.md)
   std::uint64_t buffer_bytes = 0;  // activations for `prefill_chunk` rows, logits, reads in flight
   std::uint64_t expert_bytes = 0;  // slots for routed experts
 

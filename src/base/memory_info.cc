@@ -8,6 +8,10 @@
 #include <sys/sysctl.h>
 #endif
 
+#ifdef __GLIBC__
+#include <malloc.h>
+#endif
+
 #include <algorithm>
 
 #include "base/system_files.h"
@@ -120,5 +124,11 @@ ProcessMemory read_process_memory(const std::filesystem::path& root) {
 }
 
 #endif
+
+void release_free_memory() {
+#ifdef __GLIBC__
+  malloc_trim(0);
+#endif
+}
 
 }  // namespace flashmoe

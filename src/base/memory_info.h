@@ -56,6 +56,10 @@ struct ProcessMemory {
 
 ProcessMemory read_process_memory(const std::filesystem::path& root = "/");
 
+/// Gives back to the system what this process has freed, as far as it can: what one thread freed is
+/// else kept for that thread. Takes milliseconds.
+void release_free_memory();
+
 }  // namespace flashmoe
 
 #endif  // FLASHMOE_BASE_MEMORY_INFO_H_

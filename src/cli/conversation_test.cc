@@ -76,15 +76,17 @@ class FakeEngine : public Engine {
   EngineStatistics statistics() const override { return {}; }
   std::string_view cpu_target() const override { return "none"; }
   std::string_view io_backend() const override { return "none"; }
-  Result<std::vector<std::int32_t>> tokenize(std::string_view text) const override {
+  Result<std::vector<std::int32_t>> tokenize(std::string_view text,
+                                             std::size_t /*token_max*/) const override {
     return std::vector<std::int32_t>(text.begin(), text.end());
   }
-  Result<std::vector<std::int32_t>> tokenize_raw(std::string_view text) const override {
-    return tokenize(text);
+  Result<std::vector<std::int32_t>> tokenize_raw(std::string_view text,
+                                                 std::size_t token_max) const override {
+    return tokenize(text, token_max);
   }
-  Result<std::vector<std::int32_t>> tokenize(const ChatPrompt& prompt,
-                                             std::size_t begin) const override {
-    return tokenize(std::string_view(prompt.text).substr(begin));
+  Result<std::vector<std::int32_t>> tokenize(const ChatPrompt& prompt, std::size_t begin,
+                                             std::size_t token_max) const override {
+    return tokenize(std::string_view(prompt.text).substr(begin), token_max);
   }
   Result<std::string> detokenize(std::span<const std::int32_t> ids) const override {
     return std::string(ids.begin(), ids.end());

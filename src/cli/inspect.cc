@@ -117,6 +117,7 @@ Json to_json(const ModelInspection& model, bool with_tensors) {
                {"context", least.context},
                {"kv_bytes_per_token", model.kv_bytes_per_token},
                {"budget_bytes_min", least.budget_bytes_min},
+               {"request_bytes_min", model.request_bytes_min},
                {"budget_bytes_resident", least.budget_bytes_resident},
                {"minimum",
                 {{"process_bytes", least.process_bytes},
@@ -209,6 +210,7 @@ std::string minimum_text(const ModelInspection& model) {
     line(fmt::format("{} experts, as many as a token meets in a layer", plan.expert_slots),
          plan.expert_bytes);
   }
+  line("and for serve: requests, up to their tokens", model.request_bytes_min);
   return text;
 }
 

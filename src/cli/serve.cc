@@ -19,6 +19,7 @@
 #include "cli/option_values.h"
 #include "cli/output.h"
 #include "cli/progress_bar.h"
+#include "server/request_bounds.h"
 #include "server/server.h"
 
 namespace flashmoe::cli {
@@ -33,7 +34,7 @@ struct ServeOptions {
   std::string prefix_cache = "auto";
   std::string cache_dir;
   std::string cache_disk = "8GiB";
-  std::string body_max = "64MiB";
+  std::string body_max = "auto";
   std::vector<std::string> api_keys;
   std::string api_key_file;
   std::string alias;
@@ -146,6 +147,11 @@ Result<std::unique_ptr<Engine>> open_for_serving(const ServeOptions& options) {
   engine.sessions = options.parallel;
   engine.context_default = kServeContext;
   engine.prefix_cache_bytes = kPrefixCacheAuto;
+  engine.request_bytes = kRequestMemoryAuto;
+  if (options.body_max != "auto") {
+    FM_ASSIGN_OR_RETURN(const std::uint64_t body_max, parse_memory(options.body_max));
+    engine.request_bytes = server::request_bytes_for(body_max);
+  }
   if (options.prefix_cache == "off") {
     engine.prefix_cache_bytes = 0;
   } else if (options.prefix_cache != "auto") {
@@ -190,13 +196,15 @@ void print_ready(const ServeOptions& options, const std::string& model_id, const
                             {"parallel", options.parallel},
                             {"memory_bytes", plan.budget_bytes},
                             {"prefix_cache_bytes", plan.prefix_bytes},
+                            {"request_bytes", plan.request_bytes},
                             {"load_seconds", engine.statistics().load_seconds}});
   }
   print_note(
       fmt::format("{} at {} | context {} x {} | memory {}, of it {} for prompts seen before, "
-                  "room for {} of {} experts | Ctrl-C ends\n",
+                  "{} for requests, room for {} of {} experts | Ctrl-C ends\n",
                   model_id, url, plan.context, options.parallel, format_size(plan.budget_bytes),
-                  format_size(plan.prefix_bytes), plan.expert_slots, plan.expert_count));
+                  format_size(plan.prefix_bytes), format_size(plan.request_bytes),
+                  plan.expert_slots, plan.expert_count));
 }
 
 Result<int> serve(const ServeOptions& options) {
@@ -212,9 +220,11 @@ Result<int> serve(const ServeOptions& options) {
   }
   wanted.http.host = options.host;
   wanted.http.port = options.port;
-  const Result<std::uint64_t> body_max = parse_memory(options.body_max);
-  if (!body_max.ok()) return body_max.status().with_prefix("--body-max");
-  wanted.http.body_size_max = *body_max;
+  if (options.body_max != "auto") {
+    const Result<std::uint64_t> body_max = parse_memory(options.body_max);
+    if (!body_max.ok()) return body_max.status().with_prefix("--body-max");
+    wanted.body_size_max = *body_max;
+  }
   wanted.model_id = options.alias.empty() ? model_name(options.engine.model) : options.alias;
   wanted.model_size = folder_size(options.engine.model);
   wanted.scheduler.queue_max = options.queue;
@@ -314,7 +324,9 @@ void add_serve(CLI::App& app, int& exit_code) {
       ->type_name("ORIGIN")
       ->allow_extra_args(false)
       ->group(kMoreServerOptions);
-  command->add_option("--body-max", options->body_max, "Largest request")
+  command
+      ->add_option("--body-max", options->body_max,
+                   "Largest request, as 64MiB; auto: what the memory allows")
       ->type_name("SIZE")
       ->capture_default_str()
       ->group(kMoreServerOptions);

@@ -18,6 +18,11 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
+/// What a server's requests may take of their memory: a template that is rendered, and the pieces
+/// of a long word while they are merged, beside each other in two threads.
+constexpr std::uint64_t kRenderShare = 4;
+constexpr std::uint64_t kRequestBytesPerWordByte = 400;
+
 IoBackend backend_of(IoChoice choice) {
   switch (choice) {
     case IoChoice::kIoUring:
@@ -61,6 +66,7 @@ Result<MemoryPlan> plan(const ModelFiles& files, const EngineOptions& options,
        .prefill_chunk = options.prefill_chunk,
        .sessions = options.sessions,
        .prefix_cache_bytes = options.prefix_cache_bytes,
+       .request_bytes = options.request_bytes,
        .snapshots = snapshots,
        .capacity = options.residency.capacity});
   if (is_given || plan.ok() || plan.status().code() != StatusCode::kOutOfBudget) return plan;
@@ -122,6 +128,10 @@ Status EngineImpl::load(const EngineOptions& options) {
   Result<std::unique_ptr<Tokenizer>> tokenizer = Tokenizer::load(options.model);
   if (tokenizer.ok()) {
     tokenizer_ = std::move(tokenizer).value();
+    if (plan_.request_bytes != 0) {
+      tokenizer_->set_word_size_max(
+          static_cast<std::size_t>(plan_.request_bytes / kRequestBytesPerWordByte));
+    }
   } else if (tokenizer.status().code() == StatusCode::kNotFound) {
     tokenizer_status_ = tokenizer.status();
   } else {
@@ -272,18 +282,20 @@ std::uint64_t EngineImpl::huge_page_bytes() const {
   return dense_.huge_page_bytes() + (cache_ == nullptr ? 0 : cache_->huge_page_bytes());
 }
 
-Result<std::vector<std::int32_t>> EngineImpl::tokenize(std::string_view text) const {
+Result<std::vector<std::int32_t>> EngineImpl::tokenize(std::string_view text,
+                                                       std::size_t token_max) const {
   FM_RETURN_IF_ERROR(tokenizer_status_);
-  return tokenizer_->encode(text);
+  return tokenizer_->encode(text, {.token_max = token_max});
 }
 
-Result<std::vector<std::int32_t>> EngineImpl::tokenize_raw(std::string_view text) const {
-  return tokenize(text);
+Result<std::vector<std::int32_t>> EngineImpl::tokenize_raw(std::string_view text,
+                                                           std::size_t token_max) const {
+  return tokenize(text, token_max);
 }
 
-Result<std::vector<std::int32_t>> EngineImpl::tokenize(const ChatPrompt& prompt,
-                                                       std::size_t begin) const {
-  return tokenize(std::string_view(prompt.text).substr(begin));
+Result<std::vector<std::int32_t>> EngineImpl::tokenize(const ChatPrompt& prompt, std::size_t begin,
+                                                       std::size_t token_max) const {
+  return tokenize(std::string_view(prompt.text).substr(begin), token_max);
 }
 
 Result<std::string> EngineImpl::detokenize(std::span<const std::int32_t> ids) const {
@@ -316,9 +328,14 @@ Result<ChatPrompt> EngineImpl::render_chat(std::string_view messages_json,
   if (!kwargs.is_object()) {
     return error(StatusCode::kInvalidArgument, "the template's variables are not a JSON object");
   }
+  jinja::RenderOptions render;
+  if (plan_.request_bytes != 0) {
+    render.limits.memory_bytes =
+        std::min<std::uint64_t>(render.limits.memory_bytes, plan_.request_bytes / kRenderShare);
+  }
   FM_ASSIGN_OR_RETURN(
       std::string text,
-      chat_template_->render(messages, tools, options.add_generation_prompt, kwargs));
+      chat_template_->render(messages, tools, options.add_generation_prompt, kwargs, render));
   return ChatPrompt{.text = std::move(text)};
 }
 

@@ -36,10 +36,12 @@ class EngineImpl : public Engine {
   std::string_view io_backend() const override { return to_string(io_backend_); }
   std::uint64_t huge_page_bytes() const override;
 
-  Result<std::vector<std::int32_t>> tokenize(std::string_view text) const override;
-  Result<std::vector<std::int32_t>> tokenize_raw(std::string_view text) const override;
-  Result<std::vector<std::int32_t>> tokenize(const ChatPrompt& prompt,
-                                             std::size_t begin) const override;
+  Result<std::vector<std::int32_t>> tokenize(std::string_view text,
+                                             std::size_t token_max) const override;
+  Result<std::vector<std::int32_t>> tokenize_raw(std::string_view text,
+                                                 std::size_t token_max) const override;
+  Result<std::vector<std::int32_t>> tokenize(const ChatPrompt& prompt, std::size_t begin,
+                                             std::size_t token_max) const override;
   Result<std::string> detokenize(std::span<const std::int32_t> ids) const override;
   std::string token_bytes(std::int32_t id) const override;
   bool is_special_token(std::int32_t id) const override;

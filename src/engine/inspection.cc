@@ -101,6 +101,8 @@ Status plan_budgets(const ModelFiles& files, const InspectOptions& options,
   request.budget_bytes = boundless.budget_bytes_min;
   FM_ASSIGN_OR_RETURN(inspection.minimum, plan_memory(files.config(), files.footprint(), request));
 
+  inspection.request_bytes_min = request_bytes_min(inspection.minimum.context);
+
   std::set<std::uint64_t> budgets(options.budgets.begin(), options.budgets.end());
   budgets.insert(boundless.budget_bytes_min);
   budgets.insert(boundless.budget_bytes_resident);

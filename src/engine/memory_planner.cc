@@ -21,6 +21,13 @@ constexpr std::uint64_t kChunkShare = 8;
 constexpr std::uint64_t kPrefixShare = 8;
 constexpr std::uint64_t kPrefixSequences = 16;
 
+/// Requests of a server: what they need without and for each token of the context, and where more
+/// is of no use. Of what is spare they get a share, and what is left when all experts have slots.
+constexpr std::uint64_t kRequestBytes = std::uint64_t{12} << 20;
+constexpr std::uint64_t kRequestBytesPerToken = 128;
+constexpr std::uint64_t kRequestBytesMax = std::uint64_t{384} << 20;
+constexpr std::uint64_t kRequestShare = 16;
+
 std::uint64_t buffer_bytes(const ModelConfig& config, const ModelFootprint& footprint,
                            std::size_t chunk) {
   return footprint.io_bytes + Workspace::size_for(WorkspaceShape(config, chunk));
@@ -43,7 +50,7 @@ std::uint64_t without_page_tables(std::uint64_t bytes) {
 /// What the plan maps beside the experts' slots.
 std::uint64_t fixed_bytes(const MemoryPlan& plan) {
   return plan.dense_bytes + plan.kv_bytes + plan.recurrent_bytes + plan.prefix_bytes +
-         plan.buffer_bytes;
+         plan.request_bytes + plan.buffer_bytes;
 }
 
 /// The budget that has room for `mapped_bytes`.
@@ -108,7 +115,17 @@ Status apply_capacity(const ModelConfig& config, const PlanRequest& request, Mem
   return Status();
 }
 
+/// More memory for requests, as far as `spare_bytes` has it and it is of use.
+void grow_requests(std::uint64_t spare_bytes, MemoryPlan& plan) {
+  const std::uint64_t most = std::max(kRequestBytesMax, plan.request_bytes);
+  plan.request_bytes += std::min(spare_bytes, most - plan.request_bytes);
+}
+
 }  // namespace
+
+std::uint64_t request_bytes_min(std::size_t context) {
+  return kRequestBytes + kRequestBytesPerToken * context;
+}
 
 Result<MemoryPlan> plan_memory(const ModelConfig& config, const ModelFootprint& footprint,
                                const PlanRequest& request) {
@@ -133,6 +150,12 @@ Result<MemoryPlan> plan_memory(const ModelConfig& config, const ModelFootprint& 
   const bool chooses_prefix = request.prefix_cache_bytes == kPrefixCacheAuto;
   if (!chooses_prefix) plan.prefix_bytes = request.prefix_cache_bytes;
 
+  const bool chooses_requests = request.request_bytes == kRequestMemoryAuto;
+  if (request.request_bytes != 0) {
+    const std::uint64_t least = request_bytes_min(plan.context);
+    plan.request_bytes = chooses_requests ? least : std::max(request.request_bytes, least);
+  }
+
   // A step has a row of every session that decodes.
   const std::size_t rows_min = std::max(kPrefillChunkMin, request.sessions);
   if (request.prefill_chunk != 0 && request.prefill_chunk < request.sessions) {
@@ -155,7 +178,7 @@ Result<MemoryPlan> plan_memory(const ModelConfig& config, const ModelFootprint& 
         StatusCode::kOutOfBudget,
         "a budget of {} cannot run this model; the smallest that works is {} bytes ({}): "
         "process {} + dense weights {} + KV cache for {} tokens {} + recurrent state {} + "
-        "buffers {} + {} experts {}{}; raise --memory or lower --context{}",
+        "buffers {} + {} experts {}{}{}; raise --memory or lower --context{}",
         format_size(plan.budget_bytes), plan.budget_bytes_min, format_size(plan.budget_bytes_min),
         format_size(footprint.process_bytes + page_table_bytes(mapped_min)),
         format_size(plan.dense_bytes), plan.context, format_size(plan.kv_bytes),
@@ -163,6 +186,8 @@ Result<MemoryPlan> plan_memory(const ModelConfig& config, const ModelFootprint& 
         format_size(slots_min * plan.expert_slot_bytes),
         plan.prefix_bytes > 0 ? fmt::format(" + prefix cache {}", format_size(plan.prefix_bytes))
                               : "",
+        plan.request_bytes > 0 ? fmt::format(" + requests {}", format_size(plan.request_bytes))
+                               : "",
         request.sessions > 1 ? " or --parallel" : "");
   }
 
@@ -171,9 +196,12 @@ Result<MemoryPlan> plan_memory(const ModelConfig& config, const ModelFootprint& 
     plan.prefill_chunk = choose_chunk(config, footprint, mapped_max - mapped_min, plan);
     plan.buffer_bytes = buffer_bytes(config, footprint, plan.prefill_chunk);
   }
+  const auto spare_bytes = [&] {
+    return mapped_max - fixed_bytes(plan) - slots_min * plan.expert_slot_bytes;
+  };
+  if (chooses_requests) grow_requests(spare_bytes() / kRequestShare, plan);
   if (chooses_prefix) {
-    const std::uint64_t spare = mapped_max - fixed_bytes(plan) - slots_min * plan.expert_slot_bytes;
-    plan.prefix_bytes = std::min(spare / kPrefixShare, kPrefixSequences * one_sequence);
+    plan.prefix_bytes = std::min(spare_bytes() / kPrefixShare, kPrefixSequences * one_sequence);
   }
   if (footprint.expert_count > 0) {
     const std::uint64_t spare = mapped_max - fixed_bytes(plan);
@@ -181,6 +209,9 @@ Result<MemoryPlan> plan_memory(const ModelConfig& config, const ModelFootprint& 
         std::min<std::uint64_t>(spare / plan.expert_slot_bytes, footprint.expert_count));
     if (request.capacity != 0) FM_RETURN_IF_ERROR(apply_capacity(config, request, plan));
     plan.expert_bytes = plan.expert_slots * plan.expert_slot_bytes;
+  }
+  if (chooses_requests && plan.expert_slots == footprint.expert_count) {
+    grow_requests(mapped_max - fixed_bytes(plan) - plan.expert_bytes, plan);
   }
   plan.process_bytes =
       footprint.process_bytes + page_table_bytes(fixed_bytes(plan) + plan.expert_bytes);

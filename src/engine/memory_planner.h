@@ -29,6 +29,8 @@ struct PlanRequest {
   std::size_t sessions = 1;
   /// For checkpoints of prompts; kPrefixCacheAuto: a share of what is spare.
   std::uint64_t prefix_cache_bytes = 0;
+  /// For a server's requests; kRequestMemoryAuto: chosen. 0: none.
+  std::uint64_t request_bytes = 0;
   std::size_t snapshots = 0;  // of a session's recurrent state, beside it
   std::size_t capacity = 0;   // experts of a layer in memory, as a mean; 0: what the budget holds
 };
@@ -36,6 +38,10 @@ struct PlanRequest {
 /// Prompt rows per step where the budget leaves no choice, and where it leaves all of it.
 inline constexpr std::size_t kPrefillChunkMin = 16;
 inline constexpr std::size_t kPrefillChunkMax = 4096;
+
+/// What a server's requests need, whatever the budget: the JSON, text and tokens of a prompt that
+/// fills the context.
+std::uint64_t request_bytes_min(std::size_t context);
 
 /// Shares a budget out: first what the model cannot do without, then a prefill chunk, then slots
 /// for experts. Errors: kOutOfBudget, naming the smallest budget that works and what it consists

@@ -50,7 +50,7 @@ MemoryPlan boundless(PlanRequest request = {}) {
 
 std::uint64_t sum_of_parts(const MemoryPlan& plan) {
   return plan.process_bytes + plan.dense_bytes + plan.kv_bytes + plan.recurrent_bytes +
-         plan.buffer_bytes + plan.expert_bytes;
+         plan.request_bytes + plan.buffer_bytes + plan.expert_bytes;
 }
 
 TEST(MemoryPlanner, PartsFillTheBudgetAndNeverExceedIt) {
@@ -168,6 +168,40 @@ TEST(MemoryPlanner, TheDefaultContextIsTheModelsUpToALimit) {
       plan_memory(config, small_footprint(), {.budget_bytes = std::uint64_t{1} << 40});
   ASSERT_TRUE(p.ok());
   EXPECT_EQ(p->context, 100U);
+}
+
+TEST(MemoryPlanner, RequestsTakeWhatTheyNeedAndWhatIsSpare) {
+  const PlanRequest serving{.context = 4096, .request_bytes = kRequestMemoryAuto};
+  const MemoryPlan without = boundless({.context = 4096});
+  const MemoryPlan all = boundless(serving);
+  const std::uint64_t least = request_bytes_min(4096);
+  EXPECT_EQ(without.request_bytes, 0u);
+  EXPECT_EQ(all.request_bytes, 384 * kMib);
+  // The smallest budget grows by what they need and no more.
+  EXPECT_LE(all.budget_bytes_min - without.budget_bytes_min, least + least / 512 + 1);
+  PlanRequest request = serving;
+  for (request.budget_bytes = all.budget_bytes_min; request.budget_bytes < 400 * kMib;
+       request.budget_bytes += 3 * kMib) {
+    const MemoryPlan p = plan(request).value();
+    EXPECT_LE(sum_of_parts(p), p.budget_bytes);
+    EXPECT_GE(p.request_bytes, least);
+    const std::uint64_t spare = p.budget_bytes - all.budget_bytes_min;
+    // While experts want more slots, requests take a small part of what is spare.
+    if (p.expert_slots < p.expert_count) {
+      EXPECT_LE(p.request_bytes, least + spare / 16);
+    }
+  }
+}
+
+TEST(MemoryPlanner, RequestsGetWhatIsAskedForThem) {
+  const auto of = [](std::uint64_t bytes) {
+    return boundless({.context = 4096, .request_bytes = bytes}).request_bytes;
+  };
+  EXPECT_EQ(of(600 * kMib), 600 * kMib);
+  EXPECT_EQ(of(1), request_bytes_min(4096));
+  const Status refused = plan({.budget_bytes = 100 * kMib, .request_bytes = 90 * kMib}).status();
+  EXPECT_EQ(refused.code(), StatusCode::kOutOfBudget);
+  EXPECT_THAT(refused.message(), HasSubstr("+ requests 90"));
 }
 
 TEST(MemoryPlanner, AContextBeyondTheModelsIsTheCallersMistake) {

@@ -1,5 +1,7 @@
 #include "http/http_connection.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <boost/asio/buffer.hpp>
 #include <boost/asio/dispatch.hpp>
@@ -27,6 +29,14 @@ using asio::ip::tcp;
 /// How long a client that was refused may go on sending, at a time.
 constexpr std::chrono::seconds kLingerTimeout{2};
 
+/// Of a body: what a client must send within the time for reading.
+constexpr std::size_t kTimedBodyPart = std::size_t{1} << 20;
+
+/// What a body of unknown length has a place for before it counts as a large one.
+constexpr std::size_t kUnknownBodyPart = std::size_t{64} << 10;
+
+constexpr const char* kContinue = "HTTP/1.1 100 Continue\r\n\r\n";
+
 int hex_digit(char c) {
   if (c >= '0' && c <= '9') return c - '0';
   const int lower = std::tolower(static_cast<unsigned char>(c));
@@ -47,6 +57,22 @@ std::string percent_decoded(std::string_view text) {
   return decoded;
 }
 
+/// Of a target "http://host:port/path?query" the authority, which is left out of it. Proxies are
+/// sent such targets, and a server must read them too: what they name goes before any Host header.
+std::string_view take_authority(std::string_view& target) {
+  for (const std::string_view scheme : {"http://", "https://"}) {
+    if (!beast::iequals({target.data(), std::min(target.size(), scheme.size())},
+                        {scheme.data(), scheme.size()})) {
+      continue;
+    }
+    const std::string_view rest = target.substr(scheme.size());
+    const std::size_t end = std::min(rest.find_first_of("/?"), rest.size());
+    target = end == rest.size() ? "/" : rest.substr(end);
+    return rest.substr(0, end);
+  }
+  return {};
+}
+
 /// A failure that leaves nobody to be answered.
 bool is_of_the_network(const beast::error_code& failure) {
   return failure && (failure == beast::error::timeout ||
@@ -58,10 +84,13 @@ bool is_of_the_network(const beast::error_code& failure) {
 class ConnectionResponder : public Responder {
  public:
   ConnectionResponder(std::shared_ptr<HttpConnection> connection, std::uint64_t request,
-                      HttpServer::Refusal refusal)
-      : connection_(std::move(connection)), request_(request), refusal_(std::move(refusal)) {}
+                      HttpRequest head, HttpServer::Refusal refusal)
+      : connection_(std::move(connection)),
+        request_(request),
+        head_(std::move(head)),
+        refusal_(std::move(refusal)) {}
   ~ConnectionResponder() override {
-    if (!has_begun_) send(refusal_(500, "the request was not answered"));
+    if (!has_begun_) send(refusal_(head_, 500, "the request was not answered"));
     if (!has_ended_) end();
   }
 
@@ -88,6 +117,7 @@ class ConnectionResponder : public Responder {
  private:
   const std::shared_ptr<HttpConnection> connection_;
   const std::uint64_t request_;
+  const HttpRequest head_;
   const HttpServer::Refusal refusal_;
   std::atomic<bool> has_begun_{false};
   std::atomic<bool> has_ended_{false};
@@ -115,16 +145,29 @@ HttpConnection::HttpConnection(tcp::socket socket, std::shared_ptr<HttpContext> 
 
 HttpConnection::~HttpConnection() { --context_->connection_count; }
 
-void HttpConnection::start() { read_header(); }
+void HttpConnection::start() { await_request(); }
 
 void HttpConnection::set_timeout(std::chrono::seconds timeout) { stream_.expires_after(timeout); }
 
-void HttpConnection::read_header() {
+/// Waits for a request's first bytes, which may take long, unless they are here already.
+void HttpConnection::await_request() {
   is_reading_ = true;
-  parser_.emplace();
-  parser_->body_limit(context_->options.body_size_max);
-  parser_->header_limit(static_cast<std::uint32_t>(context_->options.header_size_max));
+  if (buffer_.size() > 0) return read_header();
   set_timeout(context_->options.idle_timeout);
+  stream_.async_read_some(buffer_.prepare(4u << 10),
+                          [self = shared_from_this()](beast::error_code failure, std::size_t size) {
+                            if (failure) return self->close();
+                            self->buffer_.commit(size);
+                            self->read_header();
+                          });
+}
+
+void HttpConnection::read_header() {
+  parser_.emplace();
+  parser_->eager(true);
+  parser_->body_limit(context_->options.bodies.size_max);
+  parser_->header_limit(static_cast<std::uint32_t>(context_->options.header_size_max));
+  set_timeout(context_->options.read_timeout);
   http::async_read_header(stream_, buffer_, *parser_,
                           [self = shared_from_this()](beast::error_code failure, std::size_t) {
                             self->on_header(failure);
@@ -133,73 +176,160 @@ void HttpConnection::read_header() {
 
 void HttpConnection::on_header(beast::error_code failure) {
   if (failure == http::error::header_limit) return refuse(431, "the headers are too large");
-  if (failure == http::error::body_limit) {
-    return refuse(413, "the body is larger than this server takes");
-  }
+  if (failure == http::error::body_limit) return refuse(413, too_large_message());
   if (failure == http::error::end_of_stream || is_of_the_network(failure)) return close();
   if (failure) return refuse(400, "not an HTTP request: " + failure.message());
-  if (beast::iequals(parser_->get()[http::field::expect], "100-continue")) {
-    // Nothing else is being written: the request before has been answered.
-    queue("HTTP/1.1 100 Continue\r\n\r\n");
+  if (is_well_formed()) begin_body();
+}
+
+bool HttpConnection::is_well_formed() {
+  const http::request<http::string_body>& read = parser_->get();
+  const std::size_t hosts = read.count(http::field::host);
+  // Two could be read as different ones by us and by what stands between the client and us.
+  if (hosts > 1) {
+    refuse(400, "the request has several Host headers");
+  } else if (hosts == 0 && read.version() >= 11) {
+    refuse(400, "the request has no Host header");
+  } else if (const auto encoding = read[http::field::content_encoding];
+             !encoding.empty() && !beast::iequals(encoding, "identity")) {
+    HttpResponse response = context_->refusal(
+        request_without_body(), 415,
+        fmt::format("Content-Encoding: {}: bodies are read as they are; send it unencoded",
+                    std::string_view(encoding.data(), encoding.size())));
+    response.headers.emplace_back("Accept-Encoding", "identity");
+    refuse(std::move(response));
+  } else {
+    return true;
   }
+  return false;
+}
+
+void HttpConnection::begin_body() {
+  const BodyLimits& limits = context_->options.bodies;
+  body_deadline_ = kTimedBodyPart;
+  if (parser_->is_done()) return dispatch();
+  const auto length = parser_->content_length();
+  if (length && *length > limits.small_size_max) return wait_for_large_room(*length);
+  body_leased_ = length ? *length : std::min(kUnknownBodyPart, limits.small_size_max);
+  context_->small_bodies->acquire(
+      body_leased_, std::chrono::steady_clock::now(),
+      [self = shared_from_this()](BodyLease lease) { self->on_room(std::move(lease)); });
+}
+
+void HttpConnection::wait_for_large_room(std::size_t size) {
+  if (context_->admission) {
+    if (auto response = context_->admission(request_without_body())) {
+      return refuse(std::move(*response));
+    }
+  }
+  body_leased_ = size;
+  context_->large_bodies->acquire(
+      size, std::chrono::steady_clock::now(),
+      [self = shared_from_this()](BodyLease lease) { self->on_room(std::move(lease)); });
+}
+
+void HttpConnection::on_room(BodyLease lease) {
+  if (is_closed_) return;
+  if (lease == nullptr) {
+    HttpResponse response = context_->refusal(
+        request_without_body(), 503,
+        "other large requests are being read, and there is no memory for one more; come back soon");
+    response.headers.emplace_back("Retry-After", "1");
+    return refuse(std::move(response));
+  }
+  body_lease_ = std::move(lease);
+  if (parser_->get().body().empty() &&
+      beast::iequals(parser_->get()[http::field::expect], "100-continue")) {
+    // Nothing else is being written: the request before has been answered.
+    queue(kContinue);
+  }
+  set_timeout(context_->options.read_timeout);
   read_body();
 }
 
 void HttpConnection::read_body() {
-  const auto length = parser_->content_length();
-  const std::uint64_t size = length ? *length : context_->options.body_size_max;
-  set_timeout(context_->options.read_timeout * (1 + static_cast<int>(size >> 20)));
-  http::async_read(stream_, buffer_, *parser_,
-                   [self = shared_from_this()](beast::error_code failure, std::size_t) {
-                     self->on_body(failure);
-                   });
+  http::async_read_some(stream_, buffer_, *parser_,
+                        [self = shared_from_this()](beast::error_code failure, std::size_t) {
+                          self->on_body(failure);
+                        });
 }
 
 void HttpConnection::on_body(beast::error_code failure) {
-  if (failure == http::error::body_limit) {
-    return refuse(413, "the body is larger than this server takes");
-  }
+  if (failure == http::error::body_limit) return refuse(413, too_large_message());
   if (is_of_the_network(failure)) return close();
   if (failure) return refuse(400, "not an HTTP request: " + failure.message());
-  dispatch();
+  if (parser_->is_done()) return dispatch();
+  const std::size_t size = parser_->get().body().size();
+  if (size >= body_leased_ && !parser_->content_length()) {
+    return wait_for_large_room(context_->options.bodies.size_max);
+  }
+  if (size >= body_deadline_) {
+    body_deadline_ = size + kTimedBodyPart;
+    set_timeout(context_->options.read_timeout);
+  }
+  read_body();
+}
+
+std::string HttpConnection::too_large_message() const {
+  return fmt::format("the body is larger than the {} bytes that this server takes",
+                     context_->options.bodies.size_max);
 }
 
 void HttpConnection::refuse(unsigned status, const std::string& message) {
+  refuse(context_->refusal(request_without_body(), status, message));
+}
+
+void HttpConnection::refuse(HttpResponse response) {
   is_reading_ = false;
   ++request_;
   is_answering_ = true;
+  has_begun_ = false;
   is_head_ = false;
   keeps_alive_ = false;
-  send(context_->refusal(status, message), /*is_whole=*/true);
+  // What has come of the body is of no use any more.
+  parser_.reset();
+  body_lease_.reset();
+  send(std::move(response), /*is_whole=*/true);
+}
+
+HttpRequest HttpConnection::request_without_body() const {
+  const http::request<http::string_body>& read = parser_->get();
+  HttpRequest request;
+  request.method = std::string(read.method_string());
+  std::string_view target(read.target().data(), read.target().size());
+  const std::string_view authority = take_authority(target);
+  const std::size_t question = std::min(target.find('?'), target.size());
+  request.path = question == 0 ? "/" : percent_decoded(target.substr(0, question));
+  if (question < target.size()) request.query = target.substr(question + 1);
+  for (const auto& field : read) {
+    const bool is_replaced = field.name() == http::field::host && !authority.empty();
+    request.headers.emplace_back(std::string(field.name_string()),
+                                 is_replaced ? std::string(authority) : std::string(field.value()));
+  }
+  request.remote = remote_;
+  return request;
 }
 
 void HttpConnection::dispatch() {
   is_reading_ = false;
   stream_.expires_never();
-  const http::request<http::string_body>& read = parser_->get();
+  http::request<http::string_body>& read = parser_->get();
   is_answering_ = true;
+  has_begun_ = false;
   is_head_ = read.method() == http::verb::head;
   is_chunked_ = read.version() >= 11;
   keeps_alive_ = read.keep_alive();
   on_gone_ = nullptr;
-  HttpRequest request;
-  request.method = std::string(read.method_string());
-  const std::string_view target(read.target().data(), read.target().size());
-  const std::size_t question = std::min(target.find('?'), target.size());
-  request.path = percent_decoded(target.substr(0, question));
-  if (question < target.size()) request.query = target.substr(question + 1);
-  for (const auto& field : read) {
-    request.headers.emplace_back(std::string(field.name_string()), std::string(field.value()));
-  }
-  request.remote = remote_;
-  request.body = std::move(parser_->get().body());
-  const auto responder =
-      std::make_shared<ConnectionResponder>(shared_from_this(), ++request_, context_->refusal);
+  HttpRequest request = request_without_body();
+  const auto responder = std::make_shared<ConnectionResponder>(shared_from_this(), ++request_,
+                                                               request, context_->refusal);
+  request.body = std::move(read.body());
+  request.body_lease = std::move(body_lease_);
   watch();
   try {
     context_->handler(std::move(request), responder);
   } catch (const std::exception& failure) {
-    responder->send(context_->refusal(500, failure.what()));
+    responder->send(context_->refusal(request_without_body(), 500, failure.what()));
   }
 }
 
@@ -208,11 +338,27 @@ void HttpConnection::watch() {
       tcp::socket::wait_read,
       [self = shared_from_this(), request = request_](beast::error_code failure) {
         if (self->is_closed_ || self->request_ != request || !self->is_answering_) return;
-        beast::error_code ignored;
+        if (failure) return self->close();
+        char next = 0;
+        self->stream_.socket().receive(asio::buffer(&next, 1), tcp::socket::message_peek, failure);
         // Bytes of a next request say nothing of whether the client stays.
-        if (!failure && self->stream_.socket().available(ignored) > 0) return;
-        self->close();
+        if (!failure || failure == asio::error::would_block) return;
+        failure == asio::error::eof ? self->on_half_close() : self->close();
       });
+}
+
+/// The client sends no more. Either it waits for its answer, or it has gone: TCP does not say
+/// which, but answers bytes to one that has gone with a reset. So it is sent some that mean nothing
+/// to HTTP/1.1: before the response that it is to be continued, within it a zero before the size of
+/// the next chunk.
+void HttpConnection::on_half_close() {
+  if (is_chunked_ && !has_begun_) queue(kContinue);
+  if (is_chunked_ && has_begun_ && !is_head_) queue("0");
+  if (is_closed_) return;
+  stream_.socket().async_wait(tcp::socket::wait_error,
+                              [self = shared_from_this(), request = request_](beast::error_code) {
+                                if (self->request_ == request && self->is_answering_) self->close();
+                              });
 }
 
 void HttpConnection::send_from_any_thread(std::uint64_t request, HttpResponse response,
@@ -252,6 +398,7 @@ void HttpConnection::on_gone_from_any_thread(std::uint64_t request,
 }
 
 void HttpConnection::send(HttpResponse response, bool is_whole) {
+  has_begun_ = true;
   http::response<http::empty_body> header(static_cast<http::status>(response.status), 11);
   header.set(http::field::content_type, response.content_type);
   for (const auto& [name, value] : response.headers) header.insert(name, value);
@@ -320,7 +467,7 @@ void HttpConnection::on_written(beast::error_code failure) {
   if (is_reading_) return;  // that was "100 Continue"
   // The response is with the system; the next request may come.
   if (!keeps_alive_) return linger();
-  read_header();
+  await_request();
 }
 
 void HttpConnection::finish_response() {

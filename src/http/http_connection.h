@@ -14,6 +14,7 @@
 #include <set>
 #include <string>
 
+#include "http/body_room.h"
 #include "http/http_server.h"
 
 namespace flashmoe {
@@ -25,6 +26,9 @@ struct HttpContext {
   HttpServerOptions options;
   HttpServer::Handler handler;
   HttpServer::Refusal refusal;
+  HttpServer::Admission admission;
+  std::shared_ptr<BodyRoom> small_bodies;
+  std::shared_ptr<BodyRoom> large_bodies;
   std::atomic<std::size_t> connection_count{0};
   /// Those that are writing, to be looked at now and then: a timer for each token would cost more
   /// than the token.
@@ -49,14 +53,25 @@ class HttpConnection : public std::enable_shared_from_this<HttpConnection> {
   void on_gone_from_any_thread(std::uint64_t request, std::function<void()> callback);
 
  private:
+  void await_request();
   void read_header();
   void on_header(boost::beast::error_code failure);
+  /// Whether the request may be read on; refuses it if not.
+  bool is_well_formed();
+  void begin_body();
+  /// Reads no further before `size` bytes have a place in the room for large bodies.
+  void wait_for_large_room(std::size_t size);
+  void on_room(BodyLease lease);
   void read_body();
   void on_body(boost::beast::error_code failure);
   void refuse(unsigned status, const std::string& message);
+  void refuse(HttpResponse response);
+  HttpRequest request_without_body() const;
+  std::string too_large_message() const;
   void dispatch();
   /// Notices if the client goes while its answer is being made.
   void watch();
+  void on_half_close();
   void send(HttpResponse response, bool is_whole);
   void queue(std::string bytes);
   void flush();
@@ -73,9 +88,13 @@ class HttpConnection : public std::enable_shared_from_this<HttpConnection> {
   const std::shared_ptr<HttpContext> context_;
   boost::beast::flat_buffer buffer_;
   std::optional<Parser> parser_;
+  BodyLease body_lease_;
+  std::size_t body_leased_ = 0;    // bytes; a body in chunks gets more as it grows
+  std::size_t body_deadline_ = 0;  // bytes that must have come when the time is over
   std::string remote_;
   std::uint64_t request_ = 0;  // counts requests: a responder of an earlier one is not heard
   bool is_answering_ = false;  // a request has been handed on, its response is not complete
+  bool has_begun_ = false;     // its response has
   bool is_reading_ = false;
   bool is_head_ = false;  // the request wants headers alone
   bool is_chunked_ = false;

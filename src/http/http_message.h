@@ -1,6 +1,7 @@
 #ifndef FLASHMOE_HTTP_HTTP_MESSAGE_H_
 #define FLASHMOE_HTTP_HTTP_MESSAGE_H_
 
+#include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -12,6 +13,10 @@ namespace flashmoe {
 /// Names and values of HTTP headers, in order.
 using HttpHeaders = std::vector<std::pair<std::string, std::string>>;
 
+/// What a body takes of the server's room for bodies. It goes back when the last copy of this does:
+/// hold it as long as the body, and no longer. Any thread may let go of it.
+using BodyLease = std::shared_ptr<void>;
+
 /// A request that has been read whole, within the server's limits.
 struct HttpRequest {
   std::string method;  // as sent: GET, POST, ...
@@ -19,6 +24,7 @@ struct HttpRequest {
   std::string query;   // as sent, without the question mark
   HttpHeaders headers;
   std::string body;
+  BodyLease body_lease;
   std::string remote;  // the peer's address
 
   /// The first header of that name, whatever its case. None: not sent.

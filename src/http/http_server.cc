@@ -20,7 +20,8 @@ using boost::system::error_code;
 
 class AsioHttpServer : public HttpServer {
  public:
-  AsioHttpServer(const HttpServerOptions& options, Handler handler, Refusal refusal)
+  AsioHttpServer(const HttpServerOptions& options, Handler handler, Refusal refusal,
+                 Admission admission)
       : context_(std::make_shared<HttpContext>()),
         acceptor_(io_),
         retry_(io_),
@@ -29,6 +30,15 @@ class AsioHttpServer : public HttpServer {
     context_->options = options;
     context_->handler = std::move(handler);
     context_->refusal = std::move(refusal);
+    context_->admission = std::move(admission);
+    const auto post_task = [this](std::function<void()> task) { post(std::move(task)); };
+    context_->small_bodies = std::make_shared<BodyRoom>(options.bodies.small_room, post_task);
+    context_->large_bodies = std::make_shared<BodyRoom>(options.bodies.large_room, post_task);
+  }
+  ~AsioHttpServer() override {
+    // Leases that end with the connections have nothing left to tell.
+    context_->small_bodies = nullptr;
+    context_->large_bodies = nullptr;
   }
 
   Status listen() {
@@ -67,9 +77,14 @@ class AsioHttpServer : public HttpServer {
 
   void run() override {
     accept();
-    watch_writers();
+    watch_clients();
     const auto work = asio::make_work_guard(io_);
     io_.run();
+  }
+  void set_body_limits(const BodyLimits& limits) override {
+    context_->options.bodies = limits;
+    context_->small_bodies->resize(limits.small_room);
+    context_->large_bodies->resize(limits.large_room);
   }
   void post(std::function<void()> task) override { asio::post(io_, std::move(task)); }
   void post_after(std::chrono::milliseconds delay, std::function<void()> task) override {
@@ -112,15 +127,19 @@ class AsioHttpServer : public HttpServer {
     });
   }
 
-  void watch_writers() {
+  /// Looks now and then at those who let us wait, and at those whom we let wait.
+  void watch_clients() {
+    const HttpServerOptions& options = context_->options;
     watch_.expires_after(
-        std::min<std::chrono::seconds>(context_->options.write_timeout, std::chrono::seconds(5)));
+        std::min({options.write_timeout, options.room_timeout, std::chrono::seconds(5)}));
     watch_.async_wait([this](error_code failure) {
       if (failure) return;
       const auto now = std::chrono::steady_clock::now();
       // Closing one takes it out when its operation has ended, not at once.
       for (HttpConnection* connection : context_->writing) connection->check_progress(now);
-      watch_writers();
+      context_->small_bodies->give_up(now - context_->options.room_timeout);
+      context_->large_bodies->give_up(now - context_->options.room_timeout);
+      watch_clients();
     });
   }
 
@@ -146,8 +165,10 @@ class AsioHttpServer : public HttpServer {
 }  // namespace
 
 Result<std::unique_ptr<HttpServer>> HttpServer::create(const HttpServerOptions& options,
-                                                       Handler handler, Refusal refusal) {
-  auto server = std::make_unique<AsioHttpServer>(options, std::move(handler), std::move(refusal));
+                                                       Handler handler, Refusal refusal,
+                                                       Admission admission) {
+  auto server = std::make_unique<AsioHttpServer>(options, std::move(handler), std::move(refusal),
+                                                 std::move(admission));
   FM_RETURN_IF_ERROR(server->listen());
   return std::unique_ptr<HttpServer>(std::move(server));
 }

@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "base/result.h"
@@ -32,16 +33,28 @@ class Responder {
   virtual void on_gone(std::function<void()> callback) = 0;
 };
 
+/// Memory for the bodies of requests, from the first byte that is read until their leases end.
+/// Small ones have a room of their own, so that they need not wait for large ones. In each room
+/// bodies come in order of arrival; one that has no place yet is not read.
+struct BodyLimits {
+  std::size_t size_max = std::size_t{64} << 20;       // of one body; a larger one is a 413
+  std::size_t small_size_max = std::size_t{1} << 20;  // up to which a body is a small one
+  std::size_t small_room = std::size_t{32} << 20;     // of all small ones together
+  std::size_t large_room = std::size_t{128} << 20;    // of all others together
+};
+
 struct HttpServerOptions {
   std::string host = "127.0.0.1";
   std::uint16_t port = 8080;  // 0: any that is free
-  std::size_t body_size_max = std::size_t{64} << 20;
+  BodyLimits bodies;
   std::size_t header_size_max = 64u << 10;
   std::size_t connections_max = 4096;
   /// Bytes that wait for a client that reads slowly; with more it is cut off.
   std::size_t backlog_max = std::size_t{8} << 20;
   std::chrono::seconds idle_timeout{120};  // between requests
-  std::chrono::seconds read_timeout{30};   // for a request, once it has begun, and each MiB of it
+  std::chrono::seconds read_timeout{
+      30};  // for headers, once they have begun, and each MiB of a body
+  std::chrono::seconds room_timeout{60};   // for a body to have a place; then it is a 503
   std::chrono::seconds write_timeout{60};  // for a client to read anything at all
 };
 
@@ -50,13 +63,19 @@ struct HttpServerOptions {
 class HttpServer {
  public:
   using Handler = std::function<void(HttpRequest request, std::shared_ptr<Responder> responder)>;
-  /// What to answer to what is no proper request: a status, and why.
-  using Refusal = std::function<HttpResponse(unsigned status, const std::string& message)>;
+  /// What to answer to what is no proper request: a status, and why. `request` has what was read of
+  /// it, without a body; its path is "/" where not even that was.
+  using Refusal = std::function<HttpResponse(const HttpRequest& request, unsigned status,
+                                             const std::string& message)>;
+  /// What to answer to a request with a large body rather than read it; none: it is read. `request`
+  /// has no body.
+  using Admission = std::function<std::optional<HttpResponse>(const HttpRequest& request)>;
 
-  /// Binds and listens; nobody is served before run(). Errors: kInvalidArgument for a host that is
-  /// none; kIo, naming address and remedy.
+  /// Binds and listens; nobody is served before run(). Without `admission` all bodies are read.
+  /// Errors: kInvalidArgument for a host that is none; kIo, naming address and remedy.
   static Result<std::unique_ptr<HttpServer>> create(const HttpServerOptions& options,
-                                                    Handler handler, Refusal refusal);
+                                                    Handler handler, Refusal refusal,
+                                                    Admission admission = {});
   virtual ~HttpServer() = default;
 
   virtual std::uint16_t port() const = 0;
@@ -64,6 +83,9 @@ class HttpServer {
 
   /// Serves, in the calling thread, until stop().
   virtual void run() = 0;
+  /// The server's thread, or before run(): other limits for the bodies that come from now on.
+  virtual void set_body_limits(const BodyLimits& limits) = 0;
+
   /// Any thread: runs `task` in the server's thread, soon.
   virtual void post(std::function<void()> task) = 0;
   /// Any thread: runs `task` in the server's thread after a while, unless the server ends first.

@@ -1,13 +1,16 @@
 #include "http/http_server.h"
 
+#include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include <atomic>
+#include <condition_variable>
 #include <future>
 #include <memory>
+#include <mutex>
 #include <string>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include "http/testing/bytes_client.h"
@@ -15,6 +18,7 @@
 namespace flashmoe {
 namespace {
 
+using ::testing::AllOf;
 using ::testing::HasSubstr;
 using ::testing::StartsWith;
 
@@ -22,10 +26,12 @@ class Serving : public ::testing::Test {
  protected:
   void serve(HttpServerOptions options, HttpServer::Handler handler) {
     options.port = 0;
-    server_ = HttpServer::create(options, std::move(handler),
-                                 [](unsigned status, const std::string& message) {
-                                   return HttpResponse{.status = status, .body = message};
-                                 })
+    server_ = HttpServer::create(
+                  options, std::move(handler),
+                  [](const HttpRequest& request, unsigned status, const std::string& message) {
+                    return HttpResponse{.status = status, .body = request.path + ": " + message};
+                  },
+                  admission_)
                   .value();
     thread_ = std::thread([this] { server_->run(); });
   }
@@ -36,6 +42,7 @@ class Serving : public ::testing::Test {
   }
   std::uint16_t port() const { return server_->port(); }
 
+  HttpServer::Admission admission_;
   std::unique_ptr<HttpServer> server_;
   std::thread thread_;
 };
@@ -108,7 +115,7 @@ TEST_F(Serving, StreamsToHttp10UntilTheConnectionEnds) {
 }
 
 TEST_F(Serving, RefusesWhatIsTooLargeOrNoHttp) {
-  serve({.body_size_max = 1000, .header_size_max = 2000}, echo);
+  serve({.bodies = {.size_max = 1000}, .header_size_max = 2000}, echo);
   BytesClient large(port());
   large.send("POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 5000000\r\n\r\n");
   // The client sends on; it can read why it should not.
@@ -196,19 +203,234 @@ TEST_F(Serving, LeavesConnectionsBeyondItsNumber) {
   EXPECT_EQ(third.read_all(), "");
 }
 
+TEST_F(Serving, ReadsTargetsOfWhatAProxyIsSent) {
+  serve({}, [](const HttpRequest& request, const std::shared_ptr<Responder>& responder) {
+    responder->send({.body = fmt::format("{} [{}] {} end", request.path, request.query,
+                                         request.header("host").value_or("none"))});
+  });
+  BytesClient client(port());
+  for (const auto& [target, seen] : std::vector<std::pair<std::string, std::string>>{
+           {"http://a.example:80/b%20c?d=e", "/b c [d=e] a.example:80 end"},
+           {"HTTPS://a.example", "/ [] a.example end"},
+           {"http://a.example?x", "/ [x] a.example end"},
+           {"/plain", "/plain [] x end"},
+           {"http:/no-authority", "http:/no-authority [] x end"}}) {
+    client.send("GET " + target + " HTTP/1.1\r\nHost: x\r\n\r\n");
+    EXPECT_THAT(client.read_until(" end"), HasSubstr(seen)) << target;
+  }
+}
+
+TEST_F(Serving, WantsOneHost) {
+  serve({}, echo);
+  const auto answer = [&](const std::string& request) {
+    BytesClient client(port());
+    client.send(request);
+    return client.read_all();
+  };
+  const std::string last = "Connection: close\r\n\r\n";
+  EXPECT_THAT(answer("GET /x HTTP/1.1\r\n" + last),
+              AllOf(StartsWith("HTTP/1.1 400"), HasSubstr("/x: the request has no Host")));
+  EXPECT_THAT(answer("GET /x HTTP/1.1\r\nHost: a\r\nHost: a\r\n" + last),
+              AllOf(StartsWith("HTTP/1.1 400"), HasSubstr("several Host")));
+  EXPECT_THAT(answer("GET /x HTTP/1.0\r\nHost: a\r\nHost: b\r\n" + last),
+              StartsWith("HTTP/1.1 400"));
+  EXPECT_THAT(answer("GET http://a/x HTTP/1.1\r\n" + last), StartsWith("HTTP/1.1 400"));
+  EXPECT_THAT(answer("GET /x HTTP/1.0\r\n\r\n"), StartsWith("HTTP/1.1 200"));
+  EXPECT_THAT(answer("GET /x HTTP/1.1\r\nHost: a\r\n" + last), StartsWith("HTTP/1.1 200"));
+}
+
+TEST_F(Serving, TakesBodiesOnlyAsTheyAre) {
+  serve({}, echo);
+  for (const char* encoding : {"gzip", "br", "gzip, identity", "zstd"}) {
+    BytesClient client(port());
+    client.send(std::string("POST /x HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\n") +
+                "Expect: 100-continue\r\nContent-Encoding: " + encoding + "\r\n\r\n");
+    EXPECT_THAT(client.read_all(), AllOf(StartsWith("HTTP/1.1 415"), HasSubstr(encoding),
+                                         HasSubstr("Accept-Encoding: identity")));
+  }
+  BytesClient client(port());
+  client.send(
+      "POST /x HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\nContent-Encoding: Identity\r\n\r\nbody");
+  EXPECT_THAT(client.read_until("body"), StartsWith("HTTP/1.1 200"));
+}
+
+TEST_F(Serving, AnswersAClientThatSendsNoMore) {
+  std::promise<std::shared_ptr<Responder>> asked;
+  serve({}, [&](const HttpRequest&, const std::shared_ptr<Responder>& responder) {
+    asked.set_value(responder);
+  });
+  BytesClient client(port());
+  client.send("POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n{}");
+  client.send_no_more();
+  // The answer comes after the server has seen the end.
+  std::string answer = client.read_until("100 Continue\r\n\r\n");
+  std::shared_ptr<Responder> responder = asked.get_future().get();
+  responder->send({.body = "answer"});
+  responder.reset();
+  answer += client.read_all();
+  EXPECT_THAT(answer, AllOf(StartsWith("HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\n"),
+                            ::testing::EndsWith("answer")));
+}
+
+TEST_F(Serving, StreamsToAClientThatSendsNoMore) {
+  std::promise<std::shared_ptr<Responder>> asked;
+  serve({}, [&](const HttpRequest&, const std::shared_ptr<Responder>& responder) {
+    responder->begin({.body = "first"});
+    asked.set_value(responder);
+  });
+  BytesClient client(port());
+  client.send("POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n{}");
+  EXPECT_THAT(client.read_until("first\r\n"), HasSubstr("chunked"));
+  client.send_no_more();
+  EXPECT_EQ(client.read_until("0"), "0");  // of a size that is yet to come
+  std::shared_ptr<Responder> responder = asked.get_future().get();
+  responder->write("second");
+  responder->end();
+  EXPECT_EQ(client.read_all(), "6\r\nsecond\r\n0\r\n\r\n");
+}
+
+TEST_F(Serving, NoticesThatAClientHasGoneBeforeItsAnswer) {
+  std::promise<void> gone;
+  std::promise<void> asked;
+  std::shared_ptr<Responder> kept;
+  serve({}, [&](const HttpRequest&, const std::shared_ptr<Responder>& responder) {
+    responder->on_gone([&] { gone.set_value(); });
+    kept = responder;
+    asked.set_value();
+  });
+  BytesClient client(port());
+  client.send("POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n{}");
+  asked.get_future().wait();
+  client.leave();
+  EXPECT_EQ(gone.get_future().wait_for(std::chrono::seconds(20)), std::future_status::ready);
+  kept.reset();
+}
+
+/// Keeps what it is asked, as a handler that works in another thread does.
+class Keeping {
+ public:
+  void operator()(HttpRequest request, std::shared_ptr<Responder> responder) {
+    const std::lock_guard lock(mutex_);
+    kept_.emplace_back(std::move(request), std::move(responder));
+    changed_.notify_all();
+  }
+  void wait_for(std::size_t count) {
+    std::unique_lock lock(mutex_);
+    changed_.wait(lock, [&] { return kept_.size() >= count; });
+  }
+  std::size_t count() {
+    const std::lock_guard lock(mutex_);
+    return kept_.size();
+  }
+  /// Lets the body go, and answers.
+  void answer(std::size_t index) {
+    std::pair<HttpRequest, std::shared_ptr<Responder>> taken;
+    {
+      const std::lock_guard lock(mutex_);
+      taken = std::move(kept_[index]);
+    }
+    const std::string body = std::move(taken.first.body);
+    taken.first.body_lease.reset();
+    taken.second->send({.body = fmt::format("{} bytes.", body.size())});
+  }
+
+ private:
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  std::vector<std::pair<HttpRequest, std::shared_ptr<Responder>>> kept_;
+};
+
+std::string post_of(std::size_t size) {
+  return fmt::format("POST / HTTP/1.1\r\nHost: x\r\nContent-Length: {}\r\n\r\n{}", size,
+                     std::string(size, 'x'));
+}
+
+TEST_F(Serving, ReadsLargeBodiesAsThereIsRoomAndSmallOnesBeside) {
+  Keeping keeping;
+  serve({.bodies = {.size_max = 1000, .small_size_max = 10, .small_room = 100, .large_room = 1500}},
+        std::ref(keeping));
+  BytesClient first(port());
+  first.send(post_of(1000));
+  keeping.wait_for(1);
+  BytesClient second(port());
+  second.send(post_of(900));
+  BytesClient chunked(port());
+  chunked.send("POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n100\r\n" +
+               std::string(256, 'x') + "\r\n0\r\n\r\n");
+  BytesClient small(port());
+  small.send(post_of(10));
+  keeping.wait_for(2);
+  EXPECT_EQ(keeping.count(), 2u);
+  keeping.answer(1);
+  EXPECT_THAT(small.read_until("bytes."), HasSubstr("\r\n10 bytes."));
+  keeping.answer(0);
+  EXPECT_THAT(first.read_until("bytes."), HasSubstr("\r\n1000 bytes."));
+  keeping.wait_for(3);
+  keeping.answer(2);
+  EXPECT_THAT(second.read_until("bytes."), HasSubstr("\r\n900 bytes."));
+  keeping.wait_for(4);
+  keeping.answer(3);
+  EXPECT_THAT(chunked.read_until("bytes."), HasSubstr("\r\n256 bytes."));
+}
+
+TEST_F(Serving, RefusesABodyThatWaitsTooLongForRoom) {
+  Keeping keeping;
+  serve({.bodies = {.size_max = 1000, .small_size_max = 10, .large_room = 1000},
+         .room_timeout = std::chrono::seconds(1)},
+        std::ref(keeping));
+  BytesClient first(port());
+  first.send(post_of(1000));
+  keeping.wait_for(1);
+  BytesClient second(port());
+  second.send(post_of(1000));
+  EXPECT_THAT(second.read_all(), AllOf(StartsWith("HTTP/1.1 503"), HasSubstr("Retry-After: 1")));
+  keeping.answer(0);
+  EXPECT_THAT(first.read_until("bytes."), HasSubstr("1000 bytes."));
+}
+
+TEST_F(Serving, AsksBeforeItReadsALargeBody) {
+  admission_ = [](const HttpRequest& request) -> std::optional<HttpResponse> {
+    if (request.path == "/good") return std::nullopt;
+    return HttpResponse{.status = 404, .body = "nothing at " + request.path};
+  };
+  serve({.bodies = {.size_max = 1000, .small_size_max = 10}}, echo);
+  BytesClient refused(port());
+  refused.send("POST /bad HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n");
+  EXPECT_THAT(refused.read_all(), AllOf(StartsWith("HTTP/1.1 404"), HasSubstr("nothing at /bad")));
+  BytesClient large(port());
+  large.send("POST /good HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n" +
+             std::string(1000, 'x'));
+  EXPECT_THAT(large.read_until("xxx"), StartsWith("HTTP/1.1 200"));
+  BytesClient small(port());
+  small.send("POST /bad HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\n\r\nbody");
+  EXPECT_THAT(small.read_until("body"), StartsWith("HTTP/1.1 200"));
+}
+
 TEST_F(Serving, EndsAClientThatBeginsARequestAndStalls) {
-  serve({.idle_timeout = std::chrono::seconds(1), .read_timeout = std::chrono::seconds(1)}, echo);
+  // Between requests it may be silent for as long as a test would take.
+  serve({.idle_timeout = std::chrono::seconds(600), .read_timeout = std::chrono::seconds(1)}, echo);
   BytesClient header(port());
   header.send("GET / HT");
   EXPECT_EQ(header.read_all(), "");
   BytesClient body(port());
   body.send("POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\n\r\nbo");
   EXPECT_EQ(body.read_all(), "");
+  BytesClient large(port());
+  large.send("POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 40000000\r\n\r\nbo");
+  EXPECT_EQ(large.read_all(), "");
+}
+
+TEST_F(Serving, EndsAClientThatBeginsNoRequest) {
+  serve({.idle_timeout = std::chrono::seconds(1), .read_timeout = std::chrono::seconds(600)}, echo);
+  BytesClient client(port());
+  EXPECT_EQ(client.read_all(), "");
 }
 
 TEST(HttpServer, SaysWhatIsWrongWithAnAddress) {
   const auto nothing = [](const HttpRequest&, const std::shared_ptr<Responder>&) {};
-  const auto refusal = [](unsigned, const std::string&) { return HttpResponse{}; };
+  const auto refusal = [](const HttpRequest&, unsigned, const std::string&) {
+    return HttpResponse{};
+  };
   HttpServerOptions options{.host = "nowhere.example", .port = 0};
   EXPECT_EQ(HttpServer::create(options, nothing, refusal).status().code(),
             StatusCode::kInvalidArgument);

@@ -55,14 +55,15 @@ void report(benchmark::State& state, double seconds) {
 
 void BM_HttpStream(benchmark::State& state) {
   std::promise<std::shared_ptr<Responder>> asked;
-  const auto server =
-      HttpServer::create(
-          {.port = 0},
-          [&](const HttpRequest&, std::shared_ptr<Responder> responder) {
-            asked.set_value(std::move(responder));
-          },
-          [](unsigned status, const std::string&) { return HttpResponse{.status = status}; })
-          .value();
+  const auto server = HttpServer::create(
+                          {.port = 0},
+                          [&](const HttpRequest&, std::shared_ptr<Responder> responder) {
+                            asked.set_value(std::move(responder));
+                          },
+                          [](const HttpRequest&, unsigned status, const std::string&) {
+                            return HttpResponse{.status = status};
+                          })
+                          .value();
   std::thread serving([&] { server->run(); });
   const int socket = connect_to(server->port());
   constexpr std::string_view kRequest = "GET / HTTP/1.1\r\nHost: localhost\r\n\r\n";

@@ -30,12 +30,35 @@ bool is_address(const std::string& name) {
 }
 
 bool is_ours(const AccessRules& rules, const std::string& name) {
+  // The last two are what containers call the machine that they run on.
   return is_address(name) || name == "localhost" || name.ends_with(".localhost") ||
+         name == "host.docker.internal" || name == "host.containers.internal" ||
          std::find(rules.allowed_hosts.begin(), rules.allowed_hosts.end(), name) !=
              rules.allowed_hosts.end();
 }
 
-bool may_cross(const AccessRules& rules, std::string_view origin) {
+/// Pages of desktop apps, and of servers on this machine: Ollama lets them in unless told
+/// otherwise, and apps that speak its dialect count on that. What is no page's ("null") is not
+/// among them.
+bool is_ollamas(std::string_view origin) {
+  for (const char* scheme :
+       {"app://", "file://", "tauri://", "vscode-webview://", "vscode-file://"}) {
+    if (origin.starts_with(scheme)) return true;
+  }
+  const std::size_t scheme_end = origin.find("://");
+  if (scheme_end == std::string_view::npos) return false;
+  const std::string_view scheme = origin.substr(0, scheme_end);
+  std::string_view authority = origin.substr(scheme_end + 3);
+  const std::size_t colon = std::min(authority.rfind(':'), authority.size());
+  const std::string_view port = authority.substr(std::min(colon + 1, authority.size()));
+  authority = authority.substr(0, colon);
+  return (scheme == "http" || scheme == "https") &&
+         (authority == "localhost" || authority == "127.0.0.1" || authority == "0.0.0.0") &&
+         std::ranges::all_of(port, [](char c) { return c >= '0' && c <= '9'; });
+}
+
+bool may_cross(const AccessRules& rules, const HttpRequest& request, std::string_view origin) {
+  if (request.path.starts_with("/api/") && is_ollamas(origin)) return true;
   return std::any_of(
       rules.cors_origins.begin(), rules.cors_origins.end(),
       [&](const std::string& allowed) { return allowed == "*" || allowed == origin; });
@@ -80,7 +103,7 @@ std::optional<ApiError> check_access(const AccessRules& rules, const HttpRequest
                                            host_name(host), host_name(host))};
   }
   if (const auto origin = request.header("Origin");
-      origin && !is_same_origin(*origin, host) && !may_cross(rules, *origin)) {
+      origin && !is_same_origin(*origin, host) && !may_cross(rules, request, *origin)) {
     return ApiError{
         .status = 403,
         .message = fmt::format("pages of {} may not ask this server; if they should, start "
@@ -100,9 +123,9 @@ std::optional<ApiError> check_access(const AccessRules& rules, const HttpRequest
 
 HttpHeaders cors_headers(const AccessRules& rules, const HttpRequest& request) {
   const auto origin = request.header("Origin");
-  if (!origin || !may_cross(rules, *origin)) return {};
+  if (!origin || !may_cross(rules, request, *origin)) return {};
   return {{"Access-Control-Allow-Origin", std::string(*origin)},
-          {"Access-Control-Allow-Methods", "GET, POST, OPTIONS"},
+          {"Access-Control-Allow-Methods", "GET, POST, DELETE, OPTIONS"},
           {"Access-Control-Allow-Headers",
            std::string(request.header("Access-Control-Request-Headers").value_or("*"))},
           {"Vary", "Origin"}};

@@ -21,7 +21,7 @@ struct AccessRules {
 
 /// Whether the request may be answered. A page on the web can make a browser send requests here,
 /// and its name can be made to lead here: names that are not ours, and origins other than ours, are
-/// refused.
+/// refused; but at Ollama's paths those that Ollama lets in by default may ask.
 std::optional<ApiError> check_access(const AccessRules& rules, const HttpRequest& request,
                                      bool needs_key);
 

@@ -14,11 +14,13 @@ unsigned status(const AccessRules& rules, HttpHeaders headers, bool needs_key = 
 TEST(Access, IsByNamesThatAreOurs) {
   const AccessRules rules{.allowed_hosts = {"my-box.local"}};
   for (const char* host : {"127.0.0.1:8080", "localhost", "LOCALHOST:1", "[::1]:80",
-                           "192.168.1.7:8080", "my-box.local:8080", "x.localhost:1"}) {
+                           "192.168.1.7:8080", "my-box.local:8080", "x.localhost:1",
+                           "host.docker.internal:8080", "host.containers.internal"}) {
     EXPECT_EQ(status(rules, {{"Host", host}}), 200u) << host;
   }
-  for (const char* host : {"evil.example", "127.0.0.1.evil.example", "localhost.evil.example:80",
-                           "my-box.local.evil", "127.0.0.1x", "[::1"}) {
+  for (const char* host :
+       {"evil.example", "127.0.0.1.evil.example", "localhost.evil.example:80", "my-box.local.evil",
+        "127.0.0.1x", "[::1", "host.docker.internal.evil", "docker.internal"}) {
     const bool is_broken_address = std::string(host) == "[::1";
     EXPECT_EQ(status(rules, {{"Host", host}}), is_broken_address ? 200u : 403u) << host;
   }
@@ -34,6 +36,30 @@ TEST(Access, IsForPagesOfTheServerAndThoseItWasTold) {
   EXPECT_EQ(with_origin("http://127.0.0.1:8081"), 403u);
   EXPECT_EQ(with_origin("https://chat.example.evil"), 403u);
   EXPECT_EQ(with_origin("null"), 403u);
+}
+
+TEST(Access, LetsOllamasDefaultOriginsAskInItsDialect) {
+  const auto answered = [](const char* path, const char* origin) {
+    const HttpRequest request{.method = "POST",
+                              .path = path,
+                              .headers = {{"Host", "127.0.0.1:8080"}, {"Origin", origin}}};
+    const bool may_ask = !check_access({}, request, false).has_value();
+    EXPECT_EQ(!cors_headers({}, request).empty(), may_ask) << path << " " << origin;
+    return may_ask;
+  };
+  for (const char* origin : {"http://localhost", "https://localhost:3000", "http://127.0.0.1:5173",
+                             "http://0.0.0.0:80", "app://obsidian.md", "tauri://localhost",
+                             "vscode-webview://1b2c", "vscode-file://vscode-app", "file://"}) {
+    EXPECT_TRUE(answered("/api/chat", origin)) << origin;
+    EXPECT_FALSE(answered("/v1/chat/completions", origin)) << origin;
+    EXPECT_FALSE(answered("/apiary", origin)) << origin;
+  }
+  for (const char* origin :
+       {"null", "", "localhost", "http://localhost.evil", "http://localhost:80.evil",
+        "http://evil:80", "ftp://localhost", "https://127.0.0.1.evil", "http://localhost@evil",
+        "http://localhost:8080@evil", "appx://x", "chrome-extension://x"}) {
+    EXPECT_FALSE(answered("/api/chat", origin)) << origin;
+  }
 }
 
 TEST(Access, LetsOriginsReadThatItWasTold) {

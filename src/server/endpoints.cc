@@ -10,11 +10,14 @@
 #include "base/memory_info.h"
 #include "base/name_hash.h"
 #include "server/dialect.h"
+#include "server/json_body.h"
 #include "server/machine_status.h"
+#include "server/memory_share.h"
 #include "server/metrics.h"
 #include "server/model_card.h"
 #include "server/model_service.h"
 #include "server/ollama_library.h"
+#include "server/request_bounds.h"
 #include "server/responses.h"
 #include "server/web_assets.h"
 #include "server/worker.h"
@@ -45,7 +48,9 @@ class ModelEndpoints : public Endpoints {
         http_(http),
         options_(options),
         service_(engine),
-        responses_(engine.memory_plan().budget_bytes / kResponsesShare) {
+        responses_(engine.memory_plan().budget_bytes / kResponsesShare),
+        bounds_(request_bounds(engine.memory_plan().request_bytes, options.body_size_max)),
+        waiting_(bounds_.waiting_max) {
     card_ = {.id = options_.model_id,
              .model_type = engine.info().model_type,
              .digest = fmt::format("{:016x}", name_hash(engine.info().identity)),
@@ -60,45 +65,48 @@ class ModelEndpoints : public Endpoints {
     return Status();
   }
 
-  void handle(const HttpRequest& request, const std::shared_ptr<Responder>& responder) override {
-    const auto methods = methods_at(request.path);
-    const Route* route = nullptr;
-    if (methods != routes_.end()) {
-      const auto method = methods->second.find(request.method == "HEAD" ? "GET" : request.method);
-      if (method != methods->second.end()) route = &method->second;
+  void handle(HttpRequest request, const std::shared_ptr<Responder>& responder) override {
+    if (const auto refused = refusal_of(request)) {
+      // What is not ours is not named: clients may ask for anything.
+      const auto methods = methods_at(request.path);
+      return refuse(*responder, error_json_of(request),
+                    methods != routes_.end() ? methods->first : kOtherEndpoint, *refused);
     }
-    // What is not ours is not named: clients may ask for anything.
-    const std::string& endpoint = methods != routes_.end() ? methods->first : kOtherEndpoint;
-    const auto refuse = [&](const ApiError& error) {
-      this->refuse(*responder, error_json_of(request), endpoint, error);
-    };
+    route_of(request)->handle(request, responder);
+  }
+
+  std::optional<ApiError> refusal_of(const HttpRequest& request) const override {
+    const Route* const route = route_of(request);
     if (const auto refused =
             check_access(options_.access, request, route == nullptr || route->needs_key)) {
-      return refuse(*refused);
+      return refused;
     }
+    if (route != nullptr) return std::nullopt;
+    const auto methods = methods_at(request.path);
     if (methods == routes_.end()) {
-      return refuse({.status = 404,
-                     .message = fmt::format("there is nothing at {}", request.path),
-                     .code = "not_found"});
+      return ApiError{.status = 404,
+                      .message = fmt::format("there is nothing at {}", request.path),
+                      .code = "not_found"};
     }
-    if (route == nullptr) {
-      return refuse({.status = 405,
-                     .message = fmt::format("{} does not take {}", request.path, request.method),
-                     .allowed_methods = names_of(methods->second)});
-    }
-    route->handle(request, responder);
+    return ApiError{.status = 405,
+                    .message = fmt::format("{} does not take {}", request.path, request.method),
+                    .allowed_methods = names_of(methods->second)};
   }
+
+  const BodyLimits& body_limits() const override { return bounds_.bodies; }
 
   void drain(std::chrono::seconds patience) override { scheduler_->stop(patience); }
   void close() override {
     scheduler_.reset();
-    worker_.reset();
+    small_requests_.reset();
+    large_requests_.reset();
   }
 
  private:
   struct Route {
     bool needs_key = true;
-    std::function<void(const HttpRequest&, const std::shared_ptr<Responder>&)> handle;
+    /// May take the body out of the request.
+    std::function<void(HttpRequest&, const std::shared_ptr<Responder>&)> handle;
   };
   using Methods = std::map<std::string, Route>;
   using Routes = std::map<std::string, Methods, std::less<>>;
@@ -108,6 +116,14 @@ class ModelEndpoints : public Endpoints {
     if (path.starts_with(kModelsPrefix)) return routes_.find(kModelPath);
     if (path.starts_with(kResponsesPrefix)) return routes_.find(kResponsePath);
     return routes_.find(path);
+  }
+
+  /// Null: there is nothing for this method at the path.
+  const Route* route_of(const HttpRequest& request) const {
+    const auto methods = methods_at(request.path);
+    if (methods == routes_.end()) return nullptr;
+    const auto method = methods->second.find(request.method == "HEAD" ? "GET" : request.method);
+    return method == methods->second.end() ? nullptr : &method->second;
   }
 
   static std::string names_of(const Methods& methods) {
@@ -140,28 +156,67 @@ class ModelEndpoints : public Endpoints {
   }
 
   /// A question whose JSON body is worked off beside the server's thread.
-  void post(const std::string& path,
-            std::function<ApiResult<std::string>(const Json& body)> answer) {
-    respond(path, "POST",
-            [answer = std::move(answer)](const Json& body) -> ApiResult<HttpResponse> {
+  void post(const std::string& path, std::function<ApiResult<std::string>(Json& body)> answer) {
+    post(path, bounds_.bodies.small_size_max, std::move(answer));
+  }
+  /// The same of a question whose answer has any number of tokens.
+  void post_counting(const std::string& path,
+                     std::function<ApiResult<std::string>(Json& body)> answer) {
+    post(path, bounds_.counted_small_size_max, std::move(answer));
+  }
+  void post(const std::string& path, std::size_t small_size_max,
+            std::function<ApiResult<std::string>(Json& body)> answer) {
+    respond(path, "POST", small_size_max,
+            [answer = std::move(answer)](Json& body) -> ApiResult<HttpResponse> {
               ApiResult<std::string> text = answer(body);
               if (!text.ok()) return text.error();
               return json_response(std::move(*text));
             });
   }
   void respond(const std::string& path, const char* method,
-               std::function<ApiResult<HttpResponse>(const Json& body)> answer) {
+               std::function<ApiResult<HttpResponse>(Json& body)> answer) {
+    respond(path, method, bounds_.bodies.small_size_max, std::move(answer));
+  }
+  void respond(const std::string& path, const char* method, std::size_t small_size_max,
+               std::function<ApiResult<HttpResponse>(Json& body)> answer) {
     routes_[path][method] = {
-        .handle = [this, path, answer = std::move(answer)](
-                      const HttpRequest& request, const std::shared_ptr<Responder>& responder) {
-          worker_->add([this, path, answer, responder, text = request.body] {
-            ApiResult<Json> body = parse_body(text);
-            ApiResult<HttpResponse> answered = body.ok() ? guarded([&] { return answer(*body); })
-                                                         : ApiResult<HttpResponse>(body.error());
-            if (answered.ok()) return responder->send(std::move(*answered));
-            refuse(*responder, path, answered.error());
-          });
+        .handle = [this, path, small_size_max, answer = std::move(answer)](
+                      HttpRequest& request, const std::shared_ptr<Responder>& responder) {
+          with_body(path, request, small_size_max, responder,
+                    [this, path, answer, responder](Json& body) {
+                      ApiResult<HttpResponse> answered = guarded([&] { return answer(body); });
+                      if (answered.ok()) return responder->send(std::move(*answered));
+                      refuse(*responder, path, answered.error());
+                    });
         }};
+  }
+
+  /// A body that waits to be read, with its place in the server's memory.
+  struct Incoming {
+    std::string text;
+    BodyLease lease;
+  };
+
+  /// Reads the body beside the server's thread, and calls `use` there. Small bodies do not wait for
+  /// those larger than `small_size_max`.
+  void with_body(const std::string& path, HttpRequest& request, std::size_t small_size_max,
+                 const std::shared_ptr<Responder>& responder, std::function<void(Json& body)> use) {
+    auto incoming = std::make_shared<Incoming>(
+        Incoming{std::move(request.body), std::move(request.body_lease)});
+    const bool is_small = incoming->text.size() <= small_size_max;
+    auto read = [this, path, responder, use = std::move(use), incoming](bool is_small) {
+      ApiResult<Json> body =
+          parse_body(incoming->text, is_small ? bounds_.json_small_max : bounds_.json_large_max);
+      // What looked small may take much.
+      if (!body.ok() && body.error().code == kBodyTooLarge && is_small) return false;
+      *incoming = {};
+      body.ok() ? use(*body) : refuse(*responder, path, body.error());
+      return true;
+    };
+    if (!is_small) return large_requests_->add([read] { read(false); });
+    small_requests_->add([this, read] {
+      if (!read(true)) large_requests_->add([read] { read(false); });
+    });
   }
 
   /// What a library throws where a check of ours was not enough ends the request, not the server.
@@ -212,29 +267,51 @@ class ModelEndpoints : public Endpoints {
   }
 
   void generate(const std::string& path, ReadBody read) {
-    routes_[path]["POST"] = {.handle = [this, path, read](
-                                           const HttpRequest& request,
-                                           const std::shared_ptr<Responder>& responder) {
-      worker_->add([this, path, read, responder, text = request.body, begun = SteadyTime::now()] {
-        const auto fail = [&](const ApiError& error) { refuse(*responder, path, error); };
-        ApiResult<Json> body = parse_body(text);
-        if (!body.ok()) return fail(body.error());
-        ApiResult<DialectRequest> wanted = read_body(path, read, *body);
-        if (!wanted.ok()) return fail(wanted.error());
-        if (wanted->answer) return responder->send(json_response(*wanted->answer));
-        ApiResult<PreparedRequest> prepared = guarded([&] {
-          return std::visit([this](auto& want) { return service_.prepare(std::move(want)); },
-                            wanted->wanted);
-        });
-        if (!prepared.ok()) return fail(prepared.error());
-        begin_reply(path, begun, responder, std::move(wanted->writer), std::move(*prepared));
-      });
-    }};
+    routes_[path]["POST"] = {
+        .handle = [this, path, read](HttpRequest& request,
+                                     const std::shared_ptr<Responder>& responder) {
+          with_body(path, request, bounds_.bodies.small_size_max, responder,
+                    [this, path, read, responder, begun = SteadyTime::now()](Json& body) {
+                      prepare(path, body, read, begun, responder);
+                    });
+        }};
+  }
+
+  void prepare(const std::string& path, Json& body, ReadBody read, SteadyTime::time_point begun,
+               const std::shared_ptr<Responder>& responder) {
+    const auto fail = [&](const ApiError& error) { refuse(*responder, path, error); };
+    ApiResult<DialectRequest> wanted = read_body(path, read, body);
+    body = Json();  // what is wanted of it has been copied
+    if (!wanted.ok()) return fail(wanted.error());
+    if (wanted->answer) return responder->send(json_response(*wanted->answer));
+    ApiResult<PreparedRequest> prepared = guarded([&] {
+      return std::visit([this](auto& want) { return service_.prepare(std::move(want)); },
+                        wanted->wanted);
+    });
+    if (!prepared.ok()) return fail(prepared.error());
+    std::size_t size = 0;
+    for (const PreparedPrompt& prompt : prepared->prompts) {
+      size += prompt.ids.size() * sizeof(prompt.ids[0]) + prompt.echo.size();
+    }
+    std::shared_ptr<void> lease = waiting_.take(size);
+    if (lease == nullptr && size > bounds_.waiting_max) {
+      return fail(bad_request(
+          "n", fmt::format("all choices together have prompts of {} bytes, and the memory for "
+                           "requests is for {}; ask for fewer, or give more --memory",
+                           size, bounds_.waiting_max)));
+    }
+    if (lease == nullptr) {
+      return fail({.status = 429,
+                   .message = "as many long prompts wait as there is memory for; come back soon",
+                   .retry_after_seconds = 1});
+    }
+    begin_reply(path, begun, responder, std::move(wanted->writer), std::move(*prepared),
+                std::move(lease));
   }
 
   void begin_reply(const std::string& path, SteadyTime::time_point begun,
                    const std::shared_ptr<Responder>& responder, std::unique_ptr<ReplyWriter> writer,
-                   PreparedRequest prepared) {
+                   PreparedRequest prepared, std::shared_ptr<void> lease) {
     const auto reply = std::make_shared<Reply>(
         Reply::Parts{
             .http = http_,
@@ -247,7 +324,8 @@ class ModelEndpoints : public Endpoints {
             .on_done = [this](const ReplyRecord& record) { done(record); },
             .endpoint = path,
             .begun = begun,
-            .time_limit = options_.time_limit},
+            .time_limit = options_.time_limit,
+            .lease = std::move(lease)},
         std::move(prepared));
     reply->start();
   }
@@ -273,7 +351,10 @@ class ModelEndpoints : public Endpoints {
   std::mutex warned_mutex_;
   std::set<std::string> warned_;
   Routes routes_;
-  std::unique_ptr<Worker> worker_ = std::make_unique<Worker>();
+  const RequestBounds bounds_;
+  MemoryShare waiting_;
+  std::unique_ptr<Worker> small_requests_ = std::make_unique<Worker>();
+  std::unique_ptr<Worker> large_requests_ = std::make_unique<Worker>(release_free_memory);
   std::unique_ptr<Scheduler> scheduler_;
 };
 
@@ -284,13 +365,13 @@ void ModelEndpoints::add_routes() {
   add_response_routes();
   add_model_routes();
   get("/health", false, [] { return json_response(R"({"status":"ok"})"); });
-  post("/v1/messages/count_tokens", [this](const Json& body) -> ApiResult<std::string> {
-    Json with_limit = body;
-    with_limit["max_tokens"] = 1;
-    ApiResult<DialectRequest> wanted =
-        read_body("/v1/messages", read_anthropic_messages, with_limit);
+  post_counting("/v1/messages/count_tokens", [this](Json& body) -> ApiResult<std::string> {
+    body["max_tokens"] = 1;
+    ApiResult<DialectRequest> wanted = read_body("/v1/messages", read_anthropic_messages, body);
+    body = Json();
     if (!wanted.ok()) return wanted.error();
-    ApiResult<std::size_t> count = service_.count_tokens(std::get<ChatRequest>(wanted->wanted));
+    ApiResult<std::size_t> count =
+        service_.count_tokens(std::move(std::get<ChatRequest>(wanted->wanted)), bounds_.tokens_max);
     if (!count.ok()) return count.error();
     return dump({{"input_tokens", *count}});
   });
@@ -312,24 +393,27 @@ void ModelEndpoints::add_routes() {
     return json_response(dump({{"default_generation_settings", settings},
                                {"model_alias", card_.id},
                                {"model_type", card_.model_type},
+                               {"request_bytes", engine_.memory_plan().request_bytes},
+                               {"body_size_max", bounds_.bodies.size_max},
                                {"total_slots", scheduler_->statistics().places},
                                {"tool_call_syntax", to_string(service_.tool_syntax())},
                                {"build_info", "flash-moe"}}));
   });
-  post("/tokenize", [this](const Json& body) -> ApiResult<std::string> {
+  post_counting("/tokenize", [this](const Json& body) -> ApiResult<std::string> {
     Fields fields(body);
     std::optional<std::string> text = fields.text("content");
     if (!text) text = fields.text("prompt");
     if (fields.error()) return *fields.error();
     if (!text) return bad_request("content", "content: is missing");
-    const Result<std::vector<std::int32_t>> ids = engine_.tokenize(*text);
-    if (!ids.ok()) return error_of(ids.status());
+    ApiResult<std::vector<std::int32_t>> ids = service_.tokenize(*text, bounds_.tokens_max);
+    if (!ids.ok()) return ids.error();
     return dump({{"tokens", *ids}, {"count", ids->size()}, {"max_model_len", card_.context}});
   });
   post("/detokenize", [this](const Json& body) -> ApiResult<std::string> {
     Fields fields(body);
     const Json* const tokens = fields.array("tokens");
     std::vector<std::int32_t> ids;
+    std::size_t size = 0;
     if (tokens != nullptr) {
       for (const Json& id : *tokens) {
         if (!id.is_number_integer() || id < 0 || id > 0x7fffffff) {
@@ -337,6 +421,11 @@ void ModelEndpoints::add_routes() {
           break;
         }
         ids.push_back(id.get<std::int32_t>());
+        size += engine_.token_bytes(ids.back()).size();
+      }
+      if (size > bounds_.json_large_max) {
+        fields.fail("tokens", fmt::format("stand for {} bytes of text; {} are the most", size,
+                                          bounds_.json_large_max));
       }
     } else {
       fields.fail("tokens", "is missing");
@@ -355,8 +444,8 @@ void ModelEndpoints::add_routes() {
   post("/apply-template", [this](const Json& body) -> ApiResult<std::string> {
     ApiResult<DialectRequest> wanted = read_body("/apply-template", read_openai_chat, body);
     if (!wanted.ok()) return wanted.error();
-    ApiResult<ChatPrompt> prompt =
-        service_.render(std::get<ChatRequest>(wanted->wanted), /*add_generation_prompt=*/true);
+    ApiResult<ChatPrompt> prompt = service_.render(std::move(std::get<ChatRequest>(wanted->wanted)),
+                                                   /*add_generation_prompt=*/true);
     if (!prompt.ok()) return prompt.error();
     return dump({{"prompt", prompt->text}});
   });

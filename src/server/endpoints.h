@@ -3,10 +3,12 @@
 
 #include <chrono>
 #include <memory>
+#include <optional>
 
 #include "base/result.h"
 #include "flashmoe/engine.h"
 #include "http/http_server.h"
+#include "server/api_error.h"
 #include "server/server.h"
 
 namespace flashmoe::server {
@@ -22,7 +24,11 @@ class Endpoints {
 
   /// The server's thread. Answers what may be asked, and refuses the rest. The request's path is
   /// spelled as endpoint_path() does.
-  virtual void handle(const HttpRequest& request, const std::shared_ptr<Responder>& responder) = 0;
+  virtual void handle(HttpRequest request, const std::shared_ptr<Responder>& responder) = 0;
+  /// The server's thread. Why a request is refused before its body is read, if it is.
+  virtual std::optional<ApiError> refusal_of(const HttpRequest& request) const = 0;
+  /// What bodies may take.
+  virtual const BodyLimits& body_limits() const = 0;
   /// Takes no more work, waits up to `patience` for what is running, and cancels the rest.
   virtual void drain(std::chrono::seconds patience) = 0;
   /// Ends its threads: `http` may go. Once, after drain().

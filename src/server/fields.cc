@@ -8,9 +8,6 @@
 namespace flashmoe::server {
 namespace {
 
-/// How deep a request's JSON may be nested: parsers and templates are recursive.
-constexpr int kJsonDepthMax = 128;
-
 /// The integer that a number is, also one written as 5.0 or 1e3; none where 64 bits do not hold it.
 std::optional<std::int64_t> as_integer(const Json& number) {
   if (number.is_number_unsigned()) {
@@ -126,22 +123,6 @@ const Json& member(const Json& object, std::string_view name) {
   static const Json kNull;
   const auto found = object.find(name);
   return found == object.end() ? kNull : *found;
-}
-
-ApiResult<Json> parse_body(std::string_view body) {
-  std::string complaint;
-  bool is_too_deep = false;
-  try {
-    Json value = Json::parse(body, [&](int depth, Json::parse_event_t, Json&) {
-      is_too_deep |= depth > kJsonDepthMax;
-      return depth <= kJsonDepthMax;
-    });
-    if (!is_too_deep && value.is_object()) return value;
-    complaint = is_too_deep ? "it is nested too deeply" : "it must be an object";
-  } catch (const Json::exception& failure) {
-    complaint = failure.what();
-  }
-  return bad_request({}, "the body is not the JSON that is wanted here: " + complaint);
 }
 
 std::string dump(const Json& value) {

@@ -49,10 +49,6 @@ class Fields {
 /// The member of an object; null where there is none.
 const Json& member(const Json& object, std::string_view name);
 
-/// The object that a request's body is. Errors: 400 for text that is no JSON, no object, or nested
-/// too deeply.
-ApiResult<Json> parse_body(std::string_view body);
-
 /// JSON without spaces; what is no UTF-8 is replaced.
 std::string dump(const Json& value);
 

@@ -61,6 +61,7 @@ Json machine_status_json(const ModelCard& card, const Engine& engine, const Sche
                    {"buffer_bytes", plan.buffer_bytes},
                    {"expert_bytes", plan.expert_bytes},
                    {"prefix_bytes", plan.prefix_bytes},
+                   {"request_bytes", plan.request_bytes},
                    // What is in use of it, where that is counted.
                    {"used",
                     {{"dense_bytes", plan.dense_bytes},

@@ -81,12 +81,13 @@ bool ends_in_thought(std::string_view prompt) {
   return last != std::string_view::npos && prompt.substr(0, last + 1).ends_with("<think>");
 }
 
-ApiError too_long(std::size_t tokens, std::size_t context) {
+/// `is_exact`: there are no more than that.
+ApiError too_long(std::size_t tokens, std::size_t context, bool is_exact = true) {
   return {
       .status = 400,
-      .message = fmt::format("the prompt is {} tokens, and the context holds {}; shorten it, or "
+      .message = fmt::format("the prompt is {}{} tokens, and the context holds {}; shorten it, or "
                              "start the server with a larger --context",
-                             tokens, context),
+                             is_exact ? "" : "at least ", tokens, context),
       .code = "context_length_exceeded",
       .prompt_tokens = tokens,
       .context = context};
@@ -115,12 +116,15 @@ ModelService::ModelService(const Engine& engine)
   }
 }
 
-ApiResult<ChatPrompt> ModelService::render(const ChatRequest& request,
-                                           bool add_generation_prompt) const {
+ApiResult<ChatPrompt> ModelService::render(ChatRequest request, bool add_generation_prompt) const {
   const std::string tools = request.tools.empty() ? "null" : dump(request.tools);
   const std::string kwargs = dump(request.template_kwargs);
+  const std::string messages = dump(request.messages);
+  // From here on it is in memory as that text, and not as JSON as well.
+  request.messages = Json();
+  request.tools = Json();
   Result<ChatPrompt> prompt = engine_.render_chat(
-      dump(request.messages),
+      messages,
       {.add_generation_prompt = add_generation_prompt, .tools_json = tools, .kwargs_json = kwargs});
   if (!prompt.ok()) return error_of(prompt.status());
   return std::move(*prompt);
@@ -128,71 +132,55 @@ ApiResult<ChatPrompt> ModelService::render(const ChatRequest& request,
 
 ApiResult<std::vector<std::int32_t>> ModelService::within_context(
     Result<std::vector<std::int32_t>> ids) const {
-  if (!ids.ok()) return error_of(ids.status());
   const std::size_t context = engine_.memory_plan().context;
+  if (!ids.ok() && ids.status().code() == StatusCode::kOutOfBudget) {
+    return too_long(token_max() + 1, context, /*is_exact=*/false);
+  }
+  if (!ids.ok()) return error_of(ids.status());
   if (ids->size() >= context) return too_long(ids->size(), context);
   return std::move(*ids);
 }
 
-ApiResult<std::size_t> ModelService::count_tokens(const ChatRequest& request) const {
-  ApiResult<ChatPrompt> prompt = render(request, /*add_generation_prompt=*/true);
+ApiResult<std::size_t> ModelService::count_tokens(ChatRequest request,
+                                                  std::size_t token_max) const {
+  ApiResult<ChatPrompt> prompt = render(std::move(request), /*add_generation_prompt=*/true);
   if (!prompt.ok()) return prompt.error();
-  const Result<std::vector<std::int32_t>> ids = engine_.tokenize(*prompt);
-  if (!ids.ok()) return error_of(ids.status());
+  ApiResult<std::vector<std::int32_t>> ids =
+      counted(engine_.tokenize(*prompt, 0, token_max), token_max);
+  if (!ids.ok()) return ids.error();
   return ids->size();
 }
 
-std::optional<std::size_t> ModelService::tokens_of(const std::string& part,
-                                                   const ChatPrompt& prompt,
-                                                   const std::vector<std::int32_t>& ids) const {
-  if (!prompt.text.starts_with(part)) return std::nullopt;
-  const Result<std::vector<std::int32_t>> rest = engine_.tokenize(prompt, part.size());
-  if (!rest.ok() || rest->size() >= ids.size()) return std::nullopt;
-  const std::size_t at = ids.size() - rest->size();
-  if (!std::equal(rest->begin(), rest->end(), ids.begin() + static_cast<std::ptrdiff_t>(at))) {
-    return std::nullopt;
-  }
-  return at;
+ApiResult<std::vector<std::int32_t>> ModelService::tokenize(const std::string& text,
+                                                            std::size_t token_max) const {
+  return counted(engine_.tokenize(text, token_max), token_max);
 }
 
-std::vector<std::size_t> ModelService::checkpoints_of(const ChatRequest& request,
-                                                      const ChatPrompt& prompt,
-                                                      const std::vector<std::int32_t>& ids) const {
-  std::vector<std::size_t> checkpoints;
-  if (turn_mark_) {
-    for (std::size_t i = 1; i < ids.size(); ++i) {
-      if (ids[i] == *turn_mark_) checkpoints.push_back(i);
-    }
-    return checkpoints;
+ApiResult<std::vector<std::int32_t>> ModelService::counted(Result<std::vector<std::int32_t>> ids,
+                                                           std::size_t token_max) const {
+  if (ids.ok()) return std::move(*ids);
+  if (ids.status().code() != StatusCode::kOutOfBudget) return error_of(ids.status());
+  return too_long(token_max + 1, engine_.memory_plan().context, /*is_exact=*/false);
+}
+
+std::vector<std::size_t> ModelService::checkpoints_of(const std::vector<std::int32_t>& ids) const {
+  std::vector<std::size_t> turns;
+  for (std::size_t at = 1; turn_mark_ && at < ids.size(); ++at) {
+    if (ids[at] == *turn_mark_) turns.push_back(at);
   }
-  // Templates that mark turns by text: the last two are found by rendering less.
-  if (request.continues_last) return checkpoints;
-  const auto add = [&](const ChatRequest& part) {
-    ApiResult<ChatPrompt> before = render(part, /*add_generation_prompt=*/false);
-    if (!before.ok()) return;
-    if (const auto at = tokens_of(before->text, prompt, ids)) checkpoints.push_back(*at);
-  };
-  add(request);
-  if (request.messages.size() < 2) return checkpoints;
-  ChatRequest earlier;
-  earlier.messages = request.messages;
-  earlier.messages.erase(earlier.messages.size() - 1);
-  earlier.tools = request.tools;
-  earlier.template_kwargs = request.template_kwargs;
-  add(earlier);
-  return checkpoints;
+  return turns;
 }
 
 /// The last message without what a template puts behind it, as transformers does for
 /// continue_final_message.
-ApiResult<ChatPrompt> ModelService::render_to_continue(const ChatRequest& request) const {
-  ApiResult<ChatPrompt> prompt = render(request, /*add_generation_prompt=*/false);
-  if (!prompt.ok()) return prompt;
+ApiResult<ChatPrompt> ModelService::render_to_continue(ChatRequest request) const {
   std::string content = request.messages.back().at("content").get<std::string>();
   content.resize(content.find_last_not_of(kWhiteSpace) + 1);
+  const bool is_assistants = request.messages.back()["role"] == "assistant";
+  ApiResult<ChatPrompt> prompt = render(std::move(request), /*add_generation_prompt=*/false);
+  if (!prompt.ok()) return prompt;
   const std::size_t at = prompt->text.rfind(content);
-  if (request.messages.back()["role"] != "assistant" || content.empty() ||
-      at == std::string::npos) {
+  if (!is_assistants || content.empty() || at == std::string::npos) {
     return bad_request("messages",
                        "the last message is no assistant's text that could be continued");
   }
@@ -200,27 +188,28 @@ ApiResult<ChatPrompt> ModelService::render_to_continue(const ChatRequest& reques
   return prompt;
 }
 
-ApiResult<PreparedPrompt> ModelService::prepare_prompt(const ChatRequest& request) const {
-  ApiResult<ChatPrompt> rendered = request.continues_last
-                                       ? render_to_continue(request)
-                                       : render(request, /*add_generation_prompt=*/true);
-  if (!rendered.ok()) return rendered.error();
-  ApiResult<std::vector<std::int32_t>> ids = within_context(engine_.tokenize(*rendered));
-  if (!ids.ok()) return ids.error();
+ApiResult<PreparedPrompt> ModelService::prepare_prompt(ChatRequest request) const {
   PreparedPrompt prompt;
-  prompt.checkpoints = checkpoints_of(request, *rendered, *ids);
-  prompt.parsing.begins_in_reasoning = ends_in_thought(rendered->text);
   if (!request.tools.empty()) prompt.parsing.tools = tool_syntax_;
+  ApiResult<ChatPrompt> rendered = request.continues_last
+                                       ? render_to_continue(std::move(request))
+                                       : render(std::move(request), /*add_generation_prompt=*/true);
+  if (!rendered.ok()) return rendered.error();
+  ApiResult<std::vector<std::int32_t>> ids =
+      within_context(engine_.tokenize(*rendered, 0, token_max()));
+  if (!ids.ok()) return ids.error();
+  prompt.checkpoints = checkpoints_of(*ids);
+  prompt.parsing.begins_in_reasoning = ends_in_thought(rendered->text);
+  prompt.token_count = ids->size();
   prompt.ids = std::move(*ids);
   return prompt;
 }
 
-Thoughts ModelService::thoughts_before(const ChatRequest& request,
-                                       const PreparedPrompt& prompt) const {
-  if (prompt.parsing.begins_in_reasoning) return Thoughts::kBegun;
-  const bool is_quick =
-      request.continues_last || request.template_kwargs.value("enable_thinking", Json()) == false;
-  return can_think_ && !is_quick ? Thoughts::kPossible : Thoughts::kNone;
+/// Where to stop making tokens of a prompt: by then it is too long anyway, and its length is told
+/// where it is not much too long.
+std::size_t ModelService::token_max() const {
+  const std::size_t context = engine_.memory_plan().context;
+  return context + context / 2;
 }
 
 ApiResult<PreparedRequest> ModelService::prepare(ChatRequest request) const {
@@ -236,14 +225,19 @@ ApiResult<PreparedRequest> ModelService::prepare(ChatRequest request) const {
     prepared.schemas[function["name"].get<std::string>()] =
         with_types(function.value("parameters", Json()));
   }
-  ApiResult<PreparedPrompt> prompt = prepare_prompt(request);
-  if (!prompt.ok()) return prompt.error();
-  prepared.form = forms.form(thoughts_before(request, *prompt));
   prepared.settings = std::move(request.settings);
   if (request.tool_choice.kind == ToolChoice::Kind::kNone && call_mark_) {
     prepared.settings.logit_bias.emplace_back(*call_mark_, -100);
   }
   prepared.ends_after_call = !request.tools.empty() && !request.has_parallel_calls;
+  const bool may_think =
+      can_think_ && !request.continues_last &&
+      request.template_kwargs.value("enable_thinking", Json()) != false;
+  ApiResult<PreparedPrompt> prompt = prepare_prompt(std::move(request));
+  if (!prompt.ok()) return prompt.error();
+  prepared.form = forms.form(prompt->parsing.begins_in_reasoning ? Thoughts::kBegun
+                             : may_think                         ? Thoughts::kPossible
+                                                                 : Thoughts::kNone);
   prepared.prompts.assign(prepared.settings.choices, *prompt);
   return prepared;
 }
@@ -269,7 +263,8 @@ ApiResult<PreparedRequest> ModelService::prepare(CompletionRequest request) cons
       ApiResult<std::string> whole =
           request.suffix.empty() ? *text : prompt_to_fill(*text, request.suffix);
       if (!whole.ok()) return whole.error();
-      ApiResult<std::vector<std::int32_t>> ids = within_context(engine_.tokenize_raw(*whole));
+      ApiResult<std::vector<std::int32_t>> ids =
+          within_context(engine_.tokenize_raw(*whole, token_max()));
       if (!ids.ok()) return ids.error();
       prompt.ids = std::move(*ids);
       if (request.echo) prompt.echo = *text;
@@ -287,6 +282,7 @@ ApiResult<PreparedRequest> ModelService::prepare(CompletionRequest request) cons
       }
     }
     if (prompt.ids.empty()) return bad_request("prompt", "the prompt is empty");
+    prompt.token_count = prompt.ids.size();
     for (std::size_t i = 0; i < request.settings.choices; ++i) prepared.prompts.push_back(prompt);
   }
   prepared.scores_prompts = request.echo && request.settings.top_logprobs.has_value();
@@ -297,15 +293,14 @@ ApiResult<PreparedRequest> ModelService::prepare(CompletionRequest request) cons
   return prepared;
 }
 
-GenerationRequest ModelService::generation(const PreparedRequest& request,
-                                           std::size_t choice) const {
-  const PreparedPrompt& prompt = request.prompts[choice];
+GenerationRequest ModelService::generation(PreparedRequest& request, std::size_t choice) const {
+  PreparedPrompt& prompt = request.prompts[choice];
   const GenerationSettings& settings = request.settings;
   GenerationRequest generation;
-  generation.prompt = prompt.ids;
+  generation.prompt = std::move(prompt.ids);
   generation.checkpoints = prompt.checkpoints;
   generation.max_tokens =
-      settings.max_tokens.value_or(engine_.memory_plan().context - prompt.ids.size());
+      settings.max_tokens.value_or(engine_.memory_plan().context - prompt.token_count);
   SamplingOptions& sampling = generation.sampling;
   sampling = engine_.recommended_sampling();
   sampling.temperature = settings.temperature.value_or(sampling.temperature);

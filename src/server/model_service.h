@@ -20,7 +20,8 @@ namespace flashmoe::server {
 
 /// A prompt that is ready to be computed, and how to read what the model answers.
 struct PreparedPrompt {
-  std::vector<std::int32_t> ids;
+  std::vector<std::int32_t> ids;         // until it is submitted
+  std::size_t token_count = 0;           // of them
   std::vector<std::size_t> checkpoints;  // see GenerationRequest
   OutputParser::Options parsing;
   std::string echo;  // to be told before the answer
@@ -58,11 +59,14 @@ class ModelService {
   ApiResult<PreparedRequest> prepare(ChatRequest request) const;
   ApiResult<PreparedRequest> prepare(CompletionRequest request) const;
   /// The prompt as the template makes it, and how many tokens it has.
-  ApiResult<ChatPrompt> render(const ChatRequest& request, bool add_generation_prompt) const;
-  ApiResult<std::size_t> count_tokens(const ChatRequest& request) const;
+  ApiResult<ChatPrompt> render(ChatRequest request, bool add_generation_prompt) const;
+  /// Errors: 400 as for a prompt beyond the context, for more than `token_max` tokens.
+  ApiResult<std::size_t> count_tokens(ChatRequest request, std::size_t token_max) const;
+  ApiResult<std::vector<std::int32_t>> tokenize(const std::string& text,
+                                                std::size_t token_max) const;
 
-  /// The request for one choice.
-  GenerationRequest generation(const PreparedRequest& request, std::size_t choice) const;
+  /// The request for one choice, with the ids of its prompt: once for each.
+  GenerationRequest generation(PreparedRequest& request, std::size_t choice) const;
   TokenInfo token_info(const TokenLogprob& token, std::span<const TokenLogprob> top) const;
   /// Whether answers show nothing of a token that added nothing to the text: not even a part of a
   /// character.
@@ -77,19 +81,17 @@ class ModelService {
   bool can_fill() const { return fill_marks_.has_value(); }
 
  private:
-  ApiResult<PreparedPrompt> prepare_prompt(const ChatRequest& request) const;
-  Thoughts thoughts_before(const ChatRequest& request, const PreparedPrompt& prompt) const;
+  ApiResult<PreparedPrompt> prepare_prompt(ChatRequest request) const;
   ApiResult<std::vector<std::int32_t>> within_context(Result<std::vector<std::int32_t>> ids) const;
+  ApiResult<std::vector<std::int32_t>> counted(Result<std::vector<std::int32_t>> ids,
+                                               std::size_t token_max) const;
+  std::size_t token_max() const;
   /// The prompt that lets the model write what stands between `before` and `after`.
   ApiResult<std::string> prompt_to_fill(const std::string& before, const std::string& after) const;
-  /// How many of `ids`, which are those of `prompt`, are of its beginning `part`; none where a
-  /// token spans its end, or the prompt begins otherwise.
-  std::optional<std::size_t> tokens_of(const std::string& part, const ChatPrompt& prompt,
-                                       const std::vector<std::int32_t>& ids) const;
-  /// Where later prompts may leave this one: at the beginnings of its turns.
-  std::vector<std::size_t> checkpoints_of(const ChatRequest& request, const ChatPrompt& prompt,
-                                          const std::vector<std::int32_t>& ids) const;
-  ApiResult<ChatPrompt> render_to_continue(const ChatRequest& request) const;
+  /// Where later prompts may leave one of these `ids`: where its turns begin, the answer's included,
+  /// found by the token that begins them. None where the template has no such token.
+  std::vector<std::size_t> checkpoints_of(const std::vector<std::int32_t>& ids) const;
+  ApiResult<ChatPrompt> render_to_continue(ChatRequest request) const;
 
   const Engine& engine_;
   ToolSyntax tool_syntax_ = ToolSyntax::kNone;

@@ -118,7 +118,7 @@ void Reply::begin() {
 
 void Reply::begin_answer(std::size_t cached_tokens, std::string& out) {
   if (std::exchange(has_begun_, true)) return;
-  parts_.writer->begin(request_.prompts.front().ids.size(), cached_tokens, out);
+  parts_.writer->begin(request_.prompts.front().token_count, cached_tokens, out);
   if (request_.scores_prompts) return;
   for (std::size_t i = 0; i < choices_.size(); ++i) tell_echo(i, out);
 }
@@ -271,7 +271,7 @@ ReplyCounts Reply::counts() const {
     counts.completion_tokens += choices_[i].statistics.generated_tokens;
     // Choices of one prompt share it.
     if (i % request_.settings.choices == 0) {
-      counts.prompt_tokens += request_.prompts[i].ids.size();
+      counts.prompt_tokens += request_.prompts[i].token_count;
       counts.cached_tokens += choices_[i].statistics.cached_tokens;
     }
     const auto seconds = [&](std::size_t k) {

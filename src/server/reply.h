@@ -47,6 +47,8 @@ class Reply : public std::enable_shared_from_this<Reply> {
     std::string endpoint;
     std::chrono::steady_clock::time_point begun;
     std::chrono::seconds time_limit{0};  // 0: none
+    /// What the prompts take of the memory for those that wait.
+    std::shared_ptr<void> lease;
   };
 
   Reply(Parts parts, PreparedRequest request);
@@ -106,7 +108,7 @@ class Reply : public std::enable_shared_from_this<Reply> {
   ReplyCounts counts() const;
 
   Parts parts_;
-  const PreparedRequest request_;
+  PreparedRequest request_;
   std::vector<Choice> choices_;
   std::size_t reasoning_tokens_ = 0;
   std::size_t ended_count_ = 0;

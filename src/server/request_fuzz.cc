@@ -6,6 +6,7 @@
 #include <string_view>
 
 #include "server/dialect.h"
+#include "server/json_body.h"
 
 namespace {
 

@@ -1,5 +1,6 @@
 #include "server/server.h"
 
+#include <optional>
 #include <thread>
 #include <utility>
 
@@ -26,16 +27,18 @@ class ServerImpl : public Server {
   }
 
   Status listen() {
-    FM_ASSIGN_OR_RETURN(http_,
-                        HttpServer::create(
-                            options_.http,
-                            [this](HttpRequest request, std::shared_ptr<Responder> responder) {
-                              handle(std::move(request), std::move(responder));
-                            },
-                            [](unsigned status, const std::string& message) {
-                              return error_response({.status = status, .message = message},
-                                                    openai_error_json);
-                            }));
+    FM_ASSIGN_OR_RETURN(
+        http_, HttpServer::create(
+                   options_.http,
+                   [this](HttpRequest request, std::shared_ptr<Responder> responder) {
+                     handle(std::move(request), std::move(responder));
+                   },
+                   [this](const HttpRequest& request, unsigned status, const std::string& message) {
+                     return refusal(request, {.status = status, .message = message});
+                   },
+                   [this](const HttpRequest& request) { return refusal_before_body(request); }));
+    // Until there is a model, what is asked takes no memory.
+    http_->set_body_limits({.small_size_max = 64u << 10, .small_room = 4u << 20});
     return Status();
   }
 
@@ -66,6 +69,7 @@ class ServerImpl : public Server {
 
   void begin_serving() {
     endpoints_ = std::move(prepared_);
+    http_->set_body_limits(endpoints_->body_limits());
     http_->on_signal([this](int) { begin_stopping(); });
     if (options_.on_ready) options_.on_ready(*engine_);
   }
@@ -86,15 +90,44 @@ class ServerImpl : public Server {
       if (request.method == "OPTIONS") return responder->send({.status = 204});
     }
     request.path = endpoint_path(request.path);
-    if (endpoints_ != nullptr) return endpoints_->handle(request, responder);
-    const auto refused = check_access(options_.access, request, /*needs_key=*/false);
-    if (!refused && request.path == "/") return responder->send(root_response(request));
-    if (!refused) {
+    if (endpoints_ != nullptr) return endpoints_->handle(std::move(request), responder);
+    const ApiError refused = refusal_while_loading(request);
+    if (refused.status == 503 && request.path == "/") {
+      return responder->send(root_response(request));
+    }
+    if (refused.status == 503) {
       if (auto asset = web_response(request)) return responder->send(std::move(*asset));
     }
-    const ApiError loading = {
-        .status = 503, .message = "the model is being loaded", .retry_after_seconds = 1};
-    responder->send(error_response(refused ? *refused : loading, error_json_of(request)));
+    responder->send(error_response(refused, error_json_of(request)));
+  }
+
+  ApiError refusal_while_loading(const HttpRequest& request) const {
+    if (auto refused = check_access(options_.access, request, /*needs_key=*/false)) {
+      return std::move(*refused);
+    }
+    return {.status = 503, .message = "the model is being loaded", .retry_after_seconds = 1};
+  }
+
+  /// A large body that would be refused anyway is not read.
+  std::optional<HttpResponse> refusal_before_body(HttpRequest request) const {
+    request.path = endpoint_path(request.path);
+    const auto refused =
+        endpoints_ != nullptr ? endpoints_->refusal_of(request) : refusal_while_loading(request);
+    if (!refused) return std::nullopt;
+    return refusal(request, *refused);
+  }
+
+  /// Of what does not reach handle(): in the words of its dialect, for pages that may read it.
+  HttpResponse refusal(const HttpRequest& request, const ApiError& error) const {
+    HttpRequest known = request;
+    known.path = endpoint_path(request.path);
+    HttpResponse response = error_response(error, error_json_of(known));
+    HttpHeaders cors = cors_headers(options_.access, known);
+    response.headers.insert(response.headers.end(), cors.begin(), cors.end());
+    if (options_.on_request) {
+      options_.on_request({.endpoint = "other", .status = error.status, .error = error.message});
+    }
+    return response;
   }
 
   const ServerOptions options_;

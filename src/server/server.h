@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "base/result.h"
@@ -18,6 +19,8 @@ namespace flashmoe::server {
 struct ServerOptions {
   HttpServerOptions http;
   AccessRules access;
+  /// Of a body; none: a share of the plan's memory for requests.
+  std::optional<std::size_t> body_size_max;
   std::string model_id;          // the name that the model answers to
   std::uint64_t model_size = 0;  // of its files, bytes
   SchedulerOptions scheduler;

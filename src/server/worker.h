@@ -6,6 +6,7 @@
 #include <functional>
 #include <mutex>
 #include <thread>
+#include <utility>
 
 namespace flashmoe::server {
 
@@ -13,7 +14,9 @@ namespace flashmoe::server {
 /// connections. Any thread may add tasks.
 class Worker {
  public:
-  Worker() : thread_([this] { run(); }) {}
+  /// `after_task` is called when a task is over and gone.
+  explicit Worker(std::function<void()> after_task = {})
+      : after_task_(std::move(after_task)), thread_([this] { run(); }) {}
   /// Leaves undone what has not been begun.
   ~Worker() {
     {
@@ -38,14 +41,17 @@ class Worker {
     while (true) {
       changed_.wait(lock, [this] { return is_ending_ || !tasks_.empty(); });
       if (is_ending_) return;
-      const std::function<void()> task = std::move(tasks_.front());
+      std::function<void()> task = std::move(tasks_.front());
       tasks_.pop_front();
       lock.unlock();
       task();
+      task = nullptr;
+      if (after_task_) after_task_();
       lock.lock();
     }
   }
 
+  const std::function<void()> after_task_;
   std::mutex mutex_;
   std::condition_variable changed_;
   std::deque<std::function<void()>> tasks_;

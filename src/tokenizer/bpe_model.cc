@@ -73,6 +73,9 @@ Status BpeModel::build_vocabulary(const TokenizerFile& file) {
   Result<Vocabulary> vocabulary = Vocabulary::build(tokens);
   if (!vocabulary.ok()) return vocabulary.status().with_prefix("model.vocab");
   vocabulary_ = std::move(vocabulary).value();
+  for (const Vocabulary::Token& token : tokens) {
+    token_size_max_ = std::max(token_size_max_, token.bytes.size());
+  }
   return Status();
 }
 
@@ -121,6 +124,8 @@ Status BpeModel::find_single_tokens(const JsonNode& model) {
     if (unk_ == kNoToken) {
       return model.field("unk_token").corrupt(quote_bytes(*unk) + " is not in model.vocab");
     }
+    // One such token stands for any text that has no other.
+    token_size_max_ = ~std::size_t{0};
   }
   return Status();
 }
@@ -207,12 +212,14 @@ void BpeModel::merge_by_heap(BpeScratch& scratch) const {
   };
   const auto count = static_cast<std::uint32_t>(scratch.symbols.size());
   nodes.clear();
+  nodes.reserve(count);
   for (std::uint32_t i = 0; i < count; ++i) {
     nodes.push_back({.id = scratch.symbols[i],
                      .previous = i == 0 ? kEnd : i - 1,
                      .next = i + 1 == count ? kEnd : i + 1});
   }
   heap.clear();
+  heap.reserve(count);
   for (std::uint32_t i = 0; i + 1 < count; ++i) {
     const auto candidate = candidate_at(i);
     if (candidate.rank != MergeTable::kNoRank) heap.push_back(candidate);
@@ -253,6 +260,12 @@ Status BpeModel::encode(std::string_view piece, BpeScratch& scratch,
       out.push_back(*id);
       return Status();
     }
+  }
+  if (piece.size() > word_size_max_) {
+    return error(StatusCode::kInvalidArgument,
+                 "the text has a word of {} bytes, and the memory for requests is for words of {}; "
+                 "put blanks into it, or give more --memory",
+                 piece.size(), word_size_max_);
   }
   FM_RETURN_IF_ERROR(start_symbols(piece, scratch.symbols));
   if (scratch.symbols.size() <= kScanSymbolsMax) {

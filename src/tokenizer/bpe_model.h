@@ -45,6 +45,10 @@ class BpeModel {
   static Result<BpeModel> build(const TokenizerFile& file, const JsonNode& model, bool byte_level);
 
   const Vocabulary& vocabulary() const { return vocabulary_; }
+  /// The most bytes of text that a token stands for.
+  std::size_t token_size_max() const { return token_size_max_; }
+  /// Longer pieces are kInvalidArgument. Before threads share this.
+  void set_word_size_max(std::size_t size) { word_size_max_ = size; }
 
   /// Appends the ids of `piece` to `out`. Error: kInvalidArgument for text the vocabulary has no
   /// token for.
@@ -68,6 +72,8 @@ class BpeModel {
   bool fuse_unk_ = false;
   bool ignore_merges_ = false;
   TokenId unk_ = kNoToken;
+  std::size_t token_size_max_ = 1;
+  std::size_t word_size_max_ = ~std::size_t{0};
   Vocabulary vocabulary_;
   MergeTable merges_;
   // Of each byte: the token that is this byte or, without byte_level_, spells it as <0xNN>.

@@ -139,11 +139,18 @@ void PreTokenizer::merge_stretches(Behavior behavior,
 }
 
 Status PreTokenizer::split(const Split& step, PieceList& list, PatternScratch& scratch) {
+  // What is joined or removed afterwards may be more.
+  constexpr std::size_t kJoinedMax = 8;
+  const bool keeps_all = step.behavior == Behavior::kIsolated;
+  const std::size_t count_max = keeps_all || list.count_max > ~std::size_t{0} / kJoinedMax
+                                    ? list.count_max
+                                    : kJoinedMax * list.count_max;
   list.pieces_next.clear();
   for (const PieceList::Piece piece : list.pieces) {
     list.stretches.clear();
     FM_RETURN_IF_ERROR(
-        step.pattern.split(list.text.substr(piece.begin, piece.size), scratch, list.stretches));
+        step.pattern.split(list.text.substr(piece.begin, piece.size), scratch, list.stretches,
+                           count_max - std::min(count_max, list.pieces_next.size())));
     if (step.invert) {
       for (auto& stretch : list.stretches) stretch.is_match = !stretch.is_match;
     }

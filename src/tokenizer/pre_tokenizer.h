@@ -21,6 +21,7 @@ struct PieceList {
   };
   std::string_view text;  // the section, or `rewritten`
   std::vector<Piece> pieces;
+  std::size_t count_max = ~std::size_t{0};  // more pieces are kOutOfBudget
 
   // Work space of the steps.
   std::string rewritten;

@@ -215,7 +215,7 @@ Result<std::optional<SplitPattern::Match>> SplitPattern::find(std::string_view t
 }
 
 Status SplitPattern::split(std::string_view text, PatternScratch& scratch,
-                           std::vector<Stretch>& out) const {
+                           std::vector<Stretch>& out, std::size_t count_max) const {
   const std::size_t limit = kMatchLimitBase + kMatchLimitPerByte * text.size();
   pcre2_set_match_limit(scratch.state_->context.get(),
                         static_cast<std::uint32_t>(std::min<std::size_t>(limit, UINT32_MAX)));
@@ -223,6 +223,9 @@ Status SplitPattern::split(std::string_view text, PatternScratch& scratch,
   while (done < text.size()) {
     FM_ASSIGN_OR_RETURN(const std::optional<Match> match, find(text, done, scratch));
     if (!match.has_value()) break;
+    if (out.size() > count_max) {
+      return error(StatusCode::kOutOfBudget, "the text has more than {} words", count_max);
+    }
     if (match->begin > done) out.push_back({.begin = done, .end = match->begin});
     out.push_back({.begin = match->begin, .end = match->end, .is_match = true});
     done = match->end;

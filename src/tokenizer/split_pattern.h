@@ -57,7 +57,9 @@ class SplitPattern {
     std::size_t end = 0;
     bool is_match = false;
   };
-  Status split(std::string_view text, PatternScratch& scratch, std::vector<Stretch>& out) const;
+  /// More than `count_max` in `out` are kOutOfBudget.
+  Status split(std::string_view text, PatternScratch& scratch, std::vector<Stretch>& out,
+               std::size_t count_max = ~std::size_t{0}) const;
 
  private:
   SplitPattern() = default;

@@ -9,6 +9,13 @@
 #include "tokenizer/utf8.h"
 
 namespace flashmoe {
+namespace {
+
+Status too_many_tokens(std::size_t token_max) {
+  return error(StatusCode::kOutOfBudget, "the text is more than {} tokens", token_max);
+}
+
+}  // namespace
 
 Tokenizer::Tokenizer(std::unique_ptr<State> state) : state_(std::move(state)) {}
 Tokenizer::~Tokenizer() = default;
@@ -62,6 +69,7 @@ Status Tokenizer::State::encode_text(std::string_view text, const EncodeOptions&
   };
   split(raw_finder, text, workspace.raw_sections);
   for (const AddedTokenFinder::Section& raw : workspace.raw_sections) {
+    if (ids.size() > options.token_max) return too_many_tokens(options.token_max);
     if (raw.token != nullptr) {
       ids.push_back(raw.token->id);
       continue;
@@ -78,20 +86,27 @@ Status Tokenizer::State::encode_text(std::string_view text, const EncodeOptions&
       const bool is_text_start = raw.begin == 0 && section.begin == 0;
       FM_RETURN_IF_ERROR(
           encode_normalized(normalized.substr(section.begin, section.end - section.begin),
-                            is_text_start, workspace, ids));
+                            is_text_start, options.token_max, workspace, ids));
     }
   }
-  return Status();
+  return ids.size() > options.token_max ? too_many_tokens(options.token_max) : Status();
 }
 
 Status Tokenizer::State::encode_normalized(std::string_view text, bool is_text_start,
-                                           EncodeWorkspace& workspace,
+                                           std::size_t token_max, EncodeWorkspace& workspace,
                                            std::vector<TokenId>& ids) const {
+  // Before the text is cut into pieces, whose list takes more than the text: tokens are only so
+  // long, and each piece is one at least.
+  const std::size_t left = token_max - std::min(ids.size(), token_max);
+  if (text.size() / model.token_size_max() > left) return too_many_tokens(token_max);
   PieceList& list = workspace.pieces;
   list.text = text;
+  list.count_max = left;
   FM_RETURN_IF_ERROR(pre_tokenizer.apply(list, is_text_start, workspace.patterns));
+  if (list.pieces.size() > left) return too_many_tokens(token_max);
   for (const PieceList::Piece span : list.pieces) {
     const std::string_view piece = list.text.substr(span.begin, span.size);
+    if (ids.size() > token_max) return too_many_tokens(token_max);
     if (const auto known = workspace.cache.get(piece)) {
       ids.insert(ids.end(), known->begin(), known->end());
       continue;
@@ -100,8 +115,10 @@ Status Tokenizer::State::encode_normalized(std::string_view text, bool is_text_s
     FM_RETURN_IF_ERROR(model.encode(piece, workspace.bpe, ids));
     workspace.cache.put(piece, std::span<const TokenId>(ids).subspan(begin));
   }
-  return Status();
+  return ids.size() > token_max ? too_many_tokens(token_max) : Status();
 }
+
+void Tokenizer::set_word_size_max(std::size_t size) { state_->model.set_word_size_max(size); }
 
 Result<std::string> Tokenizer::decode(std::span<const TokenId> ids,
                                       const DecodeOptions& options) const {

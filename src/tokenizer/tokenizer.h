@@ -26,6 +26,8 @@ struct EncodeOptions {
   AddedTokens added_tokens = AddedTokens::kAll;
   /// Adds what the checkpoint puts around a text (often a BOS). Chat templates write it themselves.
   bool add_special_tokens = false;
+  /// More tokens are kOutOfBudget, found before they and what leads to them take memory.
+  std::size_t token_max = ~std::size_t{0};
 };
 
 /// How ids become text.
@@ -52,9 +54,14 @@ class Tokenizer {
   ~Tokenizer();
 
   /// Errors: kInvalidArgument for invalid UTF-8 (names the byte offset), for text the vocabulary
-  /// cannot spell, and where a split pattern needs too much work.
+  /// cannot spell, for a word beyond set_word_size_max(), and where a split pattern needs too much
+  /// work; kOutOfBudget beyond EncodeOptions::token_max.
   Result<std::vector<TokenId>> encode(std::string_view text,
                                       const EncodeOptions& options = {}) const;
+
+  /// The longest piece of text, in bytes, that merges may make tokens of: while they do, it takes
+  /// some fifty times as much memory. Before threads share this.
+  void set_word_size_max(std::size_t size);
 
   /// Always valid UTF-8: bytes that are none become U+FFFD. Error: kInvalidArgument for an id that
   /// is no token. Detokenizer (detokenizer.h) does

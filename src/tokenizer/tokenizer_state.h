@@ -43,8 +43,8 @@ struct Tokenizer::State {
 
   Status encode_text(std::string_view text, const EncodeOptions& options,
                      EncodeWorkspace& workspace, std::vector<TokenId>& ids) const;
-  Status encode_normalized(std::string_view text, bool is_text_start, EncodeWorkspace& workspace,
-                           std::vector<TokenId>& ids) const;
+  Status encode_normalized(std::string_view text, bool is_text_start, std::size_t token_max,
+                           EncodeWorkspace& workspace, std::vector<TokenId>& ids) const;
 };
 
 }  // namespace flashmoe

@@ -121,6 +121,44 @@ TEST(Tokenizer, NormalizedAddedTokensAreFoundBehindTheNormalizer) {
   EXPECT_THAT(encode(*tokenizer, "<R>A<r>"), ElementsAre(301, 'a', '<', 'r', '>'));
 }
 
+TEST(Tokenizer, StopsBeyondTheTokensThatAreWanted) {
+  const auto tokenizer = load_tiny(tiny_byte_level({{"a", "b"}}));
+  const auto code = [&](std::string_view text, std::size_t token_max) {
+    const auto ids = tokenizer->encode(text, {.token_max = token_max});
+    return ids.ok() ? StatusCode::kOk : ids.status().code();
+  };
+  // By their number, by pieces, by what a token can stand for at most, by added tokens.
+  for (const char* text : {"cd ef", "a b", "ababab", "<think><think><think>"}) {
+    const std::size_t count = encode(*tokenizer, text).size();
+    EXPECT_EQ(code(text, count), StatusCode::kOk) << text;
+    EXPECT_EQ(code(text, count - 1), StatusCode::kOutOfBudget) << text;
+    EXPECT_EQ(code(text, 0), StatusCode::kOutOfBudget) << text;
+  }
+  EXPECT_EQ(code("", 0), StatusCode::kOk);
+  EXPECT_EQ(code(std::string(100'000, 'x'), 1000), StatusCode::kOutOfBudget);
+}
+
+TEST(Tokenizer, ATextOfOneUnknownTokenIsNotTooLong) {
+  json file = tiny_sentence_piece();
+  file["model"]["byte_fallback"] = false;
+  file["model"]["fuse_unk"] = true;
+  const auto tokenizer = load_tiny(file);
+  std::string text;
+  for (int i = 0; i < 1000; ++i) text += "水";
+  const Ids ids = encode(*tokenizer, text, {.token_max = 4});
+  EXPECT_LE(ids.size(), 4u);
+}
+
+TEST(Tokenizer, BoundsTheWordsThatMergesWorkOn) {
+  const auto tokenizer = load_tiny(tiny_byte_level({{"a", "b"}}));
+  tokenizer->set_word_size_max(1000);
+  EXPECT_EQ(encode(*tokenizer, std::string(1000, 'x')).size(), 1000u);
+  const auto refused = tokenizer->encode(std::string(1001, 'x'));
+  EXPECT_EQ(refused.status().code(), StatusCode::kInvalidArgument);
+  EXPECT_THAT(refused.status().message(), HasSubstr("1001 bytes"));
+  EXPECT_EQ(encode(*tokenizer, std::string(1000, 'x') + " " + std::string(900, 'x')).size(), 1901u);
+}
+
 TEST(Tokenizer, InvalidUtf8IsAnErrorThatNamesTheOffset) {
   const auto tokenizer = load_tiny(tiny_byte_level());
   const auto ids = tokenizer->encode("abc\xFFz");

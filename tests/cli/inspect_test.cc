@@ -43,6 +43,7 @@ TEST(Inspect, GivesTheSameAsJson) {
     parts += json["minimum"][part].get<std::uint64_t>();
   }
   EXPECT_EQ(parts, json["budget_bytes_min"].get<std::uint64_t>());
+  EXPECT_EQ(json["request_bytes_min"], (12 << 20) + 128 * 128);
   EXPECT_EQ(json["budgets"][0]["budget_bytes"], 1 << 20);
   EXPECT_EQ(json["budgets"][0]["works"], false);
   EXPECT_EQ(json["budgets"].back()["experts_per_layer"], 128.0);

@@ -47,12 +47,62 @@ class HostileUse(unittest.TestCase):
     def test_foreign_names_and_origins_are_refused(self):
         for host in ("evil.example", "evil.example:8080", "localhost.evil.example"):
             self.assertEqual(self.status_of("/health", Host=host), 403, host)
-        for host in ("localhost:1", "127.0.0.1", "[::1]:8080", "my-box", "MY-BOX:80", "app.localhost"):
+        for host in ("localhost:1", "127.0.0.1", "[::1]:8080", "my-box", "MY-BOX:80", "app.localhost",
+                     "host.docker.internal:8080"):
             self.assertEqual(self.status_of("/health", Host=host), 200, host)
         for origin in ("https://evil.example", "null", "http://localhost:3000"):
             self.assertEqual(self.status_of("/health", Origin=origin), 403, origin)
         self.assertEqual(self.status_of("/health", Origin="https://good.example"), 200)
         self.assertEqual(self.status_of("/health", Origin=self.server.url), 200)
+
+    def test_pages_that_ollama_lets_in_may_speak_its_dialect(self):
+        for origin in ("http://localhost:3000", "https://127.0.0.1", "app://obsidian.md", "tauri://localhost",
+                       "vscode-webview://1b2c", "file://"):
+            self.assertEqual(self.status_of("/api/chat", {**HELLO, "stream": False}, Origin=origin, **self.key), 200)
+            self.assertEqual(self.status_of("/api/version", Origin=origin), 401, "the key is asked for all the same")
+            self.assertEqual(self.status_of(CHAT, HELLO, Origin=origin, **self.key), 403, origin)
+        self.assertEqual(self.status_of("/api/chat", HELLO, Origin="null", **self.key), 403)
+        self.assertEqual(self.status_of("/api/chat", HELLO, Origin="http://localhost.evil", **self.key), 403)
+
+    def ask_raw(self, request, half_closes=False):
+        client = self.connect()
+        client.sendall(request)
+        if half_closes:
+            client.shutdown(socket.SHUT_WR)
+        answer = b""
+        while part := client.recv(65536):
+            answer += part
+        client.close()
+        return answer.decode()
+
+    def raw_request(self, target=CHAT, host="Host: localhost\r\n", more="", body=None):
+        body = json.dumps(HELLO if body is None else body).encode()
+        return (f"POST {target} HTTP/1.1\r\n{host}Authorization: Bearer second\r\n{more}Connection: close\r\n"
+                f"Content-Length: {len(body)}\r\n\r\n").encode() + body
+
+    def test_targets_hosts_and_encodings_are_as_http_wants_them(self):
+        ok = "HTTP/1.1 200"
+        self.assertTrue(self.ask_raw(self.raw_request("http://localhost:1" + CHAT)).startswith(ok))
+        # What the target names counts, whatever Host says.
+        self.assertIn(" 403 ", self.ask_raw(self.raw_request("http://evil.example" + CHAT))[:20])
+        self.assertIn(" 400 ", self.ask_raw(self.raw_request(host=""))[:20])
+        twice = self.ask_raw(self.raw_request("/v1/messages", host="Host: localhost\r\nHost: localhost\r\n"))
+        self.assertIn(" 400 ", twice[:20])
+        self.assertIn('"type":"error"', twice, "in the dialect's words")
+        for encoding in ("gzip", "br"):
+            refused = self.ask_raw(self.raw_request("/api/chat", more=f"Content-Encoding: {encoding}\r\n"))
+            self.assertIn(" 415 ", refused[:20])
+            self.assertIn('{"error":"', refused)
+        self.assertTrue(self.ask_raw(self.raw_request(more="Content-Encoding: identity\r\n")).startswith(ok))
+
+    def test_a_client_that_sends_no_more_gets_its_answer(self):
+        whole = self.ask_raw(self.raw_request(), half_closes=True)
+        self.assertIn("HTTP/1.1 200 OK", whole)
+        self.assertIn("chat.completion", whole)
+        streamed = self.ask_raw(self.raw_request(body={**HELLO, "stream": True, "max_tokens": 40,
+                                                       "ignore_eos": True}), half_closes=True)
+        self.assertIn("data: [DONE]", streamed)
+        self.assertTrue(streamed.endswith("0\r\n\r\n"))
 
     def test_pages_that_may_ask_may_read(self):
         host, port = self.server.url.removeprefix("http://").split(":")
@@ -107,6 +157,13 @@ class HostileUse(unittest.TestCase):
     def test_large_bodies_are_refused(self):
         body = json.dumps({"messages": [{"role": "user", "content": "x" * 2_000_000}]}).encode()
         self.assertEqual(self.status_of(CHAT, body, **self.key), 413)
+        for path, form in (("/v1/messages", '"type":"request_too_large"'), ("/api/chat", '{"error":"the body'),
+                           (CHAT, '"type":"invalid_request_error"')):
+            with self.assertRaises(urllib.error.HTTPError) as refused:
+                self.server.post(path, body, **self.key)
+            self.assertIn(form, refused.exception.read().decode())
+        # Who may not ask is not read at all.
+        self.assertEqual(self.status_of(CHAT, body[:900_000]), 401)
         self.assert_alive()
 
     def test_a_full_queue_says_when_to_come_back(self):

@@ -33,6 +33,8 @@ class BytesClient {
     if (socket_ >= 0) ::close(socket_);
     socket_ = -1;
   }
+  /// Says that no more comes, and goes on reading.
+  void send_no_more() { ::shutdown(socket_, SHUT_WR); }
   bool send(std::string_view bytes) {
     while (!bytes.empty()) {
       const ssize_t sent = ::send(socket_, bytes.data(), bytes.size(), MSG_NOSIGNAL);

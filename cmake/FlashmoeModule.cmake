@@ -9,6 +9,9 @@ target_compile_options(flashmoe_options INTERFACE
   -ffp-contract=off -Wall -Wextra -Wno-missing-field-initializers
   # g++ 12 warns of std::string's own code (GCC bug 105651).
   $<$<AND:$<CXX_COMPILER_ID:GNU>,$<VERSION_LESS:$<CXX_COMPILER_VERSION>,13>>:-Wno-restrict>)
+# clang would refuse a precompiled header that a compiler cache gives back, for its time.
+target_compile_options(flashmoe_options INTERFACE
+  "$<$<COMPILE_LANG_AND_ID:CXX,Clang>:SHELL:-Xclang -fno-pch-timestamp>")
 if(FLASHMOE_WERROR)
   target_compile_options(flashmoe_options INTERFACE -Werror)
 endif()
@@ -25,6 +28,10 @@ set(flashmoe_common_headers <algorithm> <array> <chrono> <cmath> <condition_vari
   <map> <memory> <mutex> <optional> <random> <set> <span> <sstream> <string> <string_view> <thread> <unordered_map>
   <variant> <vector> <fmt/format.h> <fmt/ranges.h> <nlohmann/json.hpp>)
 
+# Code that is run once costs more to optimise than it takes: commands of the program, and tests.
+add_library(flashmoe_cold_options INTERFACE)
+target_compile_options(flashmoe_cold_options INTERFACE $<$<CONFIG:Release>:-O1>)
+
 # flashmoe_precompiled(NAME HEADERS...): an object library NAME that holds these and HEADERS, for REUSE_FROM.
 function(flashmoe_precompiled name)
   file(CONFIGURE OUTPUT ${PROJECT_BINARY_DIR}/${name}.cc CONTENT "")
@@ -34,6 +41,11 @@ function(flashmoe_precompiled name)
 endfunction()
 flashmoe_precompiled(flashmoe_headers)
 set_target_properties(flashmoe_headers PROPERTIES POSITION_INDEPENDENT_CODE ON)
+if(FLASHMOE_BUILD_FUZZERS)
+  flashmoe_precompiled(flashmoe_fuzzed_headers)
+  set_target_properties(flashmoe_fuzzed_headers PROPERTIES POSITION_INDEPENDENT_CODE ON)
+  target_compile_options(flashmoe_fuzzed_headers PRIVATE -fsanitize=fuzzer-no-link)
+endif()
 
 # flashmoe_module(NAME [FUZZED] SOURCES a.cc ... [DEPENDS base io ...] [LINK libs ...])
 # Builds the static library flashmoe_NAME (alias flashmoe::NAME). DEPENDS names other rooms, LINK outside libraries.
@@ -50,15 +62,19 @@ function(flashmoe_module name)
   list(TRANSFORM arg_DEPENDS PREPEND flashmoe_)
   target_link_libraries(flashmoe_${name} PUBLIC ${arg_DEPENDS} ${arg_LINK}
     PRIVATE $<BUILD_INTERFACE:flashmoe_options>)
-  target_precompile_headers(flashmoe_${name} REUSE_FROM flashmoe_headers)
   if(arg_FUZZED AND FLASHMOE_BUILD_FUZZERS)
     target_compile_options(flashmoe_${name} PRIVATE -fsanitize=fuzzer-no-link)
+    target_precompile_headers(flashmoe_${name} REUSE_FROM flashmoe_fuzzed_headers)
+  else()
+    target_precompile_headers(flashmoe_${name} REUSE_FROM flashmoe_headers)
   endif()
   set_property(GLOBAL APPEND PROPERTY FLASHMOE_MODULES flashmoe_${name})
 endfunction()
 
 # flashmoe_test(NAME SOURCES a_test.cc ... [DEPENDS rooms ...] [LINK libs ...] [LABEL unit] [PROPERTIES ...])
-# One test binary; each TEST in it is one ctest entry, labelled with its kind (unit, property, fault, golden, ...).
+# One test binary; each TEST in it is one ctest entry, labelled with its kind (unit, property, fault, golden, ...). Under
+# sanitizers the whole binary is one entry: there a process takes longer to start than most tests to run, and suites that
+# load a model do so once. GTEST_FILTER leaves tests out.
 function(flashmoe_test name)
   if(NOT FLASHMOE_BUILD_TESTS)
     return()
@@ -69,14 +85,20 @@ function(flashmoe_test name)
   endif()
   if(NOT TARGET flashmoe_test_headers)
     flashmoe_precompiled(flashmoe_test_headers <gmock/gmock.h> <gtest/gtest.h>)
-    target_link_libraries(flashmoe_test_headers PRIVATE GTest::gtest GTest::gmock)
+    target_link_libraries(flashmoe_test_headers PRIVATE GTest::gtest GTest::gmock flashmoe_cold_options)
   endif()
   add_executable(${name} ${arg_SOURCES})
   target_precompile_headers(${name} REUSE_FROM flashmoe_test_headers)
   list(TRANSFORM arg_DEPENDS PREPEND flashmoe_)
   target_link_libraries(${name} PRIVATE ${arg_DEPENDS} ${arg_LINK} flashmoe_base_testing
-    GTest::gtest_main GTest::gmock flashmoe_options)
-  gtest_discover_tests(${name} NO_PRETTY_VALUES DISCOVERY_TIMEOUT 60 PROPERTIES LABELS ${arg_LABEL} TIMEOUT 600 ${arg_PROPERTIES})
+    GTest::gtest_main GTest::gmock flashmoe_options flashmoe_cold_options)
+  if(FLASHMOE_SANITIZE)
+    add_test(NAME ${name} COMMAND ${name} --gtest_brief=1)
+    set_tests_properties(${name} PROPERTIES LABELS ${arg_LABEL} TIMEOUT 1200 ${arg_PROPERTIES})
+  else()
+    gtest_discover_tests(${name} NO_PRETTY_VALUES DISCOVERY_TIMEOUT 60
+      PROPERTIES LABELS ${arg_LABEL} TIMEOUT 600 ${arg_PROPERTIES})
+  endif()
 endfunction()
 
 # flashmoe_fuzz(NAME SOURCES x_fuzz.cc CORPUS dir [DEPENDS rooms ...])

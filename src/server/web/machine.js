@@ -16,6 +16,7 @@ const PARTS = [
   {key: "kv_bytes", name: "keys and values", color: "#9333ea"},
   {key: "recurrent_bytes", name: "recurrent state", color: "#c026d3"},
   {key: "prefix_bytes", name: "prompts seen before", color: "#d97706"},
+  {key: "request_bytes", name: "requests", color: "#be185d"},
   {key: "buffer_bytes", name: "buffers", color: "#78716c"},
   {key: "process_bytes", name: "program", color: "#0891b2"},
 ];

@@ -24,6 +24,7 @@ namespace {
 struct ChatOptions {
   EngineFlags engine;
   SamplingFlags sampling;
+  bool allow_control_tokens = false;
   bool quiet = false;
 };
 
@@ -310,7 +311,7 @@ SamplingOptions choose_sampling(const CLI::App& command, const SamplingOptions& 
 Result<int> chat(const CLI::App& command, ChatOptions& options) {
   FM_ASSIGN_OR_RETURN(const std::unique_ptr<Engine> engine, open_engine(options.engine));
   FM_ASSIGN_OR_RETURN(const std::unique_ptr<Conversation> conversation,
-                      Conversation::create(*engine));
+                      Conversation::create(*engine, options.allow_control_tokens));
   SamplingOptions& sampling = options.sampling.generate.sampling;
   sampling = choose_sampling(command, sampling, engine->recommended_sampling());
   const bool is_interactive = isatty(STDIN_FILENO) != 0 && isatty(STDOUT_FILENO) != 0;
@@ -334,6 +335,8 @@ void add_chat(CLI::App& app, int& exit_code) {
   for (const char* name : {"--temperature", "--top-k", "--top-p", "--min-p"}) {
     command->get_option(name)->default_str("the model's");
   }
+  command->add_flag("--allow-control-tokens", options->allow_control_tokens,
+                    "Read <|im_end|> and the like in what you type, too");
   command->add_flag("--quiet", options->quiet, "No statistics after each reply");
   command->footer(kChatExamples);
   command->callback([options, command, &exit_code] {

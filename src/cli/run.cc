@@ -49,7 +49,9 @@ Result<std::vector<std::vector<std::int32_t>>> prompt_ids(const RunOptions& opti
     return prompts;
   }
   for (const std::string& text : options.prompts) {
-    FM_ASSIGN_OR_RETURN(prompts.emplace_back(), engine.tokenize(text));
+    FM_ASSIGN_OR_RETURN(std::vector<std::int32_t> ids,
+                        prompts.empty() ? engine.tokenize_raw(text) : engine.tokenize(text));
+    prompts.push_back(std::move(ids));
   }
   if (!prompts.empty()) return prompts;
   const std::string path = options.prompt_path.empty() ? "-" : options.prompt_path;
@@ -57,7 +59,7 @@ Result<std::vector<std::vector<std::int32_t>>> prompt_ids(const RunOptions& opti
     print_note("Type the prompt; Ctrl-D on an empty line ends it.\n");
   }
   FM_ASSIGN_OR_RETURN(const std::string text, read_text_file(path));
-  Result<std::vector<std::int32_t>> ids = engine.tokenize(text);
+  Result<std::vector<std::int32_t>> ids = engine.tokenize_raw(text);
   if (!ids.ok()) return ids.status().with_prefix(path == "-" ? "standard input" : path);
   prompts.push_back(std::move(*ids));
   return prompts;

@@ -36,6 +36,7 @@ struct ServeOptions {
   std::vector<std::string> cors_origins;
   unsigned time_limit = 0;
   unsigned drain_time = 30;
+  bool allow_control_tokens = false;
   bool quiet = false;
   bool json = false;
 };
@@ -207,6 +208,7 @@ Result<int> serve(const ServeOptions& options) {
   wanted.http.body_size_max = *body_max;
   wanted.model_id = options.alias.empty() ? default_model_id(options.engine.model) : options.alias;
   wanted.model_size = folder_size(options.engine.model);
+  wanted.allow_control_tokens = options.allow_control_tokens;
   wanted.scheduler.queue_max = options.queue;
   wanted.scheduler.cache_folder = options.cache_dir;
   wanted.scheduler.on_warning = [](const Status& status) { print_note(status.message() + "\n"); };
@@ -277,6 +279,8 @@ void add_serve(CLI::App& app, int& exit_code) {
       ->add_option("--drain-time", options->drain_time,
                    "Seconds that running requests get when the server is asked to end")
       ->capture_default_str();
+  command->add_flag("--allow-control-tokens", options->allow_control_tokens,
+                    "Read <|im_end|> and the like in what users and tools say, too");
   add_resident_set_flag(*command, options->engine);
   add_residency_flags(*command, options->engine, ResidencyFlags::kMisses);
   command->add_flag("--quiet", options->quiet, "No line for each request");

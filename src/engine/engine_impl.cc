@@ -118,6 +118,8 @@ Status EngineImpl::load(const EngineOptions& options) {
   Result<std::unique_ptr<Tokenizer>> tokenizer = Tokenizer::load(options.model);
   if (tokenizer.ok()) {
     tokenizer_ = std::move(tokenizer).value();
+    if (const std::optional<TokenId> end = tokenizer_->eos_id()) files->add_end_token(*end);
+    info_.eos_token_ids = config.eos_token_ids;
   } else if (tokenizer.status().code() == StatusCode::kNotFound) {
     tokenizer_status_ = tokenizer.status();
   } else {
@@ -126,6 +128,9 @@ Status EngineImpl::load(const EngineOptions& options) {
   Result<ChatTemplate> chat_template = ChatTemplate::load(options.model);
   if (chat_template.ok()) {
     chat_template_ = std::move(chat_template).value();
+    if (tokenizer_ != nullptr) {
+      chat_template_->learn_reply_marks(*tokenizer_, info_.eos_token_ids);
+    }
   } else {
     chat_template_status_ = chat_template.status();
   }
@@ -274,12 +279,14 @@ Result<std::vector<std::int32_t>> EngineImpl::tokenize(std::string_view text) co
 }
 
 Result<std::vector<std::int32_t>> EngineImpl::tokenize_raw(std::string_view text) const {
-  return tokenize(text);
+  FM_RETURN_IF_ERROR(tokenizer_status_);
+  return tokenizer_->encode_raw(text);
 }
 
 Result<std::vector<std::int32_t>> EngineImpl::tokenize(const ChatPrompt& prompt,
                                                        std::size_t begin) const {
-  return tokenize(std::string_view(prompt.text).substr(begin));
+  FM_RETURN_IF_ERROR(tokenizer_status_);
+  return tokenizer_->encode(prompt, begin);
 }
 
 Result<std::string> EngineImpl::detokenize(std::span<const std::int32_t> ids) const {
@@ -313,9 +320,10 @@ Result<ChatPrompt> EngineImpl::render_chat(std::string_view messages_json,
     return error(StatusCode::kInvalidArgument, "the template's variables are not a JSON object");
   }
   FM_ASSIGN_OR_RETURN(
-      std::string text,
+      ChatPrompt prompt,
       chat_template_->render(messages, tools, options.add_generation_prompt, kwargs));
-  return ChatPrompt{.text = std::move(text)};
+  if (options.allow_control_tokens) prompt.quoted.clear();
+  return prompt;
 }
 
 Result<std::unique_ptr<Session>> EngineImpl::new_session() {

@@ -37,6 +37,9 @@ class ModelFiles {
   const ExpertStore& store() const { return *store_; }
   const ModelFootprint& footprint() const { return footprint_; }
 
+  /// Counts `id` among the tokens that end a text, if the model can pick it.
+  void add_end_token(std::int32_t id);
+
   /// A short text that tells this model and state of its files from any other: of the config, the
   /// experts, and the shards' names, sizes and times. Cheap: reads no weights. Call it before
   /// take_store().

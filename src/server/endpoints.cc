@@ -24,7 +24,10 @@ using ReadBody = ApiResult<DialectRequest> (*)(const Json&, const std::string&);
 class ModelEndpoints : public Endpoints {
  public:
   ModelEndpoints(Engine& engine, HttpServer& http, const ServerOptions& options)
-      : engine_(engine), http_(http), options_(options), service_(engine) {
+      : engine_(engine),
+        http_(http),
+        options_(options),
+        service_(engine, options.allow_control_tokens) {
     card_ = {.id = options_.model_id,
              .model_type = engine.info().model_type,
              .digest = fmt::format("{:016x}", name_hash(engine.info().identity)),
@@ -248,9 +251,11 @@ void ModelEndpoints::add_routes() {
     Fields fields(body);
     std::optional<std::string> text = fields.text("content");
     if (!text) text = fields.text("prompt");
+    const bool is_whole = fields.boolean("add_special").value_or(false);
     if (fields.error()) return *fields.error();
     if (!text) return bad_request("content", "content: is missing");
-    const Result<std::vector<std::int32_t>> ids = engine_.tokenize(*text);
+    const Result<std::vector<std::int32_t>> ids =
+        is_whole ? engine_.tokenize_raw(*text) : engine_.tokenize(*text);
     if (!ids.ok()) return error_of(ids.status());
     return dump({{"tokens", *ids}});
   });

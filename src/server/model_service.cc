@@ -95,8 +95,11 @@ ApiError too_long(std::size_t tokens, std::size_t context) {
 
 }  // namespace
 
-ModelService::ModelService(const Engine& engine)
-    : engine_(engine), tool_syntax_(find_tool_syntax(engine)), tokens_(make_token_table(engine)) {
+ModelService::ModelService(const Engine& engine, bool allow_control_tokens)
+    : engine_(engine),
+      allow_control_tokens_(allow_control_tokens),
+      tool_syntax_(find_tool_syntax(engine)),
+      tokens_(make_token_table(engine)) {
   const Json hello = Json::array({{{"role", "user"}, {"content", "Hello"}}});
   const Result<ChatPrompt> prompt = engine.render_chat(dump(hello), {});
   const Result<ChatPrompt> quick =
@@ -116,9 +119,11 @@ ApiResult<ChatPrompt> ModelService::render(const ChatRequest& request,
                                            bool add_generation_prompt) const {
   const std::string tools = request.tools.empty() ? "null" : dump(request.tools);
   const std::string kwargs = dump(request.template_kwargs);
-  Result<ChatPrompt> prompt = engine_.render_chat(
-      dump(request.messages),
-      {.add_generation_prompt = add_generation_prompt, .tools_json = tools, .kwargs_json = kwargs});
+  Result<ChatPrompt> prompt =
+      engine_.render_chat(dump(request.messages), {.add_generation_prompt = add_generation_prompt,
+                                                   .tools_json = tools,
+                                                   .kwargs_json = kwargs,
+                                                   .allow_control_tokens = allow_control_tokens_});
   if (!prompt.ok()) return error_of(prompt.status());
   return std::move(*prompt);
 }

@@ -46,8 +46,8 @@ struct FillMarks {
 class ModelService {
  public:
   /// `engine` must outlive this. Finds out how the model writes calls of tools, and what else it
-  /// can do.
-  explicit ModelService(const Engine& engine);
+  /// can do. `allow_control_tokens`: see ChatRenderOptions.
+  ModelService(const Engine& engine, bool allow_control_tokens);
 
   /// Errors: 400 for a conversation that the template cannot render, a schema that cannot be held
   /// to, or a prompt beyond the context; 501 where the model has no template.
@@ -84,6 +84,7 @@ class ModelService {
                                                            bool is_strict) const;
 
   const Engine& engine_;
+  const bool allow_control_tokens_;
   ToolSyntax tool_syntax_ = ToolSyntax::kNone;
   bool can_think_ = false;
   std::shared_ptr<const TokenTable> tokens_;

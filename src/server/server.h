@@ -20,6 +20,8 @@ struct ServerOptions {
   AccessRules access;
   std::string model_id;          // the name that the model answers to
   std::uint64_t model_size = 0;  // of its files, bytes
+  /// Control tokens are read in what users and tools say, too (docs/serving.md).
+  bool allow_control_tokens = false;
   SchedulerOptions scheduler;
   std::chrono::seconds time_limit{0};   // for a request; 0: none
   std::chrono::seconds drain_time{30};  // for what is running when the server is asked to end

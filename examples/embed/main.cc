@@ -26,7 +26,7 @@ int main(int argc, char** argv) {
   const auto engine = flashmoe::Engine::open(options);
   if (!engine.ok()) return fail(engine.status());
 
-  const auto prompt = (*engine)->tokenize(argv[2]);
+  const auto prompt = (*engine)->tokenize_raw(argv[2]);
   if (!prompt.ok()) return fail(prompt.status());
 
   const auto session = (*engine)->new_session();

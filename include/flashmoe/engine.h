@@ -145,11 +145,10 @@ class Engine {
   /// BOS), unless it stands there already.
   virtual Result<std::vector<std::int32_t>> tokenize_raw(
       std::string_view text, std::size_t token_max = kNoTokenLimit) const = 0;
-  /// The ids of what render_chat() made, from byte `begin` on. In quoted spans control tokens are
-  /// text; else they are as those of `prompt.text`.
+  /// The ids of what render_chat() made. In quoted spans control tokens are text; else they are as
+  /// those of `prompt.text`.
   virtual Result<std::vector<std::int32_t>> tokenize(
-      const ChatPrompt& prompt, std::size_t begin = 0,
-      std::size_t token_max = kNoTokenLimit) const = 0;
+      const ChatPrompt& prompt, std::size_t token_max = kNoTokenLimit) const = 0;
   /// Token ids to text. Errors: kInvalidArgument for an id that is not in the vocabulary.
   virtual Result<std::string> detokenize(std::span<const std::int32_t> ids) const = 0;
   /// The bytes of one token, which need not be whole characters; none for an id that is no token.

@@ -33,9 +33,9 @@ class TokenConstraint {
 /// A text to be continued.
 struct GenerationRequest {
   std::vector<std::int32_t> prompt;  // at least one token
-  /// Beginnings of the prompt, in tokens, that a later prompt will likely share, as all but its last
-  /// turn, which clients like to send otherwise the next time. The sequence is remembered at the
-  /// last two, and at as many of the others as the prefix cache has room for.
+  /// Beginnings of the prompt, in tokens, that a later prompt will likely share, as all but its
+  /// last turn, which clients like to send otherwise the next time. The sequence is remembered at
+  /// the last two, and at as many of the others as the prefix cache has room for.
   std::vector<std::size_t> checkpoints;
   std::size_t max_tokens = 256;
   SamplingOptions sampling;

@@ -28,6 +28,7 @@ struct ChatOptions {
   EngineFlags engine;
   SamplingFlags sampling;
   std::string system;
+  bool allow_control_tokens = false;
   bool quiet = false;
 };
 
@@ -325,7 +326,7 @@ class Chat {
 Result<int> chat(const ChatOptions& options) {
   FM_ASSIGN_OR_RETURN(const std::unique_ptr<Engine> engine, open_engine(options.engine));
   FM_ASSIGN_OR_RETURN(const std::unique_ptr<Conversation> conversation,
-                      Conversation::create(*engine));
+                      Conversation::create(*engine, options.allow_control_tokens));
   FM_RETURN_IF_ERROR(conversation->set_system(options.system));
   const bool is_interactive = isatty(STDIN_FILENO) != 0 && isatty(STDOUT_FILENO) != 0;
   std::unique_ptr<LineReader> reader;
@@ -348,6 +349,10 @@ void add_chat(CLI::App& app, int& exit_code) {
   add_sampling_flags(*command, options->sampling, std::to_string(kReplyTokens));
   add_resident_set_flag(*command, options->engine);
   add_residency_flags(*command, options->engine, ResidencyFlags::kFixedSets);
+  command
+      ->add_flag("--allow-control-tokens", options->allow_control_tokens,
+                 "Read <|im_end|> and the like in what you type, too")
+      ->group(kMoreAnswerOptions);
   command->add_flag("--quiet", options->quiet, "No statistics after each reply")
       ->group(kOutputOptions);
   command->footer(kChatExamples);

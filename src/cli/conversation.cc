@@ -32,7 +32,8 @@ Status check_utf8(std::string_view text) {
 
 }  // namespace
 
-Result<std::unique_ptr<Conversation>> Conversation::create(Engine& engine) {
+Result<std::unique_ptr<Conversation>> Conversation::create(Engine& engine,
+                                                           bool allow_control_tokens) {
   // A first rendering, so that a model that cannot chat says so before the user has typed.
   const Result<ChatPrompt> prompt =
       engine.render_chat(dump(ordered_json::array({message("user", "Hello")})), {});
@@ -43,7 +44,8 @@ Result<std::unique_ptr<Conversation>> Conversation::create(Engine& engine) {
   }
   FM_RETURN_IF_ERROR(engine.tokenize(*prompt).status());
   FM_ASSIGN_OR_RETURN(std::unique_ptr<Session> session, engine.new_session());
-  return std::unique_ptr<Conversation>(new Conversation(engine, std::move(session)));
+  return std::unique_ptr<Conversation>(
+      new Conversation(engine, std::move(session), allow_control_tokens));
 }
 
 Result<Reply> Conversation::say(std::string_view text, const GenerateOptions& options) {
@@ -65,7 +67,9 @@ Result<Reply> Conversation::retry(const GenerateOptions& options) {
 }
 
 Result<Reply> Conversation::answer(ordered_json messages, const GenerateOptions& options) {
-  FM_ASSIGN_OR_RETURN(const ChatPrompt prompt, engine_.render_chat(dump(messages), {}));
+  FM_ASSIGN_OR_RETURN(
+      const ChatPrompt prompt,
+      engine_.render_chat(dump(messages), {.allow_control_tokens = allow_control_tokens_}));
   FM_ASSIGN_OR_RETURN(const std::vector<std::int32_t> ids, engine_.tokenize(prompt));
   const std::size_t context = engine_.memory_plan().context;
   if (ids.size() >= context) {

@@ -43,9 +43,10 @@ struct ConversationStatistics {
 /// A turn that fails leaves the messages as they were, and retry() repeats it.
 class Conversation {
  public:
-  /// Opens a session of `engine`, which must outlive the conversation. Errors: kNotFound if the
-  /// model has no chat template or tokenizer.
-  static Result<std::unique_ptr<Conversation>> create(Engine& engine);
+  /// Opens a session of `engine`, which must outlive the conversation. `allow_control_tokens`: see
+  /// ChatRenderOptions. Errors: kNotFound if the model has no chat template or tokenizer.
+  static Result<std::unique_ptr<Conversation>> create(Engine& engine,
+                                                      bool allow_control_tokens = false);
 
   /// Adds `text` as the user's message and the model's answer to it. `options` as for a single
   /// generation, but reply k of the conversation (from 0, retries counted) draws with seed + k.
@@ -72,14 +73,17 @@ class Conversation {
   std::size_t token_count() const { return session_->token_ids().size(); }
 
  private:
-  Conversation(Engine& engine, std::unique_ptr<Session> session)
-      : engine_(engine), session_(std::move(session)) {}
+  Conversation(Engine& engine, std::unique_ptr<Session> session, bool allow_control_tokens)
+      : engine_(engine),
+        session_(std::move(session)),
+        allow_control_tokens_(allow_control_tokens) {}
 
   /// The model's answer to `messages`, which become the conversation together with it.
   Result<Reply> answer(nlohmann::ordered_json messages, const GenerateOptions& options);
 
   Engine& engine_;
   std::unique_ptr<Session> session_;
+  bool allow_control_tokens_ = false;
   nlohmann::ordered_json messages_ = nlohmann::ordered_json::array();
   std::optional<std::string> unanswered_;  // the last turn's message, if it failed
   std::uint64_t seed_offset_ = 0;

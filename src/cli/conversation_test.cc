@@ -84,9 +84,9 @@ class FakeEngine : public Engine {
                                                  std::size_t token_max) const override {
     return tokenize(text, token_max);
   }
-  Result<std::vector<std::int32_t>> tokenize(const ChatPrompt& prompt, std::size_t begin,
+  Result<std::vector<std::int32_t>> tokenize(const ChatPrompt& prompt,
                                              std::size_t token_max) const override {
-    return tokenize(std::string_view(prompt.text).substr(begin), token_max);
+    return tokenize(prompt.text, token_max);
   }
   Result<std::string> detokenize(std::span<const std::int32_t> ids) const override {
     return std::string(ids.begin(), ids.end());

@@ -84,7 +84,7 @@ Status add_window(Session& session, std::size_t vocab_size, std::span<const std:
 Result<std::vector<std::int32_t>> input_ids(const EvalOptions& options, const Engine& engine) {
   if (!options.ids_path.empty()) return read_ids_file(options.ids_path);
   FM_ASSIGN_OR_RETURN(const std::string text, read_text_file(options.text_path));
-  Result<std::vector<std::int32_t>> ids = engine.tokenize(text);
+  Result<std::vector<std::int32_t>> ids = engine.tokenize_raw(text);
   if (!ids.ok()) return ids.status().with_prefix(options.text_path);
   return ids;
 }

@@ -18,6 +18,7 @@ namespace flashmoe::cli {
 namespace {
 
 constexpr std::size_t kTextSizeMax = std::size_t{1} << 30;
+constexpr std::string_view kByteOrderMark = "\xEF\xBB\xBF";  // some editors begin files with it
 
 struct CloseFile {
   void operator()(std::FILE* file) const {
@@ -82,6 +83,7 @@ Result<std::string> read_text_file(const std::string& path) {
   if (std::ferror(file.get()) != 0) {
     return error(StatusCode::kIo, "{}: {}", path, std::strerror(errno));
   }
+  if (text.starts_with(kByteOrderMark)) text.erase(0, kByteOrderMark.size());
   return text;
 }
 

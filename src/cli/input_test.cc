@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include "base/testing/temporary_folder.h"
+
 namespace flashmoe::cli {
 namespace {
 
@@ -29,6 +31,14 @@ TEST(TokenIds, SendNoEscapeCodesToTheTerminalInMessages) {
     const std::string message = parse_token_ids(text, "ids").status().message();
     EXPECT_EQ(message.find_first_of("\033\x7f"), std::string::npos) << message;
   }
+}
+
+TEST(TextFile, ComesWithoutItsByteOrderMark) {
+  const TemporaryFolder folder;
+  folder.write("marked.txt", "\xEF\xBB\xBFone\xEF\xBB\xBF");
+  EXPECT_EQ(read_text_file((folder / "marked.txt").string()).value(), "one\xEF\xBB\xBF");
+  folder.write("short.txt", "\xEF\xBB");
+  EXPECT_EQ(read_text_file((folder / "short.txt").string()).value(), "\xEF\xBB");
 }
 
 }  // namespace

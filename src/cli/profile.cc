@@ -81,7 +81,7 @@ Result<int> make_from_prompts(const MakeOptions& options) {
       prompts.update(i * total + done, texts.size() * total);
       return !interrupt.interrupted();
     };
-    FM_ASSIGN_OR_RETURN(const std::vector<std::int32_t> ids, engine->tokenize(texts[i]));
+    FM_ASSIGN_OR_RETURN(const std::vector<std::int32_t> ids, engine->tokenize_raw(texts[i]));
     FM_RETURN_IF_ERROR(session->reset());
     FM_RETURN_IF_ERROR(session->generate(ids, generate).status());
     if (interrupt.interrupted()) return interrupt.exit_code();

@@ -86,7 +86,9 @@ Result<Turns> raw_turns(Engine& engine, const RunOptions& options,
     FM_ASSIGN_OR_RETURN(prompts.emplace_back(), read_ids_file(options.ids_path));
   }
   for (const std::string& text : texts) {
-    FM_ASSIGN_OR_RETURN(prompts.emplace_back(), engine.tokenize(text));
+    // The first begins the sequence.
+    FM_ASSIGN_OR_RETURN(prompts.emplace_back(),
+                        prompts.empty() ? engine.tokenize_raw(text) : engine.tokenize(text));
   }
   for (std::vector<std::int32_t>& ids : prompts) {
     turns.asks.emplace_back(
@@ -116,7 +118,8 @@ Result<Turns> chat_turns(std::unique_ptr<Conversation> conversation, const RunOp
 Result<Turns> make_turns(Engine& engine, const RunOptions& options) {
   FM_ASSIGN_OR_RETURN(const std::vector<std::string> texts, read_prompts(options));
   if (options.raw || texts.empty()) return raw_turns(engine, options, texts);
-  Result<std::unique_ptr<Conversation>> conversation = Conversation::create(engine);
+  Result<std::unique_ptr<Conversation>> conversation =
+      Conversation::create(engine, /*allow_control_tokens=*/false);
   if (conversation.ok()) return chat_turns(std::move(*conversation), options, texts);
   // A model that was never taught to chat continues texts, and that is no fault.
   const bool has_no_template = conversation.status().code() == StatusCode::kNotFound;

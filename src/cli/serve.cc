@@ -43,6 +43,7 @@ struct ServeOptions {
   unsigned time_limit = 0;
   unsigned drain_time = 30;
   bool strict_content = false;
+  bool allow_control_tokens = false;
   bool quiet = false;
   bool json = false;
 };
@@ -227,6 +228,7 @@ Result<int> serve(const ServeOptions& options) {
   }
   wanted.model_id = options.alias.empty() ? model_name(options.engine.model) : options.alias;
   wanted.model_size = folder_size(options.engine.model);
+  wanted.allow_control_tokens = options.allow_control_tokens;
   wanted.scheduler.queue_max = options.queue;
   wanted.scheduler.cache_folder = options.cache_dir;
   wanted.scheduler.on_warning = [](const Status& status) { print_note(status.message() + "\n"); };
@@ -338,6 +340,10 @@ void add_serve(CLI::App& app, int& exit_code) {
       ->group(kMoreServerOptions);
   add_resident_set_flag(*command, options->engine);
   add_residency_flags(*command, options->engine, ResidencyFlags::kMisses);
+  command
+      ->add_flag("--allow-control-tokens", options->allow_control_tokens,
+                 "Read <|im_end|> and the like in what users and tools say, too")
+      ->group(kMoreServerOptions);
   command
       ->add_flag("--strict-content", options->strict_content,
                  "Refuse images and other content that a text model cannot read")

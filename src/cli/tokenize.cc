@@ -49,7 +49,7 @@ Result<std::string> convert_line(const Tokenizer& tokenizer, std::string_view li
   if (!json.is_string()) {
     return error(StatusCode::kInvalidArgument, "{}: not a JSON string", source);
   }
-  Result<std::vector<TokenId>> ids = tokenizer.encode(json.get_ref<const std::string&>());
+  Result<std::vector<TokenId>> ids = tokenizer.encode_raw(json.get_ref<const std::string&>());
   if (!ids.ok()) return ids.status().with_prefix(source);
   return dump(*ids);
 }
@@ -86,7 +86,7 @@ Status tokenize(const TokenizeOptions& options) {
     if (!decoded.ok()) return decoded.status().with_prefix(name);
     return print(*decoded + "\n");
   }
-  const Result<std::vector<TokenId>> ids = tokenizer->encode(text);
+  const Result<std::vector<TokenId>> ids = tokenizer->encode_raw(text);
   if (!ids.ok()) return ids.status().with_prefix(name);
   return print(dump(*ids) + "\n");
 }

@@ -83,7 +83,7 @@ Result<std::vector<std::vector<std::int32_t>>> read_prompts(const VerifyOptions&
     return prompts;
   }
   for (const std::string& text : options.prompts.empty() ? kDefaultPrompts : options.prompts) {
-    FM_ASSIGN_OR_RETURN(std::vector<std::int32_t> ids, engine.tokenize(text));
+    FM_ASSIGN_OR_RETURN(std::vector<std::int32_t> ids, engine.tokenize_raw(text));
     if (ids.empty()) return error(StatusCode::kInvalidArgument, "--prompt: must not be empty");
     prompts.push_back(std::move(ids));
   }

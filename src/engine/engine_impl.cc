@@ -132,6 +132,8 @@ Status EngineImpl::load(const EngineOptions& options) {
       tokenizer_->set_word_size_max(
           static_cast<std::size_t>(plan_.request_bytes / kRequestBytesPerWordByte));
     }
+    if (const std::optional<TokenId> end = tokenizer_->eos_id()) files->add_end_token(*end);
+    info_.eos_token_ids = config.eos_token_ids;
   } else if (tokenizer.status().code() == StatusCode::kNotFound) {
     tokenizer_status_ = tokenizer.status();
   } else {
@@ -140,6 +142,9 @@ Status EngineImpl::load(const EngineOptions& options) {
   Result<ChatTemplate> chat_template = ChatTemplate::load(options.model);
   if (chat_template.ok()) {
     chat_template_ = std::move(chat_template).value();
+    if (tokenizer_ != nullptr) {
+      chat_template_->learn_reply_marks(*tokenizer_, info_.eos_token_ids);
+    }
   } else {
     chat_template_status_ = chat_template.status();
   }
@@ -290,12 +295,14 @@ Result<std::vector<std::int32_t>> EngineImpl::tokenize(std::string_view text,
 
 Result<std::vector<std::int32_t>> EngineImpl::tokenize_raw(std::string_view text,
                                                            std::size_t token_max) const {
-  return tokenize(text, token_max);
+  FM_RETURN_IF_ERROR(tokenizer_status_);
+  return tokenizer_->encode_raw(text, token_max);
 }
 
-Result<std::vector<std::int32_t>> EngineImpl::tokenize(const ChatPrompt& prompt, std::size_t begin,
+Result<std::vector<std::int32_t>> EngineImpl::tokenize(const ChatPrompt& prompt,
                                                        std::size_t token_max) const {
-  return tokenize(std::string_view(prompt.text).substr(begin), token_max);
+  FM_RETURN_IF_ERROR(tokenizer_status_);
+  return tokenizer_->encode(prompt.text, {.quoted = prompt.quoted, .token_max = token_max});
 }
 
 Result<std::string> EngineImpl::detokenize(std::span<const std::int32_t> ids) const {
@@ -334,9 +341,10 @@ Result<ChatPrompt> EngineImpl::render_chat(std::string_view messages_json,
         std::min<std::uint64_t>(render.limits.memory_bytes, plan_.request_bytes / kRenderShare);
   }
   FM_ASSIGN_OR_RETURN(
-      std::string text,
+      ChatPrompt prompt,
       chat_template_->render(messages, tools, options.add_generation_prompt, kwargs, render));
-  return ChatPrompt{.text = std::move(text)};
+  if (options.allow_control_tokens) prompt.quoted.clear();
+  return prompt;
 }
 
 Result<std::unique_ptr<Session>> EngineImpl::new_session() {

@@ -40,7 +40,7 @@ class EngineImpl : public Engine {
                                              std::size_t token_max) const override;
   Result<std::vector<std::int32_t>> tokenize_raw(std::string_view text,
                                                  std::size_t token_max) const override;
-  Result<std::vector<std::int32_t>> tokenize(const ChatPrompt& prompt, std::size_t begin,
+  Result<std::vector<std::int32_t>> tokenize(const ChatPrompt& prompt,
                                              std::size_t token_max) const override;
   Result<std::string> detokenize(std::span<const std::int32_t> ids) const override;
   std::string token_bytes(std::int32_t id) const override;

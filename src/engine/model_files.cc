@@ -1,5 +1,6 @@
 #include "engine/model_files.h"
 
+#include <algorithm>
 #include <system_error>
 #include <utility>
 
@@ -111,6 +112,12 @@ Status ModelFiles::read() {
   }
   footprint_.expert_slot_bytes = footprint_.expert_count == 0 ? 0 : store_->slot_size();
   return Status();
+}
+
+void ModelFiles::add_end_token(std::int32_t id) {
+  std::vector<std::int32_t>& ids = config_.eos_token_ids;
+  if (id < 0 || static_cast<std::size_t>(id) >= config_.vocab_size) return;
+  if (std::find(ids.begin(), ids.end(), id) == ids.end()) ids.push_back(id);
 }
 
 std::string ModelFiles::identity() const {

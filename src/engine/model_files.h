@@ -36,6 +36,9 @@ class ModelFiles {
   /// What is wrong with the files without harm.
   const std::vector<std::string>& warnings() const { return warnings_; }
 
+  /// Counts `id` among the tokens that end a text, if the model can pick it.
+  void add_end_token(std::int32_t id);
+
   /// A short text that tells this model and state of its files from any other: of the config, the
   /// experts, and the shards' names, sizes and times. Cheap: reads no weights. Call it before
   /// take_store().

@@ -423,19 +423,21 @@ Status SchedulerImpl::forward(std::span<const SequenceRows> rows,
   logits_.assign(rows.size(), {});
   const ExpertCounters before = expert_counters(parts_.resources);
   Status status = run_step(
-      parts_.resources, rows, {.on_logits = [&](std::size_t row, MatrixView<const float> logits) {
-        for (std::size_t i = 0; i < logits.rows; ++i) {
-          const auto last = std::lower_bound(last_rows_.begin(), last_rows_.end(), row + i);
-          const auto member = static_cast<std::size_t>(last - last_rows_.begin());
-          const std::span<const float> one(logits.row(i), logits.cols);
-          const std::size_t count = counts_[member] - (*last - (row + i));
-          if (count < members[member]->tokens().size()) {
-            members[member]->score(count, one);
-          } else {
-            logits_[member].assign(one.begin(), one.end());
-          }
-        }
-      }},
+      parts_.resources, rows,
+      {.on_logits =
+           [&](std::size_t row, MatrixView<const float> logits) {
+             for (std::size_t i = 0; i < logits.rows; ++i) {
+               const auto last = std::lower_bound(last_rows_.begin(), last_rows_.end(), row + i);
+               const auto member = static_cast<std::size_t>(last - last_rows_.begin());
+               const std::span<const float> one(logits.row(i), logits.cols);
+               const std::size_t count = counts_[member] - (*last - (row + i));
+               if (count < members[member]->tokens().size()) {
+                 members[member]->score(count, one);
+               } else {
+                 logits_[member].assign(one.begin(), one.end());
+               }
+             }
+           }},
       {.cancel = &stop_step_});
   const ExpertCounters after = expert_counters(parts_.resources);
   for (RunningGeneration* const member : members) {

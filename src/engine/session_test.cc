@@ -196,6 +196,13 @@ TEST_F(SessionOf, EndOfTextEndsUnlessIgnored) {
   const GenerateResult ignoring =
       generate_fresh(question, {.max_tokens = longer, .ignore_eos = true});
   EXPECT_EQ(ignoring.token_ids.size(), longer);
+
+  // A stop string may name it; the text does not show it.
+  const std::string mark = engine_->token_bytes(result.token_ids.back());
+  const GenerateResult named =
+      generate_fresh(question, {.max_tokens = longer, .stop = {mark}, .ignore_eos = true});
+  EXPECT_EQ(named.finish_reason, FinishReason::kStopText);
+  EXPECT_EQ(named.text, result.text);
 }
 
 TEST_F(SessionOf, StopsWhenOnTextSaysSo) {

@@ -20,6 +20,11 @@ Result<std::string> TextStream::push(std::int32_t id) {
   size_ += piece.size();
   std::string certain;
   matcher_.push(piece, certain);
+  // A special token is no part of the text, but a stop string may name it.
+  if (detokenizer_ && tokenizer_->is_token(id) && tokenizer_->is_special(id)) {
+    FM_ASSIGN_OR_RETURN(const std::string mark, tokenizer_->id_to_bytes(id));
+    matcher_.push_hidden(mark, certain);
+  }
   return certain;
 }
 

@@ -47,7 +47,7 @@ class ModelEndpoints : public Endpoints {
       : engine_(engine),
         http_(http),
         options_(options),
-        service_(engine),
+        service_(engine, options.allow_control_tokens),
         responses_(engine.memory_plan().budget_bytes / kResponsesShare),
         bounds_(request_bounds(engine.memory_plan().request_bytes, options.body_size_max)),
         waiting_(bounds_.waiting_max) {
@@ -403,9 +403,11 @@ void ModelEndpoints::add_routes() {
     Fields fields(body);
     std::optional<std::string> text = fields.text("content");
     if (!text) text = fields.text("prompt");
+    const bool is_whole = fields.boolean("add_special").value_or(false);
     if (fields.error()) return *fields.error();
     if (!text) return bad_request("content", "content: is missing");
-    ApiResult<std::vector<std::int32_t>> ids = service_.tokenize(*text, bounds_.tokens_max);
+    ApiResult<std::vector<std::int32_t>> ids =
+        service_.tokenize(*text, is_whole, bounds_.tokens_max);
     if (!ids.ok()) return ids.error();
     return dump({{"tokens", *ids}, {"count", ids->size()}, {"max_model_len", card_.context}});
   });

@@ -95,8 +95,9 @@ ApiError too_long(std::size_t tokens, std::size_t context, bool is_exact = true)
 
 }  // namespace
 
-ModelService::ModelService(const Engine& engine)
+ModelService::ModelService(const Engine& engine, bool allow_control_tokens)
     : engine_(engine),
+      allow_control_tokens_(allow_control_tokens),
       tool_syntax_(find_tool_syntax(engine)),
       keeps_system_in_place_(server::keeps_system_in_place(engine)),
       tokens_(make_token_table(engine)) {
@@ -123,9 +124,11 @@ ApiResult<ChatPrompt> ModelService::render(ChatRequest request, bool add_generat
   // From here on it is in memory as that text, and not as JSON as well.
   request.messages = Json();
   request.tools = Json();
-  Result<ChatPrompt> prompt = engine_.render_chat(
-      messages,
-      {.add_generation_prompt = add_generation_prompt, .tools_json = tools, .kwargs_json = kwargs});
+  Result<ChatPrompt> prompt =
+      engine_.render_chat(messages, {.add_generation_prompt = add_generation_prompt,
+                                     .tools_json = tools,
+                                     .kwargs_json = kwargs,
+                                     .allow_control_tokens = allow_control_tokens_});
   if (!prompt.ok()) return error_of(prompt.status());
   return std::move(*prompt);
 }
@@ -146,14 +149,16 @@ ApiResult<std::size_t> ModelService::count_tokens(ChatRequest request,
   ApiResult<ChatPrompt> prompt = render(std::move(request), /*add_generation_prompt=*/true);
   if (!prompt.ok()) return prompt.error();
   ApiResult<std::vector<std::int32_t>> ids =
-      counted(engine_.tokenize(*prompt, 0, token_max), token_max);
+      counted(engine_.tokenize(*prompt, token_max), token_max);
   if (!ids.ok()) return ids.error();
   return ids->size();
 }
 
-ApiResult<std::vector<std::int32_t>> ModelService::tokenize(const std::string& text,
+ApiResult<std::vector<std::int32_t>> ModelService::tokenize(const std::string& text, bool is_whole,
                                                             std::size_t token_max) const {
-  return counted(engine_.tokenize(text, token_max), token_max);
+  return counted(
+      is_whole ? engine_.tokenize_raw(text, token_max) : engine_.tokenize(text, token_max),
+      token_max);
 }
 
 ApiResult<std::vector<std::int32_t>> ModelService::counted(Result<std::vector<std::int32_t>> ids,
@@ -196,7 +201,7 @@ ApiResult<PreparedPrompt> ModelService::prepare_prompt(ChatRequest request) cons
                                        : render(std::move(request), /*add_generation_prompt=*/true);
   if (!rendered.ok()) return rendered.error();
   ApiResult<std::vector<std::int32_t>> ids =
-      within_context(engine_.tokenize(*rendered, 0, token_max()));
+      within_context(engine_.tokenize(*rendered, token_max()));
   if (!ids.ok()) return ids.error();
   prompt.checkpoints = checkpoints_of(*ids);
   prompt.parsing.begins_in_reasoning = ends_in_thought(rendered->text);
@@ -230,9 +235,8 @@ ApiResult<PreparedRequest> ModelService::prepare(ChatRequest request) const {
     prepared.settings.logit_bias.emplace_back(*call_mark_, -100);
   }
   prepared.ends_after_call = !request.tools.empty() && !request.has_parallel_calls;
-  const bool may_think =
-      can_think_ && !request.continues_last &&
-      request.template_kwargs.value("enable_thinking", Json()) != false;
+  const bool may_think = can_think_ && !request.continues_last &&
+                         request.template_kwargs.value("enable_thinking", Json()) != false;
   ApiResult<PreparedPrompt> prompt = prepare_prompt(std::move(request));
   if (!prompt.ok()) return prompt.error();
   prepared.form = forms.form(prompt->parsing.begins_in_reasoning ? Thoughts::kBegun

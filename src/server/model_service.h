@@ -51,8 +51,8 @@ struct FillMarks {
 class ModelService {
  public:
   /// `engine` must outlive this. Finds out how the model writes calls of tools, and what else it
-  /// can do.
-  explicit ModelService(const Engine& engine);
+  /// can do. `allow_control_tokens`: see ChatRenderOptions.
+  ModelService(const Engine& engine, bool allow_control_tokens);
 
   /// Errors: 400 for a conversation that the template cannot render, a schema that cannot be held
   /// to, or a prompt beyond the context; 501 where the model has no template.
@@ -62,7 +62,8 @@ class ModelService {
   ApiResult<ChatPrompt> render(ChatRequest request, bool add_generation_prompt) const;
   /// Errors: 400 as for a prompt beyond the context, for more than `token_max` tokens.
   ApiResult<std::size_t> count_tokens(ChatRequest request, std::size_t token_max) const;
-  ApiResult<std::vector<std::int32_t>> tokenize(const std::string& text,
+  /// `is_whole`: the text begins a sequence, see Engine::tokenize_raw.
+  ApiResult<std::vector<std::int32_t>> tokenize(const std::string& text, bool is_whole,
                                                 std::size_t token_max) const;
 
   /// The request for one choice, with the ids of its prompt: once for each.
@@ -88,12 +89,13 @@ class ModelService {
   std::size_t token_max() const;
   /// The prompt that lets the model write what stands between `before` and `after`.
   ApiResult<std::string> prompt_to_fill(const std::string& before, const std::string& after) const;
-  /// Where later prompts may leave one of these `ids`: where its turns begin, the answer's included,
-  /// found by the token that begins them. None where the template has no such token.
+  /// Where later prompts may leave one of these `ids`: where its turns begin, the answer's
+  /// included, found by the token that begins them. None where the template has no such token.
   std::vector<std::size_t> checkpoints_of(const std::vector<std::int32_t>& ids) const;
   ApiResult<ChatPrompt> render_to_continue(ChatRequest request) const;
 
   const Engine& engine_;
+  const bool allow_control_tokens_;
   ToolSyntax tool_syntax_ = ToolSyntax::kNone;
   bool can_think_ = false;
   bool keeps_system_in_place_ = false;

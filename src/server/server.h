@@ -23,6 +23,8 @@ struct ServerOptions {
   std::optional<std::size_t> body_size_max;
   std::string model_id;          // the name that the model answers to
   std::uint64_t model_size = 0;  // of its files, bytes
+  /// Control tokens are read in what users and tools say, too (docs/serving.md).
+  bool allow_control_tokens = false;
   SchedulerOptions scheduler;
   /// Images and other content that a text model cannot read are refused; else placeholders stand
   /// for them.

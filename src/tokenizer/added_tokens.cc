@@ -48,6 +48,13 @@ bool stands_alone(std::string_view text, std::size_t begin, std::size_t end) {
 
 }  // namespace
 
+bool AddedToken::is_control() const {
+  for (std::size_t offset = 0; offset < content.size();) {
+    if (!is_white_space(next_code_point(content, offset))) return true;
+  }
+  return special;
+}
+
 Result<std::vector<AddedToken>> AddedToken::list_from_json(const JsonNode& node) {
   std::vector<AddedToken> tokens;
   if (node.is_null()) return tokens;
@@ -90,14 +97,16 @@ AddedTokenFinder::AddedTokenFinder(std::vector<const AddedToken*> tokens,
                                    const std::vector<std::string>& contents) {
   for (std::size_t i = 0; i < tokens.size(); ++i) {
     if (contents[i].empty()) continue;
-    entries_.push_back({.content = contents[i], .token = tokens[i]});
+    entries_.push_back(
+        {.content = contents[i], .token = tokens[i], .is_control = tokens[i]->is_control()});
     first_bytes_[static_cast<unsigned char>(contents[i].front())] = true;
   }
   std::stable_sort(entries_.begin(), entries_.end(),
                    [](const Entry& a, const Entry& b) { return a.content < b.content; });
 }
 
-const AddedTokenFinder::Entry* AddedTokenFinder::longest_at(std::string_view text) const {
+const AddedTokenFinder::Entry* AddedTokenFinder::longest_at(std::string_view text,
+                                                            std::size_t control_size) const {
   // [low, high): the entries that begin with the first `size` bytes of `text`, by content. The one
   // of just these bytes comes first.
   auto low = entries_.begin();
@@ -112,18 +121,21 @@ const AddedTokenFinder::Entry* AddedTokenFinder::longest_at(std::string_view tex
     low = std::partition_point(low, high, [&](const Entry& e) { return byte_at(e) < byte; });
     high = std::partition_point(low, high, [&](const Entry& e) { return byte_at(e) == byte; });
     if (low == high) break;
-    if (low->content.size() == size) longest = &*low;
+    const bool may_be_read = size <= control_size || !low->is_control;
+    if (low->content.size() == size && may_be_read) longest = &*low;
   }
   return longest;
 }
 
 void AddedTokenFinder::split(std::string_view text, bool skip_special,
-                             std::vector<Section>& out) const {
+                             std::span<const TextSpan> quoted, std::vector<Section>& out) const {
   std::size_t done = 0;
   for (std::size_t offset = 0; offset < text.size() && !entries_.empty();) {
     const Entry* entry = nullptr;
     if (first_bytes_[static_cast<unsigned char>(text[offset])]) {
-      entry = longest_at(text.substr(offset));
+      while (!quoted.empty() && quoted.front().end <= offset) quoted = quoted.subspan(1);
+      const std::size_t quoted_at = quoted.empty() ? text.size() : quoted.front().begin;
+      entry = longest_at(text.substr(offset), std::max(quoted_at, offset) - offset);
     }
     if (entry == nullptr) {
       ++offset;

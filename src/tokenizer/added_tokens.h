@@ -3,11 +3,13 @@
 
 #include <array>
 #include <cstddef>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "base/result.h"
+#include "flashmoe/chat_prompt.h"
 #include "tokenizer/json_node.h"
 #include "tokenizer/token_id.h"
 
@@ -22,6 +24,10 @@ struct AddedToken {
   bool rstrip = false;       // swallows white space behind it
   bool normalized = true;    // looked for in normalised text
   bool special = false;      // left out by skip_special_tokens
+
+  /// Whether it says something to the model. The others are runs of blanks, a vocabulary's way to
+  /// write text shorter.
+  bool is_control() const;
 
   /// Reads the array. Errors: kCorrupt for wrong types, ids out of range, and contradicting
   /// entries.
@@ -44,16 +50,22 @@ class AddedTokenFinder {
   AddedTokenFinder(std::vector<const AddedToken*> tokens, const std::vector<std::string>& contents);
 
   /// Cuts `text` (valid UTF-8) into sections and appends them to `out`. Tokens for which
-  /// `skip_special` holds and that are special count as text.
-  void split(std::string_view text, bool skip_special, std::vector<Section>& out) const;
+  /// `skip_special` holds and that are special count as text, and so do control tokens that touch
+  /// one of the `quoted` spans, which are in order: where a longer token does, a shorter one that
+  /// ends before the span is found.
+  void split(std::string_view text, bool skip_special, std::span<const TextSpan> quoted,
+             std::vector<Section>& out) const;
+  bool empty() const { return entries_.empty(); }
 
  private:
   struct Entry {
     std::string content;
     const AddedToken* token = nullptr;
+    bool is_control = true;  // see AddedToken::is_control()
   };
 
-  const Entry* longest_at(std::string_view text) const;
+  /// The longest that `text` begins with; of control tokens, within its first `control_size` bytes.
+  const Entry* longest_at(std::string_view text, std::size_t control_size) const;
 
   std::vector<Entry> entries_;  // by content
   std::array<bool, 256> first_bytes_{};

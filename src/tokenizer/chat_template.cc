@@ -17,6 +17,7 @@ using Json = nlohmann::ordered_json;
 namespace fs = std::filesystem;
 
 constexpr std::uintmax_t kMaxFileBytes = 64U << 20U;
+constexpr std::string_view kByteOrderMark = "\xEF\xBB\xBF";
 
 Result<std::string> read_file(const fs::path& path) {
   std::error_code failure;
@@ -36,8 +37,8 @@ Result<std::string> read_file(const fs::path& path) {
   return text;
 }
 
-// tokenizer_config.json of the folder, or an empty object if there is none.
-Result<Json> read_config(const fs::path& path) {
+// The JSON object in a file, or an empty one if there is none.
+Result<Json> read_object(const fs::path& path) {
   std::error_code failure;
   if (!fs::exists(path, failure)) return Json::object();
   FM_ASSIGN_OR_RETURN(const std::string text, read_file(path));
@@ -63,7 +64,7 @@ Json special_tokens_of(const Json& config) {
   return tokens;
 }
 
-// The member "chat_template": a string, or a list of {name, template}.
+// The member "chat_template": a string, or a list of {name, template}. kNotFound without one.
 Result<std::string> template_of(const Json& config, const fs::path& path) {
   const auto found = config.find("chat_template");
   if (found != config.end() && found->is_string()) return found->get<std::string>();
@@ -82,10 +83,33 @@ Result<std::string> template_of(const Json& config, const fs::path& path) {
                  path.string(), found->type_name());
   }
   return error(StatusCode::kNotFound,
-               "{}: no chat template (neither chat_template.jinja nor chat_template in "
+               "{}: no chat template (chat_template.jinja, chat_template.json, or chat_template in "
                "tokenizer_config.json): the model is for plain completion, or the download lacks "
                "the file",
                path.parent_path().string());
+}
+
+// Only the special tokens are the checkpoint's own. What an assistant said is the model's, but not
+// what it passed to tools, which often repeats a file or a page.
+jinja::OriginMap origins_of(const Json& variables, const Json& special_tokens,
+                            const Json& extra_kwargs) {
+  using jinja::Origin;
+  static constexpr std::array<const char*, 4> kSaid = {"content", "reasoning_content", "reasoning",
+                                                       "thinking"};
+  jinja::OriginMap origins;
+  for (auto entry = variables.begin(); entry != variables.end(); ++entry) {
+    const bool is_own = special_tokens.contains(entry.key()) && !extra_kwargs.contains(entry.key());
+    if (!is_own) origins.emplace(&entry.value(), Origin::kOutside);
+  }
+  for (const Json& message : variables["messages"]) {
+    const auto role = message.find("role");
+    if (role == message.end() || *role != "assistant") continue;
+    for (const char* member : kSaid) {
+      const auto said = message.find(member);
+      if (said != message.end()) origins.emplace(&*said, Origin::kReply);
+    }
+  }
+  return origins;
 }
 
 }  // namespace
@@ -96,7 +120,7 @@ Result<ChatTemplate> ChatTemplate::load(const fs::path& folder) {
     FM_RETURN_IF_ERROR(check_downloaded(model_folder / name));
   }
   const fs::path config_path = model_folder / "tokenizer_config.json";
-  FM_ASSIGN_OR_RETURN(const Json config, read_config(config_path));
+  FM_ASSIGN_OR_RETURN(const Json config, read_object(config_path));
   fs::path source_path = model_folder / "chat_template.jinja";
   std::string source;
   std::error_code failure;
@@ -104,7 +128,15 @@ Result<ChatTemplate> ChatTemplate::load(const fs::path& folder) {
     FM_ASSIGN_OR_RETURN(source, read_file(source_path));
   } else {
     source_path = config_path;
-    FM_ASSIGN_OR_RETURN(source, template_of(config, config_path));
+    Result<std::string> found = template_of(config, config_path);
+    // Where processors of images keep theirs.
+    const fs::path json_path = model_folder / "chat_template.json";
+    if (found.status().code() == StatusCode::kNotFound && fs::exists(json_path, failure)) {
+      source_path = json_path;
+      FM_ASSIGN_OR_RETURN(const Json json, read_object(json_path));
+      found = template_of(json, json_path);
+    }
+    FM_ASSIGN_OR_RETURN(source, std::move(found));
   }
   auto loaded = parse(source, special_tokens_of(config));
   if (!loaded.ok()) return loaded.status().with_prefix(source_path.string());
@@ -116,8 +148,9 @@ Result<ChatTemplate> ChatTemplate::parse(std::string_view source, const Json& sp
     return error(StatusCode::kInvalidArgument, "special tokens must be an object, not {}",
                  special_tokens.type_name());
   }
+  if (source.starts_with(kByteOrderMark)) source.remove_prefix(kByteOrderMark.size());
   FM_ASSIGN_OR_RETURN(jinja::Template parsed, jinja::Template::parse(source));
-  ChatTemplate chat(std::move(parsed), special_tokens);
+  ChatTemplate chat(source, std::move(parsed), special_tokens);
   chat.probe();
   return chat;
 }
@@ -134,9 +167,9 @@ Json ChatTemplate::variables(const Json& tools, bool add_generation_prompt,
   return variables;
 }
 
-Result<std::string> ChatTemplate::render(const Json& messages, const Json& tools,
-                                         bool add_generation_prompt, const Json& extra_kwargs,
-                                         const jinja::RenderOptions& options) const {
+Result<ChatPrompt> ChatTemplate::render(const Json& messages, const Json& tools,
+                                        bool add_generation_prompt, const Json& extra_kwargs,
+                                        const jinja::RenderOptions& options) const {
   if (!extra_kwargs.is_object() && !extra_kwargs.is_null()) {
     return error(StatusCode::kInvalidArgument, "chat template variables must be an object, not {}",
                  extra_kwargs.type_name());
@@ -144,7 +177,11 @@ Result<std::string> ChatTemplate::render(const Json& messages, const Json& tools
   FM_ASSIGN_OR_RETURN(Json adapted, adapt_messages(messages, traits_));
   Json all = variables(tools, add_generation_prompt, extra_kwargs);
   all["messages"] = std::move(adapted);
-  return template_.render(all, options);
+  jinja::RenderOptions marking = options;
+  marking.origins = origins_of(all, special_tokens_, extra_kwargs);
+  FM_ASSIGN_OR_RETURN(jinja::MarkedText text, template_.render(all, marking));
+  std::vector<TextSpan> quoted = reply_marks_.quoted(text);
+  return ChatPrompt{.text = std::move(text).take_bytes(), .quoted = std::move(quoted)};
 }
 
 // Renders one-turn conversations that hold an unmistakable word in the form to be tried. A form
@@ -157,7 +194,7 @@ void ChatTemplate::probe() {
     Json all = variables(nullptr, false, Json::object());
     all["messages"] = messages;
     auto text = template_.render(all, options);
-    return text.ok() ? std::move(text).value() : std::string();
+    return text.ok() ? std::move(text).value().take_bytes() : std::string();
   };
   const auto holds = [](const std::string& text, std::string_view part) {
     return text.find(part) != std::string::npos;

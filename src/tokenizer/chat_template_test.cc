@@ -24,7 +24,7 @@ class ChatTemplateFolder : public testing::Test {
     if (!chat.ok()) return "error: " + chat.status().message();
     const auto text =
         chat->render(Json::array({{{"role", "user"}, {"content", "hello"}}}), nullptr, true, {});
-    return text.ok() ? *text : "error: " + text.status().message();
+    return text.ok() ? text->text : "error: " + text.status().message();
   }
 
   TemporaryFolder folder_;
@@ -35,6 +35,23 @@ TEST_F(ChatTemplateFolder, TheJinjaFileWinsOverTheConfig) {
   EXPECT_EQ(render_hello(), "config hello");
   write("chat_template.jinja", "file {{ messages[0].content }}\n");
   EXPECT_EQ(render_hello(), "file hello");
+}
+
+TEST_F(ChatTemplateFolder, AProcessorsFileIsReadLast) {
+  write("chat_template.json", R"({"chat_template": "processor {{ messages[0].content }}"})");
+  EXPECT_EQ(render_hello(), "processor hello");
+  write("tokenizer_config.json", R"({"eos_token": "<e>"})");
+  EXPECT_EQ(render_hello(), "processor hello");
+  write("tokenizer_config.json", R"({"chat_template": "config {{ messages[0].content }}"})");
+  EXPECT_EQ(render_hello(), "config hello");
+  fs::remove(folder_ / "tokenizer_config.json");
+  write("chat_template.json", R"({"chat_template": 5})");
+  EXPECT_THAT(render_hello(), HasSubstr("chat_template.json: chat_template must be a string"));
+}
+
+TEST_F(ChatTemplateFolder, AByteOrderMarkIsNoText) {
+  write("chat_template.jinja", "\xEF\xBB\xBF{{ messages[0].content }}");
+  EXPECT_EQ(render_hello(), "hello");
 }
 
 TEST_F(ChatTemplateFolder, TakesTheDefaultOfSeveralTemplates) {
@@ -80,7 +97,7 @@ std::string render(std::string_view source, const Json& messages,
   const auto chat = ChatTemplate::parse(source, Json::object());
   if (!chat.ok()) return "error: " + chat.status().message();
   const auto text = chat->render(messages, nullptr, false, kwargs);
-  return text.ok() ? *text : "error: " + text.status().message();
+  return text.ok() ? text->text : "error: " + text.status().message();
 }
 
 Json tool_turn(const Json& arguments, const Json& content = "") {

@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "flashmoe/chat_prompt.h"
 #include "tokenizer/added_tokens.h"
 #include "tokenizer/bpe_model.h"
 #include "tokenizer/piece_cache.h"
@@ -20,6 +21,7 @@ struct EncodeWorkspace {
   std::vector<AddedTokenFinder::Section> raw_sections;
   std::vector<AddedTokenFinder::Section> normalized_sections;
   std::string normalized;
+  std::vector<TextSpan> quoted;  // of the section that is being normalised
   PieceList pieces;
   BpeScratch bpe;
   PieceCache cache;

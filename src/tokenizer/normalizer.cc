@@ -86,6 +86,12 @@ Status map_with_utf8proc(std::string_view text, int options, std::vector<utf8pro
 }  // namespace
 
 Status normalize_nfc(std::string_view text, std::string& out) {
+  std::vector<TextSpan> none;
+  SpanCarrier spans(none);
+  return normalize_nfc(text, out, spans);
+}
+
+Status normalize_nfc(std::string_view text, std::string& out, SpanCarrier& spans) {
   std::vector<utf8proc_int32_t> buffer;
   std::size_t copied = 0;    // everything before is in `out`
   std::size_t boundary = 0;  // the last inert code point: what follows may combine with it
@@ -103,11 +109,14 @@ Status normalize_nfc(std::string_view text, std::string& out) {
     }
     const std::size_t start = std::max(boundary, copied);
     out += text.substr(copied, start - copied);
+    spans.copied(start, out.size());
     FM_RETURN_IF_ERROR(map_with_utf8proc(text.substr(start, end - start),
                                          UTF8PROC_STABLE | UTF8PROC_COMPOSE, buffer, out));
+    spans.rewritten(end, out.size());
     copied = offset = end;
   }
   out += text.substr(copied);
+  spans.copied(text.size(), out.size());
   return Status();
 }
 
@@ -166,22 +175,28 @@ Status Normalizer::add_steps(const JsonNode& node, std::vector<Step>& steps) {
 }
 
 Result<std::string> Normalizer::apply_step(const Step& step, std::string_view text,
-                                           std::size_t size_max, PatternScratch& scratch) {
+                                           std::size_t size_max, PatternScratch& scratch,
+                                           SpanCarrier& spans) {
   std::string out;
   out.reserve(text.size() + 16);
   if (const Form* form = std::get_if<Form>(&step)) {
     if (*form == Form::kNfc) {
-      FM_RETURN_IF_ERROR(normalize_nfc(text, out));
+      FM_RETURN_IF_ERROR(normalize_nfc(text, out, spans));
       return out;
     }
     const bool compose = *form == Form::kNfkc;
     const bool compatibility = *form == Form::kNfkc || *form == Form::kNfkd;
+    const int flags = UTF8PROC_STABLE | (compose ? UTF8PROC_COMPOSE : UTF8PROC_DECOMPOSE) |
+                      (compatibility ? UTF8PROC_COMPAT : 0);
     std::vector<utf8proc_int32_t> buffer;
-    FM_RETURN_IF_ERROR(map_with_utf8proc(text,
-                                         UTF8PROC_STABLE |
-                                             (compose ? UTF8PROC_COMPOSE : UTF8PROC_DECOMPOSE) |
-                                             (compatibility ? UTF8PROC_COMPAT : 0),
-                                         buffer, out));
+    // No form changes ASCII, though what follows may combine with it: stretches begin there.
+    for (std::size_t begin = 0; begin < text.size();) {
+      std::size_t end = begin + 1;
+      while (end < text.size() && !is_ascii(text.substr(end, 1))) ++end;
+      FM_RETURN_IF_ERROR(map_with_utf8proc(text.substr(begin, end - begin), flags, buffer, out));
+      spans.rewritten(end, out.size());
+      begin = end;
+    }
   } else if (std::holds_alternative<Lowercase>(step)) {
     for (std::size_t offset = 0; offset < text.size();) {
       const char32_t c = next_code_point(text, offset);
@@ -190,32 +205,44 @@ Result<std::string> Normalizer::apply_step(const Step& step, std::string_view te
       } else {
         append_utf8(static_cast<char32_t>(utf8proc_tolower(static_cast<utf8proc_int32_t>(c))), out);
       }
+      spans.rewritten(offset, out.size());
     }
   } else if (const Prepend* prepend = std::get_if<Prepend>(&step)) {
     if (!text.empty()) out += prepend->text;
+    spans.skip_to(0, out.size());
     out += text;
+    spans.copied(text.size(), out.size());
   } else if (const Replace* replace = std::get_if<Replace>(&step)) {
     std::vector<SplitPattern::Stretch> stretches;
     FM_RETURN_IF_ERROR(replace->pattern.split(text, scratch, stretches));
     for (const auto& stretch : stretches) {
       out += stretch.is_match ? std::string_view(replace->content)
                               : text.substr(stretch.begin, stretch.end - stretch.begin);
+      if (stretch.is_match) {
+        spans.rewritten(stretch.end, out.size());
+      } else {
+        spans.copied(stretch.end, out.size());
+      }
       if (out.size() > size_max) break;
     }
   } else {
     const Strip& strip = std::get<Strip>(step);
+    const char* const begin = text.data();
     while (strip.left && !text.empty()) {
       std::size_t offset = 0;
       if (!is_white_space(next_code_point(text, offset))) break;
       text.remove_prefix(offset);
     }
     while (strip.right && !text.empty()) {
-      const std::size_t begin = previous_offset(text, text.size());
-      std::size_t offset = begin;
+      const std::size_t last = previous_offset(text, text.size());
+      std::size_t offset = last;
       if (!is_white_space(next_code_point(text, offset))) break;
-      text = text.substr(0, begin);
+      text = text.substr(0, last);
     }
     out += text;
+    const auto stripped = static_cast<std::size_t>(text.data() - begin);
+    spans.skip_to(stripped, 0);
+    spans.copied(stripped + text.size(), out.size());
   }
   if (out.size() > size_max) {
     return error(StatusCode::kInvalidArgument, "the normalizer makes more than {} of text",
@@ -225,12 +252,15 @@ Result<std::string> Normalizer::apply_step(const Step& step, std::string_view te
 }
 
 Result<std::string_view> Normalizer::apply(std::string_view text, std::string& buffer,
-                                           PatternScratch& scratch) const {
+                                           PatternScratch& scratch,
+                                           std::vector<TextSpan>& spans) const {
   const std::size_t size_max = kSizeBase + kGrowthMax * text.size();
   for (const Step& step : steps_) {
     // Normal forms leave ASCII alone, which most text is.
     if (std::holds_alternative<Form>(step) && is_ascii(text)) continue;
-    FM_ASSIGN_OR_RETURN(std::string normalized, apply_step(step, text, size_max, scratch));
+    SpanCarrier carrier(spans);
+    FM_ASSIGN_OR_RETURN(std::string normalized, apply_step(step, text, size_max, scratch, carrier));
+    carrier.finish(normalized.size());
     buffer = std::move(normalized);
     text = buffer;
   }

@@ -18,7 +18,8 @@ std::string normalize(const json& node, std::string_view text) {
   EXPECT_TRUE(normalizer.ok()) << normalizer.status().message();
   std::string buffer;
   PatternScratch scratch;
-  const auto normalized = normalizer->apply(text, buffer, scratch);
+  std::vector<TextSpan> no_spans;
+  const auto normalized = normalizer->apply(text, buffer, scratch, no_spans);
   EXPECT_TRUE(normalized.ok());
   return std::string(*normalized);
 }

@@ -13,7 +13,7 @@ constexpr std::string_view kGpt2Pattern =
     R"('s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+)";
 
 // Pieces are counted in 32 bits.
-constexpr std::size_t kTextSizeMax = std::size_t{1} << 31;
+constexpr std::size_t kSectionSizeMax = std::size_t{1} << 31;
 
 }  // namespace
 
@@ -189,9 +189,9 @@ Status PreTokenizer::rewrite(const Step& step, PieceList& list, bool is_text_sta
       if (!text.starts_with(' ')) list.rewritten_next.push_back(' ');
       list.rewritten_next += text;
     }
-    if (list.rewritten_next.size() > kTextSizeMax) {
+    if (list.rewritten_next.size() > kSectionSizeMax) {
       return error(StatusCode::kInvalidArgument, "the text grows beyond {}",
-                   format_size(kTextSizeMax));
+                   format_size(kSectionSizeMax));
     }
     list.pieces_next.push_back(
         {.begin = static_cast<std::uint32_t>(begin),
@@ -206,9 +206,9 @@ Status PreTokenizer::rewrite(const Step& step, PieceList& list, bool is_text_sta
 Status PreTokenizer::apply(PieceList& list, bool is_text_start, PatternScratch& scratch) const {
   list.pieces.clear();
   if (list.text.empty()) return Status();
-  if (list.text.size() > kTextSizeMax) {
+  if (list.text.size() > kSectionSizeMax) {
     return error(StatusCode::kInvalidArgument, "a text of {} is longer than {}",
-                 format_size(list.text.size()), format_size(kTextSizeMax));
+                 format_size(list.text.size()), format_size(kSectionSizeMax));
   }
   list.pieces.push_back({.begin = 0, .size = static_cast<std::uint32_t>(list.text.size())});
   for (const Step& step : steps_) {

@@ -29,9 +29,26 @@ void StopMatcher::advance(Stop& stop, char c) {
 }
 
 void StopMatcher::push(std::string_view text, std::string& out) {
+  push(text, /*is_hidden=*/false, out);
+}
+
+void StopMatcher::push_hidden(std::string_view text, std::string& out) {
+  push(text, /*is_hidden=*/true, out);
+}
+
+void StopMatcher::release(std::size_t size, std::string& out) {
+  for (std::size_t i = 0; i < size; ++i) {
+    if (!is_hidden_[i]) out.push_back(held_[i]);
+  }
+  held_.erase(0, size);
+  is_hidden_.erase(is_hidden_.begin(), is_hidden_.begin() + static_cast<std::ptrdiff_t>(size));
+}
+
+void StopMatcher::push(std::string_view text, bool is_hidden, std::string& out) {
   if (match_.has_value()) return;
   for (const char c : text) {
     held_.push_back(c);
+    is_hidden_.push_back(is_hidden);
     for (std::size_t i = 0; i < stops_.size(); ++i) {
       advance(stops_[i], c);
       const std::size_t size = stops_[i].text.size();
@@ -39,20 +56,19 @@ void StopMatcher::push(std::string_view text, std::string& out) {
       if (!match_.has_value() || size > stops_[*match_].text.size()) match_ = i;
     }
     if (match_.has_value()) {
-      out.append(held_, 0, held_.size() - stops_[*match_].text.size());
+      release(held_.size() - stops_[*match_].text.size(), out);
       held_.clear();
+      is_hidden_.clear();
       return;
     }
   }
   std::size_t kept = 0;
   for (const Stop& stop : stops_) kept = std::max(kept, stop.matched);
-  out.append(held_, 0, held_.size() - kept);
-  held_.erase(0, held_.size() - kept);
+  release(held_.size() - kept, out);
 }
 
 void StopMatcher::finish(std::string& out) {
-  out += held_;
-  held_.clear();
+  release(held_.size(), out);
   for (Stop& stop : stops_) stop.matched = 0;
 }
 

@@ -23,6 +23,10 @@ class StopMatcher {
   /// more is appended.
   void push(std::string_view text, std::string& out);
 
+  /// The same for text that is part of what stop strings are looked for in, but is not shown: that
+  /// of control tokens.
+  void push_hidden(std::string_view text, std::string& out);
+
   /// No more text comes: appends what is held back. Appends nothing after a match.
   void finish(std::string& out);
 
@@ -40,9 +44,13 @@ class StopMatcher {
   StopMatcher() = default;
 
   static void advance(Stop& stop, char c);
+  void push(std::string_view text, bool is_hidden, std::string& out);
+  /// Moves the first `size` bytes that are held back to `out`, those that are shown.
+  void release(std::size_t size, std::string& out);
 
   std::vector<Stop> stops_;
   std::string held_;
+  std::vector<bool> is_hidden_;  // [i]: held_[i] is not shown
   std::optional<std::size_t> match_;
 };
 

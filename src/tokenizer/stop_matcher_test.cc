@@ -104,5 +104,22 @@ TEST(StopMatcher, TheOutcomeDoesNotDependOnTheCuts) {
   }
 }
 
+TEST(StopMatcher, SeesHiddenTextAndShowsNoneOfIt) {
+  StopMatcher matcher = StopMatcher::create({"b<end>c", "<end><end>"}).value();
+  std::string out;
+  matcher.push("ab", out);
+  matcher.push_hidden("<end>", out);
+  EXPECT_EQ(out, "a");
+  matcher.push("d", out);
+  EXPECT_EQ(out, "abd");
+  matcher.push_hidden("<en", out);
+  matcher.finish(out);
+  EXPECT_EQ(out, "abd");
+  matcher.push("e", out);
+  matcher.push_hidden("<end><end>", out);
+  EXPECT_EQ(out, "abde");
+  EXPECT_EQ(matcher.match(), 1U);
+}
+
 }  // namespace
 }  // namespace flashmoe

@@ -55,29 +55,61 @@ Result<std::vector<TokenId>> Tokenizer::encode(std::string_view text,
   return ids;
 }
 
+Result<std::vector<TokenId>> Tokenizer::encode_raw(std::string_view text,
+                                                   std::size_t token_max) const {
+  FM_ASSIGN_OR_RETURN(std::vector<TokenId> ids, encode(text, {.token_max = token_max}));
+  const std::vector<TokenId>& prefix = state_->frame.prefix;
+  const bool is_there =
+      ids.size() >= prefix.size() && std::equal(prefix.begin(), prefix.end(), ids.begin());
+  if (!is_there) ids.insert(ids.begin(), prefix.begin(), prefix.end());
+  return ids;
+}
+
+Result<std::vector<TokenId>> Tokenizer::encode(const ChatPrompt& prompt, std::size_t begin) const {
+  const std::string_view text = std::string_view(prompt.text).substr(begin);
+  if (begin == 0) return encode(text, {.quoted = prompt.quoted});
+  std::vector<TextSpan> quoted;
+  for (const TextSpan& span : prompt.quoted) {
+    if (span.end <= begin) continue;
+    quoted.push_back({.begin = std::max(span.begin, begin) - begin, .end = span.end - begin});
+  }
+  return encode(text, {.quoted = quoted});
+}
+
 Status Tokenizer::State::encode_text(std::string_view text, const EncodeOptions& options,
                                      EncodeWorkspace& workspace, std::vector<TokenId>& ids) const {
   using AddedTokens = EncodeOptions::AddedTokens;
   const auto split = [&options](const AddedTokenFinder& finder, std::string_view section,
+                                std::span<const TextSpan> quoted,
                                 std::vector<AddedTokenFinder::Section>& out) {
     out.clear();
     if (options.added_tokens == AddedTokens::kNone) {
       out.push_back({.begin = 0, .end = section.size()});
     } else {
-      finder.split(section, options.added_tokens == AddedTokens::kNotSpecial, out);
+      finder.split(section, options.added_tokens == AddedTokens::kNotSpecial, quoted, out);
     }
   };
-  split(raw_finder, text, workspace.raw_sections);
+  split(raw_finder, text, options.quoted, workspace.raw_sections);
+  std::span<const TextSpan> quoted = options.quoted;
   for (const AddedTokenFinder::Section& raw : workspace.raw_sections) {
     if (ids.size() > options.token_max) return too_many_tokens(options.token_max);
     if (raw.token != nullptr) {
       ids.push_back(raw.token->id);
       continue;
     }
-    FM_ASSIGN_OR_RETURN(const std::string_view normalized,
-                        normalizer.apply(text.substr(raw.begin, raw.end - raw.begin),
-                                         workspace.normalized, workspace.patterns));
-    split(normalized_finder, normalized, workspace.normalized_sections);
+    // Where the quoted spans are once the section is normalised.
+    workspace.quoted.clear();
+    while (!quoted.empty() && quoted.front().end <= raw.begin) quoted = quoted.subspan(1);
+    for (const TextSpan& span : normalized_finder.empty() ? std::span<const TextSpan>() : quoted) {
+      if (span.begin >= raw.end) break;
+      workspace.quoted.push_back({.begin = std::max(span.begin, raw.begin) - raw.begin,
+                                  .end = std::min(span.end, raw.end) - raw.begin});
+    }
+    FM_ASSIGN_OR_RETURN(
+        const std::string_view normalized,
+        normalizer.apply(text.substr(raw.begin, raw.end - raw.begin), workspace.normalized,
+                         workspace.patterns, workspace.quoted));
+    split(normalized_finder, normalized, workspace.quoted, workspace.normalized_sections);
     for (const AddedTokenFinder::Section& section : workspace.normalized_sections) {
       if (section.token != nullptr) {
         ids.push_back(section.token->id);
@@ -136,6 +168,19 @@ bool Tokenizer::is_token(TokenId id) const { return state_->check_id(id).ok(); }
 bool Tokenizer::is_special(TokenId id) const {
   const AddedToken* added = state_->find_added(id);
   return added != nullptr && added->special;
+}
+
+bool Tokenizer::is_control(TokenId id) const {
+  const AddedToken* added = state_->find_added(id);
+  return added != nullptr && added->is_control();
+}
+
+std::vector<TokenId> Tokenizer::control_tokens() const {
+  std::vector<TokenId> ids;
+  for (const AddedToken& added : state_->added_tokens) {
+    if (added.is_control()) ids.push_back(added.id);
+  }
+  return ids;
 }
 
 std::optional<TokenId> Tokenizer::token_to_id(std::string_view text) const {

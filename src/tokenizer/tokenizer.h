@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "base/result.h"
+#include "flashmoe/chat_prompt.h"
 #include "tokenizer/token_id.h"
 
 namespace flashmoe {
@@ -24,6 +25,9 @@ struct EncodeOptions {
     kNone,        // all text is plain text: for input that must not forge control tokens
   };
   AddedTokens added_tokens = AddedTokens::kAll;
+  /// Spans of the text, in order and apart, in which no control token is read, nor across an edge.
+  /// All else is as without them.
+  std::span<const TextSpan> quoted;
   /// Adds what the checkpoint puts around a text (often a BOS). Chat templates write it themselves.
   bool add_special_tokens = false;
   /// More tokens are kOutOfBudget, found before they and what leads to them take memory.
@@ -59,6 +63,13 @@ class Tokenizer {
   Result<std::vector<TokenId>> encode(std::string_view text,
                                       const EncodeOptions& options = {}) const;
 
+  /// The ids of a text that begins a sequence: behind what the checkpoint puts before one (a BOS),
+  /// unless the text begins with that itself. Errors: the same.
+  Result<std::vector<TokenId>> encode_raw(std::string_view text,
+                                          std::size_t token_max = ~std::size_t{0}) const;
+
+  /// The ids of a rendered chat from byte `begin` on. Errors: the same.
+  Result<std::vector<TokenId>> encode(const ChatPrompt& prompt, std::size_t begin = 0) const;
   /// The longest piece of text, in bytes, that merges may make tokens of: while they do, it takes
   /// some fifty times as much memory. Before threads share this.
   void set_word_size_max(std::size_t size);
@@ -73,6 +84,10 @@ class Tokenizer {
   std::size_t vocab_size() const;
   bool is_token(TokenId id) const;
   bool is_special(TokenId id) const;
+  /// Whether text gives this token by its mark alone (<|im_end|>, <think>), special or not: an
+  /// added token that is more than white space.
+  bool is_control(TokenId id) const;
+  std::vector<TokenId> control_tokens() const;
 
   /// The token that stands for exactly `text`: an added token, else one of the model's.
   std::optional<TokenId> token_to_id(std::string_view text) const;

@@ -87,8 +87,9 @@ Result<std::unique_ptr<Tokenizer::State>> Tokenizer::State::build(const Tokenize
     state->vocab_size = std::max(state->vocab_size, static_cast<std::size_t>(token.id) + 1);
     if (token.normalized) {
       std::string buffer;
+      std::vector<TextSpan> no_spans;
       FM_ASSIGN_OR_RETURN(const std::string_view content,
-                          state->normalizer.apply(token.content, buffer, scratch));
+                          state->normalizer.apply(token.content, buffer, scratch, no_spans));
       normalized_tokens.push_back(&token);
       normalized_contents.emplace_back(content);
     } else {
@@ -112,23 +113,25 @@ Status Tokenizer::State::read_config(const nlohmann::json& config) {
   const JsonNode root(config, "");
   FM_ASSIGN_OR_RETURN(bos_token, token_text(root.field("bos_token")));
   FM_ASSIGN_OR_RETURN(eos_token, token_text(root.field("eos_token")));
-  FM_ASSIGN_OR_RETURN(const bool add_bos, root.boolean("add_bos_token", false));
-  FM_ASSIGN_OR_RETURN(const bool add_eos, root.boolean("add_eos_token", false));
-  // Only where tokenizer.json has no template of its own (DeepSeek).
-  if (!frame.prefix.empty() || !frame.suffix.empty()) return Status();
-  const auto add = [&](const char* name, const std::optional<std::string>& token,
-                       std::vector<TokenId>& side) {
-    if (!token.has_value()) return Status();
-    for (const AddedToken& added : added_tokens) {
-      if (added.content != *token) continue;
-      side.push_back(added.id);
-      return Status();
+  // Said here, it overrides the template of tokenizer.json (DeepSeek has none there).
+  const auto set = [&](const char* flag, const char* name, const std::optional<std::string>& token,
+                       bool at_front, std::vector<TokenId>& side) -> Status {
+    FM_ASSIGN_OR_RETURN(const bool is_wanted, root.boolean(flag, false));
+    if (root.field(flag).is_null() || !token.has_value()) return Status();
+    const auto added =
+        std::find_if(added_tokens.begin(), added_tokens.end(),
+                     [&](const AddedToken& candidate) { return candidate.content == *token; });
+    if (added == added_tokens.end()) {
+      if (!is_wanted) return Status();
+      return root.field(name).corrupt(quote_bytes(*token) + " is no added token of tokenizer.json");
     }
-    return root.field(name).corrupt(quote_bytes(*token) + " is no added token of tokenizer.json");
+    const bool is_there = std::find(side.begin(), side.end(), added->id) != side.end();
+    if (is_wanted && !is_there) side.insert(at_front ? side.begin() : side.end(), added->id);
+    if (!is_wanted) std::erase(side, added->id);
+    return Status();
   };
-  if (add_bos) FM_RETURN_IF_ERROR(add("bos_token", bos_token, frame.prefix));
-  if (add_eos) FM_RETURN_IF_ERROR(add("eos_token", eos_token, frame.suffix));
-  return Status();
+  FM_RETURN_IF_ERROR(set("add_bos_token", "bos_token", bos_token, true, frame.prefix));
+  return set("add_eos_token", "eos_token", eos_token, false, frame.suffix);
 }
 
 Result<std::unique_ptr<Tokenizer>> Tokenizer::load(const std::filesystem::path& folder) {

@@ -246,6 +246,24 @@ TEST(Tokenizer, ConfigNamesBosAndEos) {
   EXPECT_THAT(encode(*tokenizer, "a", {.add_special_tokens = true}), ElementsAre(256, 'a'));
 }
 
+TEST(Tokenizer, ARawTextBeginsWithBosOnce) {
+  const json bos = {{"bos_token", "<|end|>"}, {"add_bos_token", true}};
+  const auto byte_level = load_tiny(tiny_byte_level(), bos.dump());
+  EXPECT_THAT(byte_level->encode_raw("a").value(), ElementsAre(256, 'a'));
+  EXPECT_THAT(byte_level->encode_raw("<|end|>a").value(), ElementsAre(256, 'a'));
+  EXPECT_THAT(byte_level->encode_raw("").value(), ElementsAre(256));
+  EXPECT_THAT(load_tiny(tiny_byte_level())->encode_raw("a").value(), ElementsAre('a'));
+
+  // The template of tokenizer.json, and what tokenizer_config.json says of it.
+  const auto with = [](const json& config) {
+    return load_tiny(tiny_sentence_piece(), config.dump())->encode_raw("").value();
+  };
+  EXPECT_THAT(with(json::object()), ElementsAre(1));
+  EXPECT_THAT(with({{"bos_token", "<s>"}}), ElementsAre(1));
+  EXPECT_THAT(with({{"bos_token", "<s>"}, {"add_bos_token", true}}), ElementsAre(1));
+  EXPECT_THAT(with({{"bos_token", {{"content", "<s>"}}}, {"add_bos_token", false}}), ElementsAre());
+}
+
 TEST(Tokenizer, LoadReadsAModelFolder) {
   const TemporaryFolder folder;
   const auto missing = Tokenizer::load(folder.path());

@@ -1,6 +1,7 @@
 // Qwen3-Next (Qwen3-Coder-Next, Qwen3-Next-80B-A3B): gated attention in every fourth layer, Gated
 // DeltaNet in the others, a MoE with one shared expert in all. Source: transformers
 // models/qwen3_next/modeling_qwen3_next.py.
+#include <algorithm>
 #include <cmath>
 #include <string>
 #include <vector>
@@ -117,16 +118,22 @@ Result<std::vector<LayerConfig>> read_layers(const ConfigReader& reader) {
   return layers;
 }
 
-/// generation_config.json overrides config.json; both spell one id or a list.
+/// What either file calls an end of text: one id or a list. A generation_config.json that names
+/// fewer than config.json is more often incomplete than meant so.
 Result<std::vector<std::int32_t>> read_eos_token_ids(const Checkpoint& checkpoint,
                                                      std::size_t vocab_size) {
-  const ConfigReader generation = checkpoint.generation_config_reader();
-  const ConfigReader reader =
-      generation.has("eos_token_id") ? generation : checkpoint.config_reader();
-  if (!reader.has("eos_token_id")) return std::vector<std::int32_t>();
-  FM_ASSIGN_OR_RETURN(const std::vector<std::uint64_t> ids,
-                      reader.uint_list("eos_token_id", 0, vocab_size - 1));
-  return std::vector<std::int32_t>(ids.begin(), ids.end());
+  std::vector<std::int32_t> all;
+  for (const ConfigReader& reader :
+       {checkpoint.generation_config_reader(), checkpoint.config_reader()}) {
+    if (!reader.has("eos_token_id")) continue;
+    FM_ASSIGN_OR_RETURN(const std::vector<std::uint64_t> ids,
+                        reader.uint_list("eos_token_id", 0, vocab_size - 1));
+    for (const std::uint64_t id : ids) {
+      const auto token = static_cast<std::int32_t>(id);
+      if (std::find(all.begin(), all.end(), token) == all.end()) all.push_back(token);
+    }
+  }
+  return all;
 }
 
 Result<ModelConfig> read_config(const Checkpoint& checkpoint) {

@@ -110,7 +110,7 @@ struct Statement {
   };
   Kind kind = Kind::kText;
   int line = 0;
-  std::string text{};
+  MarkedText text{};
   std::string name{};
   ExpressionPtr expression{};
   ExpressionPtr condition{};

@@ -105,25 +105,25 @@ Status Interpreter::bind_parameters(const Callable& callable, Arguments argument
   for (auto& [name, value] : arguments.named) {
     const auto parameter =
         std::find_if(macro.parameters.begin(), macro.parameters.end(),
-                     [&name = name](const Parameter& p) { return p.name == name; });
+                     [&name = name](const Parameter& p) { return p.name == name.bytes(); });
     if (parameter != macro.parameters.end()) {
       if (scope->variables.contains(parameter->name)) {
-        return fail("macro '{}' got the argument '{}' twice", macro.name, name);
+        return fail("macro '{}' got the argument '{}' twice", macro.name, name.bytes());
       }
       set(parameter->name, value);
-    } else if (name == "caller" && macro.takes_caller) {
+    } else if (name.bytes() == "caller" && macro.takes_caller) {
       set("caller", value);
     } else if (macro.takes_kwargs) {
       surplus_named->set(runtime_.heap.text(name), value);
     } else {
-      return fail("macro '{}' takes no argument '{}'", macro.name, name);
+      return fail("macro '{}' takes no argument '{}'", macro.name, name.bytes());
     }
   }
   if (macro.takes_varargs) set("varargs", runtime_.heap.tuple(std::move(surplus)));
   if (macro.takes_kwargs) set("kwargs", Value::object(surplus_named));
   for (const Parameter& parameter : macro.parameters) {
     if (scope->variables.contains(parameter.name)) continue;
-    Value fallback = Value::undefined(std::make_shared<const std::string>(parameter.name));
+    Value fallback = Value::undefined(Value::constant(parameter.name).shared_text());
     if (parameter.fallback != nullptr) {
       FM_ASSIGN_OR_RETURN(fallback, evaluate(*parameter.fallback));
     }
@@ -144,10 +144,11 @@ Status Interpreter::execute_call_block(const Statement& statement) {
   const Expression& expression = *statement.expression;
   FM_ASSIGN_OR_RETURN(const Value callee, evaluate(*expression.operands[0]));
   FM_ASSIGN_OR_RETURN(Arguments arguments, evaluate_arguments(expression.arguments));
-  arguments.named.emplace_back("caller", Value::object(make_macro(statement)));
+  arguments.named.emplace_back(MarkedText("caller", Origin::kTemplate),
+                               Value::object(make_macro(statement)));
   FM_ASSIGN_OR_RETURN(const Value text, call(callee, std::move(arguments)));
   if (!text.is_text()) return Status();
-  return write(text.as_text());
+  return write(text.marked_text());
 }
 
 }  // namespace flashmoe::jinja

@@ -32,10 +32,10 @@ class ScopeGuard {
 
 template <typename Run>
 Result<Value> Interpreter::capture(Run run) {
-  std::string outer = std::exchange(out_, std::string());
+  MarkedText outer = std::exchange(out_, MarkedText());
   const Status status = run();
-  std::string inner = std::exchange(out_, std::move(outer));
-  runtime_.heap.release_bytes(inner.size());
+  MarkedText inner = std::exchange(out_, std::move(outer));
+  runtime_.heap.release_bytes(inner.heap_bytes());
   FM_RETURN_IF_ERROR(status);
   return runtime_.heap.text(std::move(inner));
 }

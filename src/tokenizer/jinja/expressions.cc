@@ -149,7 +149,8 @@ Result<Arguments> Interpreter::evaluate_arguments(const std::vector<Argument>& a
         evaluated.positional.push_back(std::move(value));
         break;
       case Argument::Kind::kNamed:
-        evaluated.named.emplace_back(argument.name, std::move(value));
+        evaluated.named.emplace_back(MarkedText(argument.name, Origin::kTemplate),
+                                     std::move(value));
         break;
       case Argument::Kind::kSpreadList: {
         FM_ASSIGN_OR_RETURN(const auto items, items_of(value, runtime_.heap));
@@ -161,7 +162,7 @@ Result<Arguments> Interpreter::evaluate_arguments(const std::vector<Argument>& a
         for (const auto& [key, item] : value.dict()->entries) {
           if (!key.is_text()) return wrong_type("** needs str keys", key);
           FM_RETURN_IF_ERROR(runtime_.heap.spend());
-          evaluated.named.emplace_back(key.as_text(), item);
+          evaluated.named.emplace_back(key.marked_text(), item);
         }
         break;
       }
@@ -240,7 +241,7 @@ Result<Value> Interpreter::evaluate_comparison(const Expression& expression) {
 }
 
 Result<Value> Interpreter::evaluate_concat(const Expression& expression) {
-  std::string text;
+  MarkedText text;
   for (const ExpressionPtr& operand : expression.operands) {
     FM_ASSIGN_OR_RETURN(const Value part, evaluate(*operand));
     FM_RETURN_IF_ERROR(append_str(part, runtime_.heap, text));

@@ -17,8 +17,8 @@ constexpr std::uint64_t kMaxRange = 100'000;
 Result<Value> raise_exception(Runtime& runtime, const Value&, const Arguments& arguments) {
   FM_ASSIGN_OR_RETURN(const auto args,
                       BoundArguments::bind("raise_exception", arguments, {"message"}));
-  FM_ASSIGN_OR_RETURN(const std::string message, to_str(args.value_or(0, Value()), runtime.heap));
-  return fail("{}", message);
+  FM_ASSIGN_OR_RETURN(const Value message, to_str(args.value_or(0, Value()), runtime.heap));
+  return fail("{}", message.as_text());
 }
 
 Result<Value> range(Runtime& runtime, const Value&, const Arguments& arguments) {
@@ -100,7 +100,8 @@ Result<Value> strftime_now(Runtime& runtime, const Value&, const Arguments& argu
   const std::string padded = std::string(format) + " ";
   const std::size_t size = std::strftime(buffer.data(), buffer.size(), padded.c_str(), &now);
   if (size == 0) return fail("strftime_now: result longer than {} bytes", buffer.size());
-  return runtime.heap.text(std::string_view(buffer.data(), size - 1));
+  return runtime.heap.text(std::string_view(buffer.data(), size - 1),
+                           args[0]->marked_text().least_trusted());
 }
 
 // joiner(sep): its calls give "" first, then the separator. `self` is [separator, was called].
@@ -109,12 +110,12 @@ Result<Value> call_joiner(Runtime& runtime, const Value& self, const Arguments&)
   auto& items = state.list()->items;
   if (items[1].truthy()) return items[0];
   items[1] = Value::boolean(true);
-  return runtime.heap.text("");
+  return runtime.heap.text("", Origin::kTemplate);
 }
 
 Result<Value> joiner(Runtime& runtime, const Value&, const Arguments& arguments) {
   FM_ASSIGN_OR_RETURN(const auto args, BoundArguments::bind("joiner", arguments, {"sep"}));
-  const Value separator = args.value_or(0, runtime.heap.text(", "));
+  const Value separator = args.value_or(0, runtime.heap.text(", ", Origin::kTemplate));
   const Value state = runtime.heap.list({separator, Value::boolean(false)});
   return Value::object(runtime.heap.callable({.builtin = call_joiner, .self = state}));
 }

@@ -6,22 +6,28 @@
 namespace flashmoe::jinja {
 namespace {
 
-constexpr std::size_t kStringOverheadBytes = 96;   // control block and std::string
+constexpr std::size_t kStringOverheadBytes = 128;  // control block and MarkedText
 constexpr std::size_t kObjectOverheadBytes = 160;  // a Dict or Scope with its hash table
 constexpr std::size_t kVariableBytes = 80;
 
 }  // namespace
 
-Value Heap::text(std::string value) {
+Value Heap::text(MarkedText value) {
   steps_ = std::min(limits_.step_count, steps_ + value.size() / kBytesPerStep);
-  const std::size_t bytes = value.size() + kStringOverheadBytes;
+  const std::size_t bytes = value.heap_bytes() + kStringOverheadBytes;
   live_bytes_ += bytes;
   std::size_t* const live_bytes = &live_bytes_;
   return Value::text(
-      String(new std::string(std::move(value)), [live_bytes, bytes](const std::string* text) {
+      String(new MarkedText(std::move(value)), [live_bytes, bytes](const MarkedText* text) {
         *live_bytes -= bytes;
         delete text;
       }));
+}
+
+Value Heap::part_of(const MarkedText& whole, std::string_view part) {
+  MarkedText copy;
+  copy.append_part(whole, part);
+  return text(std::move(copy));
 }
 
 Value Heap::list(std::vector<Value> items, bool is_tuple) {

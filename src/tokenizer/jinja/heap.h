@@ -28,10 +28,11 @@ struct Limits {
 /// How deep lists and dicts may nest wherever they are walked (conversion, printing, comparing).
 inline constexpr int kMaxValueDepth = 100;
 
-/// What a call passes: `f(1, b=2)` has one positional and one named argument.
+/// What a call passes: `f(1, b=2)` has one positional and one named argument. A name may come from
+/// outside (`f(**d)`) and be printed (`kwargs`).
 struct Arguments {
   std::vector<Value> positional;
-  std::vector<std::pair<std::string, Value>> named;
+  std::vector<std::pair<MarkedText, Value>> named;
 };
 
 /// A filter, method or global function. `self` is the filtered value, or the method's object.
@@ -75,9 +76,12 @@ class Heap {
 
   const Limits& limits() const { return limits_; }
 
-  Value text(std::string value);
-  Value text(std::string_view value) { return text(std::string(value)); }
-  Value text(const char* value) { return text(std::string(value)); }
+  Value text(MarkedText value);
+  Value text(std::string_view value, Origin origin) {
+    return text(MarkedText(std::string(value), origin));
+  }
+  /// A stretch of `whole`, in which `part` lies.
+  Value part_of(const MarkedText& whole, std::string_view part);
   Value list(std::vector<Value> items, bool is_tuple = false);
   Value tuple(std::vector<Value> items) { return list(std::move(items), true); }
   Dict* dict();

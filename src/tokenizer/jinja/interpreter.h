@@ -23,7 +23,7 @@ class Interpreter {
   /// Defines a variable of the outermost scope. `name` must outlive the rendering.
   void define(std::string_view name, Value value);
   /// Renders `body`. Errors start with "line N: ".
-  Result<std::string> render(const Body& body);
+  Result<MarkedText> render(const Body& body);
 
  private:
   enum class Flow : std::uint8_t { kNormal, kBreak, kContinue };
@@ -37,7 +37,7 @@ class Interpreter {
   Result<Flow> execute_captured(const Statement& statement);
   Result<Flow> execute_scoped(const Statement& statement);
   Status execute_call_block(const Statement& statement);
-  Status write(std::string_view text);
+  Status write(const MarkedText& text);
   Status assign(const Target& target, const Value& value);
 
   // Loops and calls, in calls.cc.
@@ -80,7 +80,7 @@ class Interpreter {
 
   Runtime runtime_;
   Scope* scope_ = nullptr;
-  std::string out_;
+  MarkedText out_;
   int depth_ = 0;
   int error_line_ = 0;
 };

@@ -34,15 +34,15 @@ TEST(JinjaGolden, RendersEverySnippetAsJinja2Does) {
   for (const Json& entry : golden["cases"]) {
     const auto source = entry["template"].get<std::string>();
     const auto parsed = Template::parse(source);
-    const Result<std::string> rendered =
+    const Result<MarkedText> rendered =
         parsed.ok() ? parsed->render(golden["context"], {.clock = golden_time})
-                    : Result<std::string>(parsed.status());
+                    : Result<MarkedText>(parsed.status());
     if (entry.contains("error")) {
       EXPECT_FALSE(rendered.ok()) << source << "\nJinja2 raises " << entry["error"];
     } else if (!rendered.ok()) {
       ADD_FAILURE() << source << "\n" << rendered.status().message();
     } else {
-      EXPECT_EQ(*rendered, entry["output"].get<std::string>()) << source;
+      EXPECT_EQ(rendered->bytes(), entry["output"].get<std::string>()) << source;
     }
   }
 }

@@ -12,9 +12,19 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
-Result<Value> convert(const Json& json, Heap& heap, int depth) {
+struct Conversion {
+  Heap& heap;
+  const OriginMap& exceptions;
+};
+
+Result<Value> convert(const Json& json, const Conversion& conversion, Origin origin, int depth) {
+  Heap& heap = conversion.heap;
   if (depth > kMaxValueDepth) return fail("value nested more than {} deep", kMaxValueDepth);
   FM_RETURN_IF_ERROR(heap.reserve(0));
+  if (!conversion.exceptions.empty()) {
+    const auto exception = conversion.exceptions.find(&json);
+    if (exception != conversion.exceptions.end()) origin = exception->second;
+  }
   switch (json.type()) {
     case Json::value_t::boolean:
       return Value::boolean(json.get<bool>());
@@ -30,12 +40,12 @@ Result<Value> convert(const Json& json, Heap& heap, int depth) {
     case Json::value_t::number_float:
       return Value::real(json.get<double>());
     case Json::value_t::string:
-      return heap.text(json.get_ref<const std::string&>());
+      return heap.text(json.get_ref<const std::string&>(), origin);
     case Json::value_t::array: {
       std::vector<Value> items;
       items.reserve(json.size());
       for (const Json& item : json) {
-        FM_ASSIGN_OR_RETURN(Value value, convert(item, heap, depth + 1));
+        FM_ASSIGN_OR_RETURN(Value value, convert(item, conversion, origin, depth + 1));
         items.push_back(std::move(value));
       }
       return heap.list(std::move(items));
@@ -43,8 +53,8 @@ Result<Value> convert(const Json& json, Heap& heap, int depth) {
     case Json::value_t::object: {
       Dict* dict = heap.dict();
       for (const auto& [key, item] : json.items()) {
-        FM_ASSIGN_OR_RETURN(Value value, convert(item, heap, depth + 1));
-        dict->set(heap.text(key), std::move(value));
+        FM_ASSIGN_OR_RETURN(Value value, convert(item, conversion, origin, depth + 1));
+        dict->set(heap.text(key, origin), std::move(value));
       }
       return Value::object(dict);
     }
@@ -58,6 +68,8 @@ Result<Value> convert(const Json& json, Heap& heap, int depth) {
 
 }  // namespace
 
-Result<Value> from_json(const Json& json, Heap& heap) { return convert(json, heap, 0); }
+Result<Value> from_json(const Json& json, Heap& heap, Origin origin, const OriginMap& exceptions) {
+  return convert(json, {heap, exceptions}, origin, 0);
+}
 
 }  // namespace flashmoe::jinja

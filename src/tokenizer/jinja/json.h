@@ -2,6 +2,7 @@
 #define FLASHMOE_TOKENIZER_JINJA_JSON_H_
 
 #include <nlohmann/json.hpp>
+#include <unordered_map>
 
 #include "base/result.h"
 #include "tokenizer/jinja/heap.h"
@@ -9,9 +10,14 @@
 
 namespace flashmoe::jinja {
 
-/// Copies JSON into the heap, keys in their order. Integers beyond int64 become floats. Error: more
-/// than kMaxValueDepth levels, or the memory limit.
-Result<Value> from_json(const nlohmann::ordered_json& json, Heap& heap);
+/// Values whose strings, all below them included, have another origin than what is around them.
+using OriginMap = std::unordered_map<const nlohmann::ordered_json*, Origin>;
+
+/// Copies JSON into the heap, keys in their order; strings are of `origin`, save for `exceptions`.
+/// Integers beyond int64 become floats. Error: more than kMaxValueDepth levels, or the memory
+/// limit.
+Result<Value> from_json(const nlohmann::ordered_json& json, Heap& heap, Origin origin,
+                        const OriginMap& exceptions = {});
 
 }  // namespace flashmoe::jinja
 

@@ -187,9 +187,9 @@ Result<Value> repeat(const Value& value, std::int64_t count, Heap& heap) {
   FM_RETURN_IF_ERROR(heap.reserve(unit * times));
   FM_RETURN_IF_ERROR(heap.spend_bytes(unit * times));
   if (value.is_text()) {
-    std::string text;
+    MarkedText text;
     text.reserve(unit * times);
-    for (std::size_t i = 0; i < times && unit > 0; ++i) text += value.as_text();
+    for (std::size_t i = 0; i < times && unit > 0; ++i) text.append(value.marked_text());
     return heap.text(std::move(text));
   }
   std::vector<Value> items;
@@ -260,14 +260,18 @@ Result<bool> compare(Operator op, const Value& a, const Value& b, Heap& heap) {
 }
 
 Result<Value> arithmetic(Operator op, const Value& a, const Value& b, Heap& heap) {
-  if (op == Operator::kModulo && a.is_text()) return percent_format(a.as_text(), b, heap);
+  if (op == Operator::kModulo && a.is_text()) return percent_format(a.marked_text(), b, heap);
   if (a.to_integer() && b.to_integer()) {
     return integer_arithmetic(op, *a.to_integer(), *b.to_integer());
   }
   if (a.is_number() && b.is_number()) return real_arithmetic(op, *a.to_real(), *b.to_real());
   if (op == Operator::kAdd && a.is_text() && b.is_text()) {
     FM_RETURN_IF_ERROR(heap.spend_bytes(a.as_text().size() + b.as_text().size()));
-    return heap.text(a.as_text() + b.as_text());
+    MarkedText sum;
+    sum.reserve(a.as_text().size() + b.as_text().size());
+    sum.append(a.marked_text());
+    sum.append(b.marked_text());
+    return heap.text(std::move(sum));
   }
   if (op == Operator::kAdd && a.list() != nullptr && b.list() != nullptr &&
       a.list()->is_tuple == b.list()->is_tuple) {

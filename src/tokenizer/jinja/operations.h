@@ -32,7 +32,7 @@ Result<Value> subscript(const Value& object, const Value& key, Heap& heap);
 Result<Value> slice(const Value& object, const Value& start, const Value& stop, const Value& step,
                     Heap& heap);
 /// Python's `format % values`: %s %r %d %x %o %c %e %f %g and %(name)s, with flags and widths.
-Result<Value> percent_format(std::string_view format, const Value& values, Heap& heap);
+Result<Value> percent_format(const MarkedText& format, const Value& values, Heap& heap);
 
 }  // namespace flashmoe::jinja
 

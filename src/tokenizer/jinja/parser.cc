@@ -64,7 +64,7 @@ Result<Body> Parser::parse_body(EndTags ends, std::string* end) {
       return tokens_.fail("the template ends without '{}'", *(ends.end() - 1));
     }
     if (token.kind == TokenKind::kData) {
-      statement.text = tokens_.take().text;
+      statement.text = MarkedText(tokens_.take().text, Origin::kTemplate);
     } else if (token.kind == TokenKind::kVariableBegin) {
       FM_RETURN_IF_ERROR(parse_output(statement));
     } else {

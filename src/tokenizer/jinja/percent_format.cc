@@ -29,8 +29,8 @@ struct Spec {
 // Walks over one format string; values come from a tuple in order, or from a dict by name.
 class Formatter {
  public:
-  Formatter(std::string_view format, const Value& values, Heap& heap)
-      : rest_(format), values_(values), heap_(heap) {}
+  Formatter(const MarkedText& format, const Value& values, Heap& heap)
+      : format_(format), rest_(format.bytes()), values_(values), heap_(heap) {}
 
   Result<Value> run();
 
@@ -38,17 +38,19 @@ class Formatter {
   Result<Spec> parse_spec();
   Result<int> parse_count();
   Result<Value> next_value();
-  Result<std::string> convert(const Spec& spec, const Value& value);
+  Result<MarkedText> convert(const Spec& spec, const Value& value);
   static Result<std::string> convert_integer(const Spec& spec, const Value& value);
   static Result<std::string> convert_real(const Spec& spec, const Value& value);
-  void append_padded(const Spec& spec, const std::string& text);
+  void append_padded(const Spec& spec, const MarkedText& text);
+  void append_own(std::string_view text) { out_.append(text, Origin::kTemplate); }
 
+  const MarkedText& format_;
   std::string_view rest_;
   const Value& values_;
   Heap& heap_;
   std::size_t used_count_ = 0;
   std::optional<Value> named_;
-  std::string out_;
+  MarkedText out_;
 };
 
 Result<int> Formatter::parse_count() {
@@ -69,7 +71,7 @@ Result<Spec> Formatter::parse_spec() {
     const std::size_t close = rest_.find(')');
     if (close == std::string_view::npos) return fail("incomplete format key");
     if (values_.dict() == nullptr) return fail("format requires a mapping");
-    const Value* found = values_.dict()->find(heap_.text(rest_.substr(1, close - 1)));
+    const Value* found = values_.dict()->find(heap_.part_of(format_, rest_.substr(1, close - 1)));
     if (found == nullptr) return fail("format key '{}' not found", rest_.substr(1, close - 1));
     named_ = *found;
     rest_.remove_prefix(close + 1);
@@ -151,74 +153,86 @@ Result<std::string> Formatter::convert_real(const Spec& spec, const Value& value
   return std::string(buffer.data());
 }
 
-Result<std::string> Formatter::convert(const Spec& spec, const Value& value) {
+Result<MarkedText> Formatter::convert(const Spec& spec, const Value& value) {
   switch (spec.kind) {
     case 's':
     case 'r': {
-      std::string text;
+      MarkedText text;
       if (spec.kind == 's') {
         FM_RETURN_IF_ERROR(append_str(value, heap_, text));
       } else {
         FM_RETURN_IF_ERROR(append_repr(value, heap_, text));
       }
-      if (spec.precision >= 0) {
-        text.resize(offset_of(text, static_cast<std::size_t>(spec.precision)));
-      }
-      return text;
+      if (spec.precision < 0) return text;
+      const std::string_view bytes = text.bytes();
+      MarkedText beginning;
+      beginning.append_part(
+          text, bytes.substr(0, offset_of(bytes, static_cast<std::size_t>(spec.precision))));
+      return beginning;
     }
     case 'c':
-      if (value.is_text() && count_code_points(value.as_text()) == 1) return value.as_text();
+      if (value.is_text() && count_code_points(value.as_text()) == 1) {
+        return value.marked_text();
+      }
       return wrong_type("%c needs one character", value);
     case 'd':
     case 'i':
     case 'u':
     case 'x':
     case 'X':
-    case 'o':
-      return convert_integer(spec, value);
+    case 'o': {
+      FM_ASSIGN_OR_RETURN(std::string digits, convert_integer(spec, value));
+      return MarkedText(std::move(digits), Origin::kTemplate);
+    }
     case 'e':
     case 'E':
     case 'f':
     case 'F':
     case 'g':
-    case 'G':
-      return convert_real(spec, value);
+    case 'G': {
+      FM_ASSIGN_OR_RETURN(std::string digits, convert_real(spec, value));
+      return MarkedText(std::move(digits), Origin::kTemplate);
+    }
     default:
       return fail("unsupported format character '{}'", spec.kind);
   }
 }
 
-void Formatter::append_padded(const Spec& spec, const std::string& text) {
-  const std::size_t length = count_code_points(text);
+void Formatter::append_padded(const Spec& spec, const MarkedText& text) {
+  const std::string_view bytes = text.bytes();
+  const std::size_t length = count_code_points(bytes);
   const auto width = static_cast<std::size_t>(spec.width);
   const std::size_t missing = width > length ? width - length : 0;
   const bool is_text = spec.kind == 's' || spec.kind == 'r' || spec.kind == 'c';
   if (spec.left) {
-    out_ += text + std::string(missing, ' ');
+    out_.append(text);
+    append_own(std::string(missing, ' '));
   } else if (spec.zero && !is_text) {
-    const bool has_sign = !text.empty() && (text[0] == '-' || text[0] == '+' || text[0] == ' ');
-    out_ += text.substr(0, has_sign ? 1 : 0) + std::string(missing, '0') +
-            text.substr(has_sign ? 1 : 0);
+    const bool has_sign = !bytes.empty() && (bytes[0] == '-' || bytes[0] == '+' || bytes[0] == ' ');
+    append_own(bytes.substr(0, has_sign ? 1 : 0));
+    append_own(std::string(missing, '0'));
+    append_own(bytes.substr(has_sign ? 1 : 0));
   } else {
-    out_ += std::string(missing, ' ') + text;
+    append_own(std::string(missing, ' '));
+    out_.append(text);
   }
 }
 
 Result<Value> Formatter::run() {
   while (!rest_.empty()) {
     const std::size_t percent = rest_.find('%');
-    out_ += rest_.substr(0, percent);
+    out_.append_part(format_, rest_.substr(0, percent));
     if (percent == std::string_view::npos) break;
     rest_.remove_prefix(percent + 1);
     if (rest_.starts_with("%")) {
-      out_ += '%';
+      out_.append_part(format_, rest_.substr(0, 1));
       rest_.remove_prefix(1);
       continue;
     }
     FM_RETURN_IF_ERROR(heap_.spend());
     FM_ASSIGN_OR_RETURN(const Spec spec, parse_spec());
     FM_ASSIGN_OR_RETURN(const Value value, next_value());
-    FM_ASSIGN_OR_RETURN(const std::string text, convert(spec, value));
+    FM_ASSIGN_OR_RETURN(const MarkedText text, convert(spec, value));
     append_padded(spec, text);
     FM_RETURN_IF_ERROR(heap_.reserve(out_.size()));
   }
@@ -233,7 +247,7 @@ Result<Value> Formatter::run() {
 
 }  // namespace
 
-Result<Value> percent_format(std::string_view format, const Value& values, Heap& heap) {
+Result<Value> percent_format(const MarkedText& format, const Value& values, Heap& heap) {
   return Formatter(format, values, heap).run();
 }
 

@@ -12,11 +12,12 @@
 namespace flashmoe::jinja {
 
 /// Appends what Python's str() gives: strings as they are, None, True, 1.0, ['a', 1].
-Status append_str(const Value& value, Heap& heap, std::string& out);
-Result<std::string> to_str(const Value& value, Heap& heap);
+Status append_str(const Value& value, Heap& heap, MarkedText& out);
+/// The same as a string value.
+Result<Value> to_str(const Value& value, Heap& heap);
 
 /// Appends Python's repr(): as str(), but strings are quoted.
-Status append_repr(const Value& value, Heap& heap, std::string& out);
+Status append_repr(const Value& value, Heap& heap, MarkedText& out);
 
 /// Python's repr() of a float: the shortest digits that read back, always with a point or exponent.
 std::string float_repr(double value);
@@ -31,7 +32,7 @@ struct JsonStyle {
 };
 
 /// Appends json.dumps(value). Errors: undefined values, callables, and keys JSON cannot have.
-Status append_json(const Value& value, const JsonStyle& style, Heap& heap, std::string& out);
+Status append_json(const Value& value, const JsonStyle& style, Heap& heap, MarkedText& out);
 
 }  // namespace flashmoe::jinja
 

@@ -23,7 +23,8 @@ Result<BoundArguments> BoundArguments::bind(std::string_view callee, const Argum
                 arguments.positional.size());
   }
   std::copy(arguments.positional.begin(), arguments.positional.end(), bound.values_.begin());
-  for (const auto& [name, value] : arguments.named) {
+  for (const auto& [marked_name, value] : arguments.named) {
+    const std::string& name = marked_name.bytes();
     const auto found = std::find(bound.parameters_.begin(), bound.parameters_.end(), name);
     if (found == bound.parameters_.end()) return fail("{} takes no argument '{}'", callee, name);
     auto& slot = bound.values_[static_cast<std::size_t>(found - bound.parameters_.begin())];

@@ -92,7 +92,8 @@ Result<Value> attribute_at_path(Runtime& runtime, const Value& item, const Value
     std::int64_t index = 0;
     const auto [end, failure] = std::from_chars(part.data(), part.data() + part.size(), index);
     const bool is_index = failure == std::errc() && end == part.data() + part.size();
-    const Value key = is_index ? Value::integer(index) : runtime.heap.text(part);
+    const Value key =
+        is_index ? Value::integer(index) : runtime.heap.part_of(path.marked_text(), part);
     FM_RETURN_IF_ERROR(runtime.heap.spend());
     FM_ASSIGN_OR_RETURN(value, get_item(runtime, value, key));
   }

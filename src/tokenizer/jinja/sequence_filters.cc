@@ -18,7 +18,7 @@ using Keyed = std::pair<Value, Value>;  // what to compare by, and the item
 // Strings compare without case unless `case_sensitive`.
 Value sort_key(const Value& value, bool case_sensitive, Heap& heap) {
   if (case_sensitive || !value.is_text()) return value;
-  return heap.text(to_lower(value.as_text()));
+  return heap.text(map_characters(value.marked_text(), lower_character));
 }
 
 // Stable. A comparison that fails makes the whole sort fail.
@@ -41,7 +41,7 @@ Result<Value> default_filter(Runtime& runtime, const Value& self, const Argument
   FM_ASSIGN_OR_RETURN(const auto args,
                       BoundArguments::bind("default", arguments, {"default_value", "boolean"}));
   const bool is_missing = self.is_undefined() || (args.flag(1, false) && !self.truthy());
-  return is_missing ? args.value_or(0, runtime.heap.text("")) : self;
+  return is_missing ? args.value_or(0, runtime.heap.text("", Origin::kTemplate)) : self;
 }
 
 Result<Value> length(Runtime& runtime, const Value& self, const Arguments&) {
@@ -70,7 +70,7 @@ Result<Value> items_filter(Runtime& runtime, const Value& self, const Arguments&
   return find_method(self, "items")(runtime, self, {});
 }
 
-Result<Value> join(Runtime& runtime, const Value& self, const Arguments& arguments) {
+Result<Value> join_filter(Runtime& runtime, const Value& self, const Arguments& arguments) {
   FM_ASSIGN_OR_RETURN(const auto args, BoundArguments::bind("join", arguments, {"d", "attribute"}));
   FM_ASSIGN_OR_RETURN(auto items, items_of(self, runtime.heap));
   if (args.has(1) && !args[1]->is_none()) {
@@ -78,8 +78,8 @@ Result<Value> join(Runtime& runtime, const Value& self, const Arguments& argumen
       FM_ASSIGN_OR_RETURN(item, attribute_at_path(runtime, item, *args[1]));
     }
   }
-  FM_ASSIGN_OR_RETURN(const std::string separator, to_str(args.value_or(0, Value()), runtime.heap));
-  return join_text(separator, items, runtime.heap);
+  FM_ASSIGN_OR_RETURN(const Value separator, to_str(args.value_or(0, Value()), runtime.heap));
+  return join_text(separator.marked_text(), items, runtime.heap);
 }
 
 Result<Value> first(Runtime& runtime, const Value& self, const Arguments&) {
@@ -98,7 +98,7 @@ Result<Value> last(Runtime& runtime, const Value& self, const Arguments&) {
   return items.empty() ? Value() : items.back();
 }
 
-Result<Value> reverse(Runtime& runtime, const Value& self, const Arguments&) {
+Result<Value> reverse_filter(Runtime& runtime, const Value& self, const Arguments&) {
   const Value all = Value::none();
   if (self.is_text()) return slice(self, all, all, Value::integer(-1), runtime.heap);
   FM_ASSIGN_OR_RETURN(auto items, items_of(self, runtime.heap));
@@ -232,10 +232,10 @@ const BuiltinTable& sequence_filters() {
       {"batch", batch},        {"count", length},
       {"d", default_filter},   {"default", default_filter},
       {"dictsort", dictsort},  {"first", first},
-      {"items", items_filter}, {"join", join},
+      {"items", items_filter}, {"join", join_filter},
       {"last", last},          {"length", length},
       {"list", list_filter},   {"max", extreme<true>},
-      {"min", extreme<false>}, {"reverse", reverse},
+      {"min", extreme<false>}, {"reverse", reverse_filter},
       {"sort", sort},          {"sum", sum},
       {"unique", unique},
   };

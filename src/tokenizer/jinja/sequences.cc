@@ -51,8 +51,9 @@ Result<SliceRange> slice_range(const Value& start, const Value& stop, const Valu
   return SliceRange{first, by, static_cast<std::size_t>(count)};
 }
 
-Result<Value> slice_text(const std::string& text, const Value& start, const Value& stop,
+Result<Value> slice_text(const MarkedText& whole, const Value& start, const Value& stop,
                          const Value& step, Heap& heap) {
+  const std::string& text = whole.bytes();
   FM_RETURN_IF_ERROR(heap.spend_bytes(text.size()));
   const std::size_t length = count_code_points(text);
   FM_ASSIGN_OR_RETURN(const SliceRange range,
@@ -60,7 +61,7 @@ Result<Value> slice_text(const std::string& text, const Value& start, const Valu
   if (range.step == 1) {
     const std::size_t begin = offset_of(text, static_cast<std::size_t>(range.start));
     const std::string_view tail = std::string_view(text).substr(begin);
-    return heap.text(tail.substr(0, offset_of(tail, range.count)));
+    return heap.part_of(whole, tail.substr(0, offset_of(tail, range.count)));
   }
   FM_RETURN_IF_ERROR(heap.reserve(length * sizeof(std::string_view)));
   std::vector<std::string_view> characters;
@@ -69,10 +70,10 @@ Result<Value> slice_text(const std::string& text, const Value& start, const Valu
     characters.push_back(rest.substr(0, decode(rest).size));
     rest.remove_prefix(characters.back().size());
   }
-  std::string out;
+  MarkedText out;
   std::int64_t at = range.start;
   for (std::size_t i = 0; i < range.count; ++i, at += range.step) {
-    out += characters[static_cast<std::size_t>(at)];
+    out.append_part(whole, characters[static_cast<std::size_t>(at)]);
   }
   return heap.text(std::move(out));
 }
@@ -103,7 +104,7 @@ Result<std::vector<Value>> items_of(const Value& value, Heap& heap) {
   FM_RETURN_IF_ERROR(heap.spend(value.as_text().size()));
   for (std::string_view rest = value.as_text(); !rest.empty();) {
     const std::size_t size = decode(rest).size;
-    items.push_back(heap.text(rest.substr(0, size)));
+    items.push_back(heap.part_of(value.marked_text(), rest.substr(0, size)));
     rest.remove_prefix(size);
   }
   return items;
@@ -131,14 +132,14 @@ Result<Value> subscript(const Value& object, const Value& key, Heap& heap) {
     const auto at = item_index(*index, count_code_points(text));
     if (!at) return absent();
     const std::string_view tail = std::string_view(text).substr(offset_of(text, *at));
-    return heap.text(tail.substr(0, decode(tail).size));
+    return heap.part_of(object.marked_text(), tail.substr(0, decode(tail).size));
   }
   return absent();
 }
 
 Result<Value> slice(const Value& object, const Value& start, const Value& stop, const Value& step,
                     Heap& heap) {
-  if (object.is_text()) return slice_text(object.as_text(), start, stop, step, heap);
+  if (object.is_text()) return slice_text(object.marked_text(), start, stop, step, heap);
   if (object.list() == nullptr) return wrong_type("only a str or list can be sliced", object);
   const List& list = *object.list();
   FM_RETURN_IF_ERROR(heap.spend_bytes(list.items.size() * sizeof(Value)));

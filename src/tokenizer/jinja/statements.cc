@@ -16,17 +16,19 @@ void Interpreter::define(std::string_view name, Value value) {
   runtime_.heap.set_variable(*scope_, name, std::move(value));
 }
 
-Result<std::string> Interpreter::render(const Body& body) {
+Result<MarkedText> Interpreter::render(const Body& body) {
   if (scope_ == nullptr) scope_ = runtime_.heap.scope(nullptr);
   const Result<Flow> flow = execute(body);
   if (flow.ok()) return std::move(out_);
   return flow.status().with_prefix(fmt::format("line {}", error_line_));
 }
 
-Status Interpreter::write(std::string_view text) {
-  runtime_.heap.add_bytes(text.size());
+Status Interpreter::write(const MarkedText& text) {
   FM_RETURN_IF_ERROR(runtime_.heap.spend_bytes(text.size()));
-  out_ += text;
+  FM_RETURN_IF_ERROR(runtime_.heap.reserve(text.heap_bytes()));
+  const std::size_t bytes_before = out_.heap_bytes();
+  out_.append(text);
+  runtime_.heap.add_bytes(out_.heap_bytes() - bytes_before);
   return Status();
 }
 
@@ -53,9 +55,8 @@ Result<Interpreter::Flow> Interpreter::dispatch(const Statement& statement) {
       break;
     case Kind::kOutput: {
       FM_ASSIGN_OR_RETURN(const Value value, evaluate(*statement.expression));
-      std::string text;
-      FM_RETURN_IF_ERROR(append_str(value, runtime_.heap, text));
-      FM_RETURN_IF_ERROR(write(text));
+      FM_ASSIGN_OR_RETURN(const Value text, to_str(value, runtime_.heap));
+      FM_RETURN_IF_ERROR(write(text.marked_text()));
       break;
     }
     case Kind::kIf:
@@ -113,9 +114,8 @@ Result<Interpreter::Flow> Interpreter::execute_captured(const Statement& stateme
     FM_RETURN_IF_ERROR(assign(statement.target, value));
     return flow;
   }
-  std::string filtered;
-  FM_RETURN_IF_ERROR(append_str(value, runtime_.heap, filtered));
-  FM_RETURN_IF_ERROR(write(filtered));
+  FM_ASSIGN_OR_RETURN(const Value filtered, to_str(value, runtime_.heap));
+  FM_RETURN_IF_ERROR(write(filtered.marked_text()));
   return flow;
 }
 

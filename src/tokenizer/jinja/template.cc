@@ -42,18 +42,19 @@ Result<Template> Template::parse(std::string_view source) {
   return Template(std::make_shared<const Tree>(Tree{std::move(body).value()}));
 }
 
-Result<std::string> Template::render(const nlohmann::ordered_json& variables,
-                                     const RenderOptions& options) const {
+Result<MarkedText> Template::render(const nlohmann::ordered_json& variables,
+                                    const RenderOptions& options) const {
   if (!variables.is_object()) return fail("chat template variables must be a JSON object");
   Interpreter interpreter(options.limits, options.clock ? options.clock : local_time);
   for (auto variable = variables.begin(); variable != variables.end(); ++variable) {
-    auto value = from_json(variable.value(), interpreter.heap());
+    auto value =
+        from_json(variable.value(), interpreter.heap(), Origin::kTemplate, options.origins);
     if (!value.ok()) {
       return value.status().with_prefix(fmt::format("chat template variable '{}'", variable.key()));
     }
     interpreter.define(variable.key(), std::move(value).value());
   }
-  Result<std::string> text = interpreter.render(tree_->body);
+  Result<MarkedText> text = interpreter.render(tree_->body);
   if (!text.ok()) return prefixed(text.status());
   return text;
 }

@@ -7,6 +7,7 @@
 #include <string_view>
 
 #include "base/result.h"
+#include "tokenizer/jinja/json.h"
 #include "tokenizer/jinja/runtime.h"
 
 namespace flashmoe::jinja {
@@ -14,6 +15,8 @@ namespace flashmoe::jinja {
 struct RenderOptions {
   Limits limits{};
   Clock clock{};  // local time of the system when empty
+  /// Who wrote the strings in these values among the variables; the others count as the template's.
+  OriginMap origins{};
 };
 
 /// A parsed template in the dialect of chat templates: Jinja2 with trim_blocks, lstrip_blocks,
@@ -27,8 +30,8 @@ class Template {
   /// Renders with the members of the JSON object `variables` as variables. Errors
   /// (kInvalidArgument): what Jinja2 would raise, raise_exception(), and exceeded limits; "chat
   /// template line N: ...".
-  Result<std::string> render(const nlohmann::ordered_json& variables,
-                             const RenderOptions& options = {}) const;
+  Result<MarkedText> render(const nlohmann::ordered_json& variables,
+                            const RenderOptions& options = {}) const;
 
  private:
   struct Tree;

@@ -42,25 +42,19 @@ bool is_decimal(std::string_view text) {
   return skip_digits() > 0 && text.empty();
 }
 
-// Applies `map(c, index, previous)` to every code point; invalid bytes are copied.
-template <typename Map>
-std::string map_code_points(std::string_view text, Map map) {
-  std::string out;
-  out.reserve(text.size());
-  char32_t previous = 0;
-  bool first = true;
+// Appends `text` mapped; `previous` is the character before it and becomes its last one.
+void append_mapped(std::string_view text, CharacterMap map, std::optional<char32_t>& previous,
+                   std::string& out) {
   while (!text.empty()) {
     const CodePoint c = decode(text);
     if (c.size == 1 && c.value == kReplacement) {
       out += text.front();
     } else {
-      append_code_point(map(c.value, first, previous), out);
+      append_code_point(map(c.value, previous), out);
     }
     previous = c.value;
-    first = false;
     text.remove_prefix(c.size);
   }
-  return out;
 }
 
 char32_t upper_of(char32_t c) { return static_cast<char32_t>(utf8proc_toupper(as_utf8proc(c))); }
@@ -177,23 +171,37 @@ std::string_view strip(std::string_view text, Side side,
   return text;
 }
 
-std::string to_upper(std::string_view text) {
-  return map_code_points(text, [](char32_t c, bool, char32_t) { return upper_of(c); });
+char32_t upper_character(char32_t c, std::optional<char32_t>) { return upper_of(c); }
+
+char32_t lower_character(char32_t c, std::optional<char32_t>) { return lower_of(c); }
+
+char32_t capitalize_character(char32_t c, std::optional<char32_t> previous) {
+  return previous ? lower_of(c) : title_of(c);
 }
 
-std::string to_lower(std::string_view text) {
-  return map_code_points(text, [](char32_t c, bool, char32_t) { return lower_of(c); });
+char32_t title_character(char32_t c, std::optional<char32_t> previous) {
+  return previous && is_cased_letter(*previous) ? lower_of(c) : title_of(c);
 }
 
-std::string capitalize(std::string_view text) {
-  return map_code_points(
-      text, [](char32_t c, bool first, char32_t) { return first ? title_of(c) : lower_of(c); });
+std::string map_characters(std::string_view text, CharacterMap map) {
+  std::string out;
+  out.reserve(text.size());
+  std::optional<char32_t> previous;
+  append_mapped(text, map, previous, out);
+  return out;
 }
 
-std::string title(std::string_view text) {
-  return map_code_points(text, [](char32_t c, bool, char32_t previous) {
-    return is_cased_letter(previous) ? lower_of(c) : title_of(c);
+MarkedText map_characters(const MarkedText& text, CharacterMap map) {
+  MarkedText out;
+  out.reserve(text.size());
+  std::optional<char32_t> previous;
+  std::string mapped;
+  text.for_each_run(0, text.size(), [&](std::size_t begin, std::size_t end, Origin origin) {
+    mapped.clear();
+    append_mapped(std::string_view(text.bytes()).substr(begin, end - begin), map, previous, mapped);
+    out.append(mapped, origin);
   });
+  return out;
 }
 
 std::vector<std::string_view> split_lines(std::string_view text) {
@@ -221,7 +229,7 @@ std::optional<double> parse_real(std::string_view text) {
   const bool negative = text.starts_with('-');
   if (negative || text.starts_with('+')) text.remove_prefix(1);
   const double sign = negative ? -1.0 : 1.0;
-  const std::string lower = to_lower(text);
+  const std::string lower = map_characters(text, lower_character);
   if (lower == "inf" || lower == "infinity") return sign * std::numeric_limits<double>::infinity();
   if (lower == "nan") return std::copysign(std::numeric_limits<double>::quiet_NaN(), sign);
   if (!is_decimal(lower)) return {};

@@ -7,6 +7,8 @@
 #include <string_view>
 #include <vector>
 
+#include "tokenizer/jinja/marked_text.h"
+
 namespace flashmoe::jinja {
 
 // Python's view of strings, over UTF-8: positions and characters are code points. A byte that is
@@ -35,12 +37,17 @@ enum class Side { kLeft, kRight, kBoth };
 std::string_view strip(std::string_view text, Side side,
                        std::optional<std::string_view> characters = std::nullopt);
 
-std::string to_upper(std::string_view text);
-std::string to_lower(std::string_view text);
-/// First character in upper case, the others in lower case.
-std::string capitalize(std::string_view text);
+/// What becomes of character `c` behind `previous`, none at the beginning of a text.
+using CharacterMap = char32_t (*)(char32_t c, std::optional<char32_t> previous);
+char32_t upper_character(char32_t c, std::optional<char32_t> previous);
+char32_t lower_character(char32_t c, std::optional<char32_t> previous);
+/// str.capitalize(): the first character in upper case, the others in lower case.
+char32_t capitalize_character(char32_t c, std::optional<char32_t> previous);
 /// str.title(): each run of letters capitalised.
-std::string title(std::string_view text);
+char32_t title_character(char32_t c, std::optional<char32_t> previous);
+/// All of `text` mapped, whoever wrote it. Invalid bytes stay as they are.
+std::string map_characters(std::string_view text, CharacterMap map);
+MarkedText map_characters(const MarkedText& text, CharacterMap map);
 
 /// str.splitlines(), without the line ends.
 std::vector<std::string_view> split_lines(std::string_view text);

@@ -1,4 +1,7 @@
+#include <algorithm>
+#include <optional>
 #include <string>
+#include <utility>
 
 #include "tokenizer/jinja/builtins.h"
 #include "tokenizer/jinja/json.h"
@@ -13,48 +16,36 @@ namespace {
 // Indentation beyond this many spaces is refused rather than written.
 constexpr std::int64_t kMaxIndent = 256;
 
-template <std::string (*Map)(std::string_view)>
+template <CharacterMap kMap>
 Result<Value> map_text(Runtime& runtime, const Value& self, const Arguments& arguments) {
   FM_RETURN_IF_ERROR(BoundArguments::bind("filter", arguments, {}).status());
-  FM_ASSIGN_OR_RETURN(const std::string text, to_str(self, runtime.heap));
-  return runtime.heap.text(Map(text));
+  FM_ASSIGN_OR_RETURN(const Value text, to_str(self, runtime.heap));
+  return runtime.heap.text(map_characters(text.marked_text(), kMap));
 }
 
 Result<Value> string_filter(Runtime& runtime, const Value& self, const Arguments&) {
-  if (self.is_text()) return self;
-  FM_ASSIGN_OR_RETURN(std::string text, to_str(self, runtime.heap));
-  return runtime.heap.text(std::move(text));
+  return to_str(self, runtime.heap);
 }
 
 Result<Value> trim(Runtime& runtime, const Value& self, const Arguments& arguments) {
   FM_ASSIGN_OR_RETURN(const auto args, BoundArguments::bind("trim", arguments, {"chars"}));
-  FM_ASSIGN_OR_RETURN(const std::string text, to_str(self, runtime.heap));
-  if (!args.has(0) || args[0]->is_none()) return runtime.heap.text(strip(text, Side::kBoth));
+  FM_ASSIGN_OR_RETURN(const Value value, to_str(self, runtime.heap));
+  const MarkedText& text = value.marked_text();
+  if (!args.has(0) || args[0]->is_none()) {
+    return runtime.heap.part_of(text, strip(text.bytes(), Side::kBoth));
+  }
   FM_ASSIGN_OR_RETURN(const std::string_view characters, args.text(0));
-  FM_RETURN_IF_ERROR(runtime.heap.spend_on_search(text, characters));
-  return runtime.heap.text(strip(text, Side::kBoth, characters));
+  FM_RETURN_IF_ERROR(runtime.heap.spend_on_search(text.bytes(), characters));
+  return runtime.heap.part_of(text, strip(text.bytes(), Side::kBoth, characters));
 }
 
 // jinja2's title: words also begin after brackets and dashes.
-std::string title_words(std::string_view text) {
+char32_t title_word_character(char32_t c, std::optional<char32_t> previous) {
   static constexpr std::string_view kWordBreaks = "-({[<";
-  std::string out;
-  std::size_t start = 0;
-  const auto flush = [&](std::size_t end) { out += capitalize(text.substr(start, end - start)); };
-  for (std::size_t i = 0; i < text.size();) {
-    const CodePoint c = decode(text.substr(i));
-    const bool is_break =
-        is_space(c.value) ||
-        (c.value < 0x80 && kWordBreaks.find(static_cast<char>(c.value)) != kWordBreaks.npos);
-    if (is_break) {
-      flush(i);
-      out += text.substr(i, c.size);
-      start = i + c.size;
-    }
-    i += c.size;
-  }
-  flush(text.size());
-  return out;
+  const bool begins_word =
+      !previous || is_space(*previous) ||
+      (*previous < 0x80 && kWordBreaks.find(static_cast<char>(*previous)) != kWordBreaks.npos);
+  return capitalize_character(c, begins_word ? std::nullopt : previous);
 }
 
 std::string escape_html(std::string_view text) {
@@ -83,77 +74,90 @@ std::string escape_html(std::string_view text) {
   return out;
 }
 
-Result<Value> replace(Runtime& runtime, const Value& self, const Arguments& arguments) {
+Result<Value> escape_filter(Runtime& runtime, const Value& self, const Arguments&) {
+  FM_ASSIGN_OR_RETURN(const Value value, to_str(self, runtime.heap));
+  const MarkedText& text = value.marked_text();
+  MarkedText out;
+  text.for_each_run(0, text.size(), [&](std::size_t begin, std::size_t end, Origin origin) {
+    out.append(escape_html(std::string_view(text.bytes()).substr(begin, end - begin)), origin);
+  });
+  return runtime.heap.text(std::move(out));
+}
+
+Result<Value> replace_filter(Runtime& runtime, const Value& self, const Arguments& arguments) {
   FM_ASSIGN_OR_RETURN(const auto args,
                       BoundArguments::bind("replace", arguments, {"old", "new", "count"}));
   FM_RETURN_IF_ERROR(args.required(1).status());
-  FM_ASSIGN_OR_RETURN(const std::string text, to_str(self, runtime.heap));
-  FM_ASSIGN_OR_RETURN(const std::string from, to_str(args.value_or(0, Value()), runtime.heap));
-  FM_ASSIGN_OR_RETURN(const std::string to, to_str(*args[1], runtime.heap));
+  FM_ASSIGN_OR_RETURN(const Value text, to_str(self, runtime.heap));
+  FM_ASSIGN_OR_RETURN(const Value from, to_str(args.value_or(0, Value()), runtime.heap));
+  FM_ASSIGN_OR_RETURN(const Value to, to_str(*args[1], runtime.heap));
   FM_ASSIGN_OR_RETURN(const std::int64_t count, args.integer_or(2, -1));
-  return replace_text(text, from, to, count, runtime.heap);
+  return replace_text(text.marked_text(), from.as_text(), to.marked_text(), count, runtime.heap);
 }
 
 Result<Value> center(Runtime& runtime, const Value& self, const Arguments& arguments) {
   FM_ASSIGN_OR_RETURN(const auto args, BoundArguments::bind("center", arguments, {"width"}));
-  FM_ASSIGN_OR_RETURN(const std::string text, to_str(self, runtime.heap));
+  FM_ASSIGN_OR_RETURN(const Value text, to_str(self, runtime.heap));
   FM_ASSIGN_OR_RETURN(const std::int64_t width, args.integer_or(0, 80));
-  return pad_text(text, width, Align::kCenter, ' ', runtime.heap);
+  return pad_text(text.marked_text(), width, Align::kCenter, MarkedText(" ", Origin::kTemplate),
+                  runtime.heap);
 }
 
 // An indentation given as a count of spaces or as a string.
-Result<std::string> indentation(const Value& width) {
+Result<MarkedText> indentation(const Value& width) {
   if (width.is_text()) {
     if (width.as_text().size() > static_cast<std::size_t>(kMaxIndent)) {
       return fail("indentation beyond {} characters", kMaxIndent);
     }
-    return width.as_text();
+    return width.marked_text();
   }
   const auto count = width.to_integer();
   if (!count) return wrong_type("indentation must be an int or str", width);
   if (*count > kMaxIndent) return fail("indentation beyond {} characters", kMaxIndent);
-  return std::string(static_cast<std::size_t>(*count < 0 ? 0 : *count), ' ');
+  return MarkedText(std::string(static_cast<std::size_t>(*count < 0 ? 0 : *count), ' '),
+                    Origin::kTemplate);
 }
 
 Result<Value> indent(Runtime& runtime, const Value& self, const Arguments& arguments) {
   FM_ASSIGN_OR_RETURN(const auto args,
                       BoundArguments::bind("indent", arguments, {"width", "first", "blank"}));
-  FM_ASSIGN_OR_RETURN(const std::string by, indentation(args.value_or(0, Value::integer(4))));
+  FM_ASSIGN_OR_RETURN(const MarkedText by, indentation(args.value_or(0, Value::integer(4))));
   if (!self.is_text()) return wrong_type("indent needs a str", self);
-  std::string text = self.as_text();
-  text += '\n';  // as jinja2: a final newline of the text leaves an empty last line
+  MarkedText text = self.marked_text();
+  text.append_joint("\n");  // as jinja2: a final newline of the text leaves an empty last line
   const bool indents_blank = args.flag(2, false);
-  std::string out = args.flag(1, false) ? by : "";
+  MarkedText out;
+  if (args.flag(1, false)) out.append(by);
   bool is_first = true;
-  for (const std::string_view line : split_lines(text)) {
+  for (const std::string_view line : split_lines(text.bytes())) {
     if (!is_first) {
-      out += '\n';
-      if (indents_blank || !line.empty()) out += by;
+      out.append_joint("\n");
+      if (indents_blank || !line.empty()) out.append(by);
     }
     is_first = false;
-    out += line;
+    out.append_part(text, line);
     FM_RETURN_IF_ERROR(runtime.heap.spend_bytes(by.size() + line.size()));
-    FM_RETURN_IF_ERROR(runtime.heap.reserve(out.size()));
+    FM_RETURN_IF_ERROR(runtime.heap.reserve(out.heap_bytes()));
   }
   return runtime.heap.text(std::move(out));
 }
 
-Result<Value> format(Runtime& runtime, const Value& self, const Arguments& arguments) {
-  FM_ASSIGN_OR_RETURN(const std::string text, to_str(self, runtime.heap));
+Result<Value> format_filter(Runtime& runtime, const Value& self, const Arguments& arguments) {
+  FM_ASSIGN_OR_RETURN(const Value text, to_str(self, runtime.heap));
   if (!arguments.named.empty()) {
     if (!arguments.positional.empty()) return fail("format: positional and named arguments mixed");
     Dict* values = runtime.heap.dict();
     for (const auto& [name, value] : arguments.named) values->set(runtime.heap.text(name), value);
-    return percent_format(text, Value::object(values), runtime.heap);
+    return percent_format(text.marked_text(), Value::object(values), runtime.heap);
   }
-  return percent_format(text, runtime.heap.tuple(arguments.positional), runtime.heap);
+  return percent_format(text.marked_text(), runtime.heap.tuple(arguments.positional), runtime.heap);
 }
 
 Result<Value> wordcount(Runtime& runtime, const Value& self, const Arguments&) {
-  FM_ASSIGN_OR_RETURN(const std::string text, to_str(self, runtime.heap));
+  FM_ASSIGN_OR_RETURN(const Value text, to_str(self, runtime.heap));
   std::int64_t count = 0;
   bool in_word = false;
-  for (std::string_view rest = text; !rest.empty();) {
+  for (std::string_view rest = text.as_text(); !rest.empty();) {
     const CodePoint c = decode(rest);
     const bool is_word = is_letter_or_digit(c.value) || c.value == '_';
     if (is_word && !in_word) ++count;
@@ -168,8 +172,11 @@ Result<Value> tojson(Runtime& runtime, const Value& self, const Arguments& argum
                       BoundArguments::bind("tojson", arguments,
                                            {"ensure_ascii", "indent", "separators", "sort_keys"}));
   JsonStyle style{.ensure_ascii = args.flag(0, false), .sort_keys = args.flag(3, false)};
+  Origin style_origin = Origin::kTemplate;
   if (args.has(1) && !args[1]->is_none()) {
-    FM_ASSIGN_OR_RETURN(style.indent, indentation(*args[1]));
+    FM_ASSIGN_OR_RETURN(const MarkedText indent, indentation(*args[1]));
+    style.indent = indent.bytes();
+    style_origin = indent.least_trusted();
     style.item_separator = ",";
   }
   if (args.has(2) && !args[2]->is_none()) {
@@ -179,9 +186,16 @@ Result<Value> tojson(Runtime& runtime, const Value& self, const Arguments& argum
     }
     style.item_separator = separators[0].as_text();
     style.key_separator = separators[1].as_text();
+    for (const Value& separator : separators) {
+      style_origin = std::max(style_origin, separator.marked_text().least_trusted());
+    }
   }
-  std::string out;
+  MarkedText out;
   FM_RETURN_IF_ERROR(append_json(self, style, runtime.heap, out));
+  if (style_origin != Origin::kTemplate) {
+    const Origin origin = std::max(style_origin, out.least_trusted());
+    out = MarkedText(std::move(out).take_bytes(), origin);
+  }
   return runtime.heap.text(std::move(out));
 }
 
@@ -192,28 +206,28 @@ Result<Value> from_json_filter(Runtime& runtime, const Value& self, const Argume
   FM_RETURN_IF_ERROR(runtime.heap.reserve(self.as_text().size() * 16));
   const auto json = nlohmann::ordered_json::parse(self.as_text(), nullptr, false);
   if (json.is_discarded()) return fail("from_json: not valid JSON");
-  return from_json(json, runtime.heap);
+  return from_json(json, runtime.heap, self.marked_text().least_trusted());
 }
 
 }  // namespace
 
 const BuiltinTable& text_filters() {
   static const BuiltinTable kTable = {
-      {"capitalize", map_text<capitalize>},
+      {"capitalize", map_text<capitalize_character>},
       {"center", center},
-      {"e", map_text<escape_html>},
-      {"escape", map_text<escape_html>},
-      {"format", format},
+      {"e", escape_filter},
+      {"escape", escape_filter},
+      {"format", format_filter},
       {"from_json", from_json_filter},
       {"indent", indent},
-      {"lower", map_text<to_lower>},
-      {"replace", replace},
+      {"lower", map_text<lower_character>},
+      {"replace", replace_filter},
       {"safe", string_filter},
       {"string", string_filter},
-      {"title", map_text<title_words>},
+      {"title", map_text<title_word_character>},
       {"tojson", tojson},
       {"trim", trim},
-      {"upper", map_text<to_upper>},
+      {"upper", map_text<upper_character>},
       {"wordcount", wordcount},
   };
   return kTable;

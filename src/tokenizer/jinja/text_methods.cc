@@ -15,10 +15,10 @@ namespace {
 
 constexpr std::size_t kPartBytes = 128;  // of one split part on the heap, beside its characters
 
-template <std::string (*Map)(std::string_view)>
+template <CharacterMap kMap>
 Result<Value> map_method(Runtime& runtime, const Value& self, const Arguments&) {
   FM_RETURN_IF_ERROR(runtime.heap.spend_bytes(self.as_text().size()));
-  return runtime.heap.text(Map(self.as_text()));
+  return runtime.heap.text(map_characters(self.marked_text(), kMap));
 }
 
 template <bool (*Kind)(char32_t)>
@@ -37,10 +37,13 @@ template <Side kSide>
 Result<Value> strip_method(Runtime& runtime, const Value& self, const Arguments& arguments) {
   FM_ASSIGN_OR_RETURN(const auto args, BoundArguments::bind("strip", arguments, {"chars"}));
   FM_RETURN_IF_ERROR(runtime.heap.spend_bytes(self.as_text().size()));
-  if (!args.has(0) || args[0]->is_none()) return runtime.heap.text(strip(self.as_text(), kSide));
+  const MarkedText& text = self.marked_text();
+  if (!args.has(0) || args[0]->is_none()) {
+    return runtime.heap.part_of(text, strip(text.bytes(), kSide));
+  }
   FM_ASSIGN_OR_RETURN(const std::string_view characters, args.text(0));
-  FM_RETURN_IF_ERROR(runtime.heap.spend_on_search(self.as_text(), characters));
-  return runtime.heap.text(strip(self.as_text(), kSide, characters));
+  FM_RETURN_IF_ERROR(runtime.heap.spend_on_search(text.bytes(), characters));
+  return runtime.heap.part_of(text, strip(text.bytes(), kSide, characters));
 }
 
 // Pieces between runs of whitespace, at most `limit` splits; from the right if `from_right`.
@@ -82,12 +85,13 @@ std::vector<std::string_view> split_at(std::string_view text, std::string_view s
   return parts;
 }
 
-Result<Value> make_list(const std::vector<std::string_view>& parts, Heap& heap) {
+Result<Value> make_list(const MarkedText& whole, const std::vector<std::string_view>& parts,
+                        Heap& heap) {
   FM_RETURN_IF_ERROR(heap.reserve(parts.size() * kPartBytes));
   FM_RETURN_IF_ERROR(heap.spend(parts.size()));
   std::vector<Value> items;
   items.reserve(parts.size());
-  for (const std::string_view part : parts) items.push_back(heap.text(part));
+  for (const std::string_view part : parts) items.push_back(heap.part_of(whole, part));
   return heap.list(std::move(items));
 }
 
@@ -109,7 +113,7 @@ Result<Value> split(Runtime& runtime, const Value& self, const Arguments& argume
     parts = split_at(text, separator, limit, kFromRight);
   }
   if (kFromRight) std::reverse(parts.begin(), parts.end());
-  return make_list(parts, runtime.heap);
+  return make_list(self.marked_text(), parts, runtime.heap);
 }
 
 Result<Value> splitlines(Runtime& runtime, const Value& self, const Arguments& arguments) {
@@ -122,7 +126,7 @@ Result<Value> splitlines(Runtime& runtime, const Value& self, const Arguments& a
       lines[i] = {lines[i].data(), static_cast<std::size_t>(next - lines[i].data())};
     }
   }
-  return make_list(lines, runtime.heap);
+  return make_list(self.marked_text(), lines, runtime.heap);
 }
 
 template <bool kFromRight>
@@ -135,11 +139,15 @@ Result<Value> partition(Runtime& runtime, const Value& self, const Arguments& ar
   const std::string_view text = self.as_text();
   const std::size_t at = kFromRight ? text.rfind(separator) : text.find(separator);
   if (at == std::string_view::npos) {
-    if (kFromRight) return heap.tuple({heap.text(""), heap.text(""), self});
-    return heap.tuple({self, heap.text(""), heap.text("")});
+    const Value empty = heap.text(MarkedText());
+    if (kFromRight) return heap.tuple({empty, empty, self});
+    return heap.tuple({self, empty, empty});
   }
-  return heap.tuple({heap.text(text.substr(0, at)), heap.text(separator),
-                     heap.text(text.substr(at + separator.size()))});
+  const auto part = [&](std::size_t begin, std::size_t size) {
+    return heap.part_of(self.marked_text(), text.substr(begin, size));
+  };
+  return heap.tuple({part(0, at), part(at, separator.size()),
+                     part(at + separator.size(), std::string_view::npos)});
 }
 
 // startswith and endswith take one string or a tuple of them.
@@ -175,7 +183,7 @@ Result<Value> remove_affix(Runtime& runtime, const Value& self, const Arguments&
   std::string_view text = self.as_text();
   if (kSuffix && text.ends_with(affix)) text.remove_suffix(affix.size());
   if (!kSuffix && text.starts_with(affix)) text.remove_prefix(affix.size());
-  return runtime.heap.text(text);
+  return runtime.heap.part_of(self.marked_text(), text);
 }
 
 Result<Value> replace(Runtime& runtime, const Value& self, const Arguments& arguments) {
@@ -183,9 +191,9 @@ Result<Value> replace(Runtime& runtime, const Value& self, const Arguments& argu
                       BoundArguments::bind("replace", arguments, {"old", "new", "count"}));
   FM_RETURN_IF_ERROR(args.required(1).status());
   FM_ASSIGN_OR_RETURN(const std::string_view from, args.text(0));
-  FM_ASSIGN_OR_RETURN(const std::string_view to, args.text(1));
+  FM_RETURN_IF_ERROR(args.text(1).status());
   FM_ASSIGN_OR_RETURN(const std::int64_t count, args.integer_or(2, -1));
-  return replace_text(self.as_text(), from, to, count, runtime.heap);
+  return replace_text(self.marked_text(), from, args[1]->marked_text(), count, runtime.heap);
 }
 
 Result<Value> join(Runtime& runtime, const Value& self, const Arguments& arguments) {
@@ -195,7 +203,7 @@ Result<Value> join(Runtime& runtime, const Value& self, const Arguments& argumen
   for (const Value& item : items) {
     if (!item.is_text()) return wrong_type("str.join needs strings", item);
   }
-  return join_text(self.as_text(), items, runtime.heap);
+  return join_text(self.marked_text(), items, runtime.heap);
 }
 
 // find, rfind, index and rindex, in code points.
@@ -239,21 +247,23 @@ Result<Value> pad(Runtime& runtime, const Value& self, const Arguments& argument
   FM_ASSIGN_OR_RETURN(const std::string_view fill, args.text(1));
   if (args.has(1) && fill.size() != 1)
     return fail("the fill character must be one ASCII character");
-  return pad_text(self.as_text(), width, kAlign, fill.empty() ? ' ' : fill[0], runtime.heap);
+  return pad_text(self.marked_text(), width, kAlign,
+                  args.has(1) ? args[1]->marked_text() : MarkedText(" ", Origin::kTemplate),
+                  runtime.heap);
 }
 
 // str.format with {}, {0} and {name}; format specifications and nested fields are not supported.
 Result<Value> format(Runtime& runtime, const Value& self, const Arguments& arguments) {
-  std::string out;
+  MarkedText out;
   std::size_t next_index = 0;
   for (std::string_view rest = self.as_text(); !rest.empty();) {
     const std::size_t brace = rest.find_first_of("{}");
-    out += rest.substr(0, brace);
+    out.append_part(self.marked_text(), rest.substr(0, brace));
     if (brace == std::string_view::npos) break;
     rest.remove_prefix(brace);
     FM_RETURN_IF_ERROR(runtime.heap.spend());
     if (rest.starts_with("{{") || rest.starts_with("}}")) {
-      out += rest[0];
+      out.append_part(self.marked_text(), rest.substr(0, 1));
       rest.remove_prefix(2);
       continue;
     }
@@ -273,8 +283,9 @@ Result<Value> format(Runtime& runtime, const Value& self, const Arguments& argum
       FM_RETURN_IF_ERROR(append_str(arguments.positional[index], runtime.heap, out));
       continue;
     }
-    const auto found = std::find_if(arguments.named.begin(), arguments.named.end(),
-                                    [&](const auto& entry) { return entry.first == field; });
+    const auto found =
+        std::find_if(arguments.named.begin(), arguments.named.end(),
+                     [&](const auto& entry) { return entry.first.bytes() == field; });
     if (found == arguments.named.end()) return fail("format: no argument '{}'", field);
     FM_RETURN_IF_ERROR(append_str(found->second, runtime.heap, out));
   }
@@ -285,7 +296,7 @@ Result<Value> format(Runtime& runtime, const Value& self, const Arguments& argum
 
 const BuiltinTable& text_methods() {
   static const BuiltinTable kTable = {
-      {"capitalize", map_method<capitalize>},
+      {"capitalize", map_method<capitalize_character>},
       {"center", pad<Align::kCenter>},
       {"count", count},
       {"endswith", has_affix<true>},
@@ -302,7 +313,7 @@ const BuiltinTable& text_methods() {
       {"isupper", cased_method<true>},
       {"join", join},
       {"ljust", pad<Align::kLeft>},
-      {"lower", map_method<to_lower>},
+      {"lower", map_method<lower_character>},
       {"lstrip", strip_method<Side::kLeft>},
       {"partition", partition<false>},
       {"removeprefix", remove_affix<false>},
@@ -318,8 +329,8 @@ const BuiltinTable& text_methods() {
       {"splitlines", splitlines},
       {"startswith", has_affix<false>},
       {"strip", strip_method<Side::kBoth>},
-      {"title", map_method<title>},
-      {"upper", map_method<to_upper>},
+      {"title", map_method<title_character>},
+      {"upper", map_method<upper_character>},
   };
   return kTable;
 }

@@ -37,10 +37,10 @@ TEST(Text, StripsUnicodeSpaceOrTheGivenCharacters) {
 }
 
 TEST(Text, MapsCaseBeyondAscii) {
-  EXPECT_EQ(to_upper("aé\xFF"), "AÉ\xFF");
-  EXPECT_EQ(to_lower("ÀB"), "àb");
-  EXPECT_EQ(capitalize("éCOLE"), "École");
-  EXPECT_EQ(title("it's a tEST"), "It'S A Test");
+  EXPECT_EQ(map_characters("aé\xFF", upper_character), "AÉ\xFF");
+  EXPECT_EQ(map_characters("ÀB", lower_character), "àb");
+  EXPECT_EQ(map_characters("éCOLE", capitalize_character), "École");
+  EXPECT_EQ(map_characters("it's a tEST", title_character), "It'S A Test");
 }
 
 TEST(Text, ReadsNumbersAsPythonDoes) {

@@ -7,7 +7,7 @@ namespace flashmoe::jinja {
 std::string_view Value::undefined_name() const {
   const Undefined* undefined = std::get_if<Undefined>(&data_);
   if (undefined == nullptr || undefined->name == nullptr) return "";
-  return *undefined->name;
+  return undefined->name->bytes();
 }
 
 std::optional<std::int64_t> Value::to_integer() const {

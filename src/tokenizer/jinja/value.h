@@ -12,6 +12,8 @@
 #include <variant>
 #include <vector>
 
+#include "tokenizer/jinja/marked_text.h"
+
 namespace flashmoe::jinja {
 
 struct List;
@@ -20,7 +22,7 @@ struct Namespace;
 struct Callable;
 struct Loop;
 
-using String = std::shared_ptr<const std::string>;
+using String = std::shared_ptr<const MarkedText>;
 
 /// A name or attribute that does not exist. Prints as nothing, is false, iterates as empty; most
 /// other uses are errors that mention `name`.
@@ -43,7 +45,7 @@ class Value {
   static Value text(String value) { return Value(Data(std::move(value))); }
   /// A string outside any heap's accounting: for constants of the parsed template.
   static Value constant(std::string value) {
-    return text(std::make_shared<const std::string>(std::move(value)));
+    return text(std::make_shared<const MarkedText>(std::move(value), Origin::kTemplate));
   }
   static Value object(List* list) { return Value(Data(list)); }
   static Value object(Dict* dict) { return Value(Data(dict)); }
@@ -71,7 +73,10 @@ class Value {
   bool as_bool() const { return std::get<bool>(data_); }
   std::int64_t as_integer() const { return std::get<std::int64_t>(data_); }
   double as_real() const { return std::get<double>(data_); }
-  const std::string& as_text() const { return *std::get<String>(data_); }
+  /// The bytes of a string, to look at. What is made of them takes their marks along:
+  /// marked_text().
+  const std::string& as_text() const { return marked_text().bytes(); }
+  const MarkedText& marked_text() const { return *std::get<String>(data_); }
   const String& shared_text() const { return std::get<String>(data_); }
   /// Name of an undefined value, or "" when it has none.
   std::string_view undefined_name() const;

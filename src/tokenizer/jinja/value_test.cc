@@ -49,13 +49,13 @@ TEST(Value, TruthIsPythons) {
 TEST(Heap, CountsStringsWhileTheyLive) {
   Heap heap(Limits{.step_count = 100, .memory_bytes = 10'000, .depth = 10});
   {
-    const Value big = heap.text(std::string(8'000, 'x'));
+    const Value big = heap.text(std::string(8'000, 'x'), Origin::kTemplate);
     EXPECT_TRUE(heap.reserve(1'000).ok());
     EXPECT_FALSE(heap.reserve(5'000).ok());
     EXPECT_FALSE(heap.reserve(std::numeric_limits<std::size_t>::max()).ok());
   }
   EXPECT_TRUE(heap.reserve(9'000).ok());
-  const Value too_big = heap.text(std::string(20'000, 'x'));
+  const Value too_big = heap.text(std::string(20'000, 'x'), Origin::kTemplate);
   EXPECT_FALSE(heap.spend().ok());
 }
 

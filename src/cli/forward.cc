@@ -87,7 +87,7 @@ Result<int> forward(const ForwardOptions& options) {
     bar.update(done, total);
     return true;
   };
-  observer.on_logits = [&](std::size_t position, std::size_t rows,
+  observer.on_logits = [&](std::size_t position, std::size_t /*rows*/,
                            std::span<const float> logits) -> Status {
     return writer.write("logits", position * info.vocab_size, logits);
   };

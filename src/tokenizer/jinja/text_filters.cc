@@ -177,7 +177,7 @@ Result<Value> tojson(Runtime& runtime, const Value& self, const Arguments& argum
     FM_ASSIGN_OR_RETURN(const MarkedText indent, indentation(*args[1]));
     style.indent = indent.bytes();
     style_origin = indent.least_trusted();
-    style.item_separator = ",";
+    style.item_separator = std::string(",");  // g++ 12 warns of assigning the literal
   }
   if (args.has(2) && !args[2]->is_none()) {
     FM_ASSIGN_OR_RETURN(const auto separators, items_of(*args[2], runtime.heap));

@@ -52,7 +52,8 @@ TEST(TokenizerBadInput, DeepNestingIsAnErrorNotAStackOverflow) {
     for (int i = 0; i < 100'000; ++i) text += opening;
     expect_error(text, StatusCode::kCorrupt, "nests deeper");
   }
-  std::string config = "{\"x\":" + std::string(100'000, '[');
+  std::string config = "{\"x\":";
+  for (int i = 0; i < 100'000; ++i) config += '[';
   EXPECT_THAT(load(tiny_byte_level().dump(), config).message(), HasSubstr("nests deeper"));
 }
 

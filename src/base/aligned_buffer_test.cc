@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "base/memory_info.h"
+#include "base/units.h"
 
 namespace flashmoe {
 namespace {
@@ -54,7 +55,7 @@ void expect_refused(std::size_t size) {
   const auto buffer = AlignedBuffer::allocate(size);
   ASSERT_FALSE(buffer.ok()) << size;
   EXPECT_EQ(buffer.status().code(), StatusCode::kIo);
-  EXPECT_NE(buffer.status().message().find(std::to_string(size)), std::string::npos);
+  EXPECT_NE(buffer.status().message().find(format_size(size)), std::string::npos);
 }
 
 TEST(AlignedBuffer, SaysThatItCannotHaveMoreThanAddressesReach) {

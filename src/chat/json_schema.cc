@@ -67,7 +67,7 @@ unsigned type_named(std::string_view name) {
   return 0;
 }
 
-unsigned type_of(const SchemaJson& value) {
+unsigned type_bit_of(const SchemaJson& value) {
   if (value.is_null()) return kNullType;
   if (value.is_boolean()) return kBooleanType;
   if (value.is_number_float()) {
@@ -269,7 +269,7 @@ class SchemaCompiler {
     std::vector<std::u32string> string_texts;
     std::vector<std::u32string> texts;
     for (const SchemaJson& value : values) {
-      if ((type_of(value) & types) == 0) continue;
+      if ((type_bit_of(value) & types) == 0) continue;
       const std::string json = json_text(value);
       FM_RETURN_IF_ERROR(count_text(json, place));
       if (value.is_structured()) {

@@ -21,7 +21,7 @@ bool finds(const char* pattern, std::string_view text) {
   return term.ok() && language.accepts(*term, characters_of(text).value());
 }
 
-std::string complaint(std::string_view pattern) {
+std::string pattern_complaint(std::string_view pattern) {
   RegularLanguage language;
   return compile_pattern(pattern, language).status().message();
 }
@@ -86,16 +86,16 @@ TEST(Pattern, RepeatsAsOftenAsBoundsSayAtNoCost) {
 }
 
 TEST(Pattern, SaysWhatNoAutomatonHolds) {
-  EXPECT_THAT(complaint("a(?=b)"), HasSubstr("lookaround"));
-  EXPECT_THAT(complaint("(?<!a)b"), HasSubstr("lookaround"));
-  EXPECT_THAT(complaint("(a)\\1"), HasSubstr("back reference"));
-  EXPECT_THAT(complaint("\\bword\\b"), HasSubstr("word boundary"));
-  EXPECT_THAT(complaint("\\p{L}"), HasSubstr("Unicode property"));
+  EXPECT_THAT(pattern_complaint("a(?=b)"), HasSubstr("lookaround"));
+  EXPECT_THAT(pattern_complaint("(?<!a)b"), HasSubstr("lookaround"));
+  EXPECT_THAT(pattern_complaint("(a)\\1"), HasSubstr("back reference"));
+  EXPECT_THAT(pattern_complaint("\\bword\\b"), HasSubstr("word boundary"));
+  EXPECT_THAT(pattern_complaint("\\p{L}"), HasSubstr("Unicode property"));
   for (const char* bad : {"(", ")", "[", "a)", "*", "a{2,1}", "\\", "[b-a]", "(?x)", "\\q"}) {
-    EXPECT_NE(complaint(bad), "") << bad;
+    EXPECT_NE(pattern_complaint(bad), "") << bad;
   }
-  EXPECT_THAT(complaint(std::string(100'000, 'a')), HasSubstr("bytes"));
-  EXPECT_THAT(complaint(std::string(5'000, '(')), HasSubstr("deep"));
+  EXPECT_THAT(pattern_complaint(std::string(100'000, 'a')), HasSubstr("bytes"));
+  EXPECT_THAT(pattern_complaint(std::string(5'000, '(')), HasSubstr("deep"));
 }
 
 TEST(Pattern, KnowsFormats) {

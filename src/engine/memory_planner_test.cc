@@ -246,7 +246,7 @@ MemoryInfo machine_of(std::uint64_t available_mib, std::uint64_t limit_mib,
 TEST(WarningOfTheMachine, NamesTheControlGroupsLimitAndWhatFits) {
   const auto warning = warn_of_machine(plan_of_6_gib(), machine_of(12000, 6143, 5000));
   ASSERT_TRUE(warning.has_value());
-  EXPECT_THAT(*warning, HasSubstr("--memory 8.0 GiB: 6.0 GiB of it"));
+  EXPECT_THAT(*warning, HasSubstr("--memory 8 GiB: 6 GiB of it"));
   EXPECT_THAT(*warning, HasSubstr("/cg/a allows 6.0 GiB"));
   EXPECT_THAT(*warning, HasSubstr("--memory 5000MiB"));
 }

@@ -8,6 +8,7 @@
 #include <utility>
 #include <vector>
 
+#include "base/units.h"
 #include "experts/policies/forwarding_policy.h"
 #include "experts/policies/lru.h"
 #include "experts/testing/expert_files.h"
@@ -198,7 +199,7 @@ TEST_F(ExpertCacheTest, RefusesABudgetThatHoldsNoExpert) {
       ExpertCache::create(store_, make_lru_policy(store_.expert_counts()), std::move(*queue),
                           {.budget_bytes = store_.slot_size() - 1});
   EXPECT_EQ(cache.status().code(), StatusCode::kOutOfBudget);
-  EXPECT_THAT(cache.status().message(), HasSubstr(std::to_string(store_.slot_size())));
+  EXPECT_THAT(cache.status().message(), HasSubstr("one takes " + format_size(store_.slot_size())));
 }
 
 TEST_F(ExpertCacheTest, ReleasesWhatTheLeasesHeldBefore) {

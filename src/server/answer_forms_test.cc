@@ -156,8 +156,11 @@ TEST(AnswerForms, HoldCallsThatMustComeToTheToolsSchema) {
   EXPECT_EQ(xml("<tool_call>\n<function=weather>\n</function>"), Is::kRefused);
   request.tool_choice = {ToolChoice::Kind::kRequired, {"now"}};
   EXPECT_EQ(Held(request, ToolSyntax::kHermes)("<tool_call>\n{\"name\": \"w"), Is::kRefused);
-  request.tool_choice.name = "never";
+  request.tool_choice.allowed = {"never"};
   EXPECT_THAT(Held(request, ToolSyntax::kHermes).error(), HasSubstr("names no tool"));
+  request.tool_choice = {ToolChoice::Kind::kAuto, {"now"}};
+  EXPECT_EQ(Held(request, ToolSyntax::kHermes)("<tool_call>\n{\"name\": \"w"), Is::kRefused);
+  EXPECT_EQ(Held(request, ToolSyntax::kHermes)("<tool_call>\n{\"name\": \"n"), Is::kBegun);
 }
 
 TEST(AnswerForms, HoldStrictToolsToTheirSchemaWheneverTheyAreCalled) {

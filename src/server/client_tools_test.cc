@@ -71,7 +71,7 @@ std::string told(const DialectRequest& request, const char* name, const std::str
   std::string out;
   std::vector<TokenInfo> tokens;
   ReplyWriter& writer = *request.writer;
-  writer.begin(1, out);
+  writer.begin(1, 0, out);
   writer.event(0, {.kind = Kind::kCallBegin, .text = name}, tokens, out);
   for (std::size_t at = 0; at < arguments.size(); at += 2) {
     writer.event(0, {.kind = Kind::kCallArguments, .text = arguments.substr(at, 2)}, tokens, out);

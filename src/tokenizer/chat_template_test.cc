@@ -14,9 +14,9 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 namespace fs = std::filesystem;
-using testing::HasSubstr;
+using ::testing::HasSubstr;
 
-class ChatTemplateFolder : public testing::Test {
+class ChatTemplateFolder : public ::testing::Test {
  protected:
   void write(std::string_view name, std::string_view text) const { folder_.write(name, text); }
   std::string render_hello() const {

@@ -46,14 +46,15 @@ std::string pcre2_message(int code) {
   return reinterpret_cast<const char*>(text);
 }
 
-struct Free {
+}  // namespace
+
+// Not in the namespace without a name: State has members of it.
+struct FreePcre2 {
   void operator()(pcre2_compile_context* p) const { pcre2_compile_context_free(p); }
   void operator()(pcre2_match_data* p) const { pcre2_match_data_free(p); }
   void operator()(pcre2_match_context* p) const { pcre2_match_context_free(p); }
   void operator()(pcre2_jit_stack* p) const { pcre2_jit_stack_free(p); }
 };
-
-}  // namespace
 
 Result<std::string> translate_pattern(std::string_view pattern) {
   std::string out;
@@ -126,9 +127,9 @@ Result<std::string> translate_pattern(std::string_view pattern) {
 }
 
 struct PatternScratch::State {
-  std::unique_ptr<pcre2_match_data, Free> match_data;
-  std::unique_ptr<pcre2_match_context, Free> context;
-  std::unique_ptr<pcre2_jit_stack, Free> jit_stack;
+  std::unique_ptr<pcre2_match_data, FreePcre2> match_data;
+  std::unique_ptr<pcre2_match_context, FreePcre2> context;
+  std::unique_ptr<pcre2_jit_stack, FreePcre2> jit_stack;
 };
 
 PatternScratch::PatternScratch() : state_(std::make_unique<State>()) {
@@ -148,7 +149,8 @@ PatternScratch::~PatternScratch() = default;
 
 Result<SplitPattern> SplitPattern::regex(std::string_view pattern) {
   FM_ASSIGN_OR_RETURN(const std::string translated, translate_pattern(pattern));
-  const std::unique_ptr<pcre2_compile_context, Free> context(pcre2_compile_context_create(nullptr));
+  const std::unique_ptr<pcre2_compile_context, FreePcre2> context(
+      pcre2_compile_context_create(nullptr));
   FM_CHECK(context != nullptr);
   pcre2_set_max_pattern_length(context.get(), kPatternSizeMax);
   pcre2_set_newline(context.get(), PCRE2_NEWLINE_LF);

@@ -112,8 +112,9 @@ TEST(Doctor, ReportsOnTheShippedModel) {
     EXPECT_THAT(check["status"].get<std::string>(), AnyOf("ok", "warn", "fail"));
     EXPECT_FALSE(check["text"].get<std::string>().empty());
   }
-  EXPECT_THAT(names, ::testing::ElementsAre("cpu", "cores", "memory", "pressure", "huge pages",
-                                            "io_uring", "direct I/O", "disk", "model"));
+  EXPECT_THAT(names,
+              ::testing::ElementsAre("cpu", "cores", "open files", "memory", "pressure",
+                                     "huge pages", "io_uring", "direct I/O", "disk", "model"));
   EXPECT_EQ(json["checks"][0]["supported"].back(), "scalar");
 }
 

@@ -74,8 +74,8 @@ TEST(Lexer, StringsResolvePythonsEscapes) {
     return tokens.ok() ? (*tokens)[1].text : tokens.status().message();
   };
   EXPECT_EQ(text_of(R"({{ 'a\n\t\'\"\\\x41\u00e9\101\z' }})"), "a\n\t'\"\\A\u00e9A\\z");
-  EXPECT_THAT(text_of(R"({{ '\x4' }})"), testing::HasSubstr("hexadecimal digits"));
-  EXPECT_THAT(text_of(R"({{ '\ud800' }})"), testing::HasSubstr("not a character"));
+  EXPECT_THAT(text_of(R"({{ '\x4' }})"), ::testing::HasSubstr("hexadecimal digits"));
+  EXPECT_THAT(text_of(R"({{ '\ud800' }})"), ::testing::HasSubstr("not a character"));
 }
 
 TEST(Lexer, ANumberBehindADotIsNoFloat) {

@@ -14,7 +14,7 @@ namespace flashmoe::jinja {
 namespace {
 
 using Json = nlohmann::ordered_json;
-using testing::ElementsAre;
+using ::testing::ElementsAre;
 using TextRun = MarkedText::Run;
 
 TEST(MarkedText, JoinsStretchesOfOneOrigin) {

@@ -11,7 +11,7 @@ namespace flashmoe::jinja {
 namespace {
 
 using Json = nlohmann::ordered_json;
-using testing::HasSubstr;
+using ::testing::HasSubstr;
 
 // The rendered text, or "error: " and the message.
 std::string render(std::string_view source, const Json& variables = Json::object(),
@@ -203,7 +203,7 @@ TEST(HostileTemplate, EndlessMemoryIsRefused) {
            "ns.l] %}{% set ns.m = [ns.m, ns.m] %}{% endfor %}{{ ns.l == ns.m }}",
        }) {
     EXPECT_THAT(render(source, Json::object(), kSmall),
-                testing::AnyOf(HasSubstr("memory"), HasSubstr("steps")))
+                ::testing::AnyOf(HasSubstr("memory"), HasSubstr("steps")))
         << source;
   }
 }

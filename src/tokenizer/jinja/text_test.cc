@@ -61,8 +61,9 @@ TEST(Text, ReadsNumbersAsPythonDoes) {
 }
 
 TEST(Text, SplitsAtEveryLineEndOfPython) {
-  EXPECT_THAT(split_lines("a\nb\r\nc\rd\u2028e\n"), testing::ElementsAre("a", "b", "c", "d", "e"));
-  EXPECT_THAT(split_lines("\n"), testing::ElementsAre(""));
+  EXPECT_THAT(split_lines("a\nb\r\nc\rd\u2028e\n"),
+              ::testing::ElementsAre("a", "b", "c", "d", "e"));
+  EXPECT_THAT(split_lines("\n"), ::testing::ElementsAre(""));
   EXPECT_TRUE(split_lines("").empty());
 }
 

@@ -386,6 +386,8 @@ ApiResult<DialectRequest> read_openai_response(const Json& body, const std::stri
   const std::size_t known = request.messages.size();
   if (auto error = read_input(fields, &store, request.messages, omitted)) return *error;
   if (request.messages.empty()) {
+    const Json* const input = fields.find("input");
+    if (input != nullptr && input->is_array() && !input->empty()) return nothing_to_answer("input");
     return bad_request("input",
                        "input: must be a text or a list of items, which may be empty where there "
                        "are instructions or a previous_response_id");

@@ -23,7 +23,7 @@ class DiskFault(unittest.TestCase):
         self.model = pathlib.Path(folder.name) / "model"
         shutil.copytree(MODEL, self.model)
         # As few experts as possible are in memory: each token reads.
-        self.server = Server("--memory", "45MB", "--context", "512", "--parallel", "1", "--speculation", "off",
+        self.server = Server("--memory", "58MB", "--context", "512", "--parallel", "1", "--speculation", "off",
                              model=self.model)
         self.shards = sorted(self.model.glob("model-*.safetensors"))
         self.contents = [shard.read_bytes() for shard in self.shards]

@@ -37,6 +37,7 @@ void spell_out(std::vector<std::string>& arguments) {
   if (arguments[0] == "help") {
     std::rotate(arguments.begin(), arguments.begin() + 1, arguments.end());
     arguments.back() = "--help";
+    if (arguments[0] == "version" || arguments[0] == "help") arguments = {"--help"};
   }
 }
 
@@ -102,7 +103,13 @@ int run_command_line(std::vector<std::string> arguments) {
   int exit_code = kExitOk;
   const std::unique_ptr<CLI::App> app = make_app(exit_code);
   CLI::App& command = chosen_command(*app, arguments);
-  const Status presets = apply_presets(*app, command);
+  // Help on what is no command is a misspelt command.
+  const bool is_unknown =
+      &command == app.get() && arguments.size() == 2 && !arguments[0].starts_with('-');
+  if (is_unknown && arguments[1] == "--help") arguments.pop_back();
+  // What a shell reads when it starts must not fail for a line in somebody's config file.
+  const bool is_for_shells = command.get_name() == "completion" || command.get_name() == "man";
+  const Status presets = is_for_shells ? Status() : apply_presets(*app, command);
   // Help has been given by then, and no command has begun.
   app->parse_complete_callback([&presets] {
     if (!presets.ok()) throw CLI::RuntimeError(kExitUsage);

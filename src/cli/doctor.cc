@@ -7,6 +7,7 @@
 #include <utility>
 #include <vector>
 
+#include "base/counts.h"
 #include "base/cpu_quota.h"
 #include "base/file_limit.h"
 #include "base/memory_info.h"
@@ -94,13 +95,13 @@ Finding check_cores() {
   const std::size_t cores = ThreadPool::available_core_count();
   Finding finding{
       .name = "cores",
-      .text = fmt::format("{} for this process, so {} threads by default", cores, cores),
+      .text = fmt::format("{} for this process, so {} by default", cores, counted(cores, "thread")),
       .facts = {{"count", cores}, {"cgroup_quota_cores", nullptr}}};
   if (const std::optional<CpuQuota> quota = read_cpu_quota()) {
     finding.facts["cgroup_quota_cores"] = quota->cores;
     finding.facts["cgroup_path"] = quota->path;
     finding.text +=
-        fmt::format("; control group quota {:.3g} cores ({})", quota->cores, quota->path);
+        fmt::format("; CPU quota of the control group: {:.3g} ({})", quota->cores, quota->path);
   }
   return finding;
 }

@@ -64,6 +64,11 @@ Result<std::string> read_typed_text() {
 
 }  // namespace
 
+std::string without_byte_order_mark(std::string text) {
+  if (text.starts_with(kByteOrderMark)) text.erase(0, kByteOrderMark.size());
+  return text;
+}
+
 Result<std::string> read_text_file(const std::string& path) {
   const std::unique_ptr<std::FILE, CloseFile> file(path == "-" ? stdin
                                                                : std::fopen(path.c_str(), "rb"));
@@ -83,7 +88,7 @@ Result<std::string> read_text_file(const std::string& path) {
   if (std::ferror(file.get()) != 0) {
     return error(StatusCode::kIo, "{}: {}", path, std::strerror(errno));
   }
-  if (text.starts_with(kByteOrderMark)) text.erase(0, kByteOrderMark.size());
+  text = without_byte_order_mark(std::move(text));
   return text;
 }
 

@@ -61,7 +61,8 @@ Result<std::vector<std::string>> read_prompts(const RunOptions& options) {
     const std::string path = options.prompt_path.empty() ? "-" : options.prompt_path;
     FM_ASSIGN_OR_RETURN(texts.emplace_back(), read_prompt(path));
   }
-  for (const std::string& text : texts) {
+  for (std::string& text : texts) {
+    text = without_byte_order_mark(std::move(text));
     if (text.empty()) return error(StatusCode::kInvalidArgument, "the prompt is empty");
   }
   return texts;
@@ -266,7 +267,8 @@ void add_run(CLI::App& app, int& exit_code) {
                  "Tell what happens when: opening, reading, prefill, first token, decode")
       ->group(kOutputOptions);
   command->footer(kRunExamples);
-  command->callback([options, &exit_code] {
+  command->callback([options, command, &exit_code] {
+    if (!options->ids_path.empty()) forget_preset_sampling(*command, options->sampling);
     const Result<int> result = run(*options);
     exit_code = result.ok() ? *result : report(result.status());
   });

@@ -26,10 +26,21 @@ GenerateOptions SamplingFlags::options(SamplingOptions recommended,
   sampling.top_k = top_k.value_or(sampling.top_k);
   sampling.top_p = top_p.value_or(sampling.top_p);
   sampling.min_p = min_p.value_or(sampling.min_p);
-  sampling.repeat_penalty = repeat_penalty;
+  sampling.repeat_penalty = repeat_penalty.value_or(sampling.repeat_penalty);
   // 32 bits: as many texts as anybody will ask for, and no more digits than one likes to retype.
   sampling.seed = seed ? *seed : std::random_device()();
   return options;
+}
+
+void forget_preset_sampling(const CLI::App& command, SamplingFlags& flags) {
+  const auto forget = [&command](const char* name, auto& value) {
+    if (command.count(name) == 0) value.reset();
+  };
+  forget("--temperature", flags.temperature);
+  forget("--top-k", flags.top_k);
+  forget("--top-p", flags.top_p);
+  forget("--min-p", flags.min_p);
+  forget("--repeat-penalty", flags.repeat_penalty);
 }
 
 void add_sampling_flags(CLI::App& command, SamplingFlags& flags,
@@ -66,6 +77,7 @@ void add_sampling_flags(CLI::App& command, SamplingFlags& flags,
       ->group(kMoreAnswerOptions);
   add_decimal(command, "--repeat-penalty", flags.repeat_penalty, {0.01, 100},
               "Above 1: make the last 64 tokens less likely to come again")
+      ->default_str(kModelsOwn)
       ->group(kMoreAnswerOptions);
 }
 

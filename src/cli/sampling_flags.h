@@ -18,7 +18,7 @@ struct SamplingFlags {
   std::optional<std::size_t> top_k;
   std::optional<double> top_p;
   std::optional<double> min_p;
-  double repeat_penalty = 1;
+  std::optional<double> repeat_penalty;
   std::optional<std::uint64_t> seed;
   std::vector<std::string> stop;
   bool ignore_eos = false;
@@ -27,6 +27,10 @@ struct SamplingFlags {
   /// drawn at random unless one was given.
   GenerateOptions options(SamplingOptions recommended, std::size_t max_tokens_default) const;
 };
+
+/// Leaves of how tokens are drawn only what was typed: what a preset says is not for those who
+/// compare.
+void forget_preset_sampling(const CLI::App& command, SamplingFlags& flags);
 
 /// Adds --max-tokens, --temperature, --top-k, --top-p, --min-p, --repeat-penalty, --seed, --stop
 /// and --ignore-eos. `max_tokens_default` is for the help. `flags` must outlive `command`.

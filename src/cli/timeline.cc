@@ -3,12 +3,13 @@
 #include <fmt/format.h>
 
 #include "base/counts.h"
+#include "base/units.h"
 #include "cli/output.h"
 
 namespace flashmoe::cli {
 namespace {
 
-double gib(std::uint64_t bytes) { return static_cast<double>(bytes) / (std::uint64_t{1} << 30); }
+constexpr std::chrono::milliseconds kPrefillInterval{500};
 
 }  // namespace
 
@@ -21,7 +22,7 @@ void Timeline::tell(std::string_view event) const {
 void Timeline::opening(std::string_view model) { tell(fmt::format("opening {}", model)); }
 
 void Timeline::reading(std::uint64_t done, std::uint64_t total) {
-  if (!has_read_) tell(fmt::format("reading {:.2f} GiB of weights", gib(total)));
+  if (!has_read_) tell(fmt::format("reading {} of weights", format_size(total)));
   has_read_ = true;
   if (done == total) tell("all weights that stay are in memory");
 }
@@ -29,15 +30,20 @@ void Timeline::reading(std::uint64_t done, std::uint64_t total) {
 void Timeline::opened(const Engine& engine) {
   const MemoryPlan& plan = engine.memory_plan();
   tell(
-      fmt::format("plan: {:.2f} GiB: weights {:.2f}, context of {} tokens {:.2f}, buffers {:.2f}, "
-                  "room for {} of {} experts {:.2f} GiB",
-                  gib(plan.budget_bytes), gib(plan.dense_bytes), plan.context,
-                  gib(plan.kv_bytes + plan.recurrent_bytes), gib(plan.buffer_bytes),
-                  plan.expert_slots, plan.expert_count, gib(plan.expert_bytes)));
+      fmt::format("plan: {}: weights {}, context of {} tokens {}, buffers {}, room for {} of {} "
+                  "experts {}",
+                  format_size(plan.budget_bytes), format_size(plan.dense_bytes), plan.context,
+                  format_size(plan.kv_bytes + plan.recurrent_bytes), format_size(plan.buffer_bytes),
+                  plan.expert_slots, plan.expert_count, format_size(plan.expert_bytes)));
   tell(fmt::format("ready: kernels {}, reads {}", engine.cpu_target(), engine.io_backend()));
 }
 
 void Timeline::prefilled(std::size_t done, std::size_t total) {
+  const auto now = std::chrono::steady_clock::now();
+  const bool is_end = done == total;
+  if (!is_end && prefill_told_ && now - *prefill_told_ < kPrefillInterval) return;
+  prefill_told_ = now;
+  if (is_end) prefill_told_.reset();
   tell(fmt::format("prefill: {} of {}", done, counted(total, "token")));
 }
 
@@ -46,10 +52,10 @@ void Timeline::first_token() { tell("first token"); }
 void Timeline::answered(const GenerateResult& result) {
   const GenerateStatistics& run = result.statistics;
   tell(
-      fmt::format("decode: {} in {:.2f} s; {:.2f} GiB of experts read, {:.2f} s waited for "
+      fmt::format("decode: {} in {:.2f} s; {} of experts read, {:.2f} s waited for "
                   "them",
-                  counted(run.generated_tokens, "token"), run.decode_seconds, gib(run.bytes_read),
-                  run.expert_wait_seconds));
+                  counted(run.generated_tokens, "token"), run.decode_seconds,
+                  format_size(run.bytes_read), run.expert_wait_seconds));
 }
 
 }  // namespace flashmoe::cli

@@ -38,6 +38,10 @@ IoBackend backend_of(IoChoice choice) {
 Result<SamplingOptions> read_recommended_sampling(const Checkpoint& checkpoint) {
   const ConfigReader reader = checkpoint.generation_config_reader();
   SamplingOptions sampling;
+  FM_ASSIGN_OR_RETURN(sampling.repeat_penalty,
+                      reader.number_or("repetition_penalty", 1.0, 0.01, 100.0));
+  // Those who recommend one mean all tokens before, the prompt's included.
+  if (sampling.repeat_penalty != 1) sampling.repeat_window = ~std::size_t{0};
   FM_ASSIGN_OR_RETURN(const bool do_sample, reader.boolean_or("do_sample", false));
   if (!do_sample) return sampling;
   FM_ASSIGN_OR_RETURN(sampling.temperature, reader.number_or("temperature", 1.0, 0.0, 100.0));

@@ -48,8 +48,13 @@ Result<Sampler> Sampler::create(const SamplingOptions& options) {
 
 void Sampler::accept(std::int32_t id) {
   if (options_.repeat_window == 0) return;
-  if (recent_.size() == options_.repeat_window) recent_.erase(recent_.begin());
+  if (recent_.size() == options_.repeat_window) {
+    const auto oldest = recent_counts_.find(recent_.front());
+    if (--oldest->second == 0) recent_counts_.erase(oldest);
+    recent_.pop_front();
+  }
   recent_.push_back(id);
+  ++recent_counts_[id];
 }
 
 void Sampler::accept_generated(std::int32_t id) {
@@ -75,10 +80,7 @@ void Sampler::apply_count_penalties() {
 /// Keskar et al. 2019 (arXiv 1909.05858), once per distinct token.
 void Sampler::apply_repeat_penalty() {
   const auto penalty = static_cast<float>(options_.repeat_penalty);
-  for (std::size_t i = 0; i < recent_.size(); ++i) {
-    const std::int32_t id = recent_[i];
-    const auto earlier = recent_.begin() + static_cast<std::ptrdiff_t>(i);
-    if (std::find(recent_.begin(), earlier, id) != earlier) continue;
+  for (const auto& [id, count] : recent_counts_) {
     if (static_cast<std::size_t>(id) >= candidates_.size()) continue;
     float& logit = candidates_[static_cast<std::size_t>(id)].logit;
     logit = logit > 0 ? logit / penalty : logit * penalty;

@@ -2,6 +2,7 @@
 #define FLASHMOE_ENGINE_SAMPLER_H_
 
 #include <cstdint>
+#include <deque>
 #include <map>
 #include <span>
 #include <vector>
@@ -57,9 +58,10 @@ class Sampler {
 
   SamplingOptions options_;
   std::uint64_t random_state_;
-  std::vector<std::int32_t> recent_;               // the last repeat_window tokens, oldest first
-  std::map<std::int32_t, std::size_t> generated_;  // how often each was
-  std::vector<Candidate> candidates_;              // the first sorted_count_ in descending order
+  std::deque<std::int32_t> recent_;  // the last repeat_window tokens, oldest first
+  std::map<std::int32_t, std::size_t> recent_counts_;  // how often each is among them
+  std::map<std::int32_t, std::size_t> generated_;      // how often each was
+  std::vector<Candidate> candidates_;  // the first sorted_count_ in descending order
   std::size_t sorted_count_ = 0;
 };
 

@@ -234,6 +234,7 @@ TEST_F(FirstContact, DefaultsComeFromTheEnvironmentAndTheConfigFile) {
                                      HasSubstr("did you mean temperature?")));
   }
   EXPECT_EQ(shell("", "run --help").exit_code, 0);
+  EXPECT_EQ(shell("", "completion bash").exit_code, 0) << "every new shell reads it";
   EXPECT_THAT(shell("FLASHMOE_PRESETS=off", "run").errors, HasSubstr("MODEL is missing"));
   configure("");
   const CommandResult bad = shell("FLASHMOE_PORT=0x1F90", "serve x");
@@ -242,7 +243,21 @@ TEST_F(FirstContact, DefaultsComeFromTheEnvironmentAndTheConfigFile) {
               HasSubstr("FLASHMOE_PORT: '0x1F90' is not a whole number from 0 to 65535"));
 }
 
+TEST_F(FirstContact, IdsAreContinuedGreedilyWhateverIsPreset) {
+  std::ofstream(path("ids.json")) << "[100, 200, 300]";
+  configure("temperature = 2\n");
+  const std::string arguments =
+      "run '" + model() + "' --ids-file ids.json -n 12 --resident-set off";
+  const std::string text = shell("FLASHMOE_PRESETS=off", arguments).output;
+  for (const char* environment : {"", "FLASHMOE_TOP_K=50", "FLASHMOE_REPEAT_PENALTY=2"}) {
+    EXPECT_EQ(shell(environment, arguments).output, text) << environment;
+  }
+}
+
 TEST_F(FirstContact, HelpAndVersionGoByTheirNames) {
+  EXPECT_EQ(shell("", "help rnu").exit_code, 2);
+  EXPECT_THAT(shell("", "help rnu").errors, HasSubstr("did you mean run?"));
+  EXPECT_EQ(shell("", "help version").exit_code, 0);
   const std::string help = run_flash_moe({"run", "--help"}).output;
   EXPECT_THAT(help, HasSubstr("Usage: flash-moe run"));
   EXPECT_EQ(run_flash_moe({"help", "run"}).output, help);

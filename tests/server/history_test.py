@@ -48,6 +48,7 @@ class Histories(unittest.TestCase):
         reply = self.anthropic.messages.create(model=MODEL, messages=messages, max_tokens=8)
         self.assertGreater(reply.usage.cache_read_input_tokens, reply.usage.input_tokens)
         # In the log it is named once.
+        self.assertTrue(self.server.tells(lambda entry: "type image" in entry.get("text", "")))
         told = [entry["text"] for entry in self.server.requests if entry["event"] == "warning"]
         self.assertEqual(len([text for text in told if "type image" in text]), 1, told)
 

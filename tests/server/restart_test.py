@@ -118,12 +118,7 @@ class Restart(unittest.TestCase):
         server = self.serve()
         messages = self.conversation(server)
         self.assertGreater(self.ask(server, messages)[1], 80)  # from memory
-        for _ in range(100):
-            if any("prefix cache was not written" in entry.get("text", "") for entry in server.requests):
-                break
-            time.sleep(0.05)
-        else:
-            self.fail("nobody was told")
+        self.assertTrue(server.tells(lambda entry: "prefix cache was not written" in entry.get("text", "")))
         self.assertEqual(server.stop(), 0)
         self.assertEqual(self.states(), [])
 

@@ -19,6 +19,7 @@ class Server:
 
     def __init__(self, *flags, port=0, model=MODEL):
         self.requests = []
+        self._told = threading.Condition()
         self.process = subprocess.Popen(
             [PROGRAM, "serve", str(model), "--port", str(port), "--json", "--resident-set", "off", *flags],
             stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
@@ -41,7 +42,14 @@ class Server:
 
     def _read(self):
         for line in self.process.stderr:
-            self.requests.append(self._entry(line))
+            with self._told:
+                self.requests.append(self._entry(line))
+                self._told.notify_all()
+
+    def tells(self, is_wanted):
+        """Whether the log has an entry that `is_wanted`, or gets it: lines may come behind the answer."""
+        with self._told:
+            return self._told.wait_for(lambda: any(is_wanted(entry) for entry in self.requests), timeout=30)
 
     def stop(self, signal=15):
         """Its exit code."""

@@ -15,12 +15,18 @@ std::string lower_case(std::string_view text) {
   return out;
 }
 
-/// "name:port", "[::1]:port" or "name", without the port.
+/// "name:port", "[::1]:port" or "name", without the port; empty where it is none of these.
 std::string host_name(std::string_view authority) {
-  if (authority.starts_with('[')) {
-    return lower_case(authority.substr(1, std::min(authority.find(']'), authority.size()) - 1));
-  }
-  return lower_case(authority.substr(0, authority.rfind(':')));
+  const bool is_bracketed = authority.starts_with('[');
+  const std::size_t end = std::min(authority.find(is_bracketed ? ']' : ':'), authority.size());
+  std::string_view port = authority.substr(end);
+  if (is_bracketed && !port.empty()) port.remove_prefix(1);
+  const bool is_broken =
+      (is_bracketed && end == authority.size()) || (!port.empty() && port.front() != ':') ||
+      port.substr(std::min<std::size_t>(1, port.size())).find_first_not_of("0123456789") !=
+          std::string_view::npos;
+  if (is_broken) return "";
+  return lower_case(authority.substr(0, end).substr(is_bracketed ? 1 : 0));
 }
 
 bool is_address(const std::string& name) {
@@ -96,11 +102,15 @@ bool equal_in_constant_time(std::string_view a, std::string_view b) {
 std::optional<ApiError> check_access(const AccessRules& rules, const HttpRequest& request,
                                      bool needs_key) {
   const std::string_view host = request.header("Host").value_or("");
-  if (!host.empty() && !is_ours(rules, host_name(host))) {
+  const std::string name = host_name(host);
+  if (!host.empty() && name.empty()) {
+    return ApiError{.status = 403, .message = "the Host header is neither NAME nor NAME:PORT"};
+  }
+  if (!host.empty() && !is_ours(rules, name)) {
     return ApiError{.status = 403,
                     .message = fmt::format("this server does not go by the name {}; if it should, "
                                            "start it with --allow-host {}",
-                                           host_name(host), host_name(host))};
+                                           name, name)};
   }
   if (const auto origin = request.header("Origin");
       origin && !is_same_origin(*origin, host) && !may_cross(rules, request, *origin)) {

@@ -177,7 +177,8 @@ Track AnswerForms::call_of(const std::string& name, std::optional<SchemaNode::Id
     if (is_free) {
       call.insert(call.begin(), Space{kLayoutMax});
     } else {
-      std::get<Literal>(call.front()).text.insert(0, "\n");
+      std::string& begin = std::get<Literal>(call.front()).text;
+      begin = '\n' + begin;
       call.push_back(Literal{"\n</tool_call>"});
     }
     return call;

@@ -34,6 +34,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     static_cast<void>(openai_error_json(request.error()));
     return 0;
   }
+  if (request->answer) return 0;  // Ollama's load: nothing is generated, and nothing written
   ReplyWriter& writer = *request->writer;
   std::string out;
   std::vector<TokenInfo> tokens(1);

@@ -95,10 +95,6 @@ function(flashmoe_test name)
   if(FLASHMOE_SANITIZE)
     add_test(NAME ${name} COMMAND ${name} --gtest_brief=1)
     set_tests_properties(${name} PROPERTIES LABELS ${arg_LABEL} TIMEOUT 1200 ${arg_PROPERTIES})
-    # The longest one begins first, beside all others.
-    if(arg_LABEL STREQUAL "streaming")
-      set_tests_properties(${name} PROPERTIES COST 100)
-    endif()
   else()
     gtest_discover_tests(${name} NO_PRETTY_VALUES DISCOVERY_TIMEOUT 60
       PROPERTIES LABELS ${arg_LABEL} TIMEOUT 600 ${arg_PROPERTIES})

@@ -94,7 +94,7 @@ function(flashmoe_test name)
     GTest::gtest_main GTest::gmock flashmoe_options flashmoe_cold_options)
   if(FLASHMOE_SANITIZE)
     add_test(NAME ${name} COMMAND ${name} --gtest_brief=1)
-    set_tests_properties(${name} PROPERTIES LABELS ${arg_LABEL} TIMEOUT 1200 ${arg_PROPERTIES})
+    set_tests_properties(${name} PROPERTIES LABELS ${arg_LABEL} TIMEOUT 2400 ${arg_PROPERTIES})
   else()
     gtest_discover_tests(${name} NO_PRETTY_VALUES DISCOVERY_TIMEOUT 60
       PROPERTIES LABELS ${arg_LABEL} TIMEOUT 600 ${arg_PROPERTIES})

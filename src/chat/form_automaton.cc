@@ -331,15 +331,18 @@ bool FormAutomaton::can_close(const Frame& members) const {
                       [](const auto& property) { return property.is_required; });
 }
 
+/// Between the parts of an object or a list.
+void FormAutomaton::advance_over_space(const Frame& top, Stack below, std::vector<Stack>& out) {
+  if ((top.c & kAfterSpace) != 0) return;
+  Frame after = top;
+  if (!options_.takes_any_space) after.c |= kAfterSpace;
+  add(below, after, out);
+}
+
 /// { and each member are followed by a kMembers, the comma by a kKey.
 void FormAutomaton::advance_members(const Frame& top, Stack below, unsigned char byte,
                                     std::vector<Stack>& out) {
-  if (is_space(byte)) {
-    if ((top.c & kAfterSpace) != 0) return;
-    Frame after = top;
-    if (!options_.takes_any_space) after.c |= kAfterSpace;
-    return add(below, after, out);
-  }
+  if (is_space(byte)) return advance_over_space(top, below, out);
   const bool is_first = (top.c & kIsFirst) != 0;
   if (top.kind == Kind::kKey || is_first) {
     if (byte == '"') begin_keys(top, below, out);
@@ -396,12 +399,7 @@ void FormAutomaton::begin_keys(const Frame& top, Stack below, std::vector<Stack>
 
 void FormAutomaton::advance_items(const Frame& top, Stack below, unsigned char byte,
                                   std::vector<Stack>& out) {
-  if (is_space(byte)) {
-    if ((top.c & kAfterSpace) != 0) return;
-    Frame after = top;
-    if (!options_.takes_any_space) after.c |= kAfterSpace;
-    return add(below, after, out);
-  }
+  if (is_space(byte)) return advance_over_space(top, below, out);
   const SchemaNode& node = form_->graph.nodes[top.a];
   if (byte == ']') {
     if (top.b >= node.count_min) out.push_back(below);

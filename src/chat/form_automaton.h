@@ -117,6 +117,7 @@ class FormAutomaton {
   void advance_text(const Frame& top, Stack below, unsigned char byte, std::vector<Stack>& out);
   void advance_literal(const Frame& top, Stack below, unsigned char byte, std::vector<Stack>& out);
   void advance_colon(const Frame& top, Stack below, unsigned char byte, std::vector<Stack>& out);
+  void advance_over_space(const Frame& top, Stack below, std::vector<Stack>& out);
   void advance_members(const Frame& top, Stack below, unsigned char byte, std::vector<Stack>& out);
   void begin_keys(const Frame& top, Stack below, std::vector<Stack>& out);
   void advance_items(const Frame& top, Stack below, unsigned char byte, std::vector<Stack>& out);

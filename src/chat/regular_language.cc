@@ -174,21 +174,28 @@ RegularLanguage::Term RegularLanguage::sequence(Term first, Term then) {
                  .b = then});
 }
 
-RegularLanguage::Term RegularLanguage::either(std::vector<Term> terms) {
+/// Terms of which the order does not matter: one that decides alone, `absorbing`, is all of them,
+/// and `neutral` ones say nothing.
+RegularLanguage::Term RegularLanguage::combine_terms(Kind kind, Term neutral, Term absorbing,
+                                                     std::vector<Term> terms) {
   std::vector<Term> flat;
   for (const Term term : terms) {
-    if (term == kAnything) return kAnything;
-    if (nodes_[term].kind == Kind::kEither) {
+    if (term == absorbing) return absorbing;
+    if (nodes_[term].kind == kind) {
       const std::vector<Term>& inner = lists_[nodes_[term].a];
       flat.insert(flat.end(), inner.begin(), inner.end());
-    } else if (term != kNothing) {
+    } else if (term != neutral) {
       flat.push_back(term);
     }
   }
   std::sort(flat.begin(), flat.end());
   flat.erase(std::unique(flat.begin(), flat.end()), flat.end());
-  if (flat.empty()) return kNothing;
-  return flat.size() == 1 ? flat.front() : intern_list(Kind::kEither, std::move(flat));
+  if (flat.empty()) return neutral;
+  return flat.size() == 1 ? flat.front() : intern_list(kind, std::move(flat));
+}
+
+RegularLanguage::Term RegularLanguage::either(std::vector<Term> terms) {
+  return combine_terms(Kind::kEither, kNothing, kAnything, std::move(terms));
 }
 
 RegularLanguage::Term RegularLanguage::repeat(Term term, std::uint32_t count_min,
@@ -210,20 +217,7 @@ RegularLanguage::Term RegularLanguage::repeat(Term term, std::uint32_t count_min
 }
 
 RegularLanguage::Term RegularLanguage::both(std::vector<Term> terms) {
-  std::vector<Term> flat;
-  for (const Term term : terms) {
-    if (term == kNothing) return kNothing;
-    if (nodes_[term].kind == Kind::kBoth) {
-      const std::vector<Term>& inner = lists_[nodes_[term].a];
-      flat.insert(flat.end(), inner.begin(), inner.end());
-    } else if (term != kAnything) {
-      flat.push_back(term);
-    }
-  }
-  std::sort(flat.begin(), flat.end());
-  flat.erase(std::unique(flat.begin(), flat.end()), flat.end());
-  if (flat.empty()) return kAnything;
-  return flat.size() == 1 ? flat.front() : intern_list(Kind::kBoth, std::move(flat));
+  return combine_terms(Kind::kBoth, kAnything, kNothing, std::move(terms));
 }
 
 RegularLanguage::Term RegularLanguage::complement(Term term) {

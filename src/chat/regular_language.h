@@ -114,6 +114,7 @@ class RegularLanguage {
 
   Term add(const Node& node, std::uint64_t key);
   Term intern(Node node);
+  Term combine_terms(Kind kind, Term neutral, Term absorbing, std::vector<Term> terms);
   Term intern_list(Kind kind, std::vector<Term> terms);
   Term trie(std::span<std::u32string> sorted, std::size_t depth);
   Term literal_part(std::uint32_t begin, std::uint32_t end);

@@ -10,6 +10,7 @@
 #include <memory>
 #include <nlohmann/json.hpp>
 
+#include "base/byte_order_mark.h"
 #include "base/result.h"
 #include "cli/output.h"
 #include "format/printable.h"
@@ -18,7 +19,6 @@ namespace flashmoe::cli {
 namespace {
 
 constexpr std::size_t kTextSizeMax = std::size_t{1} << 30;
-constexpr std::string_view kByteOrderMark = "\xEF\xBB\xBF";  // some editors begin files with it
 
 struct CloseFile {
   void operator()(std::FILE* file) const {
@@ -64,11 +64,6 @@ Result<std::string> read_typed_text() {
 
 }  // namespace
 
-std::string without_byte_order_mark(std::string text) {
-  if (text.starts_with(kByteOrderMark)) text.erase(0, kByteOrderMark.size());
-  return text;
-}
-
 Result<std::string> read_text_file(const std::string& path) {
   const std::unique_ptr<std::FILE, CloseFile> file(path == "-" ? stdin
                                                                : std::fopen(path.c_str(), "rb"));
@@ -88,7 +83,7 @@ Result<std::string> read_text_file(const std::string& path) {
   if (std::ferror(file.get()) != 0) {
     return error(StatusCode::kIo, "{}: {}", path, std::strerror(errno));
   }
-  text = without_byte_order_mark(std::move(text));
+  text.erase(0, text.size() - without_byte_order_mark(text).size());
   return text;
 }
 

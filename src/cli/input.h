@@ -19,9 +19,6 @@ Result<std::string> read_text_file(const std::string& path);
 /// read_text_file().
 Result<std::string> read_prompt(const std::string& path);
 
-/// `text` without the byte order mark that some editors begin files with.
-std::string without_byte_order_mark(std::string text);
-
 /// Token ids as a JSON array, or as numbers separated by white space. `source` is for messages.
 /// Errors: kInvalidArgument, naming source and what was found.
 Result<std::vector<std::int32_t>> parse_token_ids(std::string_view text, std::string_view source);

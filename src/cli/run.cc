@@ -5,6 +5,7 @@
 #include <utility>
 #include <vector>
 
+#include "base/byte_order_mark.h"
 #include "base/counts.h"
 #include "base/result.h"
 #include "cli/commands.h"
@@ -62,7 +63,7 @@ Result<std::vector<std::string>> read_prompts(const RunOptions& options) {
     FM_ASSIGN_OR_RETURN(texts.emplace_back(), read_prompt(path));
   }
   for (std::string& text : texts) {
-    text = without_byte_order_mark(std::move(text));
+    text = std::string(without_byte_order_mark(text));
     if (text.empty()) return error(StatusCode::kInvalidArgument, "the prompt is empty");
   }
   return texts;

@@ -177,8 +177,7 @@ Track AnswerForms::call_of(const std::string& name, std::optional<SchemaNode::Id
     if (is_free) {
       call.insert(call.begin(), Space{kLayoutMax});
     } else {
-      std::string& begin = std::get<Literal>(call.front()).text;
-      begin = '\n' + begin;
+      call.insert(call.begin(), Literal{"\n"});
       call.push_back(Literal{"\n</tool_call>"});
     }
     return call;

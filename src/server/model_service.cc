@@ -135,13 +135,10 @@ ApiResult<ChatPrompt> ModelService::render(ChatRequest request, bool add_generat
 
 ApiResult<std::vector<std::int32_t>> ModelService::within_context(
     Result<std::vector<std::int32_t>> ids) const {
+  ApiResult<std::vector<std::int32_t>> all = counted(std::move(ids), token_max());
   const std::size_t context = engine_.memory_plan().context;
-  if (!ids.ok() && ids.status().code() == StatusCode::kOutOfBudget) {
-    return too_long(token_max() + 1, context, /*is_exact=*/false);
-  }
-  if (!ids.ok()) return error_of(ids.status());
-  if (ids->size() >= context) return too_long(ids->size(), context);
-  return std::move(*ids);
+  if (all.ok() && all->size() >= context) return too_long(all->size(), context);
+  return all;
 }
 
 ApiResult<std::size_t> ModelService::count_tokens(ChatRequest request,

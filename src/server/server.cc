@@ -92,10 +92,8 @@ class ServerImpl : public Server {
     request.path = endpoint_path(request.path);
     if (endpoints_ != nullptr) return endpoints_->handle(std::move(request), responder);
     const ApiError refused = refusal_while_loading(request);
-    if (refused.status == 503 && request.path == "/") {
-      return responder->send(root_response(request));
-    }
     if (refused.status == 503) {
+      if (request.path == "/") return responder->send(root_response(request));
       if (auto asset = web_response(request)) return responder->send(std::move(*asset));
     }
     responder->send(error_response(refused, error_json_of(request)));

@@ -6,6 +6,7 @@
 #include <system_error>
 #include <utility>
 
+#include "base/byte_order_mark.h"
 #include "base/model_download.h"
 #include "base/units.h"
 #include "tokenizer/chat_messages.h"
@@ -17,7 +18,6 @@ using Json = nlohmann::ordered_json;
 namespace fs = std::filesystem;
 
 constexpr std::uintmax_t kMaxFileBytes = 64U << 20U;
-constexpr std::string_view kByteOrderMark = "\xEF\xBB\xBF";
 
 Result<std::string> read_file(const fs::path& path) {
   std::error_code failure;
@@ -148,7 +148,7 @@ Result<ChatTemplate> ChatTemplate::parse(std::string_view source, const Json& sp
     return error(StatusCode::kInvalidArgument, "special tokens must be an object, not {}",
                  special_tokens.type_name());
   }
-  if (source.starts_with(kByteOrderMark)) source.remove_prefix(kByteOrderMark.size());
+  source = without_byte_order_mark(source);
   FM_ASSIGN_OR_RETURN(jinja::Template parsed, jinja::Template::parse(source));
   ChatTemplate chat(source, std::move(parsed), special_tokens);
   chat.probe();

@@ -11,26 +11,9 @@
 #include "flashmoe/engine.h"
 #include "flashmoe/memory_plan.h"
 #include "flashmoe/result.h"
+#include "flashmoe/tensor_role.h"
 
 namespace flashmoe {
-
-/// What a tensor is for.
-enum class TensorRole : std::uint8_t {
-  kEmbedding,
-  kLmHead,
-  kNorm,  // of layers; those inside a mixer belong to the mixer
-  kAttention,
-  kDeltaNet,
-  kDenseMlp,
-  kRouter,
-  kSharedExpert,
-  kRoutedExperts,
-  kUnused,  // in the files, but nothing that this engine computes with
-};
-
-/// "embedding", "lm_head", "norm", "attention", "deltanet", "dense_mlp", "router", "shared_expert",
-/// "routed_experts", "unused".
-std::string_view to_string(TensorRole role);
 
 /// One tensor of the checkpoint's files.
 struct InspectedTensor {

@@ -40,7 +40,7 @@ SchedulerImpl::SchedulerImpl(Parts parts, const SchedulerOptions& options)
     : parts_(std::move(parts)),
       options_(options),
       model_({.tokenizer = parts_.resources.tokenizer,
-              .eos_ids = parts_.resources.model->config().eos_token_ids,
+              .eos_ids = parts_.resources.eos_token_ids,
               .context = parts_.resources.context,
               .on_ended = [this](const RunningGeneration& ended) { count_end(ended); }}),
       prefixes_(parts_.prefix_cache_bytes,
@@ -73,7 +73,7 @@ SchedulerImpl::~SchedulerImpl() {
 
 Result<GenerationId> SchedulerImpl::submit(GenerationRequest request,
                                            std::shared_ptr<GenerationListener> listener) {
-  const std::size_t vocab_size = parts_.resources.model->config().vocab_size;
+  const std::size_t vocab_size = parts_.resources.model->spec().vocab_size;
   FM_RETURN_IF_ERROR(
       check_prompt_ids(request.prompt, /*before=*/0, parts_.resources.context, vocab_size));
   if (request.prompt.empty()) {
@@ -261,7 +261,8 @@ Result<RememberedSequence> SchedulerImpl::begin_sequence(const RunningGeneration
                         prefixes_.resume(generation.tokens()));
     if (known) return std::move(*known);
   }
-  FM_ASSIGN_OR_RETURN(SequenceState state, SequenceState::create(parts_.resources.model->config()));
+  FM_ASSIGN_OR_RETURN(SequenceState state,
+                      SequenceState::create(parts_.resources.model->state_layout()));
   return RememberedSequence{std::move(state), ExpertUse(parts_.expert_counts)};
 }
 
@@ -339,9 +340,10 @@ void SchedulerImpl::plan_checkpoints(RunningGeneration& generation,
 /// a share of the cache, which is for other conversations as well.
 std::size_t SchedulerImpl::checkpoint_spacing(RunningGeneration& generation) const {
   const std::size_t tokens = generation.request().prompt.size();
-  // Beside its own state, each has a copy of the block that the sequence went on to write.
-  const std::uint64_t bytes = generation.sequence().own_bytes() + tokens * sizeof(std::int32_t) +
-                              generation.sequence().state.kv().block_size();
+  // Beside its own state, each has a copy of the blocks that the sequence went on to write.
+  const std::uint64_t written = parts_.resources.model->state_layout().kv_bytes(1, 1);
+  const std::uint64_t bytes =
+      generation.sequence().own_bytes() + tokens * sizeof(std::int32_t) + written;
   const std::uint64_t count = std::clamp<std::uint64_t>(
       prefixes_.budget_bytes() / kPromptShare / bytes, kLikeliestCount, kPromptCheckpointsMax);
   return std::max<std::size_t>(kWorthwhileTokens, (tokens - generation.position()) / (count + 1));

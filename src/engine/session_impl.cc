@@ -72,7 +72,7 @@ Status SessionImpl::check_input(std::span<const std::int32_t> ids) const {
                  "this session ended with a failed read; reset it to begin again");
   }
   return check_prompt_ids(ids, tokens_.size(), resources_.context,
-                          resources_.model->config().vocab_size);
+                          resources_.model->spec().vocab_size);
 }
 
 Status SessionImpl::check_prompt(std::span<const std::int32_t> prompt) const {
@@ -109,12 +109,13 @@ void SessionImpl::keep_way_back(std::size_t rows, bool is_first, bool may_be_giv
     return;
   }
   // It lies in the memory that the budget has for positions still to come.
-  const auto size_for = [this](std::size_t positions) {
-    return KvCache::size_for(resources_.model->config(), positions);
+  const StateLayout& state = resources_.model->state_layout();
+  const auto size_for = [&](std::size_t positions) {
+    return state.kv_bytes(positions, resources_.model->rows_max());
   };
   const std::uint64_t planned = size_for(resources_.context);
   const std::uint64_t used = std::min(planned, size_for(state_.position() + rows));
-  if (!may_be_given_up || planned - used < state_.recurrent_bytes()) {
+  if (!may_be_given_up || planned - used < state.snapshot_bytes()) {
     way_back_.reset();
     return;
   }
@@ -181,7 +182,7 @@ Result<bool> SessionImpl::consume_pending(const GenerateOptions& options, bool i
 
 Status SessionImpl::decode(const GenerateOptions& options, Sampler& sampler, StopMatcher stops,
                            GenerateResult& result) {
-  const std::vector<std::int32_t>& eos_ids = resources_.model->config().eos_token_ids;
+  const std::span<const std::int32_t> eos_ids = resources_.eos_token_ids;
   TextStream stream(resources_.tokenizer, std::move(stops));
   const Clock::time_point start = Clock::now();
   Clock::time_point first_token = start;
@@ -329,7 +330,7 @@ Status SessionImpl::forward(std::span<const std::int32_t> ids, const ForwardObse
 }
 
 Status SessionImpl::reset() {
-  FM_ASSIGN_OR_RETURN(state_, SequenceState::create(resources_.model->config()));
+  FM_ASSIGN_OR_RETURN(state_, SequenceState::create(resources_.model->state_layout()));
   tokens_.clear();
   prompt_begin_ = 0;
   way_back_.reset();

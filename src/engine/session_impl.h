@@ -31,6 +31,7 @@ struct SessionResources {
   PressureWatch* pressure = nullptr;  // null where there is nothing to watch
   const std::unique_ptr<ResidentSetKeeper>* resident_set = nullptr;  // null inside: nothing kept
   const Tokenizer* tokenizer = nullptr;  // null where the model has none
+  std::span<const std::int32_t> eos_token_ids;
   std::size_t context = 0;
 };
 

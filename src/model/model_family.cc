@@ -1,6 +1,8 @@
 #include "model/model_family.h"
 
+#include <algorithm>
 #include <array>
+#include <string>
 
 #include "format/config_reader.h"
 #include "format/printable.h"
@@ -10,19 +12,7 @@ namespace {
 
 constexpr std::array<const ModelFamily*, 1> kFamilies = {&kQwen3Next};
 
-std::string replace_placeholder(std::string text, std::string_view placeholder, std::size_t index) {
-  const std::size_t at = text.find(placeholder);
-  if (at != std::string::npos) text.replace(at, placeholder.size(), std::to_string(index));
-  return text;
-}
-
 }  // namespace
-
-std::size_t ModelConfig::count(MixerKind kind) const {
-  std::size_t count = 0;
-  for (const LayerConfig& layer : layers) count += layer.mixer == kind ? 1 : 0;
-  return count;
-}
 
 Result<const ModelFamily*> find_model_family(const Checkpoint& checkpoint) {
   const ConfigReader reader = checkpoint.config_reader();
@@ -37,12 +27,20 @@ Result<const ModelFamily*> find_model_family(const Checkpoint& checkpoint) {
                (checkpoint.folder() / "config.json").string(), printable(model_type), supported);
 }
 
-std::string tensor_name(std::string_view pattern, std::size_t layer) {
-  return replace_placeholder(std::string(pattern), "{layer}", layer);
-}
-
-std::string tensor_name(std::string_view pattern, std::size_t layer, std::size_t expert) {
-  return replace_placeholder(tensor_name(pattern, layer), "{expert}", expert);
+Result<std::vector<std::int32_t>> read_eos_token_ids(const Checkpoint& checkpoint,
+                                                     std::size_t vocab_size) {
+  std::vector<std::int32_t> all;
+  for (const ConfigReader& reader :
+       {checkpoint.generation_config_reader(), checkpoint.config_reader()}) {
+    if (!reader.has("eos_token_id")) continue;
+    FM_ASSIGN_OR_RETURN(const std::vector<std::uint64_t> ids,
+                        reader.uint_list("eos_token_id", 0, vocab_size - 1));
+    for (const std::uint64_t id : ids) {
+      const auto token = static_cast<std::int32_t>(id);
+      if (std::find(all.begin(), all.end(), token) == all.end()) all.push_back(token);
+    }
+  }
+  return all;
 }
 
 }  // namespace flashmoe

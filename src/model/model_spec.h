@@ -1,0 +1,113 @@
+#ifndef FLASHMOE_MODEL_MODEL_SPEC_H_
+#define FLASHMOE_MODEL_MODEL_SPEC_H_
+
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <variant>
+#include <vector>
+
+namespace flashmoe {
+
+/// Rotary position embedding: the angle of pair j at a position is position * theta^(-2j /
+/// rotary_dim).
+struct RopeSpec {
+  std::size_t rotary_dim = 0;  // the first elements of each head that rotate
+  double theta = 0;
+
+  friend bool operator==(const RopeSpec&, const RopeSpec&) = default;
+};
+
+/// Grouped-query attention with a KV cache (layers/attention.h).
+struct AttentionSpec {
+  std::size_t num_heads = 0;
+  std::size_t num_kv_heads = 0;
+  std::size_t head_dim = 0;
+  RopeSpec rope;
+  bool has_output_gate = false;  // q_proj has a gate beside each head's query
+  bool has_qk_norm = false;      // RMSNorm of every head of queries and keys
+  bool has_qkv_bias = false;     // q_proj, k_proj and v_proj add one
+  bool has_output_bias = false;  // o_proj adds one
+
+  std::size_t query_size() const { return num_heads * head_dim; }
+  std::size_t kv_size() const { return num_kv_heads * head_dim; }
+};
+
+/// Linear attention with a recurrent state (layers/gated_delta_net.h).
+struct DeltaNetSpec {
+  std::size_t key_heads = 0;
+  std::size_t value_heads = 0;
+  std::size_t key_dim = 0;    // of one head
+  std::size_t value_dim = 0;  // of one head
+  std::size_t conv_kernel = 0;
+
+  std::size_t heads_ratio() const { return value_heads / key_heads; }
+  std::size_t keys_size() const { return key_heads * key_dim; }
+  std::size_t values_size() const { return value_heads * value_dim; }
+  std::size_t conv_channels() const { return 2 * keys_size() + values_size(); }
+  std::size_t conv_state_size() const { return (conv_kernel - 1) * conv_channels(); }
+  std::size_t state_size() const { return value_heads * key_dim * value_dim; }
+};
+
+/// A gated MLP that every row passes (layers/dense_mlp.h).
+struct DenseMlpSpec {
+  std::size_t intermediate_size = 0;
+};
+
+/// Which experts a row passes, and with what weights (layers/router.h).
+struct RouterSpec {
+  std::size_t num_experts = 0;
+  std::size_t num_experts_per_tok = 0;
+  bool norm_topk_prob = true;  // weights of the chosen add up to 1
+};
+
+/// Routed experts, and perhaps a shared one (layers/moe_block.h).
+struct MoeSpec {
+  RouterSpec router;
+  std::size_t intermediate_size = 0;         // of a routed expert
+  std::size_t shared_intermediate_size = 0;  // 0: no shared expert
+};
+
+/// One layer: x += mixer(norm(x)), then x += feed_forward(norm(x)).
+struct LayerSpec {
+  std::variant<AttentionSpec, DeltaNetSpec> mixer;
+  std::variant<DenseMlpSpec, MoeSpec> feed_forward;
+
+  /// Null where the layer has no experts.
+  const MoeSpec* moe() const { return std::get_if<MoeSpec>(&feed_forward); }
+};
+
+/// What config.json says of a model, checked: every size is in range and consistent with the
+/// others.
+struct ModelSpec {
+  std::string model_type;
+  std::size_t vocab_size = 0;
+  std::size_t hidden_size = 0;
+  std::size_t max_position_embeddings = 0;
+  float rms_norm_eps = 0;
+  bool tie_word_embeddings = false;
+  std::vector<LayerSpec> layers;
+
+  /// The experts of the model's first MoE layer; of none, a spec of zeros. Families have the same
+  /// in all of their MoE layers.
+  const MoeSpec& moe() const;
+  std::size_t moe_layer_count() const;
+  /// The first layer of that kind, or null.
+  template <typename Mixer>
+  const Mixer* first_mixer() const {
+    for (const LayerSpec& layer : layers) {
+      if (const auto* mixer = std::get_if<Mixer>(&layer.mixer)) return mixer;
+    }
+    return nullptr;
+  }
+  template <typename Mixer>
+  std::size_t count() const {
+    std::size_t count = 0;
+    for (const LayerSpec& layer : layers) count += std::holds_alternative<Mixer>(layer.mixer);
+    return count;
+  }
+};
+
+}  // namespace flashmoe
+
+#endif  // FLASHMOE_MODEL_MODEL_SPEC_H_

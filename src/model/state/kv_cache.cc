@@ -1,0 +1,119 @@
+#include "model/state/kv_cache.h"
+
+#include <algorithm>
+#include <cstring>
+#include <utility>
+
+#include "base/check.h"
+#include "kernels/ops.h"
+
+namespace flashmoe {
+
+KvCache::KvCache(const StateLayout& layout)
+    : layout_(&layout),
+      groups_(layout.groups().size()),
+      pointers_(layout.layers().size() * kPositionParts) {}
+
+std::size_t KvCache::first_block(std::size_t window, std::size_t position) {
+  return window == 0 || position < window ? 0 : (position + 1 - window) / kKvBlock;
+}
+
+/// Lets the layers of a group see block `index` of it, or that it is gone.
+void KvCache::point_into(std::size_t group, std::size_t index) {
+  const std::shared_ptr<KvBlock>& block = groups_[group][index];
+  for (std::size_t i = 0; i < layout_->layers().size(); ++i) {
+    const StateLayout::Layer& layer = layout_->layers()[i];
+    if (!layer.has_positions || layer.group != group) continue;
+    for (std::size_t part = 0; part < kPositionParts; ++part) {
+      std::vector<float*>& pointers = pointers_[i * kPositionParts + part];
+      pointers.resize(groups_[group].size());
+      pointers[index] = block == nullptr
+                            ? nullptr
+                            : reinterpret_cast<float*>(block->data() + layer.block_offset[part]);
+    }
+  }
+}
+
+Status KvCache::reserve(std::size_t first, std::size_t end) {
+  for (std::size_t g = 0; g < groups_.size(); ++g) {
+    const StateLayout::Group& group = layout_->groups()[g];
+    Blocks& blocks = groups_[g];
+    const std::size_t needed = first_block(group.window, first);
+    for (std::size_t i = 0; i < std::min(needed, blocks.size()); ++i) {
+      if (blocks[i] == nullptr) continue;
+      blocks[i] = nullptr;
+      point_into(g, i);
+    }
+    for (std::size_t i = first / kKvBlock; i < blocks.size(); ++i) {
+      if (blocks[i].use_count() == 1) continue;
+      FM_ASSIGN_OR_RETURN(KvBlock copy, AlignedBuffer::allocate(group.block_bytes));
+      std::memcpy(copy.data(), blocks[i]->data(), copy.size());
+      blocks[i] = std::make_shared<KvBlock>(std::move(copy));
+      point_into(g, i);
+    }
+    while (blocks.size() * kKvBlock < end) {
+      FM_ASSIGN_OR_RETURN(KvBlock block, AlignedBuffer::allocate(group.block_bytes));
+      blocks.push_back(std::make_shared<KvBlock>(std::move(block)));
+      point_into(g, blocks.size() - 1);
+    }
+  }
+  return Status();
+}
+
+void KvCache::adopt(std::vector<Blocks> groups) {
+  FM_CHECK(groups.size() == groups_.size());
+  for (std::size_t g = 0; g < groups.size(); ++g) {
+    FM_CHECK(groups_[g].empty());
+    groups_[g] = std::move(groups[g]);
+    for (std::size_t i = 0; i < groups_[g].size(); ++i) {
+      const std::shared_ptr<KvBlock>& block = groups_[g][i];
+      FM_CHECK(block == nullptr || block->size() == layout_->groups()[g].block_bytes);
+      point_into(g, i);
+    }
+  }
+}
+
+void KvCache::truncate(std::size_t positions) {
+  const std::size_t count = (positions + kKvBlock - 1) / kKvBlock;
+  for (Blocks& blocks : groups_) blocks.resize(std::min(count, blocks.size()));
+  for (std::vector<float*>& pointers : pointers_) {
+    pointers.resize(std::min(count, pointers.size()));
+  }
+}
+
+void KvCache::restore(std::span<const Blocks> windows) {
+  for (std::size_t g = 0; g < windows.size(); ++g) {
+    for (std::size_t i = 0; i < windows[g].size(); ++i) {
+      // A block that this cache has copied since, to write to it, has the old positions as well.
+      if (groups_[g][i] != nullptr || windows[g][i] == nullptr) continue;
+      groups_[g][i] = windows[g][i];
+      point_into(g, i);
+    }
+  }
+}
+
+void KvCache::rewind() {
+  for (std::size_t g = 0; g < groups_.size(); ++g) {
+    if (layout_->groups()[g].window == 0) continue;
+    groups_[g].clear();
+    for (std::size_t i = 0; i < layout_->layers().size(); ++i) {
+      const StateLayout::Layer& layer = layout_->layers()[i];
+      if (!layer.has_positions || layer.group != g) continue;
+      for (std::size_t part = 0; part < kPositionParts; ++part) {
+        pointers_[i * kPositionParts + part].clear();
+      }
+    }
+  }
+}
+
+std::vector<const KvBlock*> KvCache::held_blocks() const {
+  std::vector<const KvBlock*> held;
+  for (const Blocks& blocks : groups_) {
+    for (const std::shared_ptr<KvBlock>& block : blocks) {
+      if (block != nullptr) held.push_back(block.get());
+    }
+  }
+  return held;
+}
+
+}  // namespace flashmoe

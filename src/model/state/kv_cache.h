@@ -1,0 +1,74 @@
+#ifndef FLASHMOE_MODEL_STATE_KV_CACHE_H_
+#define FLASHMOE_MODEL_STATE_KV_CACHE_H_
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "base/aligned_buffer.h"
+#include "base/result.h"
+#include "model/state/state_layout.h"
+
+namespace flashmoe {
+
+/// What the layers of a group remember of kKvBlock positions (StateLayout).
+using KvBlock = AlignedBuffer;
+
+/// What a model remembers of one sequence's positions, in blocks that are allocated as the sequence
+/// grows, and let go once they lie before the window of their group. Copies of a cache share its
+/// blocks; a block is copied before one of them writes to it. Threads: caches that share blocks are
+/// one thread's.
+class KvCache {
+ public:
+  /// Blocks of a group by their positions: block i has positions i * kKvBlock and on. Null where
+  /// the window has passed.
+  using Blocks = std::vector<std::shared_ptr<KvBlock>>;
+
+  /// `layout` must outlive the cache and its copies.
+  explicit KvCache(const StateLayout& layout);
+
+  /// Makes room for positions 0 ..< end, of which those from `first` on are going to be written,
+  /// and lets go of what positions from `first` on do not look back to. Errors: kIo if memory
+  /// cannot be had.
+  Status reserve(std::size_t first, std::size_t end);
+
+  /// Lets go of the blocks that positions 0 ..< positions do not need.
+  void truncate(std::size_t positions);
+
+  /// Takes the blocks of every group; there are none yet. Those before a window may be null.
+  void adopt(std::vector<Blocks> groups);
+
+  /// The blocks so far, by group.
+  std::span<const Blocks> groups() const { return groups_; }
+
+  /// Takes back blocks that windows have passed since: `windows` are those of the groups that have
+  /// one, at the time, else empty.
+  void restore(std::span<const Blocks> windows);
+
+  /// Makes ready for position 0 again; memory of groups without a window stays.
+  void rewind();
+
+  /// The blocks held, of all groups.
+  std::vector<const KvBlock*> held_blocks() const;
+
+  /// By block: a part of what a layer remembers, as it arranged it. Valid until the next reserve().
+  float* const* blocks(std::size_t layer, std::size_t part) const {
+    return pointers_[layer * kPositionParts + part].data();
+  }
+
+  /// The first block that a position still looks back to, in a group of this window.
+  static std::size_t first_block(std::size_t window, std::size_t position);
+
+ private:
+  void point_into(std::size_t group, std::size_t index);
+
+  const StateLayout* layout_;
+  std::vector<Blocks> groups_;
+  std::vector<std::vector<float*>> pointers_;  // [layer * kPositionParts + part][block]
+};
+
+}  // namespace flashmoe
+
+#endif  // FLASHMOE_MODEL_STATE_KV_CACHE_H_

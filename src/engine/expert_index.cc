@@ -33,15 +33,14 @@ class LayerBuilder {
       : checkpoint_(checkpoint), names_(names), moe_(moe), hidden_(hidden_size), index_(layer) {}
 
   Status build() {
-    const std::string stacked = names_.name(TensorId::kStackedExperts, index_);
-    const std::string separate = names_.name(TensorId::kSeparateExperts, index_, 0);
+    const std::string stacked = names_.name(TensorId::kStackedGate, index_) + ".weight";
+    const std::string separate = names_.name(TensorId::kSeparateGate, index_, 0) + ".weight";
     const std::string fused = names_.name(TensorId::kFusedGateUp, index_);
-    if (checkpoint_.find(stacked + ".gate_proj.weight") != nullptr) return build_stacked(stacked);
-    if (checkpoint_.find(separate + ".gate_proj.weight") != nullptr) return build_separate();
+    if (checkpoint_.find(stacked) != nullptr) return build_stacked();
+    if (checkpoint_.find(separate) != nullptr) return build_separate();
     if (find_fused(fused) != nullptr) return build_fused();
     return error(StatusCode::kNotFound,
-                 "{}: layer {} has no routed experts: none of {}.gate_proj.weight, "
-                 "{}.gate_proj.weight, {} is in the checkpoint",
+                 "{}: layer {} has no routed experts: none of {}, {}, {} is in the checkpoint",
                  checkpoint_.folder().string(), index_, stacked, separate, fused);
   }
 
@@ -64,14 +63,14 @@ class LayerBuilder {
   }
 
   // MLX: [num_experts, out, in].
-  Status build_stacked(const std::string& path) {
+  Status build_stacked() {
     const std::uint64_t count = moe_.router.num_experts;
-    FM_ASSIGN_OR_RETURN(const WeightRecord gate,
-                        find_weight(checkpoint_, path + ".gate_proj", count, inner(), hidden_));
-    FM_ASSIGN_OR_RETURN(const WeightRecord up,
-                        find_weight(checkpoint_, path + ".up_proj", count, inner(), hidden_));
-    FM_ASSIGN_OR_RETURN(const WeightRecord down,
-                        find_weight(checkpoint_, path + ".down_proj", count, hidden_, inner()));
+    const auto find = [&](TensorId id, std::uint64_t rows, std::uint64_t cols) {
+      return find_weight(checkpoint_, names_.name(id, index_), count, rows, cols);
+    };
+    FM_ASSIGN_OR_RETURN(const WeightRecord gate, find(TensorId::kStackedGate, inner(), hidden_));
+    FM_ASSIGN_OR_RETURN(const WeightRecord up, find(TensorId::kStackedUp, inner(), hidden_));
+    FM_ASSIGN_OR_RETURN(const WeightRecord down, find(TensorId::kStackedDown, hidden_, inner()));
     for (std::uint64_t e = 0; e < count; ++e) append_expert(gate, up, down, e);
     finish(gate.format, up.format, down.format);
     return Status();
@@ -80,20 +79,21 @@ class LayerBuilder {
   // Hugging Face: three tensors per expert.
   Status build_separate() {
     for (std::uint64_t e = 0; e < moe_.router.num_experts; ++e) {
-      const std::string path = names_.name(TensorId::kSeparateExperts, index_, e);
-      FM_ASSIGN_OR_RETURN(const WeightRecord gate,
-                          find_weight(checkpoint_, path + ".gate_proj", 1, inner(), hidden_));
-      FM_ASSIGN_OR_RETURN(const WeightRecord up,
-                          find_weight(checkpoint_, path + ".up_proj", 1, inner(), hidden_));
-      FM_ASSIGN_OR_RETURN(const WeightRecord down,
-                          find_weight(checkpoint_, path + ".down_proj", 1, hidden_, inner()));
+      const auto find = [&](TensorId id, std::uint64_t rows, std::uint64_t cols) {
+        return find_weight(checkpoint_, names_.name(id, index_, e), 1, rows, cols);
+      };
+      FM_ASSIGN_OR_RETURN(const WeightRecord gate, find(TensorId::kSeparateGate, inner(), hidden_));
+      FM_ASSIGN_OR_RETURN(const WeightRecord up, find(TensorId::kSeparateUp, inner(), hidden_));
+      FM_ASSIGN_OR_RETURN(const WeightRecord down, find(TensorId::kSeparateDown, hidden_, inner()));
       const ExpertLayout this_layout = {gate.format, up.format, down.format};
       if (e == 0) layout = this_layout;
       if (layout != this_layout) {
         return error(StatusCode::kUnsupported,
-                     "{}: {} is stored in another format than expert 0 of its layer; convert the "
+                     "{}: the expert of {} is stored in another format than expert 0 of its layer; "
+                     "convert the "
                      "checkpoint so that a layer's experts agree",
-                     checkpoint_.folder().string(), path);
+                     checkpoint_.folder().string(),
+                     names_.name(TensorId::kSeparateGate, index_, e));
       }
       append_expert(gate, up, down, 0);
     }

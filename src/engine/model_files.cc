@@ -78,19 +78,19 @@ Result<std::unique_ptr<ModelFiles>> ModelFiles::open(const std::filesystem::path
 
 /// What config.json says, and what the files say where they know better.
 Status ModelFiles::read_spec() {
-  FM_ASSIGN_OR_RETURN(family_, find_model_family(checkpoint_));
-  FM_ASSIGN_OR_RETURN(ModelSpec spec, family_->read_config(checkpoint_));
+  FM_ASSIGN_OR_RETURN(const ModelFamily* const family, find_model_family(checkpoint_));
+  FM_ASSIGN_OR_RETURN(ModelSpec spec, read_model_spec(*family, checkpoint_));
+  names_ = find_tensor_names(*family, checkpoint_);
   FM_ASSIGN_OR_RETURN(eos_token_ids_, read_eos_token_ids(checkpoint_, spec.vocab_size));
   if (spec.tie_word_embeddings) {
-    FM_ASSIGN_OR_RETURN(const bool has_own, has_own_head(checkpoint_, family_->tensors));
+    FM_ASSIGN_OR_RETURN(const bool has_own, has_own_head(checkpoint_, names_));
     spec.tie_word_embeddings = !has_own;
     if (has_own) {
-      warnings_.push_back(
-          fmt::format("{}: tie_word_embeddings says that {} is the embedding, but the files hold "
-                      "another, which "
-                      "is used; if it is wrong, remove it from the files",
-                      (checkpoint_.folder() / "config.json").string(),
-                      family_->tensors.name(TensorId::kLmHead)));
+      warnings_.push_back(fmt::format(
+          "{}: tie_word_embeddings says that {} is the embedding, but the files hold "
+          "another, which "
+          "is used; if it is wrong, remove it from the files",
+          (checkpoint_.folder() / "config.json").string(), names_.name(TensorId::kLmHead)));
     }
   }
   network_ = std::make_unique<Network>(std::move(spec));
@@ -105,9 +105,8 @@ Status ModelFiles::read() {
                     "used: the index is another build's",
                     checkpoint_.index_complaint()));
   }
-  FM_RETURN_IF_ERROR(network_->declare(family_->tensors, loader_));
-  FM_ASSIGN_OR_RETURN(ExpertIndex index,
-                      build_expert_index(checkpoint_, family_->tensors, network_->spec()));
+  FM_RETURN_IF_ERROR(network_->declare(names_, loader_));
+  FM_ASSIGN_OR_RETURN(ExpertIndex index, build_expert_index(checkpoint_, names_, network_->spec()));
   layouts_ = std::move(index.layouts);
   network_->set_expert_layouts(layouts_);
   FM_ASSIGN_OR_RETURN(ExpertStore store,

@@ -27,7 +27,8 @@ class ModelFiles {
   static Result<std::unique_ptr<ModelFiles>> open(const std::filesystem::path& folder);
 
   const Checkpoint& checkpoint() const { return checkpoint_; }
-  const ModelFamily& family() const { return *family_; }
+  /// How the model's tensors are called here.
+  const TensorTable& names() const { return names_; }
   const ModelSpec& spec() const { return network_->spec(); }
   const Network& network() const { return *network_; }
   /// The tokens that end a text.
@@ -60,7 +61,7 @@ class ModelFiles {
   Status read_spec();
 
   Checkpoint checkpoint_;
-  const ModelFamily* family_ = nullptr;
+  TensorTable names_;
   std::vector<ExpertLayout> layouts_;
   std::unique_ptr<ExpertStore> store_;
   std::unique_ptr<Network> network_;

@@ -15,7 +15,7 @@ std::string format_name(const WeightFormat& format) {
 Result<TensorRoles> TensorRoles::create(const ModelFiles& files) {
   TensorRoles roles(files);
   Network network(files.spec());
-  FM_RETURN_IF_ERROR(network.declare(files.family().tensors, roles));
+  FM_RETURN_IF_ERROR(network.declare(files.names(), roles));
   for (std::size_t layer = 0; layer < files.spec().layers.size(); ++layer) {
     if (files.spec().layers[layer].moe() != nullptr) roles.add_experts(layer);
   }
@@ -54,18 +54,20 @@ Status TensorRoles::vector(const TensorRef& tensor,
 }
 
 void TensorRoles::add_experts(std::size_t layer) {
-  const TensorTable& names = files_->family().tensors;
+  const TensorTable& names = files_->names();
   const ExpertLayout& layout = files_->layouts()[layer];
-  const auto add = [&](const std::string& path) {
-    add_matrix(path + ".gate_proj", {TensorRole::kRoutedExperts, layout.gate_proj});
-    add_matrix(path + ".up_proj", {TensorRole::kRoutedExperts, layout.up_proj});
-    add_matrix(path + ".down_proj", {TensorRole::kRoutedExperts, layout.down_proj});
+  const auto add = [&](TensorId id, const WeightFormat& format, std::size_t expert) {
+    add_matrix(names.name(id, layer, expert), {role_of(id), format});
   };
   // A checkpoint has one of the three spellings; the names of the others are in no file.
-  add(names.name(TensorId::kStackedExperts, layer));
+  add(TensorId::kStackedGate, layout.gate_proj, 0);
+  add(TensorId::kStackedUp, layout.up_proj, 0);
+  add(TensorId::kStackedDown, layout.down_proj, 0);
   const std::size_t count = files_->spec().layers[layer].moe()->router.num_experts;
   for (std::size_t expert = 0; expert < count; ++expert) {
-    add(names.name(TensorId::kSeparateExperts, layer, expert));
+    add(TensorId::kSeparateGate, layout.gate_proj, expert);
+    add(TensorId::kSeparateUp, layout.up_proj, expert);
+    add(TensorId::kSeparateDown, layout.down_proj, expert);
   }
   for (const std::string_view suffix : {"", ".weight"}) {
     uses_.emplace(fmt::format("{}{}", names.name(TensorId::kFusedGateUp, layer), suffix),

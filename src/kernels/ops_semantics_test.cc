@@ -37,7 +37,7 @@ TEST_P(OpsSemantics, EqualLogitsGoToTheSmallerIdFirst) {
                                 0, -0.0f, 0, -0.0f, 0, -0.0f});
   std::vector<std::uint16_t> ids(8);
   std::vector<float> weights(8);
-  ops_->route_top_k(logits.view(), 4, true, ids, weights);
+  ops_->route({.k = 4, .normalize = true}, logits.view(), ids, weights);
   EXPECT_EQ(ids, (std::vector<std::uint16_t>{1, 2, 5, 0, 0, 1, 2, 3}));
   EXPECT_EQ(weights[0], weights[1]);
   EXPECT_EQ(weights[0], weights[2]);
@@ -48,9 +48,9 @@ TEST_P(OpsSemantics, RoutingWeightsSumOverAllExpertsOrOverTheChosen) {
   const Matrix logits = matrix(1, 4, {2, 2, 2, 2});
   std::vector<std::uint16_t> ids(2);
   std::vector<float> weights(2);
-  ops_->route_top_k(logits.view(), 2, false, ids, weights);
+  ops_->route({.k = 2, .normalize = false}, logits.view(), ids, weights);
   EXPECT_EQ(weights, (std::vector<float>{0.25f, 0.25f}));
-  ops_->route_top_k(logits.view(), 2, true, ids, weights);
+  ops_->route({.k = 2, .normalize = true}, logits.view(), ids, weights);
   EXPECT_EQ(weights, (std::vector<float>{0.5f, 0.5f}));
 }
 
@@ -58,9 +58,61 @@ TEST_P(OpsSemantics, RoutingSurvivesLogitsOfAnySize) {
   const Matrix logits = matrix(1, 4, {-3e38f, 3e38f, 1e30f, -200});
   std::vector<std::uint16_t> ids(4);
   std::vector<float> weights(4);
-  ops_->route_top_k(logits.view(), 4, true, ids, weights);
+  ops_->route({.k = 4, .normalize = true}, logits.view(), ids, weights);
   EXPECT_EQ(ids, (std::vector<std::uint16_t>{1, 2, 3, 0}));
   EXPECT_EQ(weights, (std::vector<float>{1, 0, 0, 0}));
+}
+
+TEST_P(OpsSemantics, SigmoidRoutingChoosesByScoreAndBiasAndWeighsByScore) {
+  const Matrix logits = matrix(1, 4, {0, 3, -3, 1});
+  const std::vector<float> bias = {0.6f, 0, 0.9f, 0};
+  std::vector<std::uint16_t> ids(2);
+  std::vector<float> weights(2);
+  RouteRule rule = {.k = 2, .score = RouteRule::Score::kSigmoid, .bias = bias.data()};
+  ops_->route(rule, logits.view(), ids, weights);
+  EXPECT_EQ(ids, (std::vector<std::uint16_t>{0, 1}));
+  EXPECT_FLOAT_EQ(weights[0], 0.5f);
+  EXPECT_FLOAT_EQ(weights[1], 0.95257413f);
+  rule.normalize = true;
+  rule.scale = 2.5f;
+  ops_->route(rule, logits.view(), ids, weights);
+  EXPECT_FLOAT_EQ(weights[0], 2.5f * 0.5f / 1.45257413f);
+  EXPECT_FLOAT_EQ(weights[1], 2.5f * 0.95257413f / 1.45257413f);
+}
+
+TEST_P(OpsSemantics, RoutingKeepsToTheBestGroups) {
+  // Groups of two: the best expert is in the third, the best pair in the second.
+  const Matrix logits = matrix(1, 6, {1, -1, 2, 2, 3, -9});
+  std::vector<std::uint16_t> ids(2);
+  std::vector<float> weights(2);
+  RouteRule rule = {.k = 2, .score = RouteRule::Score::kSigmoid, .groups = 3, .groups_kept = 1};
+  ops_->route(rule, logits.view(), ids, weights);
+  EXPECT_EQ(ids, (std::vector<std::uint16_t>{4, 5}));
+  rule.groups_by_best_two = true;
+  ops_->route(rule, logits.view(), ids, weights);
+  EXPECT_EQ(ids, (std::vector<std::uint16_t>{2, 3}));
+  rule.groups_kept = 2;
+  ops_->route(rule, logits.view(), ids, weights);
+  EXPECT_EQ(ids, (std::vector<std::uint16_t>{2, 3}));
+  rule.score = RouteRule::Score::kSoftmax;
+  rule.groups_by_best_two = false;
+  ops_->route(rule, logits.view(), ids, weights);
+  EXPECT_EQ(ids, (std::vector<std::uint16_t>{4, 2}));
+  // Softmax over all six, the dropped ones too.
+  EXPECT_NEAR(weights[0], 0.52926, 1e-4);
+}
+
+TEST_P(OpsSemantics, EqualGroupsGoToTheLowerFirst) {
+  const Matrix logits = matrix(1, 4, {1, 0, 1, 0});
+  std::vector<std::uint16_t> ids(1);
+  std::vector<float> weights(1);
+  ops_->route({.k = 1,
+               .score = RouteRule::Score::kSigmoid,
+               .groups = 2,
+               .groups_kept = 1,
+               .groups_by_best_two = true},
+              logits.view(), ids, weights);
+  EXPECT_EQ(ids[0], 0);
 }
 
 TEST_P(OpsSemantics, GatesSaturateWithoutOverflow) {
@@ -134,7 +186,7 @@ TEST_P(OpsSemantics, RotationByZeroChangesNothingAndAQuarterTurnSwaps) {
   const std::vector<std::uint32_t> positions = {0};
   const float inv_freq = 0.7f;
   Matrix cos(1, 1), sin(1, 1);
-  ops_->rope_angles(positions, {&inv_freq, 1}, cos.view(), sin.view());
+  ops_->rope_angles(positions, {&inv_freq, 1}, 1, cos.view(), sin.view());
   EXPECT_EQ(cos.data()[0], 1);
   EXPECT_EQ(sin.data()[0], 0);
   Matrix x = matrix(2, 3, {2, 5, 7, -1, 4, 9});

@@ -4,23 +4,9 @@
 #include <utility>
 
 #include "base/check.h"
-#include "base/portable_math.h"
 #include "base/stopwatch.h"
 
 namespace flashmoe {
-namespace {
-
-/// inv_freq_j = theta^(-2j / rotary_dim), rounded to float.
-std::vector<float> inverse_frequencies(const RopeSpec& rope) {
-  std::vector<float> inv_freq(rope.rotary_dim / 2);
-  for (std::size_t j = 0; j < inv_freq.size(); ++j) {
-    const double exponent = -2.0 * static_cast<double>(j) / static_cast<double>(rope.rotary_dim);
-    inv_freq[j] = static_cast<float>(portable::pow(rope.theta, exponent));
-  }
-  return inv_freq;
-}
-
-}  // namespace
 
 Result<std::unique_ptr<Model>> Model::create(std::unique_ptr<Network> network, Ops& ops,
                                              ExpertCache* experts, std::size_t rows_max) {
@@ -70,7 +56,8 @@ Status Model::forward(std::span<const SequenceRows> batch, const ForwardSinks& s
   rope_.clear();
   for (std::size_t i = 0; i < inv_freq_.size(); ++i) {
     rope_.push_back({workspace_.rope[i].cos.slice(0, rows), workspace_.rope[i].sin.slice(0, rows)});
-    ops_.rope_angles(positions_, inv_freq_[i], rope_[i].cos, rope_[i].sin);
+    ops_.rope_angles(positions_, inv_freq_[i], network_->ropes()[i].attention_factor, rope_[i].cos,
+                     rope_[i].sin);
   }
   StepContext context{.ops = ops_,
                       .experts = experts_,

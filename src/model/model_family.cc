@@ -10,7 +10,15 @@
 namespace flashmoe {
 namespace {
 
-constexpr std::array<const ModelFamily*, 1> kFamilies = {&kQwen3Next};
+constexpr std::array kFamilies = {&kQwen3Next, &kQwen35Moe, &kQwen3Moe, &kQwen2Moe, &kGlm4Moe,
+                                  &kMinimaxM2, &kMixtral,   &kOlmoe,    &kQwen3,    &kLlama};
+
+/// The fields of the text model: config.json itself, or the object inside it.
+Result<ConfigReader> text_reader(const Checkpoint& checkpoint) {
+  const ConfigReader reader = checkpoint.config_reader();
+  return reader.has("text_config.hidden_size") ? reader.object("text_config")
+                                               : Result<ConfigReader>(reader);
+}
 
 }  // namespace
 
@@ -20,6 +28,7 @@ Result<const ModelFamily*> find_model_family(const Checkpoint& checkpoint) {
   std::string supported;
   for (const ModelFamily* family : kFamilies) {
     if (family->model_type == model_type) return family;
+    if (!model_type.empty() && family->text_model_type == model_type) return family;
     supported += fmt::format("{}{}", supported.empty() ? "" : ", ", family->model_type);
   }
   return error(StatusCode::kUnsupported,
@@ -27,11 +36,33 @@ Result<const ModelFamily*> find_model_family(const Checkpoint& checkpoint) {
                (checkpoint.folder() / "config.json").string(), printable(model_type), supported);
 }
 
+Result<ModelSpec> read_model_spec(const ModelFamily& family, const Checkpoint& checkpoint) {
+  const ConfigReader whole = checkpoint.config_reader();
+  FM_ASSIGN_OR_RETURN(const ConfigReader text, text_reader(checkpoint));
+  FM_ASSIGN_OR_RETURN(ModelSpec spec, family.read_config(text));
+  spec.model_type = family.model_type;
+  // Of a multimodal model, the outer object decides where both say something.
+  FM_ASSIGN_OR_RETURN(spec.tie_word_embeddings,
+                      whole.boolean_or("tie_word_embeddings", spec.tie_word_embeddings));
+  return spec;
+}
+
+TensorTable find_tensor_names(const ModelFamily& family, const Checkpoint& checkpoint) {
+  constexpr TensorPrefixes kSpellings[] = {{"model.language_model.", ""},
+                                           {"language_model.model.", "language_model."}};
+  for (const TensorPrefixes& prefixes : kSpellings) {
+    const TensorTable names = family.tensors.with_prefixes(prefixes);
+    if (checkpoint.find(names.name(TensorId::kEmbedTokens) + ".weight") != nullptr) return names;
+  }
+  return family.tensors;
+}
+
 Result<std::vector<std::int32_t>> read_eos_token_ids(const Checkpoint& checkpoint,
                                                      std::size_t vocab_size) {
   std::vector<std::int32_t> all;
+  FM_ASSIGN_OR_RETURN(const ConfigReader text, text_reader(checkpoint));
   for (const ConfigReader& reader :
-       {checkpoint.generation_config_reader(), checkpoint.config_reader()}) {
+       {checkpoint.generation_config_reader(), checkpoint.config_reader(), text}) {
     if (!reader.has("eos_token_id")) continue;
     FM_ASSIGN_OR_RETURN(const std::vector<std::uint64_t> ids,
                         reader.uint_list("eos_token_id", 0, vocab_size - 1));

@@ -7,6 +7,7 @@
 
 #include "base/result.h"
 #include "format/checkpoint.h"
+#include "format/config_reader.h"
 #include "model/model_spec.h"
 #include "model/tensor_table.h"
 
@@ -16,10 +17,20 @@ namespace flashmoe {
 /// math becomes a block in layers/, not a branch here.
 struct ModelFamily {
   std::string_view model_type;
+  /// Another name for it: of the text part of a multimodal model. Empty: none.
+  std::string_view text_model_type = {};
   TensorTable tensors;
-  /// Reads and checks config.json. Errors name the field and the remedy.
-  Result<ModelSpec> (*read_config)(const Checkpoint& checkpoint) = nullptr;
+  /// Reads and checks the fields of the (text) model. Errors name the field and the remedy.
+  Result<ModelSpec> (*read_config)(const ConfigReader& reader) = nullptr;
 };
+
+/// What the config of a checkpoint says, which for a multimodal model is in its `text_config`.
+/// Errors name the field and the remedy.
+Result<ModelSpec> read_model_spec(const ModelFamily& family, const Checkpoint& checkpoint);
+
+/// The names of `family` as the checkpoint spells them: multimodal models have a prefix before
+/// those of their text part.
+TensorTable find_tensor_names(const ModelFamily& family, const Checkpoint& checkpoint);
 
 /// The family of a checkpoint by its config's `model_type`. Errors: kUnsupported, naming those
 /// supported.
@@ -31,7 +42,16 @@ Result<const ModelFamily*> find_model_family(const Checkpoint& checkpoint);
 Result<std::vector<std::int32_t>> read_eos_token_ids(const Checkpoint& checkpoint,
                                                      std::size_t vocab_size);
 
+extern const ModelFamily kGlm4Moe;
+extern const ModelFamily kLlama;
+extern const ModelFamily kMinimaxM2;
+extern const ModelFamily kMixtral;
+extern const ModelFamily kOlmoe;
+extern const ModelFamily kQwen2Moe;
+extern const ModelFamily kQwen3;
+extern const ModelFamily kQwen3Moe;
 extern const ModelFamily kQwen3Next;
+extern const ModelFamily kQwen35Moe;
 
 }  // namespace flashmoe
 

@@ -7,15 +7,16 @@
 #include <variant>
 #include <vector>
 
+#include "kernels/ops.h"
+#include "model/rope.h"
+
 namespace flashmoe {
 
-/// Rotary position embedding: the angle of pair j at a position is position * theta^(-2j /
-/// rotary_dim).
-struct RopeSpec {
-  std::size_t rotary_dim = 0;  // the first elements of each head that rotate
-  double theta = 0;
-
-  friend bool operator==(const RopeSpec&, const RopeSpec&) = default;
+/// What queries and keys are normed by, before they rotate.
+enum class QkNorm : std::uint8_t {
+  kNone,
+  kHeads,  // each head on its own, with one weight for all: [head_dim]
+  kWhole,  // all heads of a row together, with a weight for each element
 };
 
 /// Grouped-query attention with a KV cache (layers/attention.h).
@@ -25,7 +26,7 @@ struct AttentionSpec {
   std::size_t head_dim = 0;
   RopeSpec rope;
   bool has_output_gate = false;  // q_proj has a gate beside each head's query
-  bool has_qk_norm = false;      // RMSNorm of every head of queries and keys
+  QkNorm qk_norm = QkNorm::kNone;
   bool has_qkv_bias = false;     // q_proj, k_proj and v_proj add one
   bool has_output_bias = false;  // o_proj adds one
 
@@ -40,6 +41,8 @@ struct DeltaNetSpec {
   std::size_t key_dim = 0;    // of one head
   std::size_t value_dim = 0;  // of one head
   std::size_t conv_kernel = 0;
+  /// The projections come in two matrices, key head by key head, rather than in four.
+  bool is_grouped_by_head = false;
 
   std::size_t heads_ratio() const { return value_heads / key_heads; }
   std::size_t keys_size() const { return key_heads * key_dim; }
@@ -58,7 +61,13 @@ struct DenseMlpSpec {
 struct RouterSpec {
   std::size_t num_experts = 0;
   std::size_t num_experts_per_tok = 0;
-  bool norm_topk_prob = true;  // weights of the chosen add up to 1
+  bool norm_topk_prob = true;  // weights of the chosen add up to 1, before they are scaled
+  RouteRule::Score score = RouteRule::Score::kSoftmax;
+  bool has_correction_bias = false;  // added to sigmoid scores for the choice alone
+  float routed_scaling_factor = 1;
+  std::size_t n_group = 1;     // equal runs of experts
+  std::size_t topk_group = 1;  // how many of them a row may choose from
+  bool groups_by_best_two = false;
 };
 
 /// Routed experts, and perhaps a shared one (layers/moe_block.h).
@@ -66,6 +75,7 @@ struct MoeSpec {
   RouterSpec router;
   std::size_t intermediate_size = 0;         // of a routed expert
   std::size_t shared_intermediate_size = 0;  // 0: no shared expert
+  bool has_shared_gate = false;              // the shared expert's weight is a sigmoid, else 1
 };
 
 /// One layer: x += mixer(norm(x)), then x += feed_forward(norm(x)).

@@ -31,6 +31,10 @@ constexpr std::array<CommonRow, static_cast<std::size_t>(kCount)> kCommon = {{
 
     {TensorRole::kDeltaNet, {kInProjQkvz, "model.layers.{layer}.linear_attn.in_proj_qkvz"}},
     {TensorRole::kDeltaNet, {kInProjBa, "model.layers.{layer}.linear_attn.in_proj_ba"}},
+    {TensorRole::kDeltaNet, {kInProjQkv, "model.layers.{layer}.linear_attn.in_proj_qkv"}},
+    {TensorRole::kDeltaNet, {kInProjZ, "model.layers.{layer}.linear_attn.in_proj_z"}},
+    {TensorRole::kDeltaNet, {kInProjB, "model.layers.{layer}.linear_attn.in_proj_b"}},
+    {TensorRole::kDeltaNet, {kInProjA, "model.layers.{layer}.linear_attn.in_proj_a"}},
     {TensorRole::kDeltaNet,
      {kConv1d, "model.layers.{layer}.linear_attn.conv1d.weight", StoredAs::kTapsLast}},
     {TensorRole::kDeltaNet, {kALog, "model.layers.{layer}.linear_attn.A_log", StoredAs::kLogDecay}},
@@ -43,6 +47,8 @@ constexpr std::array<CommonRow, static_cast<std::size_t>(kCount)> kCommon = {{
     {TensorRole::kDenseMlp, {kDownProj, "model.layers.{layer}.mlp.down_proj"}},
 
     {TensorRole::kRouter, {kRouter, "model.layers.{layer}.mlp.gate"}},
+    {TensorRole::kRouter,
+     {kCorrectionBias, "model.layers.{layer}.mlp.gate.e_score_correction_bias"}},
     {TensorRole::kSharedExpert,
      {kSharedGateProj, "model.layers.{layer}.mlp.shared_expert.gate_proj"}},
     {TensorRole::kSharedExpert, {kSharedUpProj, "model.layers.{layer}.mlp.shared_expert.up_proj"}},
@@ -50,8 +56,15 @@ constexpr std::array<CommonRow, static_cast<std::size_t>(kCount)> kCommon = {{
      {kSharedDownProj, "model.layers.{layer}.mlp.shared_expert.down_proj"}},
     {TensorRole::kSharedExpert, {kSharedExpertGate, "model.layers.{layer}.mlp.shared_expert_gate"}},
 
-    {TensorRole::kRoutedExperts, {kStackedExperts, "model.layers.{layer}.mlp.switch_mlp"}},
-    {TensorRole::kRoutedExperts, {kSeparateExperts, "model.layers.{layer}.mlp.experts.{expert}"}},
+    {TensorRole::kRoutedExperts, {kStackedGate, "model.layers.{layer}.mlp.switch_mlp.gate_proj"}},
+    {TensorRole::kRoutedExperts, {kStackedUp, "model.layers.{layer}.mlp.switch_mlp.up_proj"}},
+    {TensorRole::kRoutedExperts, {kStackedDown, "model.layers.{layer}.mlp.switch_mlp.down_proj"}},
+    {TensorRole::kRoutedExperts,
+     {kSeparateGate, "model.layers.{layer}.mlp.experts.{expert}.gate_proj"}},
+    {TensorRole::kRoutedExperts,
+     {kSeparateUp, "model.layers.{layer}.mlp.experts.{expert}.up_proj"}},
+    {TensorRole::kRoutedExperts,
+     {kSeparateDown, "model.layers.{layer}.mlp.experts.{expert}.down_proj"}},
     {TensorRole::kRoutedExperts, {kFusedGateUp, "model.layers.{layer}.mlp.experts.gate_up_proj"}},
     {TensorRole::kRoutedExperts, {kFusedDown, "model.layers.{layer}.mlp.experts.down_proj"}},
 }};
@@ -76,6 +89,14 @@ const TensorRow& TensorTable::row(TensorId id) const {
   const auto own =
       std::find_if(own_.begin(), own_.end(), [id](const TensorRow& row) { return row.id == id; });
   return own != own_.end() ? *own : kCommon[static_cast<std::size_t>(id)].row;
+}
+
+std::string TensorTable::name(TensorId id) const {
+  constexpr std::string_view kBody = "model.";
+  std::string_view name = row(id).name;
+  if (!name.starts_with(kBody)) return std::string(prefixes_.head).append(name);
+  name.remove_prefix(kBody.size());
+  return std::string(prefixes_.body).append(name);
 }
 
 std::string TensorTable::name(TensorId id, std::size_t layer) const {

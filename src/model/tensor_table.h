@@ -26,8 +26,12 @@ enum class TensorId : std::uint8_t {
   kQNorm,
   kKNorm,
 
-  kInProjQkvz,
+  kInProjQkvz,  // grouped by key head
   kInProjBa,
+  kInProjQkv,  // or the same in four
+  kInProjZ,
+  kInProjB,
+  kInProjA,
   kConv1d,
   kALog,
   kDtBias,
@@ -39,16 +43,21 @@ enum class TensorId : std::uint8_t {
   kDownProj,
 
   kRouter,
+  kCorrectionBias,
   kSharedGateProj,
   kSharedUpProj,
   kSharedDownProj,
   kSharedExpertGate,
 
   // Spellings of the routed experts; a checkpoint has one of the three.
-  kStackedExperts,   // + ".gate_proj" etc., [num_experts, out, in] (MLX)
-  kSeparateExperts,  // with {expert}, + ".gate_proj" etc. (Hugging Face)
-  kFusedGateUp,      // [num_experts, 2 * out, in], gate rows first (transformers 5)
-  kFusedDown,        // [num_experts, out, in]; or both transposed
+  kStackedGate,  // [num_experts, out, in] (MLX)
+  kStackedUp,
+  kStackedDown,
+  kSeparateGate,  // one module for each expert, with {expert} (Hugging Face)
+  kSeparateUp,
+  kSeparateDown,
+  kFusedGateUp,  // [num_experts, 2 * out, in], gate rows first (transformers 5)
+  kFusedDown,    // [num_experts, out, in]; or both transposed
 
   kCount
 };
@@ -68,6 +77,12 @@ struct TensorRow {
   StoredAs stored = StoredAs::kPlain;
 };
 
+/// What stands before the names of a model's tensors, in place of "model.", and before "lm_head".
+struct TensorPrefixes {
+  std::string_view body = "model.";
+  std::string_view head = "";
+};
+
 /// The names of a family's tensors: its own rows, and for the others the names that most families
 /// share. A value; the rows must outlive it.
 class TensorTable {
@@ -75,13 +90,21 @@ class TensorTable {
   constexpr TensorTable() = default;
   constexpr explicit TensorTable(std::span<const TensorRow> own) : own_(own) {}
 
+  /// The same names behind other prefixes.
+  TensorTable with_prefixes(const TensorPrefixes& prefixes) const {
+    TensorTable table = *this;
+    table.prefixes_ = prefixes;
+    return table;
+  }
+
   const TensorRow& row(TensorId id) const;
-  std::string name(TensorId id) const { return std::string(row(id).name); }
+  std::string name(TensorId id) const;
   std::string name(TensorId id, std::size_t layer) const;
   std::string name(TensorId id, std::size_t layer, std::size_t expert) const;
 
  private:
   std::span<const TensorRow> own_;
+  TensorPrefixes prefixes_;
 };
 
 TensorRole role_of(TensorId id);

@@ -91,14 +91,16 @@ class ModuleRecorder : public WeightSource {
   }
 
   Status add_experts(std::size_t layer) {
-    const std::string path = names_.name(TensorId::kStackedExperts, layer);
     const MoeSpec& moe = *spec_.layers[layer].moe();
     const std::uint64_t count = moe.router.num_experts;
     const std::uint64_t inner = moe.intermediate_size;
     const std::uint64_t hidden = spec_.hidden_size;
-    FM_RETURN_IF_ERROR(add_matrix(path + ".gate_proj", {count, inner}, hidden, kGain, kBits));
-    FM_RETURN_IF_ERROR(add_matrix(path + ".up_proj", {count, inner}, hidden, kGain, kBits));
-    return add_matrix(path + ".down_proj", {count, hidden}, inner, kResidualGain, kBits);
+    const auto name = [&](TensorId id) { return names_.name(id, layer); };
+    FM_RETURN_IF_ERROR(
+        add_matrix(name(TensorId::kStackedGate), {count, inner}, hidden, kGain, kBits));
+    FM_RETURN_IF_ERROR(
+        add_matrix(name(TensorId::kStackedUp), {count, inner}, hidden, kGain, kBits));
+    return add_matrix(name(TensorId::kStackedDown), {count, hidden}, inner, kResidualGain, kBits);
   }
 
   /// Adds a tensor to the last module.

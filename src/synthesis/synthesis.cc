@@ -42,7 +42,7 @@ Result<Plan> make_plan(const SynthesisOptions& options) {
       options.config.empty() ? fs::path(options.like) : options.config.parent_path(), json,
       generation_config(json));
   FM_ASSIGN_OR_RETURN(const ModelFamily* family, find_model_family(planned));
-  FM_ASSIGN_OR_RETURN(const ModelSpec spec, family->read_config(planned));
+  FM_ASSIGN_OR_RETURN(const ModelSpec spec, read_model_spec(*family, planned));
 
   Plan plan;
   FM_ASSIGN_OR_RETURN(plan.modules, list_modules(family->tensors, spec));

@@ -209,12 +209,31 @@ void run_routing(Ops& ops, std::vector<Case>& cases) {
       const std::size_t k = experts < 20 ? experts : 18;
       std::vector<std::uint16_t> ids(9 * k);
       std::vector<float> weights(9 * k);
-      ops.route_top_k(logits.view(), k, normalize, ids, weights);
+      ops.route({.k = k, .normalize = normalize}, logits.view(), ids, weights);
       Hash hash;
       for (const std::uint16_t id : ids) hash.add_bits(id);
       hash.add(weights.data(), weights.size());
-      cases.push_back({"route_top_k " + std::to_string(experts), hash.value()});
+      cases.push_back({"route softmax " + std::to_string(experts), hash.value()});
     }
+    Random random(experts);
+    const Matrix logits = filled_matrix(random, Fill::kNormal, 9, 4 * experts);
+    const Matrix bias = filled_matrix(random, Fill::kNormal, 1, 4 * experts);
+    const std::size_t k = 3;
+    std::vector<std::uint16_t> ids(9 * k);
+    std::vector<float> weights(9 * k);
+    ops.route({.k = k,
+               .normalize = true,
+               .score = RouteRule::Score::kSigmoid,
+               .scale = 1.8f,
+               .bias = bias.row(0),
+               .groups = 4,
+               .groups_kept = 2,
+               .groups_by_best_two = true},
+              logits.view(), ids, weights);
+    Hash hash;
+    for (const std::uint16_t id : ids) hash.add_bits(id);
+    hash.add(weights.data(), weights.size());
+    cases.push_back({"route sigmoid " + std::to_string(experts), hash.value()});
   }
 }
 
@@ -225,7 +244,7 @@ void run_rope(Ops& ops, std::vector<Case>& cases) {
     for (float& f : inv_freq) f = random.uniform(1e-6f, 1.0f);
     const std::uint32_t positions[] = {0, 1, 77, 262143};
     Matrix cos(4, half), sin(4, half), x = mixed_matrix(random, 12, 2 * half + 3, 2);
-    ops.rope_angles(positions, inv_freq, cos.view(), sin.view());
+    ops.rope_angles(positions, inv_freq, 1, cos.view(), sin.view());
     ops.rope(x.view(), 3, cos.view(), sin.view());
     Hash hash;
     hash.add(cos);

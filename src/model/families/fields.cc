@@ -1,6 +1,9 @@
 #include "model/families/fields.h"
 
 #include <string>
+#include <utility>
+
+#include "base/portable_math.h"
 
 namespace flashmoe {
 
@@ -29,6 +32,108 @@ Result<std::size_t> read_layer_count(const ConfigReader& reader) {
   return reader.uint("num_hidden_layers", 1, 1024);
 }
 
+namespace {
+
+/// How a rotary embedding is stretched; in rope_scaling (transformers 4) or rope_parameters.
+class RopeScalingReader {
+ public:
+  RopeScalingReader(const ConfigReader& reader, ConfigReader object)
+      : reader_(reader), object_(std::move(object)) {}
+
+  Status read(RopeSpec& rope) {
+    FM_ASSIGN_OR_RETURN(const std::string type,
+                        object_.string_or({"rope_type", "type"}, "default"));
+    if (type == "default" || type == "mrope") return Status();
+    if (type == "linear") return read_linear(rope);
+    if (type == "llama3") return read_llama3(rope);
+    if (type == "yarn") return read_yarn(rope);
+    return object_.reject(StatusCode::kUnsupported, {"rope_type", "type"},
+                          "only default, linear, llama3 and yarn are supported; remove the scaling "
+                          "and keep within the original context");
+  }
+
+ private:
+  Result<double> factor() const { return object_.number("factor", 1, 1e6); }
+
+  Result<double> original_max_position() const {
+    if (object_.has("original_max_position_embeddings")) {
+      return object_.number("original_max_position_embeddings", 1, 1e9);
+    }
+    return reader_.number_or({"original_max_position_embeddings", "max_position_embeddings"}, 8192,
+                             1, 1e9);
+  }
+
+  Status read_linear(RopeSpec& rope) const {
+    LinearRope scaling;
+    FM_ASSIGN_OR_RETURN(scaling.factor, factor());
+    rope.scaling = scaling;
+    return Status();
+  }
+
+  Status read_llama3(RopeSpec& rope) const {
+    Llama3Rope scaling;
+    FM_ASSIGN_OR_RETURN(scaling.factor, factor());
+    FM_ASSIGN_OR_RETURN(scaling.low_freq_factor, object_.number("low_freq_factor", 1e-3, 1e3));
+    FM_ASSIGN_OR_RETURN(scaling.high_freq_factor, object_.number("high_freq_factor", 1e-3, 1e3));
+    FM_ASSIGN_OR_RETURN(scaling.original_max_position, original_max_position());
+    if (scaling.high_freq_factor <= scaling.low_freq_factor) {
+      return contradiction(object_, "high_freq_factor", "must exceed low_freq_factor");
+    }
+    rope.scaling = scaling;
+    return Status();
+  }
+
+  Status read_yarn(RopeSpec& rope) const {
+    YarnRope scaling;
+    FM_ASSIGN_OR_RETURN(scaling.factor, factor());
+    FM_ASSIGN_OR_RETURN(scaling.beta_fast, object_.number_or("beta_fast", 32, 1e-3, 1e6));
+    FM_ASSIGN_OR_RETURN(scaling.beta_slow, object_.number_or("beta_slow", 1, 1e-3, 1e6));
+    FM_ASSIGN_OR_RETURN(scaling.truncate, object_.boolean_or("truncate", true));
+    FM_ASSIGN_OR_RETURN(scaling.original_max_position, original_max_position());
+    rope.scaling = scaling;
+
+    // m = 0.1 mscale ln(factor) + 1; given both scales, the quotient of theirs.
+    const auto magnitude = [&](double scale) {
+      return scaling.factor <= 1 ? 1.0 : 0.1 * scale * portable::log(scaling.factor) + 1.0;
+    };
+    FM_ASSIGN_OR_RETURN(const double mscale, object_.number_or("mscale", 0, 0, 1e3));
+    FM_ASSIGN_OR_RETURN(const double mscale_all, object_.number_or("mscale_all_dim", 0, 0, 1e3));
+    const double implied =
+        mscale > 0 && mscale_all > 0 ? magnitude(mscale) / magnitude(mscale_all) : magnitude(1);
+    FM_ASSIGN_OR_RETURN(const double given,
+                        object_.number_or("attention_factor", implied, 1e-3, 1e3));
+    rope.attention_factor = static_cast<float>(given);
+    return Status();
+  }
+
+  const ConfigReader& reader_;
+  ConfigReader object_;
+};
+
+}  // namespace
+
+Result<RopeSpec> read_rope(const ConfigReader& reader, std::size_t head_dim,
+                           double rotary_fraction) {
+  RopeSpec rope;
+  FM_ASSIGN_OR_RETURN(rope.theta, reader.number_or({"rope_theta", "rope_parameters.rope_theta"},
+                                                   10000.0, 1.0, 1e12));
+  FM_ASSIGN_OR_RETURN(
+      const double fraction,
+      reader.number_or({"partial_rotary_factor", "rope_parameters.partial_rotary_factor"},
+                       rotary_fraction, 0.0, 1.0));
+  rope.rotary_dim = static_cast<std::size_t>(static_cast<double>(head_dim) * fraction);
+  if (rope.rotary_dim == 0 || rope.rotary_dim % 2 != 0) {
+    return contradiction(reader, "partial_rotary_factor",
+                         "must give an even, positive number of rotary dimensions of head_dim");
+  }
+  const FieldNames scaling = {"rope_scaling", "rope_parameters"};
+  if (reader.has(scaling)) {
+    FM_ASSIGN_OR_RETURN(ConfigReader object, reader.object(scaling));
+    FM_RETURN_IF_ERROR(RopeScalingReader(reader, std::move(object)).read(rope));
+  }
+  return rope;
+}
+
 Result<AttentionSpec> read_attention_fields(const ConfigReader& reader,
                                             const HeadDefaults& defaults) {
   AttentionSpec attention;
@@ -49,28 +154,8 @@ Result<AttentionSpec> read_attention_fields(const ConfigReader& reader,
   }
   FM_ASSIGN_OR_RETURN(attention.head_dim, reader.uint_or("head_dim", head_dim, 2, 4096));
 
-  // transformers 4 has these at the top, transformers 5 inside rope_parameters.
-  FM_ASSIGN_OR_RETURN(
-      attention.rope.theta,
-      reader.number_or({"rope_theta", "rope_parameters.rope_theta"}, 10000.0, 1.0, 1e12));
-  FM_ASSIGN_OR_RETURN(
-      const double rotary_fraction,
-      reader.number_or({"partial_rotary_factor", "rope_parameters.partial_rotary_factor"},
-                       defaults.rotary_fraction, 0.0, 1.0));
-  const FieldNames rope_type = {"rope_scaling.rope_type", "rope_scaling.type",
-                                "rope_parameters.rope_type", "rope_parameters.type"};
-  FM_ASSIGN_OR_RETURN(const std::string type, reader.string_or(rope_type, "default"));
-  if (type != "default") {
-    return reader.reject(StatusCode::kUnsupported, rope_type,
-                         "only the default rotary embedding is supported; remove rope_scaling and "
-                         "keep within the original context");
-  }
-  attention.rope.rotary_dim =
-      static_cast<std::size_t>(static_cast<double>(attention.head_dim) * rotary_fraction);
-  if (attention.rope.rotary_dim == 0 || attention.rope.rotary_dim % 2 != 0) {
-    return contradiction(reader, "partial_rotary_factor",
-                         "must give an even, positive number of rotary dimensions of head_dim");
-  }
+  FM_ASSIGN_OR_RETURN(attention.rope,
+                      read_rope(reader, attention.head_dim, defaults.rotary_fraction));
   return attention;
 }
 
@@ -98,6 +183,52 @@ Result<RouterSpec> read_router_fields(const ConfigReader& reader, bool norm_topk
     return contradiction(reader, "num_experts_per_tok", "must not exceed num_experts");
   }
   return router;
+}
+
+Result<RouterSpec> read_sigmoid_router_fields(const ConfigReader& reader) {
+  FM_ASSIGN_OR_RETURN(RouterSpec router,
+                      read_router_fields(reader, /*norm_topk_prob_default=*/true));
+  router.score = RouteRule::Score::kSigmoid;
+  router.has_correction_bias = true;
+  router.groups_by_best_two = true;
+  FM_ASSIGN_OR_RETURN(router.n_group, reader.uint_or("n_group", 1, 1, 64));
+  FM_ASSIGN_OR_RETURN(router.topk_group, reader.uint_or("topk_group", 1, 1, router.n_group));
+  FM_ASSIGN_OR_RETURN(const double scale,
+                      reader.number_or("routed_scaling_factor", 1.0, 1e-3, 1e3));
+  router.routed_scaling_factor = static_cast<float>(scale);
+  if (router.num_experts % router.n_group != 0) {
+    return contradiction(reader, "n_group", "must divide the number of experts");
+  }
+  if (router.num_experts / router.n_group * router.topk_group < router.num_experts_per_tok) {
+    return contradiction(reader, "topk_group", "must leave num_experts_per_tok experts to choose");
+  }
+  return router;
+}
+
+Result<std::vector<bool>> read_layers_after_dense(const ConfigReader& reader,
+                                                  std::size_t layer_count) {
+  std::vector<bool> has_experts(layer_count, true);
+  if (reader.has("mlp_layer_types")) {
+    FM_ASSIGN_OR_RETURN(const std::vector<std::string> types,
+                        reader.string_list("mlp_layer_types"));
+    if (types.size() != layer_count) {
+      return contradiction(reader, "mlp_layer_types", "must list num_hidden_layers entries");
+    }
+    for (std::size_t i = 0; i < layer_count; ++i) has_experts[i] = types[i] == "sparse";
+    return has_experts;
+  }
+  FM_ASSIGN_OR_RETURN(const std::size_t dense,
+                      reader.uint_or("first_k_dense_replace", 1, 0, layer_count));
+  for (std::size_t i = 0; i < dense; ++i) has_experts[i] = false;
+  return has_experts;
+}
+
+Status refuse_window(const ConfigReader& reader) {
+  FM_ASSIGN_OR_RETURN(const bool is_used,
+                      reader.boolean_or("use_sliding_window", reader.has("sliding_window")));
+  if (!is_used || !reader.has("sliding_window")) return Status();
+  return reader.reject(StatusCode::kUnsupported, "sliding_window",
+                       "this family is supported without a sliding window");
 }
 
 Result<DenseMlpSpec> read_dense_mlp(const ConfigReader& reader) {

@@ -32,8 +32,14 @@ struct HeadDefaults {
   double rotary_fraction = 1;  // of head_dim
 };
 
-/// Heads and rotary embedding; gate, norms and biases are the family's to say. Errors: kUnsupported
-/// for a rotary embedding other than the default one.
+/// The rotary embedding of heads of `head_dim`, of which `rotary_fraction` rotates unless the
+/// config says otherwise. Errors: kUnsupported for ways of scaling other than linear, llama3 and
+/// yarn.
+Result<RopeSpec> read_rope(const ConfigReader& reader, std::size_t head_dim,
+                           double rotary_fraction);
+
+/// Heads and rotary embedding; gate, norms and biases are the family's to say. Errors: those of
+/// read_rope.
 Result<AttentionSpec> read_attention_fields(const ConfigReader& reader,
                                             const HeadDefaults& defaults);
 
@@ -42,6 +48,16 @@ Result<std::vector<bool>> read_sparse_layers(const ConfigReader& reader, std::si
 
 /// num_experts (under any of its names) and num_experts_per_tok.
 Result<RouterSpec> read_router_fields(const ConfigReader& reader, bool norm_topk_prob_default);
+
+/// The same of DeepSeek-V3's kind: sigmoid scores, a correction bias, groups, scaled weights.
+Result<RouterSpec> read_sigmoid_router_fields(const ConfigReader& reader);
+
+/// Which layers have experts, where the first first_k_dense_replace have none.
+Result<std::vector<bool>> read_layers_after_dense(const ConfigReader& reader,
+                                                  std::size_t layer_count);
+
+/// Errors: kUnsupported where a family that needs no sliding window has one.
+Status refuse_window(const ConfigReader& reader);
 
 /// intermediate_size, for layers without experts.
 Result<DenseMlpSpec> read_dense_mlp(const ConfigReader& reader);

@@ -1,6 +1,8 @@
-// Qwen3-Next (Qwen3-Coder-Next, Qwen3-Next-80B-A3B): gated attention in every fourth layer, Gated
-// DeltaNet in the others, a MoE with one shared expert in all. Source: transformers
-// models/qwen3_next/modeling_qwen3_next.py.
+// Qwen3-Next (Qwen3-Coder-Next, Qwen3-Next-80B-A3B) and Qwen3.5-MoE (Qwen3.5 and 3.6: 35B-A3B to
+// 397B-A17B; the text part of the multimodal model): gated attention in every fourth layer, Gated
+// DeltaNet in the others, a MoE with one shared expert in all. They differ in how DeltaNet's inputs
+// are stored. Sources: transformers models/qwen3_next/modeling_qwen3_next.py,
+// models/qwen3_5_moe/modeling_qwen3_5_moe.py (whose rotary sections are equal for text).
 #include <string>
 #include <vector>
 
@@ -15,7 +17,7 @@ Result<AttentionSpec> read_attention(const ConfigReader& reader) {
   FM_ASSIGN_OR_RETURN(AttentionSpec attention,
                       read_attention_fields(reader, {.head_dim = 256, .rotary_fraction = 0.25}));
   attention.has_output_gate = true;
-  attention.has_qk_norm = true;
+  attention.qk_norm = QkNorm::kHeads;
   FM_ASSIGN_OR_RETURN(attention.has_qkv_bias, reader.boolean_or("attention_bias", false));
   attention.has_output_bias = attention.has_qkv_bias;
   return attention;
@@ -36,7 +38,7 @@ Result<DeltaNetSpec> read_delta_net(const ConfigReader& reader) {
 }
 
 Result<MoeSpec> read_moe(const ConfigReader& reader) {
-  MoeSpec moe;
+  MoeSpec moe{.has_shared_gate = true};
   FM_ASSIGN_OR_RETURN(moe.router, read_router_fields(reader, /*norm_topk_prob_default=*/true));
   FM_ASSIGN_OR_RETURN(moe.intermediate_size, reader.uint("moe_intermediate_size", 1, kWidthMax));
   FM_ASSIGN_OR_RETURN(moe.shared_intermediate_size,
@@ -70,11 +72,11 @@ Result<std::vector<bool>> read_attention_layers(const ConfigReader& reader,
   return is_full;
 }
 
-Result<ModelSpec> read_config(const Checkpoint& checkpoint) {
-  const ConfigReader reader = checkpoint.config_reader();
+Result<ModelSpec> read_hybrid(const ConfigReader& reader, bool is_grouped_by_head) {
   FM_ASSIGN_OR_RETURN(ModelSpec spec, read_model_fields(reader));
   FM_ASSIGN_OR_RETURN(const AttentionSpec attention, read_attention(reader));
-  FM_ASSIGN_OR_RETURN(const DeltaNetSpec delta_net, read_delta_net(reader));
+  FM_ASSIGN_OR_RETURN(DeltaNetSpec delta_net, read_delta_net(reader));
+  delta_net.is_grouped_by_head = is_grouped_by_head;
   FM_ASSIGN_OR_RETURN(const MoeSpec moe, read_moe(reader));
   FM_ASSIGN_OR_RETURN(const std::size_t layer_count, read_layer_count(reader));
   FM_ASSIGN_OR_RETURN(const std::vector<bool> is_full, read_attention_layers(reader, layer_count));
@@ -110,7 +112,14 @@ constexpr TensorRow kTensors[] = {
 const ModelFamily kQwen3Next = {
     .model_type = "qwen3_next",
     .tensors = TensorTable(kTensors),
-    .read_config = read_config,
+    .read_config = [](const ConfigReader& reader) { return read_hybrid(reader, true); },
+};
+
+const ModelFamily kQwen35Moe = {
+    .model_type = "qwen3_5_moe",
+    .text_model_type = "qwen3_5_moe_text",
+    .tensors = TensorTable(kTensors),
+    .read_config = [](const ConfigReader& reader) { return read_hybrid(reader, false); },
 };
 
 }  // namespace flashmoe

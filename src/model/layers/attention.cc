@@ -48,9 +48,11 @@ Status Attention::declare(LayerTensors& tensors) {
   if (spec_.has_output_bias) {
     FM_RETURN_IF_ERROR(tensors.bias(TensorId::kOProj, hidden_, &o_bias_));
   }
-  if (!spec_.has_qk_norm) return Status();
-  FM_RETURN_IF_ERROR(tensors.vector(TensorId::kQNorm, spec_.head_dim, &q_norm_));
-  return tensors.vector(TensorId::kKNorm, spec_.head_dim, &k_norm_);
+  if (spec_.qk_norm == QkNorm::kNone) return Status();
+  const bool is_whole = spec_.qk_norm == QkNorm::kWhole;
+  FM_RETURN_IF_ERROR(
+      tensors.vector(TensorId::kQNorm, is_whole ? spec_.query_size() : spec_.head_dim, &q_norm_));
+  return tensors.vector(TensorId::kKNorm, is_whole ? kv_rows : spec_.head_dim, &k_norm_);
 }
 
 StateNeeds Attention::state() const {
@@ -65,7 +67,7 @@ ScratchSize Attention::scratch_size(std::size_t rows) const {
 }
 
 //   [q, gate] = W_q x (+ b_q);  k = W_k x (+ b_k);  v = W_v x (+ b_v)   q and gate: head by head
-//   q = rope(RMSNorm(q));  k = rope(RMSNorm(k))
+//   q = rope(RMSNorm(q));  k = rope(RMSNorm(k))       where the family has these norms and the gate
 //   y = W_o (softmax(q k^T / sqrt(head_dim)) v * sigmoid(gate)) (+ b_o)
 void Attention::forward(StepContext& context, Scratch& scratch, const Activations& x,
                         MatrixView<float> y) {
@@ -85,9 +87,12 @@ void Attention::forward(StepContext& context, Scratch& scratch, const Activation
   const MatrixView<float> q_heads(buffers.query_gate.data, rows * spec_.num_heads, head_dim,
                                   query_stride());
   const MatrixView<float> k_heads(buffers.keys.data, rows * spec_.num_kv_heads, head_dim);
-  if (spec_.has_qk_norm) {
+  if (spec_.qk_norm == QkNorm::kHeads) {
     ops.rms_norm(q_heads, q_norm_.data(), rms_norm_eps_, q_heads);
     ops.rms_norm(k_heads, k_norm_.data(), rms_norm_eps_, k_heads);
+  } else if (spec_.qk_norm == QkNorm::kWhole) {
+    ops.rms_norm(buffers.query_gate, q_norm_.data(), rms_norm_eps_, buffers.query_gate);
+    ops.rms_norm(buffers.keys, k_norm_.data(), rms_norm_eps_, buffers.keys);
   }
   const RopeAngles& angles = context.rope[rope_];
   ops.rope(q_heads, spec_.num_heads, angles.cos, angles.sin);

@@ -12,7 +12,8 @@ namespace flashmoe {
 
 /// Grouped-query attention with rotary embedding; as the family has it, with norms of queries and
 /// keys per head, biases, and a gate of the output.
-/// Sources: transformers modeling_qwen3_next.py, Qwen3NextAttention; modeling_qwen3_moe.py.
+/// Sources: transformers modeling_qwen3_next.py, Qwen3NextAttention; modeling_qwen3_moe.py;
+/// modeling_olmoe.py (norms of whole rows).
 class Attention final : public Mixer {
  public:
   /// `layer`: which layer of the model this is. `rope`: which of StepContext::rope is its own.
@@ -50,8 +51,8 @@ class Attention final : public Mixer {
   WeightView k_proj_;          // [num_kv_heads * head_dim, hidden]
   WeightView v_proj_;          // likewise
   WeightView o_proj_;          // [hidden, num_heads * head_dim]
-  std::vector<float> q_norm_;  // [head_dim]
-  std::vector<float> k_norm_;  // [head_dim]
+  std::vector<float> q_norm_;  // as QkNorm says
+  std::vector<float> k_norm_;
   std::vector<float> q_bias_;  // of the projections' outputs; empty without
   std::vector<float> k_bias_;
   std::vector<float> v_bias_;

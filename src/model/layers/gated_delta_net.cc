@@ -45,7 +45,7 @@ struct GatedDeltaNet::Buffers {
         decay(scratch.matrix(rows, spec.value_heads)),
         inner(scratch.activations(rows, spec.values_size())) {}
 
-  MatrixView<float> projections;  // what W_qkvz and W_ba give, then conv_out and o
+  MatrixView<float> projections;  // what grouped matrices give, then conv_out and o
   MatrixView<float> conv_in;
   MatrixView<float> z;
   MatrixView<float> beta;
@@ -56,8 +56,17 @@ struct GatedDeltaNet::Buffers {
 Status GatedDeltaNet::declare(LayerTensors& tensors) {
   const std::size_t qkvz_rows = 2 * spec_.keys_size() + 2 * spec_.values_size();
   const std::size_t heads = spec_.value_heads;
-  FM_RETURN_IF_ERROR(tensors.matrix(TensorId::kInProjQkvz, qkvz_rows, hidden_, &in_proj_qkvz_));
-  FM_RETURN_IF_ERROR(tensors.matrix(TensorId::kInProjBa, 2 * heads, hidden_, &in_proj_ba_));
+  if (spec_.is_grouped_by_head) {
+    FM_RETURN_IF_ERROR(tensors.matrix(TensorId::kInProjQkvz, qkvz_rows, hidden_, &in_proj_qkvz_));
+    FM_RETURN_IF_ERROR(tensors.matrix(TensorId::kInProjBa, 2 * heads, hidden_, &in_proj_ba_));
+  } else {
+    FM_RETURN_IF_ERROR(
+        tensors.matrix(TensorId::kInProjQkv, spec_.conv_channels(), hidden_, &in_proj_qkv_));
+    FM_RETURN_IF_ERROR(
+        tensors.matrix(TensorId::kInProjZ, spec_.values_size(), hidden_, &in_proj_z_));
+    FM_RETURN_IF_ERROR(tensors.matrix(TensorId::kInProjB, heads, hidden_, &in_proj_b_));
+    FM_RETURN_IF_ERROR(tensors.matrix(TensorId::kInProjA, heads, hidden_, &in_proj_a_));
+  }
   FM_RETURN_IF_ERROR(tensors.matrix(TensorId::kOutProj, hidden_, spec_.values_size(), &out_proj_));
   // [channels, 1, kernel] as PyTorch has it, [channels, kernel, 1] as MLX does: the same bytes.
   const TensorShape conv[] = {{spec_.conv_channels(), 1, spec_.conv_kernel},
@@ -79,6 +88,29 @@ ScratchSize GatedDeltaNet::scratch_size(std::size_t rows) const {
   return scratch.size();
 }
 
+/// [q, k, v], z, b and a of every row, each where the rest of the block expects it.
+void GatedDeltaNet::project(Ops& ops, const Activations& x, const Buffers& b) const {
+  if (!spec_.is_grouped_by_head) {
+    const LinearTask projections[] = {{.weight = in_proj_qkv_, .x = &x, .y = b.conv_in},
+                                      {.weight = in_proj_z_, .x = &x, .y = b.z},
+                                      {.weight = in_proj_b_, .x = &x, .y = b.beta},
+                                      {.weight = in_proj_a_, .x = &x, .y = b.decay}};
+    ops.linear(projections);
+    return;
+  }
+  const std::size_t rows = b.z.rows;
+  const MatrixView<float> qkvz(b.projections.data, rows,
+                               2 * spec_.keys_size() + 2 * spec_.values_size());
+  const MatrixView<float> ba(qkvz.row(rows), rows, 2 * spec_.value_heads);
+  const LinearTask projections[] = {{.weight = in_proj_qkvz_, .x = &x, .y = qkvz},
+                                    {.weight = in_proj_ba_, .x = &x, .y = ba}};
+  ops.linear(projections);
+  for (std::size_t r = 0; r < rows; ++r) {
+    ungroup(spec_, qkvz.row(r), ba.row(r), b.conv_in.row(r), b.z.row(r), b.beta.row(r),
+            b.decay.row(r));
+  }
+}
+
 // [q, k, v, z] = W_qkvz x;  [b, a] = W_ba x
 // [q, k, v] = silu(conv([q, k, v]));  q = q / |q| / sqrt(key_dim);  k = k / |k|
 // o = delta_rule(q, k, v, decay = exp(-exp(A_log) softplus(a + dt_bias)), beta = sigmoid(b))
@@ -93,16 +125,7 @@ void GatedDeltaNet::forward(StepContext& context, Scratch& scratch, const Activa
   const std::size_t channels = spec_.conv_channels();
   const Buffers b(spec_, rows, scratch);
 
-  const MatrixView<float> qkvz(b.projections.data, rows, 2 * keys + 2 * values);
-  const MatrixView<float> ba(qkvz.row(rows), rows, 2 * heads);
-  const LinearTask projections[] = {{.weight = in_proj_qkvz_, .x = &x, .y = qkvz},
-                                    {.weight = in_proj_ba_, .x = &x, .y = ba}};
-  ops.linear(projections);
-  for (std::size_t r = 0; r < rows; ++r) {
-    ungroup(spec_, qkvz.row(r), ba.row(r), b.conv_in.row(r), b.z.row(r), b.beta.row(r),
-            b.decay.row(r));
-  }
-  // Ungrouped, the projections make room.
+  project(ops, x, b);
   const MatrixView<float> conv_out(b.projections.data, rows, channels);
   const MatrixView<float> o(conv_out.row(rows), rows, values);
 

@@ -11,7 +11,8 @@
 namespace flashmoe {
 
 /// Gated DeltaNet: linear attention with a recurrent state of fixed size per sequence.
-/// Source: transformers modeling_qwen3_next.py, Qwen3NextGatedDeltaNet; arXiv 2412.06464.
+/// Sources: transformers modeling_qwen3_next.py, Qwen3NextGatedDeltaNet; modeling_qwen3_5_moe.py;
+/// arXiv 2412.06464.
 class GatedDeltaNet final : public Mixer {
  public:
   /// `layer`: which layer of the model this is.
@@ -27,14 +28,20 @@ class GatedDeltaNet final : public Mixer {
 
  private:
   struct Buffers;
+  void project(Ops& ops, const Activations& x, const Buffers& buffers) const;
 
   DeltaNetSpec spec_;
   std::size_t hidden_;
   float rms_norm_eps_;
   std::size_t layer_;
 
-  WeightView in_proj_qkvz_;       // [2 keys + 2 values, hidden], grouped by key head
-  WeightView in_proj_ba_;         // [2 * value_heads, hidden], grouped by key head
+  // Grouped by key head, or the same in four.
+  WeightView in_proj_qkvz_;       // [2 keys + 2 values, hidden]
+  WeightView in_proj_ba_;         // [2 * value_heads, hidden]
+  WeightView in_proj_qkv_;        // [2 keys + values, hidden]
+  WeightView in_proj_z_;          // [values, hidden]
+  WeightView in_proj_b_;          // [value_heads, hidden]
+  WeightView in_proj_a_;          // [value_heads, hidden]
   WeightView out_proj_;           // [hidden, values]
   std::vector<float> conv_;       // [conv_kernel, conv_channels]
   std::vector<float> neg_exp_a_;  // [value_heads]: -exp(A_log)

@@ -28,7 +28,7 @@ struct MoeBlock::Buffers {
         expert_out(scratch.matrix(assignments, hidden)),
         expert_inner(scratch.activations(assignments, spec.intermediate_size)) {
     if (spec.shared_intermediate_size == 0) return;
-    shared_score = scratch.matrix(rows_max, 1);
+    if (spec.has_shared_gate) shared_score = scratch.matrix(rows_max, 1);
     shared_gate = scratch.matrix(rows_max, spec.shared_intermediate_size);
     shared_up = scratch.matrix(rows_max, spec.shared_intermediate_size);
     shared_out = scratch.matrix(rows_max, hidden);
@@ -57,7 +57,10 @@ Status MoeBlock::declare(LayerTensors& tensors) {
   FM_RETURN_IF_ERROR(router_.declare(tensors));
   if (!has_shared()) return Status();
   const std::size_t inner = spec_.shared_intermediate_size;
-  FM_RETURN_IF_ERROR(tensors.matrix(TensorId::kSharedExpertGate, 1, hidden_, &shared_expert_gate_));
+  if (spec_.has_shared_gate) {
+    FM_RETURN_IF_ERROR(
+        tensors.matrix(TensorId::kSharedExpertGate, 1, hidden_, &shared_expert_gate_));
+  }
   FM_RETURN_IF_ERROR(tensors.matrix(TensorId::kSharedGateProj, inner, hidden_, &shared_gate_proj_));
   FM_RETURN_IF_ERROR(tensors.matrix(TensorId::kSharedUpProj, inner, hidden_, &shared_up_proj_));
   return tensors.matrix(TensorId::kSharedDownProj, hidden_, inner, &shared_down_proj_);
@@ -74,10 +77,14 @@ Status MoeBlock::route(const Pass& pass) const {
   const std::size_t rows = context.rows;
   const std::size_t k = spec_.router.num_experts_per_tok;
   const MatrixView<float> logits = pass.buffers.router_logits.slice(0, rows);
-  const LinearTask tasks[] = {
-      router_.logits_task(pass.x, logits),
-      {.weight = shared_expert_gate_, .x = &pass.x, .y = pass.buffers.shared_score.slice(0, rows)}};
-  context.ops.linear(std::span(tasks).first(has_shared() ? 2 : 1));
+  books_.tasks.clear();
+  books_.tasks.push_back(router_.logits_task(pass.x, logits));
+  if (has_shared() && spec_.has_shared_gate) {
+    books_.tasks.push_back({.weight = shared_expert_gate_,
+                            .x = &pass.x,
+                            .y = pass.buffers.shared_score.slice(0, rows)});
+  }
+  context.ops.linear(books_.tasks);
   books_.routed_ids.resize(rows * k);
   books_.routed_weights.resize(rows * k);
   router_.choose(context.ops, logits, books_.routed_ids, books_.routed_weights);
@@ -196,7 +203,9 @@ Status MoeBlock::forward(StepContext& context, Scratch& scratch, const Activatio
 
   if (!has_shared()) return Status();
   const MatrixView<float> shared = buffers.shared_out.slice(0, context.rows);
-  context.ops.sigmoid_scale_rows(shared, buffers.shared_score.slice(0, context.rows));
+  if (spec_.has_shared_gate) {
+    context.ops.sigmoid_scale_rows(shared, buffers.shared_score.slice(0, context.rows));
+  }
   context.ops.add(y, shared);
   return Status();
 }

@@ -53,10 +53,11 @@ struct MoeBooks {
 ///
 ///   (w, k) = Router(x)
 ///   y = sum over k of w_k Expert_k(x) + sigmoid(W_shared_expert_gate x) Shared(x)
+///       (without that gate, + Shared(x))
 ///   Expert(x) = W_down (silu(W_gate x) * (W_up x))
 ///
 /// Expert results are added in ascending expert id, whatever order the experts' bytes arrive in.
-/// Source: transformers modeling_qwen3_next.py, Qwen3NextSparseMoeBlock.
+/// Sources: transformers modeling_qwen3_next.py, Qwen3NextSparseMoeBlock; modeling_glm4_moe.py.
 class MoeBlock final : public FeedForward {
  public:
   /// `layer`: which layer of the model this is. `books`: shared by the model's layers, which take

@@ -8,12 +8,31 @@
 
 namespace flashmoe {
 
-void Router::choose(Ops& ops, MatrixView<const float> logits, std::span<std::uint16_t> ids,
-                    std::span<float> weights) const {
-  ops.route_top_k(logits, spec_.num_experts_per_tok, spec_.norm_topk_prob, ids, weights);
+namespace {
+
+double sigmoid(float logit) { return 1 / (1 + portable::exp(-static_cast<double>(logit))); }
+
+}  // namespace
+
+Status Router::declare(LayerTensors& tensors) {
+  FM_RETURN_IF_ERROR(tensors.matrix(TensorId::kRouter, spec_.num_experts, hidden_, &weight_));
+  if (!spec_.has_correction_bias) return Status();
+  return tensors.vector(TensorId::kCorrectionBias, spec_.num_experts, &correction_bias_);
 }
 
-//   w_i = exp(logit_i) / sum over j of exp(logit_j), j over the row's ids, or over all experts
+void Router::choose(Ops& ops, MatrixView<const float> logits, std::span<std::uint16_t> ids,
+                    std::span<float> weights) const {
+  ops.route({.k = spec_.num_experts_per_tok,
+             .normalize = spec_.norm_topk_prob,
+             .score = spec_.score,
+             .scale = spec_.routed_scaling_factor,
+             .bias = correction_bias_.empty() ? nullptr : correction_bias_.data(),
+             .groups = spec_.n_group,
+             .groups_kept = spec_.topk_group,
+             .groups_by_best_two = spec_.groups_by_best_two},
+            logits, ids, weights);
+}
+
 void Router::weigh(MatrixView<const float> logits, std::span<const std::uint16_t> ids,
                    std::span<float> weights) const {
   FM_CHECK(ids.size() == weights.size());
@@ -22,23 +41,35 @@ void Router::weigh(MatrixView<const float> logits, std::span<const std::uint16_t
     const float* const logit = logits.row(r);
     const auto chosen = ids.subspan(r * k, k);
     double largest = -std::numeric_limits<double>::infinity();
-    double sum = 0;
     if (spec_.norm_topk_prob) {
       for (const std::uint16_t id : chosen) largest = std::max<double>(largest, logit[id]);
-      for (const std::uint16_t id : chosen) sum += portable::exp(logit[id] - largest);
     } else {
       for (std::size_t e = 0; e < logits.cols; ++e) largest = std::max<double>(largest, logit[e]);
-      for (std::size_t e = 0; e < logits.cols; ++e) sum += portable::exp(logit[e] - largest);
+    }
+    const auto term = [&](std::size_t e) {
+      return is_sigmoid() ? sigmoid(logit[e]) : portable::exp(logit[e] - largest);
+    };
+    double sum = is_sigmoid() && !spec_.norm_topk_prob ? 1 : 0;
+    if (spec_.norm_topk_prob) {
+      for (const std::uint16_t id : chosen) sum += term(id);
+    } else if (!is_sigmoid()) {
+      for (std::size_t e = 0; e < logits.cols; ++e) sum += term(e);
     }
     for (std::size_t i = 0; i < k; ++i) {
-      weights[r * k + i] = static_cast<float>(portable::exp(logit[chosen[i]] - largest) / sum);
+      weights[r * k + i] = static_cast<float>(spec_.routed_scaling_factor * term(chosen[i]) / sum);
     }
   }
 }
 
-/// Whatever softmax weights are normalised by, they are proportional to exp(logit).
+double Router::preference(std::span<const float> logits, std::size_t expert) const {
+  if (!is_sigmoid()) return logits[expert];
+  return sigmoid(logits[expert]) + (correction_bias_.empty() ? 0 : correction_bias_[expert]);
+}
+
+/// Whatever weights are normalised by, they are proportional to exp(logit), or to sigmoid scores.
 double Router::relative_weight(std::span<const float> logits, std::size_t to,
                                std::size_t from) const {
+  if (is_sigmoid()) return sigmoid(logits[to]) / sigmoid(logits[from]);
   return portable::exp(static_cast<double>(logits[to]) - static_cast<double>(logits[from]));
 }
 

@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <span>
+#include <vector>
 
 #include "base/result.h"
 #include "kernels/ops.h"
@@ -17,19 +18,14 @@ namespace flashmoe {
 /// Scores, selection and weights of a layer's experts: the one place that knows how a family
 /// routes. Whoever guesses, replaces or replays choices asks it too.
 ///
-///   logits = W_router x;  the k largest are chosen, ties to the smaller id
-///   weights = softmax of the logits, over the chosen (norm_topk_prob) or over all experts
-///
-/// Source: transformers modeling_qwen3_next.py, Qwen3NextTopKRouter.
+///   logits = W_router x, of which RouteRule (kernels/ops.h) makes ids and weights
 class Router {
  public:
   Router(const RouterSpec& spec, std::size_t hidden_size) : spec_(spec), hidden_(hidden_size) {}
 
   const RouterSpec& spec() const { return spec_; }
 
-  Status declare(LayerTensors& tensors) {
-    return tensors.matrix(TensorId::kRouter, spec_.num_experts, hidden_, &weight_);
-  }
+  Status declare(LayerTensors& tensors);
 
   /// logits [rows, num_experts] of x, to be computed beside other products of it.
   LinearTask logits_task(const Activations& x, MatrixView<float> logits) const {
@@ -46,16 +42,17 @@ class Router {
              std::span<float> weights) const;
 
   /// How much a row wants an expert: experts are chosen in descending order of it.
-  float preference(std::span<const float> logits, std::size_t expert) const {
-    return logits[expert];
-  }
+  double preference(std::span<const float> logits, std::size_t expert) const;
   /// What `to` would weigh in the place of `from`, over what `from` weighs.
   double relative_weight(std::span<const float> logits, std::size_t to, std::size_t from) const;
 
  private:
+  bool is_sigmoid() const { return spec_.score == RouteRule::Score::kSigmoid; }
+
   RouterSpec spec_;
   std::size_t hidden_;
-  WeightView weight_;  // [num_experts, hidden]
+  WeightView weight_;                   // [num_experts, hidden]
+  std::vector<float> correction_bias_;  // [num_experts]; empty without
 };
 
 }  // namespace flashmoe

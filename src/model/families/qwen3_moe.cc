@@ -1,0 +1,37 @@
+// Qwen3-MoE (Qwen3-30B-A3B, Qwen3-Coder-30B-A3B, Qwen3-235B-A22B): attention with norms per head,
+// a MoE without a shared expert. Source: transformers models/qwen3_moe/modeling_qwen3_moe.py.
+#include "model/families/fields.h"
+#include "model/model_family.h"
+
+namespace flashmoe {
+namespace {
+
+Result<ModelSpec> read_config(const ConfigReader& reader) {
+  FM_RETURN_IF_ERROR(refuse_window(reader));
+  FM_ASSIGN_OR_RETURN(ModelSpec spec, read_model_fields(reader));
+  FM_ASSIGN_OR_RETURN(AttentionSpec attention, read_attention_fields(reader, {}));
+  attention.qk_norm = QkNorm::kHeads;
+  FM_ASSIGN_OR_RETURN(attention.has_qkv_bias, reader.boolean_or("attention_bias", false));
+  attention.has_output_bias = attention.has_qkv_bias;
+  MoeSpec moe;
+  FM_ASSIGN_OR_RETURN(moe.router, read_router_fields(reader, /*norm_topk_prob_default=*/false));
+  FM_ASSIGN_OR_RETURN(moe.intermediate_size, reader.uint("moe_intermediate_size", 1, kWidthMax));
+  FM_ASSIGN_OR_RETURN(const std::size_t layer_count, read_layer_count(reader));
+  FM_ASSIGN_OR_RETURN(const std::vector<bool> has_experts, read_sparse_layers(reader, layer_count));
+  for (std::size_t i = 0; i < layer_count; ++i) {
+    LayerSpec& layer = spec.layers.emplace_back(LayerSpec{attention, moe});
+    if (!has_experts[i]) {
+      FM_ASSIGN_OR_RETURN(layer.feed_forward, read_dense_mlp(reader));
+    }
+  }
+  return spec;
+}
+
+}  // namespace
+
+const ModelFamily kQwen3Moe = {
+    .model_type = "qwen3_moe",
+    .read_config = read_config,
+};
+
+}  // namespace flashmoe

@@ -66,20 +66,26 @@ ModelFiles::ModelFiles(Checkpoint checkpoint)
 Result<std::unique_ptr<ModelFiles>> ModelFiles::open(const std::filesystem::path& folder) {
   FM_ASSIGN_OR_RETURN(Checkpoint checkpoint, Checkpoint::open(folder));
   std::unique_ptr<ModelFiles> files(new ModelFiles(std::move(checkpoint)));
+  FM_RETURN_IF_ERROR(files->read_config());
   const std::string& complaint = files->checkpoint_.index_complaint();
-  const Status status = files->read();
+  const Status status = files->find_weights();
   if (complaint.empty() || status.ok()) {
     FM_RETURN_IF_ERROR(status);
     return files;
   }
   return error(StatusCode::kNotFound,
-               "{}; download them again. The weight files that are there do not do without: {}",
+               "{}; download the model again, or what it lacks. The weight files that are there do "
+               "not do: {}",
                complaint, status.message());
 }
 
-Status ModelFiles::read() {
+Status ModelFiles::read_config() {
   FM_ASSIGN_OR_RETURN(family_, find_model_family(checkpoint_));
   FM_ASSIGN_OR_RETURN(config_, family_->read_config(checkpoint_));
+  return Status();
+}
+
+Status ModelFiles::find_weights() {
   if (config_.tie_word_embeddings) {
     FM_ASSIGN_OR_RETURN(const bool has_own, has_own_head(checkpoint_, *family_));
     config_.tie_word_embeddings = !has_own;
@@ -94,7 +100,7 @@ Status ModelFiles::read() {
   if (!checkpoint_.index_complaint().empty()) {
     warnings_.push_back(
         fmt::format("{}; the weight files that are there hold all that the model needs, and are "
-                    "used: the index is another build's",
+                    "used",
                     checkpoint_.index_complaint()));
   }
   FM_RETURN_IF_ERROR(weights_->declare(*family_, config_, loader_));

@@ -57,7 +57,8 @@ class ModelFiles {
 
  private:
   explicit ModelFiles(Checkpoint checkpoint);
-  Status read();
+  Status read_config();
+  Status find_weights();
 
   Checkpoint checkpoint_;
   const ModelFamily* family_ = nullptr;

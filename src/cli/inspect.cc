@@ -35,7 +35,7 @@ Examples:
   flash-moe inspect MODEL --tensors
   flash-moe inspect MODEL --json
 
-Reads the headers of MODEL's files, and no weights: only, where config.json ties lm_head to the embedding
+Reads the headers of MODEL's files and its tokenizer, and no weights: only, where config.json ties lm_head to the embedding
 and the files hold one all the same, what tells whether it is a copy.)";
 
 /// Experts of one layer that a plan's slots hold, if every layer gets its share.

@@ -4,6 +4,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <atomic>
 #include <condition_variable>
 #include <future>
 #include <memory>
@@ -163,6 +165,36 @@ TEST_F(Serving, NoticesThatAClientHasGone) {
   EXPECT_EQ(gone.get_future().wait_for(std::chrono::seconds(20)), std::future_status::ready);
   kept->write("to nobody");
   kept.reset();
+}
+
+TEST_F(Serving, AsksForTheRestOfAResponseAsFastAsItIsRead) {
+  constexpr int kParts = 200;
+  std::atomic<int> asked = 0;
+  serve({.backlog_max = 1u << 16},
+        [&](const HttpRequest&, const std::shared_ptr<Responder>& responder) {
+          responder->send({.body = "first", .more = [&asked] {
+                             return asked++ < kParts ? std::string(1u << 18, 'x') : std::string();
+                           }});
+        });
+  for (const char* version : {"1.1", "1.0"}) {
+    asked = 0;
+    BytesClient client(port());
+    client.send(std::string("GET / HTTP/") + version + "\r\nHost: x\r\nConnection: close\r\n\r\n");
+    std::string all = client.read_until("first");
+    EXPECT_THAT(all, HasSubstr(" 200 "));
+    EXPECT_LT(asked, kParts) << "all of it is in memory before it is read";
+    all += client.read_all();
+    EXPECT_EQ(std::ranges::count(all, 'x'), kParts << 18);
+    EXPECT_EQ(asked, kParts + 1);
+  }
+  BytesClient leaving(port());
+  asked = 0;
+  leaving.send("GET / HTTP/1.1\r\nHost: x\r\n\r\n");
+  leaving.read_until("first");
+  leaving.leave();
+  BytesClient next(port());
+  next.send("GET / HTTP/1.1\r\nHost: x\r\n\r\n");
+  EXPECT_THAT(next.read_until("first"), HasSubstr(" 200 "));
 }
 
 TEST_F(Serving, CutsOffAClientThatDoesNotRead) {

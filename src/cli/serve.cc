@@ -238,9 +238,6 @@ Result<int> serve(const ServeOptions& options) {
   wanted.time_limit = std::chrono::seconds(options.time_limit);
   wanted.drain_time = std::chrono::seconds(options.drain_time);
   wanted.is_content_strict = options.strict_content;
-  wanted.on_warning = [json = options.json](const std::string& text) {
-    json ? print_json_line({{"event", "warning"}, {"text", text}}) : print_note(plain(text) + "\n");
-  };
   if (!options.quiet) {
     wanted.on_request = [json = options.json](const server::ReplyRecord& record) {
       json ? print_json_line(log_json(record)) : print_note(log_line(record));

@@ -13,41 +13,6 @@
 namespace flashmoe::server {
 namespace {
 
-constexpr const char* kCallMark = "<tool_call>";
-
-/// How a template writes a call that is in the conversation is how the model writes its own.
-ToolSyntax find_tool_syntax(const Engine& engine) {
-  const Json tool = {
-      {"type", "function"},
-      {"function",
-       {{"name", "probe_tool"},
-        {"description", "A tool."},
-        {"parameters",
-         {{"type", "object"}, {"properties", {{"probe_key", {{"type", "string"}}}}}}}}}};
-  const Json call = {
-      {"id", "call_0"},
-      {"type", "function"},
-      {"function", {{"name", "probe_tool"}, {"arguments", R"({"probe_key": "x"})"}}}};
-  Json answer = {{"role", "assistant"}, {"content", ""}};
-  answer["tool_calls"] = Json::array({call});
-  const Json messages = Json::array({{{"role", "user"}, {"content", "probe"}}, answer});
-  const std::string tools = dump(Json::array({tool}));
-  const Result<ChatPrompt> prompt =
-      engine.render_chat(dump(messages), {.add_generation_prompt = false, .tools_json = tools});
-  if (!prompt.ok()) return ToolSyntax::kNone;
-  const std::string_view text = prompt->text;
-  const std::size_t name = text.rfind("probe_tool");
-  if (name == std::string::npos) return ToolSyntax::kNone;
-  // Not the list of tools, which comes first, but the call.
-  const std::string_view last = text.substr(name > 64 ? name - 64 : 0);
-  if (last.find("<function=probe_tool>") != std::string_view::npos) return ToolSyntax::kQwenXml;
-  if (last.find(R"("name": "probe_tool")") != std::string_view::npos &&
-      last.find(kCallMark) != std::string_view::npos) {
-    return ToolSyntax::kHermes;
-  }
-  return ToolSyntax::kNone;
-}
-
 /// Those of Qwen's models, of StarCoder and who follows it, and of DeepSeek's.
 constexpr FillMarks kFillMarks[] = {
     {"<|fim_prefix|>", "<|fim_suffix|>", "<|fim_middle|>"},
@@ -76,11 +41,6 @@ std::uint64_t random_seed() {
   return (std::uint64_t{device()} << 32) | device();
 }
 
-bool ends_in_thought(std::string_view prompt) {
-  const std::size_t last = prompt.find_last_not_of(kWhiteSpace);
-  return last != std::string_view::npos && prompt.substr(0, last + 1).ends_with("<think>");
-}
-
 /// `is_exact`: there are no more than that.
 ApiError too_long(std::size_t tokens, std::size_t context, bool is_exact = true) {
   return {
@@ -93,20 +53,25 @@ ApiError too_long(std::size_t tokens, std::size_t context, bool is_exact = true)
       .context = context};
 }
 
+/// Has prompts of several choices remembered to where they begin to differ.
+void share_prompts(PreparedRequest& request) {
+  for (std::size_t i = 0; i < request.prompts.size(); ++i) {
+    PreparedPrompt& prompt = request.prompts[i];
+    if (std::ranges::count(request.choices, i) > 1) {
+      prompt.checkpoints.push_back(prompt.token_count - 1);
+    }
+  }
+}
+
 }  // namespace
 
 ModelService::ModelService(const Engine& engine, bool allow_control_tokens)
     : engine_(engine),
       allow_control_tokens_(allow_control_tokens),
       tool_syntax_(find_tool_syntax(engine)),
+      can_think_(server::can_think(engine)),
       keeps_system_in_place_(server::keeps_system_in_place(engine)),
       tokens_(make_token_table(engine)) {
-  const Json hello = Json::array({{{"role", "user"}, {"content", "Hello"}}});
-  const Result<ChatPrompt> prompt = engine.render_chat(dump(hello), {});
-  const Result<ChatPrompt> quick =
-      engine.render_chat(dump(hello), {.kwargs_json = R"({"enable_thinking": false})"});
-  can_think_ =
-      prompt.ok() && (ends_in_thought(prompt->text) || (quick.ok() && quick->text != prompt->text));
   call_mark_ = only_token_of(engine, kCallMark);
   turn_mark_ = find_turn_mark(engine);
   for (const FillMarks& marks : kFillMarks) {
@@ -239,7 +204,9 @@ ApiResult<PreparedRequest> ModelService::prepare(ChatRequest request) const {
   prepared.form = forms.form(prompt->parsing.begins_in_reasoning ? Thoughts::kBegun
                              : may_think                         ? Thoughts::kPossible
                                                                  : Thoughts::kNone);
-  prepared.prompts.assign(prepared.settings.choices, *prompt);
+  prepared.prompts.push_back(std::move(*prompt));
+  prepared.choices.assign(prepared.settings.choices, 0);
+  share_prompts(prepared);
   return prepared;
 }
 
@@ -257,7 +224,15 @@ ApiResult<PreparedRequest> ModelService::prepare(CompletionRequest request) cons
   AnswerForms forms(ToolSyntax::kNone);
   if (auto error = forms.read(request, prepared.notes)) return *std::move(error);
   prepared.form = forms.form(Thoughts::kNone);
-  for (const auto& wanted : request.prompts) {
+  std::vector<std::size_t> first_uses;  // of the prompts that differ
+  for (std::size_t i = 0; i < request.prompts.size(); ++i) {
+    const auto& wanted = request.prompts[i];
+    const auto known = std::ranges::find_if(
+        first_uses, [&](std::size_t first) { return request.prompts[first] == wanted; });
+    const auto place = static_cast<std::size_t>(known - first_uses.begin());
+    prepared.choices.insert(prepared.choices.end(), request.settings.choices, place);
+    if (known != first_uses.end()) continue;
+    first_uses.push_back(i);
     PreparedPrompt prompt;
     prompt.parsing.is_plain = true;
     if (const auto* text = std::get_if<std::string>(&wanted)) {
@@ -284,8 +259,9 @@ ApiResult<PreparedRequest> ModelService::prepare(CompletionRequest request) cons
     }
     if (prompt.ids.empty()) return bad_request("prompt", "the prompt is empty");
     prompt.token_count = prompt.ids.size();
-    for (std::size_t i = 0; i < request.settings.choices; ++i) prepared.prompts.push_back(prompt);
+    prepared.prompts.push_back(std::move(prompt));
   }
+  share_prompts(prepared);
   prepared.scores_prompts = request.echo && request.settings.top_logprobs.has_value();
   if (prepared.scores_prompts && !request.suffix.empty()) {
     return bad_request("suffix", "suffix: does not go with the logprobs of an echo");
@@ -294,11 +270,12 @@ ApiResult<PreparedRequest> ModelService::prepare(CompletionRequest request) cons
   return prepared;
 }
 
-GenerationRequest ModelService::generation(PreparedRequest& request, std::size_t choice) const {
-  PreparedPrompt& prompt = request.prompts[choice];
+GenerationRequest ModelService::generation(const PreparedRequest& request,
+                                           std::size_t choice) const {
+  const PreparedPrompt& prompt = request.prompts[request.choices[choice]];
   const GenerationSettings& settings = request.settings;
   GenerationRequest generation;
-  generation.prompt = std::move(prompt.ids);
+  generation.prompt = prompt.ids;
   generation.checkpoints = prompt.checkpoints;
   generation.max_tokens =
       settings.max_tokens.value_or(engine_.memory_plan().context - prompt.token_count);
@@ -317,7 +294,7 @@ GenerationRequest ModelService::generation(PreparedRequest& request, std::size_t
   generation.stop = settings.stop;
   generation.ignore_eos = settings.ignore_eos;
   generation.top_logprobs = settings.top_logprobs;
-  generation.scores_prompt = request.scores_prompts;
+  generation.scores_prompt = request.scores_prompts && request.leader_of(choice) == choice;
   if (request.form != nullptr) {
     generation.constraint = std::make_unique<FormConstraint>(tokens_, request.form);
   }

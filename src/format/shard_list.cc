@@ -139,8 +139,9 @@ std::string some_of(const std::vector<std::string>& names) {
 
 std::string missing_shards(const fs::path& folder, std::string_view said_by,
                            const std::vector<std::string>& missing, std::size_t total) {
-  return fmt::format("{}: {} of the {} weight files that {} names are missing: {}", folder.string(),
-                     missing.size(), total, said_by, some_of(missing));
+  return fmt::format("{}: {} of the {} weight files that {} names {} missing: {}", folder.string(),
+                     missing.size(), total, said_by, missing.size() == 1 ? "is" : "are",
+                     some_of(missing));
 }
 
 /// NNNNN of "model-00001-of-NNNNN.safetensors".

@@ -5,6 +5,7 @@
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
+#include <cctype>
 
 #include "cli/command_facts.h"
 #include "format/printable.h"
@@ -100,6 +101,19 @@ std::string explain_extra(const CLI::App& command, const std::string& argument) 
                      takes_prompt ? "; a prompt of several words goes in quotes" : "");
 }
 
+/// Words that were meant for the model, though they begin with a dash.
+bool is_prompt(const CLI::App& command, const std::string& typed) {
+  const bool looks_like_option = std::isalpha(static_cast<unsigned char>(typed[1])) != 0;
+  return looks_like_option && typed.find(' ') != std::string::npos &&
+         command.get_option_no_throw("PROMPT") != nullptr;
+}
+
+std::string prompt_with_dash(const std::string& typed) {
+  return fmt::format(
+      "'{}' begins with a dash, as options do; such a prompt goes after -p, or after --",
+      printable(typed));
+}
+
 /// An option that `command` does not have.
 std::string explain_option(CLI::App& app, const CLI::App& command,
                            const std::vector<std::string>& arguments, const std::string& typed) {
@@ -112,12 +126,7 @@ std::string explain_option(CLI::App& app, const CLI::App& command,
                          printable(name), later.get_name());
     }
   }
-  const bool takes_prompt = command.get_option_no_throw("PROMPT") != nullptr;
-  if (takes_prompt && typed.find(' ') != std::string::npos) {
-    return fmt::format(
-        "'{}' begins with a dash, as options do; such a prompt goes after -p, or after --",
-        printable(typed));
-  }
+  if (is_prompt(command, typed)) return prompt_with_dash(typed);
   return with_guess(fmt::format("unknown option {}", printable(name)), name, option_names(command));
 }
 
@@ -195,7 +204,10 @@ std::vector<std::string> respell(const CLI::App& command, std::vector<std::strin
       }
     }
     const CLI::Option* const option = option_named(command, is_long ? name : typed.substr(0, 2));
-    if (option == nullptr || option->get_expected_min() == 0) continue;
+    if (option == nullptr || option->get_expected_min() == 0) {
+      if (!is_long && is_prompt(command, typed)) lines.push_back(prompt_with_dash(typed));
+      continue;
+    }
     if (!is_long && typed.size() > 3 && typed[2] == '=') typed.erase(2, 1);
     const bool has_value = is_long ? name.size() < typed.size() : typed.size() > 2;
     if (!has_value) ++i;  // it is the next one, whatever that looks like

@@ -96,6 +96,10 @@ TEST(UsageError, OptionsStandAfterTheCommandAndBeforeTwoDashes) {
                           "after -p, or after --"));
 }
 
+TEST(UsageError, APromptMayBeginWithADashAndANumber) {
+  EXPECT_THAT(said_of({"run", "m", "-5 + 3 = ?"}), IsEmpty());
+}
+
 TEST(UsageError, NamesUnknownCommands) {
   EXPECT_THAT(said_of({"rnu", "m"}), ElementsAre("unknown command rnu; did you mean run?"));
   EXPECT_THAT(said_of({"trace", "inof"}),

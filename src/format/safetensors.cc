@@ -51,11 +51,12 @@ Status place_entries(SafetensorsHeader& header, std::uint64_t data_begin, std::u
     const std::uint64_t data_size = file_size - data_begin;
     // size is the width of the range [offset, offset + size), so the sum does not overflow.
     if (entry.offset + entry.size > data_size) {
-      return error(StatusCode::kCorrupt,
-                   "{}: is cut short: it holds {} of tensors, and by field data_offsets {} ends {} "
-                   "behind that; {}",
-                   file, format_size(data_size), printable(entry.name),
-                   format_size(entry.offset + entry.size - data_size), kRemedy);
+      return error(
+          StatusCode::kCorrupt,
+          "{}: is cut short: it holds {} of tensors, and by field data_offsets tensor {} ends {} "
+          "behind that; {}",
+          file, format_size(data_size), printable(entry.name),
+          format_size(entry.offset + entry.size - data_size), kRemedy);
     }
     entry.offset += data_begin;
   }

@@ -155,11 +155,11 @@ TEST(SafetensorsHeader, RefusesASizeThatShapeAndDtypeContradict) {
 
 TEST(SafetensorsHeader, RefusesATensorBeyondTheEndOfTheFile) {
   expect_corrupt(R"({"a": {"dtype": "U8", "shape": [9], "data_offsets": [0, 9]}})", 8,
-                 {"a ends 1 B behind that", "holds 8 B", "cut short"});
+                 {"tensor a ends 1 B behind that", "holds 8 B", "cut short"});
   expect_corrupt(
       R"({"a": {"dtype": "U8", "shape": [0],
                 "data_offsets": [18446744073709551615, 18446744073709551615]}})",
-      8, {"tensor a", "18446744073709551615"});
+      8, {"tensor a ends 16.0 EiB behind that"});
 }
 
 TEST(SafetensorsHeader, RefusesTensorsThatOverlap) {

@@ -101,7 +101,7 @@ Defaults for the options of these names, in every command that takes a single va
 What is typed comes first, then the environment, then the config file.
 .TP
 \fBFLASHMOE_PRESETS\fR
-\fBoff\fR leaves the environment and the config file aside.
+\fBoff\fR, or \fB0\fR, \fBfalse\fR, \fBno\fR, leaves the environment and the config file aside.
 .TP
 \fBNO_COLOR\fR
 If it is set, remarks are not dimmed.

@@ -35,7 +35,7 @@ struct DoctorFlags {
 constexpr const char* kDoctorExamples = R"(
 Examples:
   flash-moe doctor           this machine, and the disk of the current folder
-  flash-moe doctor MODEL     also: how fast MODEL can be read, and whether it fits
+  flash-moe doctor MODEL  # also how fast MODEL can be read, and whether it fits
   flash-moe doctor --json
 
 Takes about a second, writes nothing. Exit code 1 if flash-moe cannot work here.)";
@@ -114,7 +114,9 @@ Finding check_open_files() {
   constexpr std::uint64_t kEnough = 256;  // shards of the largest models, and connections
   if (limit.soft < kEnough) {
     finding.mark = Mark::kWarn;
-    finding.remedy = "a model has all its weight files open; raise the hard limit (`ulimit -Hn`)";
+    finding.remedy =
+        "a model has all its weight files open; raise the hard limit: `ulimit -n 4096` in a shell "
+        "that has not lowered it, LimitNOFILE= for systemd, --ulimit nofile=4096 for Docker";
   }
   return finding;
 }

@@ -4,6 +4,7 @@
 #include <string>
 #include <vector>
 
+#include "base/budget_text.h"
 #include "base/result.h"
 #include "base/units.h"
 #include "cli/commands.h"
@@ -194,9 +195,8 @@ std::string groups_text(const ModelInspection& model) {
 
 std::string minimum_text(const ModelInspection& model) {
   const MemoryPlan& plan = model.minimum;
-  std::string text =
-      fmt::format("smallest budget for a context of {}: {} ({} bytes)\n", plan.context,
-                  format_size(plan.budget_bytes_min), plan.budget_bytes_min);
+  std::string text = fmt::format("smallest budget for a context of {}: {}\n", plan.context,
+                                 budget_text(plan.budget_bytes_min));
   const auto line = [&text](const std::string& label, std::uint64_t size) {
     text += fmt::format("  {:<52} {:>11}\n", label, format_size(size));
   };

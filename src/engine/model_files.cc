@@ -54,6 +54,7 @@ ModelInfo model_info(const ModelFiles& files) {
           .hidden_size = config.hidden_size,
           .num_experts = config.moe.num_experts,
           .num_experts_per_tok = config.moe.num_experts_per_tok,
+          .max_position_embeddings = config.max_position_embeddings,
           .eos_token_ids = config.eos_token_ids,
           .warnings = files.warnings()};
 }

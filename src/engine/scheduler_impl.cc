@@ -73,9 +73,10 @@ SchedulerImpl::~SchedulerImpl() {
 
 Result<GenerationId> SchedulerImpl::submit(GenerationRequest request,
                                            std::shared_ptr<GenerationListener> listener) {
-  const std::size_t vocab_size = parts_.resources.model->config().vocab_size;
+  const ModelConfig& config = parts_.resources.model->config();
+  const std::size_t vocab_size = config.vocab_size;
   FM_RETURN_IF_ERROR(
-      check_prompt_ids(request.prompt, /*before=*/0, parts_.resources.context, vocab_size));
+      check_prompt_ids(request.prompt, /*before=*/0, parts_.resources.context, config));
   if (request.prompt.empty()) {
     return error(StatusCode::kInvalidArgument,
                  "the prompt is empty: there is nothing to continue; give at least one token");

@@ -146,8 +146,9 @@ std::string download_under_way(const Names& names) {
 
 std::string missing_shards(const fs::path& folder, std::string_view said_by, const Names& all_names,
                            const std::vector<std::string>& missing, std::size_t total) {
-  std::string text = fmt::format("{}: {} of the {} weight files that {} names are missing: {}",
-                                 folder.string(), missing.size(), total, said_by, some_of(missing));
+  std::string text = fmt::format("{}: {} of the {} weight files that {} names {} missing: {}",
+                                 folder.string(), missing.size(), total, said_by,
+                                 missing.size() == 1 ? "is" : "are", some_of(missing));
   const std::string under_way = download_under_way(all_names);
   if (!under_way.empty()) text += fmt::format(" ({} is of a download that did not end)", under_way);
   return text;

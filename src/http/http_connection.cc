@@ -18,6 +18,8 @@
 #include <sstream>
 #include <utility>
 
+#include "base/units.h"
+
 namespace flashmoe {
 namespace {
 
@@ -308,8 +310,8 @@ void HttpConnection::on_body(beast::error_code failure) {
 }
 
 std::string HttpConnection::too_large_message() const {
-  return fmt::format("the body is larger than the {} bytes that this server takes",
-                     context_->options.bodies.size_max);
+  return fmt::format("the body is larger than the {} that this server takes",
+                     format_size(context_->options.bodies.size_max));
 }
 
 void HttpConnection::refuse(unsigned status, const std::string& message) {

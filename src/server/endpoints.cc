@@ -8,6 +8,7 @@
 
 #include "base/memory_info.h"
 #include "base/name_hash.h"
+#include "base/units.h"
 #include "http/body_room.h"
 #include "server/dialect.h"
 #include "server/json_body.h"
@@ -290,9 +291,9 @@ class ModelEndpoints : public Endpoints {
     std::shared_ptr<void> lease = waiting_.take(size);
     if (lease == nullptr && size > bounds_.waiting_max) {
       return fail(bad_request(
-          "prompt", fmt::format("all prompts together are {} bytes, and the memory for requests is "
-                                "for {}; ask for fewer at once, or give more --memory",
-                                size, bounds_.waiting_max)));
+          "prompt", fmt::format("all prompts together are {}, and the memory for requests is for "
+                                "{}; ask for fewer at once, or give more --memory",
+                                format_size(size), format_size(bounds_.waiting_max))));
     }
     if (lease == nullptr) {
       return fail({.status = 429,
@@ -438,8 +439,8 @@ void ModelEndpoints::add_routes() {
         size += engine_.token_bytes(ids.back()).size();
       }
       if (size > bounds_.json_large_max) {
-        fields.fail("tokens", fmt::format("stand for {} bytes of text; {} are the most", size,
-                                          bounds_.json_large_max));
+        fields.fail("tokens", fmt::format("stand for {} of text; {} are the most",
+                                          format_size(size), format_size(bounds_.json_large_max)));
       }
     } else {
       fields.fail("tokens", "is missing");

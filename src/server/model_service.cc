@@ -42,12 +42,14 @@ std::uint64_t random_seed() {
 }
 
 /// `is_exact`: there are no more than that.
-ApiError too_long(std::size_t tokens, std::size_t context, bool is_exact = true) {
+ApiError too_long(const Engine& engine, std::size_t tokens, bool is_exact = true) {
+  const std::size_t context = engine.memory_plan().context;
+  const bool has_larger = context < engine.info().max_position_embeddings;
   return {
       .status = 400,
-      .message = fmt::format("the prompt is {}{} tokens, and the context holds {}; shorten it, or "
-                             "start the server with a larger --context",
-                             is_exact ? "" : "at least ", tokens, context),
+      .message = fmt::format("the prompt is {}{} tokens, and the context holds {}; shorten it{}",
+                             is_exact ? "" : "at least ", tokens, context,
+                             has_larger ? ", or start the server with a larger --context" : ""),
       .code = "context_length_exceeded",
       .prompt_tokens = tokens,
       .context = context};
@@ -102,7 +104,7 @@ ApiResult<std::vector<std::int32_t>> ModelService::within_context(
     Result<std::vector<std::int32_t>> ids) const {
   ApiResult<std::vector<std::int32_t>> all = counted(std::move(ids), token_max());
   const std::size_t context = engine_.memory_plan().context;
-  if (all.ok() && all->size() >= context) return too_long(all->size(), context);
+  if (all.ok() && all->size() >= context) return too_long(engine_, all->size());
   return all;
 }
 
@@ -127,7 +129,7 @@ ApiResult<std::vector<std::int32_t>> ModelService::counted(Result<std::vector<st
                                                            std::size_t token_max) const {
   if (ids.ok()) return std::move(*ids);
   if (ids.status().code() != StatusCode::kOutOfBudget) return error_of(ids.status());
-  return too_long(token_max + 1, engine_.memory_plan().context, /*is_exact=*/false);
+  return too_long(engine_, token_max + 1, /*is_exact=*/false);
 }
 
 std::vector<std::size_t> ModelService::checkpoints_of(const std::vector<std::int32_t>& ids) const {
@@ -250,7 +252,7 @@ ApiResult<PreparedRequest> ModelService::prepare(CompletionRequest request) cons
       }
       prompt.ids = std::get<std::vector<std::int32_t>>(wanted);
       const std::size_t context = engine_.memory_plan().context;
-      if (prompt.ids.size() >= context) return too_long(prompt.ids.size(), context);
+      if (prompt.ids.size() >= context) return too_long(engine_, prompt.ids.size());
       if (request.echo) {
         const Result<std::string> text = engine_.detokenize(prompt.ids);
         if (!text.ok()) return error_of(text.status());

@@ -8,6 +8,7 @@
 #include <stdexcept>
 #include <string>
 
+#include "base/budget_text.h"
 #include "base/testing/temporary_folder.h"
 #include "support/command.h"
 #include "support/test_files.h"
@@ -67,7 +68,7 @@ CommandResult run_within(std::uint64_t budget) {
                         "--max-tokens", "4", "-p", "Once", "--memory", std::to_string(budget)});
 }
 
-// What inspect promises, run keeps; a byte less is refused with the number to use.
+// What inspect promises, run keeps; a byte less is refused with a budget to use.
 TEST(Inspect, PrintsTheSmallestBudgetThatRuns) {
   const std::uint64_t least = smallest_budget();
   const CommandResult works = run_within(least);
@@ -75,7 +76,7 @@ TEST(Inspect, PrintsTheSmallestBudgetThatRuns) {
   EXPECT_EQ(Json::parse(works.output)["statistics"]["expert_slots"], 8);
   const CommandResult refused = run_within(least - 1);
   EXPECT_EQ(refused.exit_code, 1);
-  EXPECT_THAT(refused.errors, HasSubstr(std::to_string(least)));
+  EXPECT_THAT(refused.errors, HasSubstr("that works is " + budget_text(least)));
 }
 
 TEST(Inspect, PrintsABudgetThatARunStaysWithin) {

@@ -13,14 +13,11 @@ namespace {
 /// followed at once.
 constexpr std::uint32_t kStackDepthMax = 768;
 constexpr std::size_t kReadingsMax = 4096;
-/// What is beyond is given up: only forms that are made to take memory reach it. A state is about a
-/// KiB, all else some tens of bytes each.
-constexpr std::size_t kStatesMax = 32'768;
-constexpr std::size_t kReadingsOfAllMax = 2'000'000;
-constexpr std::size_t kStacksMax = 400'000;
-constexpr std::size_t kTermsMax = 500'000;
-/// So much of that is kept from one step of a text to the next.
-constexpr std::size_t kShareKept = 4;
+/// What a state, a term and a stack take, in about bytes; a reading of a state is a number.
+constexpr std::size_t kStateBytes = 1200;
+constexpr std::size_t kTermBytes = 200;
+constexpr std::size_t kStackBytes = 120;
+constexpr std::size_t kLargeBytes = std::size_t{24} << 20;
 constexpr std::uint32_t kTooDeep = 0xFFFFFFFFu;
 constexpr std::uint32_t kEmptyTrack = 0xFFFFFFFFu;
 
@@ -80,10 +77,7 @@ std::size_t FormAutomaton::StacksHash::operator()(const std::vector<Stack>& stac
 }
 
 FormAutomaton::FormAutomaton(std::shared_ptr<const OutputForm> form, const Options& options)
-    : form_(std::move(form)),
-      options_(options),
-      texts_(form_->graph.texts),
-      terms_max_(texts_.size() + kTermsMax) {
+    : form_(std::move(form)), options_(options), texts_(form_->graph.texts) {
   for (const std::vector<OutputForm::Track>& rule : form_->rules) {
     std::vector<std::uint32_t>& tracks = rules_.emplace_back();
     for (const OutputForm::Track& track : rule) {
@@ -99,7 +93,15 @@ FormAutomaton::FormAutomaton(std::shared_ptr<const OutputForm> form, const Optio
   }
   keys_.resize(form_->graph.nodes.size());
   uniques_.resize(form_->graph.nodes.size());
-  stacks_.emplace_back();
+  clear_states();
+}
+
+void FormAutomaton::clear_states() {
+  stacks_.resize(1);
+  stacks_by_node_.clear();
+  states_.clear();
+  states_by_stacks_.clear();
+  reading_count_ = 0;
   states_.emplace_back();
   states_.back().stacks = &states_by_stacks_.emplace(std::vector<Stack>(), kDead).first->first;
 }
@@ -128,10 +130,10 @@ std::uint32_t FormAutomaton::literal_of(std::string text) {
 FormAutomaton::State FormAutomaton::state_of(std::vector<Stack> stacks) {
   std::sort(stacks.begin(), stacks.end());
   stacks.erase(std::unique(stacks.begin(), stacks.end()), stacks.end());
-  if (stacks.size() > kReadingsMax) return kDead;
+  // Each of them can be completed without the others.
+  if (stacks.size() > kReadingsMax) stacks.resize(kReadingsMax);
   const auto known = states_by_stacks_.find(stacks);
   if (known != states_by_stacks_.end()) return known->second;
-  if (states_.size() >= kStatesMax || reading_count_ > kReadingsOfAllMax) return kDead;
   reading_count_ += stacks.size();
   const auto state = static_cast<State>(states_.size());
   const auto added = states_by_stacks_.emplace(std::move(stacks), state).first;
@@ -143,10 +145,8 @@ FormAutomaton::State FormAutomaton::state_of(std::vector<Stack> stacks) {
 FormAutomaton::State FormAutomaton::compute_next(State state, unsigned char byte) {
   if (state == kDead) return kDead;
   std::vector<Stack> next;
-  if (texts_.size() < terms_max_) {
-    // Elements of the map stay where they are.
-    for (const Stack stack : *states_[state].stacks) advance(stack, byte, next);
-  }
+  // Elements of the map stay where they are.
+  for (const Stack stack : *states_[state].stacks) advance(stack, byte, next);
   const State to = state_of(std::move(next));
   std::unique_ptr<Row>& row = states_[state].row;
   if (!row) {
@@ -156,27 +156,45 @@ FormAutomaton::State FormAutomaton::compute_next(State state, unsigned char byte
   return (*row)[byte] = to;
 }
 
-bool FormAutomaton::is_large() const {
-  return states_.size() > kStatesMax / kShareKept || stacks_.size() > kStacksMax / kShareKept ||
-         reading_count_ > kReadingsOfAllMax / kShareKept;
+FormAutomaton::State FormAutomaton::compute_core(State state) {
+  std::vector<Stack> cores;
+  for (const Stack stack : *states_[state].stacks) {
+    Frame top = stacks_[stack].top;
+    if (has_term(top)) top.a = texts_.core_of(top.a);
+    cores.push_back(stack == 0 ? 0 : pushed(stacks_[stack].below, top));
+  }
+  const State core = state_of(std::move(cores));
+  states_[core].core = core;
+  return states_[state].core = core;
 }
+
+std::size_t FormAutomaton::size() const {
+  return kStateBytes * states_.size() + sizeof(Stack) * reading_count_ +
+         kStackBytes * stacks_.size() + kTermBytes * (texts_.size() - form_->graph.texts.size());
+}
+
+bool FormAutomaton::is_large() const { return size() > kLargeBytes; }
 
 FormAutomaton::State FormAutomaton::forget_others(State state) {
   std::vector<std::vector<Frame>> kept;
+  std::vector<RegularLanguage::Term> terms;
   for (Stack stack : *states_[state].stacks) {
     std::vector<Frame>& frames = kept.emplace_back();
-    for (; stack != 0; stack = stacks_[stack].below) frames.push_back(stacks_[stack].top);
+    for (; stack != 0; stack = stacks_[stack].below) {
+      frames.push_back(stacks_[stack].top);
+      if (has_term(frames.back())) terms.push_back(frames.back().a);
+    }
   }
-  stacks_.resize(1);
-  stacks_by_node_.clear();
-  states_.clear();
-  states_by_stacks_.clear();
-  reading_count_ = 0;
-  states_.emplace_back();
-  states_.back().stacks = &states_by_stacks_.emplace(std::vector<Stack>(), kDead).first->first;
+  clear_states();
+  const RegularLanguage grown = std::exchange(texts_, form_->graph.texts);
+  terms = texts_.taken_from(grown, terms);
   if (state == kDead) return kDead;
+  std::size_t term = 0;
   std::vector<Stack> stacks;
-  for (const std::vector<Frame>& frames : kept) {
+  for (std::vector<Frame>& frames : kept) {
+    for (Frame& frame : frames) {
+      if (has_term(frame)) frame.a = terms[term++];
+    }
     Stack stack = 0;
     for (std::size_t i = frames.size(); i-- > 0;) stack = pushed(stack, frames[i]);
     stacks.push_back(stack);
@@ -187,7 +205,7 @@ FormAutomaton::State FormAutomaton::forget_others(State state) {
 FormAutomaton::Stack FormAutomaton::pushed(Stack below, const Frame& top) {
   if (below == kTooDeep) return kTooDeep;
   const std::uint32_t depth = stacks_[below].depth + 1;
-  if (depth > kStackDepthMax || stacks_.size() > kStacksMax) return kTooDeep;
+  if (depth > kStackDepthMax) return kTooDeep;
   const StackNode node{.top = top, .below = below, .depth = depth};
   const auto [known, is_new] = stacks_by_node_.emplace(node, static_cast<Stack>(stacks_.size()));
   if (is_new) stacks_.push_back(node);

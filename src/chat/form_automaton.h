@@ -47,11 +47,23 @@ class FormAutomaton {
   /// control characters apart: kUnlimited, or a count. 0 where that is not all there is to say.
   std::uint32_t free_characters(State state) const;
 
+  /// A state from which some of the texts of `state` come, where it is on the way to a great many:
+  /// its own states are few. `state` itself where it is not.
+  State core(State state) {
+    const State known = states_[state].core;
+    return known != kUnknown ? known : compute_core(state);
+  }
+
   std::size_t state_count() const { return states_.size(); }
-  /// What has been made so far takes some ten MB, most of which may no longer be needed.
+  /// What has been made so far, in about bytes.
+  std::size_t size() const;
+  /// It takes some ten MB, most of which may no longer be needed.
   bool is_large() const;
-  /// Forgets all states but `state`, and returns what it is now.
+  /// Forgets all states but `state`, and returns what it is now. Nothing else bounds what is made:
+  /// callers do, where it is large.
   State forget_others(State state);
+  /// How much, in terms, may be made from now on in looking for texts that go on.
+  void allow_searches(std::size_t size) { texts_.allow_searches(size); }
 
  private:
   static constexpr State kUnknown = 0xFFFFFFFFu;
@@ -77,6 +89,9 @@ class FormAutomaton {
 
     bool operator==(const Frame&) const = default;
   };
+  static bool has_term(const Frame& frame) {
+    return frame.kind == Kind::kString || frame.kind == Kind::kText;
+  }
   using Stack = std::uint32_t;  // 0: empty, nothing is to come
   struct StackNode {
     Frame top;
@@ -95,6 +110,7 @@ class FormAutomaton {
   struct StateData {
     const std::vector<Stack>* stacks = nullptr;  // sorted; the key in states_by_stacks_
     std::unique_ptr<Row> row;
+    State core = kUnknown;
   };
   /// A part of a track, behind it another one of the same track or the end.
   struct PlacedPart {
@@ -104,7 +120,9 @@ class FormAutomaton {
   };
 
   State compute_next(State state, unsigned char byte);
+  State compute_core(State state);
   State state_of(std::vector<Stack> stacks);
+  void clear_states();
   /// 0xFFFFFFFF if it would be too deep.
   Stack pushed(Stack below, const Frame& top);
   std::uint32_t literal_of(std::string text);
@@ -140,7 +158,6 @@ class FormAutomaton {
   const std::shared_ptr<const OutputForm> form_;
   const Options options_;
   RegularLanguage texts_;
-  const std::size_t terms_max_;
   std::vector<PlacedPart> parts_;
   std::vector<std::vector<std::uint32_t>> rules_;  // first part of each track; kUnknown: empty
   std::vector<std::string> literals_;

@@ -207,5 +207,51 @@ TEST(FormConstraint, ForgetsStatesWithoutForgettingWhereItIs) {
   EXPECT_TRUE(automaton.can_end(automaton.next(state, "\"]")));
 }
 
+/// Their automata have more states than there is memory for, and texts all the same.
+TEST(FormConstraint, EndsWhatHasMoreStatesThanAnyTable) {
+  for (const char* schema : {
+           R"json({"type": "string", "pattern": "(e.{20}d|n.{22}o|i.{24}z)", "minLength": 40,
+                   "maxLength": 60})json",
+           R"json({"type": "array", "items": {"type": "string", "minLength": 30, "maxLength": 80,
+                   "pattern": "(.*g.{36}b|.*c.{46}d)"}, "minItems": 2, "maxItems": 3})json",
+           R"json({"type": "string", "pattern": "^(a|b)*a(a|b){40}$"})json",
+           R"json({"type": "string", "pattern": "(a|b)*a(a|b){30}", "maxLength": 50})json",
+           R"json({"type": "string", "pattern": "^[^<]*a[^<]{40}$", "maxLength": 90})json",
+           R"json({"allOf": [{"type": "string", "pattern": "e.{20}d"}, {"pattern": "n.{22}o"},
+               {"pattern": "(a|b)*a(a|b){20}"}], "maxLength": 75})json",
+           R"json({"allOf": [{"type": "string", "pattern": "^.*e.{20}d$"},
+               {"pattern": "^.*n.{22}o.*$"}], "maxLength": 60})json",
+       }) {
+    const auto form = form_of(schema);
+    for (unsigned seed = 0; seed < 4; ++seed) {
+      const std::string text = random_text(form, seed);
+      FormAutomaton automaton(form, FormAutomaton::Options());
+      EXPECT_TRUE(automaton.can_end(automaton.next(automaton.start(), text))) << schema << text;
+    }
+  }
+}
+
+TEST(FormConstraint, MakesNoMoreForATokenThanItMay) {
+  const auto form =
+      form_of(R"json({"type": "string", "pattern": "^[^<]*a([^<]{40}|[^<]{51})$"})json");
+  FormAutomaton automaton(form, FormAutomaton::Options());
+  FormAutomaton::State state = automaton.next(automaton.start(), "\"");
+  std::mt19937 random(1);
+  std::size_t most = 0;
+  for (int i = 0; i < 60'000; ++i) {
+    state = automaton.next(state, random() % 2 == 0 ? 'a' : 'b');
+    ASSERT_NE(state, FormAutomaton::kDead);
+    most = std::max(most, automaton.size());
+    if (automaton.is_large()) state = automaton.forget_others(state);
+  }
+  EXPECT_LT(most, std::size_t{32} << 20);
+  EXPECT_LT(automaton.state_count(), 60'000u);
+  // It knows still what came before: an a 40 characters ago, or not.
+  std::string last(41, 'a');
+  EXPECT_TRUE(automaton.can_end(automaton.next(automaton.next(state, last), "\"")));
+  EXPECT_FALSE(
+      automaton.can_end(automaton.next(automaton.next(state, std::string(60, 'b')), "\"")));
+}
+
 }  // namespace
 }  // namespace flashmoe

@@ -624,7 +624,7 @@ class SchemaCompiler {
         key.push_back(matches ? patterns[i] : graph_.texts.complement(patterns[i]));
       }
       const Term term = graph_.texts.both(std::move(key));
-      if (!graph_.texts.has_texts(term)) continue;
+      if (graph_.texts.texts_of(term) != RegularLanguage::Texts::kSome) continue;
       SchemaList schemas;
       for (const Properties& properties : all) {
         bool is_known = false;

@@ -4,6 +4,7 @@
 #include <string>
 #include <utility>
 
+#include "chat/characters.h"
 #include "chat/text_decoding.h"
 
 namespace flashmoe {
@@ -17,6 +18,8 @@ constexpr std::size_t kReadingsMax = 4096;
 constexpr std::size_t kStateBytes = 1200;
 constexpr std::size_t kTermBytes = 200;
 constexpr std::size_t kStackBytes = 120;
+constexpr std::size_t kNameBytes = 60;
+constexpr std::size_t kUsedBytes = 250;
 constexpr std::size_t kLargeBytes = std::size_t{24} << 20;
 constexpr std::uint32_t kTooDeep = 0xFFFFFFFFu;
 constexpr std::uint32_t kEmptyTrack = 0xFFFFFFFFu;
@@ -94,6 +97,14 @@ FormAutomaton::FormAutomaton(std::shared_ptr<const OutputForm> form, const Optio
   keys_.resize(form_->graph.nodes.size());
   uniques_.resize(form_->graph.nodes.size());
   clear_states();
+  clear_names();
+}
+
+void FormAutomaton::clear_names() {
+  names_.assign(1, Name());
+  names_by_end_.clear();
+  used_.assign(1, {.unused = RegularLanguage::kAnything});
+  used_by_last_.clear();
 }
 
 void FormAutomaton::clear_states() {
@@ -161,6 +172,7 @@ FormAutomaton::State FormAutomaton::compute_core(State state) {
   for (const Stack stack : *states_[state].stacks) {
     Frame top = stacks_[stack].top;
     if (has_term(top)) top.a = texts_.core_of(top.a);
+    if (top.kind == Kind::kName && top.c != kEndlessName) top.c = kAnyName;
     cores.push_back(stack == 0 ? 0 : pushed(stacks_[stack].below, top));
   }
   const State core = state_of(std::move(cores));
@@ -170,36 +182,83 @@ FormAutomaton::State FormAutomaton::compute_core(State state) {
 
 std::size_t FormAutomaton::size() const {
   return kStateBytes * states_.size() + sizeof(Stack) * reading_count_ +
-         kStackBytes * stacks_.size() + kTermBytes * (texts_.size() - form_->graph.texts.size());
+         kStackBytes * stacks_.size() + kNameBytes * names_.size() + kUsedBytes * used_.size() +
+         kTermBytes * (texts_.size() - form_->graph.texts.size());
 }
 
 bool FormAutomaton::is_large() const { return size() > kLargeBytes; }
 
 FormAutomaton::State FormAutomaton::forget_others(State state) {
-  std::vector<std::vector<Frame>> kept;
+  // Frames with what their numbers stand for.
+  struct Kept {
+    Frame frame;
+    std::string name;
+    std::vector<std::u32string> used;
+  };
+  std::vector<std::vector<Kept>> kept;
   std::vector<RegularLanguage::Term> terms;
   for (Stack stack : *states_[state].stacks) {
-    std::vector<Frame>& frames = kept.emplace_back();
+    std::vector<Kept>& frames = kept.emplace_back();
     for (; stack != 0; stack = stacks_[stack].below) {
-      frames.push_back(stacks_[stack].top);
-      if (has_term(frames.back())) terms.push_back(frames.back().a);
+      const Frame& frame = stacks_[stack].top;
+      Kept& added = frames.emplace_back(Kept{.frame = frame});
+      if (has_term(frame)) terms.push_back(frame.a);
+      if (has_name(frame)) added.name = name_bytes(frame.c);
+      if (has_used(frame)) added.used = names_of(static_cast<std::uint32_t>(frame.d));
     }
   }
   clear_states();
+  clear_names();
   const RegularLanguage grown = std::exchange(texts_, form_->graph.texts);
   terms = texts_.taken_from(grown, terms);
-  if (state == kDead) return kDead;
   std::size_t term = 0;
   std::vector<Stack> stacks;
-  for (std::vector<Frame>& frames : kept) {
-    for (Frame& frame : frames) {
+  for (std::vector<Kept>& frames : kept) {
+    for (auto& [frame, name, used] : frames) {
       if (has_term(frame)) frame.a = terms[term++];
+      if (has_name(frame)) {
+        frame.c = 0;
+        for (const char byte : name) frame.c = name_with(frame.c, byte);
+      }
+      if (has_used(frame)) {
+        std::uint32_t all = 0;
+        for (const std::u32string& each : used) all = used_with(all, each);
+        frame.d = all;
+      }
     }
     Stack stack = 0;
-    for (std::size_t i = frames.size(); i-- > 0;) stack = pushed(stack, frames[i]);
+    for (std::size_t i = frames.size(); i-- > 0;) stack = pushed(stack, frames[i].frame);
     stacks.push_back(stack);
   }
-  return state_of(std::move(stacks));
+  return stacks.empty() ? kDead : state_of(std::move(stacks));
+}
+
+std::uint32_t FormAutomaton::name_with(std::uint32_t name, char byte) {
+  const std::uint64_t key = std::uint64_t{name} << 8 | static_cast<unsigned char>(byte);
+  const auto [known, is_new] =
+      names_by_end_.emplace(key, static_cast<std::uint32_t>(names_.size()));
+  if (is_new) names_.push_back({name, byte});
+  return known->second;
+}
+
+std::string FormAutomaton::name_bytes(std::uint32_t name) const {
+  std::string bytes;
+  for (; name != 0; name = names_[name].before) bytes += names_[name].byte;
+  return {bytes.rbegin(), bytes.rend()};
+}
+
+std::uint32_t FormAutomaton::used_with(std::uint32_t used, const std::u32string& name) {
+  const auto [known, is_new] =
+      used_by_last_.emplace(std::pair(used, name), static_cast<std::uint32_t>(used_.size()));
+  if (is_new) used_.push_back({.before = used, .name = name});
+  return known->second;
+}
+
+/// In the order in which they came.
+std::vector<std::u32string> FormAutomaton::names_of(std::uint32_t used) const {
+  std::vector<std::u32string> names;
+  for (; used != 0; used = used_[used].before) names.push_back(used_[used].name);
+  return {names.rbegin(), names.rend()};
 }
 
 FormAutomaton::Stack FormAutomaton::pushed(Stack below, const Frame& top) {
@@ -231,6 +290,8 @@ void FormAutomaton::advance(Stack stack, unsigned char byte, std::vector<Stack>&
       return advance_value(node.top, node.below, byte, out);
     case Kind::kString:
       return advance_string(node.top, node.below, byte, out);
+    case Kind::kName:
+      return advance_name(node.top, node.below, byte, out);
     case Kind::kText:
       return advance_text(node.top, node.below, byte, out);
     case Kind::kLiteral:
@@ -303,6 +364,35 @@ void FormAutomaton::advance_string(const Frame& top, Stack below, unsigned char 
   }
 }
 
+void FormAutomaton::advance_name(const Frame& top, Stack below, unsigned char byte,
+                                 std::vector<Stack>& out) {
+  if (byte == '"' && top.b == 0) {
+    if (top.c != kEndlessName && texts_.accepts(top.a)) end_name(top.c, below, out);
+    return;
+  }
+  if (const auto to = read_string_byte(texts_, {top.a, top.b}, byte)) {
+    const std::uint32_t name = has_name(top) ? name_with(top.c, static_cast<char>(byte)) : top.c;
+    add(below, {.kind = Kind::kName, .a = to->term, .b = to->partial, .c = name}, out);
+  }
+}
+
+/// `below` are the colon, the value, and the members, which now have one more name.
+void FormAutomaton::end_name(std::uint32_t name, Stack below, std::vector<Stack>& out) {
+  const StackNode colon = stacks_[below];
+  const StackNode value = stacks_[colon.below];
+  StackNode members = stacks_[value.below];
+  if (name == kAnyName) {
+    members.top.d = kAnyUsed;
+  } else {
+    // However it is written, with escapes or without.
+    const auto text = nlohmann::json::parse('"' + name_bytes(name) + '"', nullptr, false);
+    const std::string key = text.is_string() ? text.get<std::string>() : name_bytes(name);
+    members.top.d = used_with(static_cast<std::uint32_t>(members.top.d),
+                              characters_of(key).value_or(std::u32string()));
+  }
+  add(pushed(pushed(members.below, members.top), value.top), colon.top, out);
+}
+
 void FormAutomaton::advance_text(const Frame& top, Stack below, unsigned char byte,
                                  std::vector<Stack>& out) {
   if (const auto to = read_utf8_byte(texts_, {top.a, top.b}, byte)) {
@@ -365,20 +455,35 @@ void FormAutomaton::advance_members(const Frame& top, Stack below, unsigned char
   if (top.kind == Kind::kKey || is_first) {
     if (byte == '"') begin_keys(top, below, out);
   } else if (byte == ',' && can_begin_key(top)) {
-    add(below, {.kind = Kind::kKey, .a = top.a, .b = top.b, .c = top.c & ~(kAfterSpace | kIsFirst)},
-        out);
+    Frame key = top;
+    key.kind = Kind::kKey;
+    key.c &= ~(kAfterSpace | kIsFirst);
+    add(below, key, out);
   }
   if (byte == '}' && top.kind == Kind::kMembers && can_close(top)) out.push_back(below);
 }
 
-bool FormAutomaton::can_begin_key(const Frame& members) const {
+bool FormAutomaton::can_begin_key(const Frame& members) {
   const SchemaNode& node = form_->graph.nodes[members.a];
   const std::uint32_t count = members.c >> kCountShift;
   for (std::size_t i = members.b; i < node.properties.size(); ++i) {
     if (can_be_completed(node, i + 1, count + 1)) return true;
     if (node.properties[i].is_required) return false;
   }
-  return !node.others.empty() && count < node.count_max;
+  return count < node.count_max &&
+         std::any_of(node.others.begin(), node.others.end(), [&](const auto& other) {
+           return texts_.texts_of(unused_keys(other, members.d)) == RegularLanguage::Texts::kSome;
+         });
+}
+
+RegularLanguage::Term FormAutomaton::unused_keys(const SchemaNode::OtherProperties& other,
+                                                 std::uint64_t used) {
+  if (used == kAnyUsed) return other.key;
+  RegularLanguage::Term& unused = used_[used].unused;
+  if (unused == RegularLanguage::kNothing) {
+    unused = texts_.complement(texts_.one_of(names_of(static_cast<std::uint32_t>(used))));
+  }
+  return texts_.both({other.key, unused});
 }
 
 /// The quote of a key has come: of the next properties up to one that must come, or, where none
@@ -396,7 +501,8 @@ void FormAutomaton::begin_keys(const Frame& top, Stack below, std::vector<Stack>
     return pushed(below, {.kind = Kind::kMembers,
                           .a = top.a,
                           .b = static_cast<std::uint32_t>(next),
-                          .c = property_count_after(node, count) << kCountShift});
+                          .c = property_count_after(node, count) << kCountShift,
+                          .d = top.d});
   };
   for (std::size_t i = top.b; i < node.properties.size(); ++i) {
     const SchemaNode::Property& property = node.properties[i];
@@ -411,7 +517,14 @@ void FormAutomaton::begin_keys(const Frame& top, Stack below, std::vector<Stack>
   const Stack members = after(node.properties.size());
   for (const SchemaNode::OtherProperties& other : node.others) {
     const Stack value = pushed(members, {.kind = Kind::kValue, .a = other.value});
-    add(pushed(value, {.kind = Kind::kColon}), {.kind = Kind::kString, .a = other.key}, out);
+    Frame key{.kind = Kind::kString, .a = other.key};
+    if (!options_.may_repeat_keys) {
+      key = {.kind = Kind::kName,
+             .a = unused_keys(other, top.d),
+             .c = top.d == kAnyUsed ? kEndlessName : 0};
+      if (texts_.texts_of(key.a) != RegularLanguage::Texts::kSome) continue;
+    }
+    add(pushed(value, {.kind = Kind::kColon}), key, out);
   }
 }
 
@@ -591,7 +704,8 @@ std::uint32_t FormAutomaton::free_characters(State state) const {
   const std::vector<Stack>& stacks = *states_[state].stacks;
   if (stacks.size() != 1 || stacks.front() == 0) return 0;
   const Frame& top = stacks_[stacks.front()].top;
-  return top.kind == Kind::kString && top.b == 0 ? texts_.free_characters(top.a) : 0;
+  const bool is_string = top.kind == Kind::kString || top.kind == Kind::kName;
+  return is_string && top.b == 0 ? texts_.free_characters(top.a) : 0;
 }
 
 }  // namespace flashmoe

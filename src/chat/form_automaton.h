@@ -4,9 +4,12 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <map>
 #include <memory>
+#include <string>
 #include <string_view>
 #include <unordered_map>
+#include <utility>
 #include <vector>
 
 #include "chat/output_form.h"
@@ -26,6 +29,8 @@ class FormAutomaton {
   struct Options {
     /// As much white space between the tokens of JSON as JSON allows; or one blank at each place.
     bool takes_any_space = false;
+    /// As JSON does not forbid; or no object has a key twice.
+    bool may_repeat_keys = false;
   };
 
   FormAutomaton(std::shared_ptr<const OutputForm> form, const Options& options);
@@ -71,14 +76,20 @@ class FormAutomaton {
   enum class Kind : std::uint8_t {
     kValue,    // a: node; b: 1 after a blank
     kString,   // a: term; b: decoding. Ends with the quote
+    kName,     // a: term; b: decoding; c: of names_. A key that must be another than those before
     kText,     // a: term; b: decoding
     kLiteral,  // a: of literals_; b: bytes read
     kColon,    // b: 1 after a blank
-    kMembers,  // a: node; b: next property; c: see Members. After { or a member
-    kKey,      // a: node; b: next property; c: see Members. After , of an object
+    kMembers,  // a: node; b: next property; c: see Members; d: of used_. After { or a member
+    kKey,      // a: node; b: next property; c: see Members; d: of used_. After , of an object
     kItems,    // a: node; b: items so far; c: 1 after a blank, 2 at first; d: unique ones that came
     kPart,     // a: of parts_; b: progress; c: of a mark
   };
+  // A core does not look which key has come: it may be the last that it lets end.
+  static constexpr std::uint32_t kAnyName = 0xFFFFFFFFu;
+  static constexpr std::uint32_t kEndlessName = 0xFFFFFFFEu;
+  static constexpr std::uint32_t kAnyUsed = 0xFFFFFFFFu;
+
   /// What is on top of a stack of things that are to come, and what is below.
   struct Frame {
     Kind kind = Kind::kValue;
@@ -90,7 +101,13 @@ class FormAutomaton {
     bool operator==(const Frame&) const = default;
   };
   static bool has_term(const Frame& frame) {
-    return frame.kind == Kind::kString || frame.kind == Kind::kText;
+    return frame.kind == Kind::kString || frame.kind == Kind::kName || frame.kind == Kind::kText;
+  }
+  static bool has_name(const Frame& frame) {
+    return frame.kind == Kind::kName && frame.c != kAnyName && frame.c != kEndlessName;
+  }
+  static bool has_used(const Frame& frame) {
+    return (frame.kind == Kind::kMembers || frame.kind == Kind::kKey) && frame.d != kAnyUsed;
   }
   using Stack = std::uint32_t;  // 0: empty, nothing is to come
   struct StackNode {
@@ -112,6 +129,17 @@ class FormAutomaton {
     std::unique_ptr<Row> row;
     State core = kUnknown;
   };
+  /// A key as far as it has come, byte by byte.
+  struct Name {
+    std::uint32_t before = 0;
+    char byte = 0;
+  };
+  /// Keys that an object has: one more than another set.
+  struct Used {
+    std::uint32_t before = 0;
+    std::u32string name;
+    RegularLanguage::Term unused = RegularLanguage::kNothing;  // all other texts; or not known yet
+  };
   /// A part of a track, behind it another one of the same track or the end.
   struct PlacedPart {
     const OutputForm::Part* part = nullptr;
@@ -132,6 +160,8 @@ class FormAutomaton {
   void advance_value(const Frame& top, Stack below, unsigned char byte, std::vector<Stack>& out);
   void begin_value(SchemaNode::Id id, Stack below, unsigned char byte, std::vector<Stack>& out);
   void advance_string(const Frame& top, Stack below, unsigned char byte, std::vector<Stack>& out);
+  void advance_name(const Frame& top, Stack below, unsigned char byte, std::vector<Stack>& out);
+  void end_name(std::uint32_t name, Stack below, std::vector<Stack>& out);
   void advance_text(const Frame& top, Stack below, unsigned char byte, std::vector<Stack>& out);
   void advance_literal(const Frame& top, Stack below, unsigned char byte, std::vector<Stack>& out);
   void advance_colon(const Frame& top, Stack below, unsigned char byte, std::vector<Stack>& out);
@@ -153,7 +183,14 @@ class FormAutomaton {
   bool can_end_stack(Stack stack) const;
   bool is_optional_rule(const OutputForm::Part& part) const;
   bool can_close(const Frame& members) const;
-  bool can_begin_key(const Frame& members) const;
+  bool can_begin_key(const Frame& members);
+  /// The keys of `other` that the object does not have.
+  RegularLanguage::Term unused_keys(const SchemaNode::OtherProperties& other, std::uint64_t used);
+  std::uint32_t name_with(std::uint32_t name, char byte);
+  std::string name_bytes(std::uint32_t name) const;
+  std::uint32_t used_with(std::uint32_t used, const std::u32string& name);
+  std::vector<std::u32string> names_of(std::uint32_t used) const;
+  void clear_names();
 
   const std::shared_ptr<const OutputForm> form_;
   const Options options_;
@@ -164,6 +201,11 @@ class FormAutomaton {
   std::unordered_map<std::string, std::uint32_t> literals_by_text_;
   std::vector<std::vector<std::uint32_t>> keys_;     // literals of a node's properties
   std::vector<std::vector<std::uint32_t>> uniques_;  // literals of a node's unique items
+
+  std::vector<Name> names_;  // the first is empty
+  std::unordered_map<std::uint64_t, std::uint32_t> names_by_end_;
+  std::vector<Used> used_;  // the first is empty
+  std::map<std::pair<std::uint32_t, std::u32string>, std::uint32_t> used_by_last_;
 
   std::vector<StackNode> stacks_;
   std::unordered_map<StackNode, Stack, StackHash> stacks_by_node_;

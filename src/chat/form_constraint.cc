@@ -16,7 +16,7 @@ constexpr std::size_t kQuestionsMax = 4;
 constexpr std::size_t kMasksMax = 256;
 /// Of forms that have a great many states so much is made for one token, and no more.
 constexpr std::size_t kBytesOfTokenMax = std::size_t{24} << 20;
-constexpr std::size_t kSearchesOfToken = 50'000;
+constexpr std::size_t kSearchesOfToken = 20'000;
 constexpr std::size_t kNoBound = std::numeric_limits<std::size_t>::max();
 
 /// Follows tokens through the automaton, by way of cores: they have few states, and what they allow

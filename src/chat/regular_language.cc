@@ -395,6 +395,7 @@ RegularLanguage::Term RegularLanguage::core_of(Term term) {
 std::vector<RegularLanguage::Term> RegularLanguage::taken_from(const RegularLanguage& from,
                                                                std::span<const Term> terms) {
   const auto own_count = static_cast<Term>(nodes_.size());
+  const std::size_t own_characters = characters_.size();
   std::vector<bool> is_taken(from.nodes_.size());
   std::vector<Term> open(terms.begin(), terms.end());
   // What they are made of, and the ways on which their texts were found.
@@ -424,6 +425,8 @@ std::vector<RegularLanguage::Term> RegularLanguage::taken_from(const RegularLang
       std::vector<Term> list = from.lists_[node.a];
       for (Term& each : list) each = own_of(each);
       added = intern_list(node.kind, std::move(list));
+    } else if (node.kind == Kind::kLiteral && node.b > own_characters) {
+      added = literal(std::u32string_view(from.characters_).substr(node.a, node.b - node.a));
     } else {
       if (node.kind == Kind::kSequence) node.b = own_of(node.b);
       const bool is_of_term = node.kind == Kind::kSequence || node.kind == Kind::kRepeat ||
@@ -633,6 +636,27 @@ RegularLanguage::Row RegularLanguage::compute_row(Term term) {
   return tidy;
 }
 
+std::optional<std::vector<std::u32string>> RegularLanguage::few_texts(Term term, std::size_t most,
+                                                                      std::size_t length_max) {
+  std::vector<std::u32string> texts;
+  std::vector<std::pair<Term, std::u32string>> open = {{term, {}}};
+  while (!open.empty()) {
+    const auto [at, text] = std::move(open.back());
+    open.pop_back();
+    if (accepts(at)) texts.push_back(text);
+    const Row steps = row(at);
+    for (std::size_t i = 0; i < steps.size(); ++i) {
+      if (steps[i].to == kNothing) continue;
+      const char32_t end = i + 1 < steps.size() ? steps[i + 1].first : kLastCharacter + 1;
+      // Each of these leads to another text.
+      if (texts.size() + open.size() + (end - steps[i].first) > most) return std::nullopt;
+      if (text.size() == length_max) return std::nullopt;
+      for (char32_t c = steps[i].first; c < end; ++c) open.emplace_back(steps[i].to, text + c);
+    }
+  }
+  return texts;
+}
+
 const RegularLanguage::Row& RegularLanguage::row(Term term) {
   Row row = raw_row(term);
   if (!is_pruned_[term]) {
@@ -689,31 +713,32 @@ std::uint32_t RegularLanguage::free_characters(Term term) const {
 RegularLanguage::Texts RegularLanguage::texts_of(Term term) {
   if (texts_[term] != Texts::kUnasked) return texts_[term];
   struct Visit {
-    Term term;
+    Term term = kNothing;
+    Row steps;
     std::size_t step = 0;
   };
   const std::size_t size_max = std::min(size_ + kProofSizeMax, search_size_end_);
   std::unordered_set<Term> seen = {term};
-  std::vector<Visit> path = {{term}};
+  std::vector<Visit> path = {{.term = term, .steps = raw_row(term)}};
   bool has_open = false;
   while (!path.empty()) {
     Visit& visit = path.back();
-    if (texts_[visit.term] == Texts::kSome) {
-      for (std::size_t i = 0; i + 1 < path.size(); ++i) {
-        texts_[path[i].term] = Texts::kSome;
-        ways_[path[i].term] = path[i + 1].term;
-      }
-      return Texts::kSome;
-    }
-    const Row steps = raw_row(visit.term);
-    if (visit.step == steps.size()) {
+    if (visit.step == visit.steps.size()) {
       path.pop_back();
       continue;
     }
-    const Term to = steps[visit.step++].to;
+    const Term to = visit.steps[visit.step++].to;
+    if (texts_[to] == Texts::kSome) {
+      Term way = to;
+      for (std::size_t i = path.size(); i-- > 0;) {
+        texts_[path[i].term] = Texts::kSome;
+        ways_[path[i].term] = std::exchange(way, path[i].term);
+      }
+      return Texts::kSome;
+    }
     has_open |= texts_[to] == Texts::kOpen;
-    const bool is_new = texts_[to] == Texts::kUnasked || texts_[to] == Texts::kSome;
-    if (is_new && seen.insert(to).second) path.push_back({to});
+    const bool is_new = texts_[to] == Texts::kUnasked && seen.insert(to).second;
+    if (is_new) path.push_back({.term = to, .steps = raw_row(to)});
     if (seen.size() > kProofMax || size_ > size_max) {
       has_open = true;
       break;

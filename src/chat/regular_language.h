@@ -80,6 +80,10 @@ class RegularLanguage {
   /// How large terms may still become in such searches, all together.
   void allow_searches(std::size_t size) { search_size_end_ = size_ + size; }
 
+  /// All its texts; none, if there are more than so many, or longer ones.
+  std::optional<std::vector<std::u32string>> few_texts(Term term, std::size_t most,
+                                                       std::size_t length_max);
+
   /// Some of the texts of `term`, with few terms where `term` may have a great many: what goes
   /// round in a loop, without what was begun on the way. It has texts if `term` has.
   Term core_of(Term term);

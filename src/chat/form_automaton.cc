@@ -169,14 +169,25 @@ FormAutomaton::State FormAutomaton::compute_next(State state, unsigned char byte
 
 FormAutomaton::State FormAutomaton::compute_core(State state) {
   std::vector<Stack> cores;
+  bool is_less = false;
+  bool is_endless = false;
   for (const Stack stack : *states_[state].stacks) {
     Frame top = stacks_[stack].top;
-    if (has_term(top)) top.a = texts_.core_of(top.a);
-    if (top.kind == Kind::kName && top.c != kEndlessName) top.c = kAnyName;
+    if (has_term(top)) {
+      const RegularLanguage::Term term = texts_.core_of(top.a);
+      is_less |= term != top.a;
+      top.a = term;
+    }
+    if (top.kind == Kind::kName) {
+      is_endless |= top.c == kEndlessName;
+      if (top.c != kEndlessName) top.c = kAnyName;
+    }
     cores.push_back(stack == 0 ? 0 : pushed(stacks_[stack].below, top));
   }
   const State core = state_of(std::move(cores));
   states_[core].core = core;
+  states_[core].core_decides = !is_endless;
+  states_[state].core_decides = !is_less && !is_endless;
   return states_[state].core = core;
 }
 

@@ -58,6 +58,11 @@ class FormAutomaton {
     const State known = states_[state].core;
     return known != kUnknown ? known : compute_core(state);
   }
+  /// Whether bytes that the core does not go on with are none of the state's either.
+  bool core_decides(State state) {
+    core(state);
+    return states_[state].core_decides;
+  }
 
   std::size_t state_count() const { return states_.size(); }
   /// What has been made so far, in about bytes.
@@ -128,6 +133,7 @@ class FormAutomaton {
     const std::vector<Stack>* stacks = nullptr;  // sorted; the key in states_by_stacks_
     std::unique_ptr<Row> row;
     State core = kUnknown;
+    bool core_decides = true;
   };
   /// A key as far as it has come, byte by byte.
   struct Name {

@@ -26,7 +26,8 @@ class CoreWalk {
   struct Place {
     std::uint32_t depth = 0;  // bytes from the start
     FormAutomaton::State core = FormAutomaton::kDead;
-    bool is_whole = false;  // the core is all there is
+    bool is_whole = false;  // the core is the state
+    bool decides = false;   // what the core does not go on with, the form does not
 
     bool operator==(const Place&) const = default;
   };
@@ -36,7 +37,9 @@ class CoreWalk {
 
   Place start() {
     const FormAutomaton::State core = automaton_.core(states_[0]);
-    return {.core = core, .is_whole = core == states_[0]};
+    return {.core = core,
+            .is_whole = core == states_[0],
+            .decides = automaton_.core_decides(states_[0])};
   }
 
   /// Place() if the form does not go on with `byte`.
@@ -50,15 +53,21 @@ class CoreWalk {
     known_ = std::min(known_, at.depth);
     if (const auto to = automaton_.next(at.core, byte); to != FormAutomaton::kDead) {
       const FormAutomaton::State core = automaton_.core(to);
-      return {.depth = depth, .core = core, .is_whole = at.is_whole && core == to};
+      return {.depth = depth,
+              .core = core,
+              .is_whole = at.is_whole && core == to,
+              .decides = at.decides && automaton_.core_decides(to)};
     }
-    if (at.is_whole) return Place();
+    if (at.decides) return Place();
     // Tokens of one byte are looked at in any case: with them the form can be completed.
     if (depth > 1 && automaton_.size() > size_max_) return Place();
     const FormAutomaton::State state = state_at(depth);
     if (state == FormAutomaton::kDead) return Place();
     const FormAutomaton::State core = automaton_.core(state);
-    return {.depth = depth, .core = core, .is_whole = core == state};
+    return {.depth = depth,
+            .core = core,
+            .is_whole = core == state,
+            .decides = automaton_.core_decides(state)};
   }
 
   /// All that may follow the bytes that led to the last place, `at`.

@@ -16,6 +16,7 @@
 #include "chat/schema_alternatives.h"
 #include "chat/schema_context.h"
 #include "chat/schema_disjointness.h"
+#include "chat/schema_nulls.h"
 #include "chat/schema_pruning.h"
 #include "chat/schema_scalars.h"
 
@@ -734,8 +735,9 @@ SchemaGraph::SchemaGraph() {
   word = pattern("^(true|false|null)$");
 }
 
-Result<SchemaNode::Id> compile_schema(const SchemaJson& schema, const SchemaOptions& options,
+Result<SchemaNode::Id> compile_schema(const SchemaJson& written, const SchemaOptions& options,
                                       SchemaGraph& graph, std::vector<std::string>& hints) {
+  const SchemaJson schema = without_nulls(written);
   const auto first = static_cast<Id>(graph.nodes.size());
   SchemaContext context(schema, options, graph, hints);
   SchemaCompiler compiler(context);

@@ -70,6 +70,71 @@ TEST(JsonSchema, HasMembersInItsOrder) {
            R"({"why": "x", "ok": true,})", R"({,"why": "x", "ok": true})"}});
 }
 
+TEST(JsonSchema, TakesNullForNotSaid) {
+  const char* const words[] = {"type",
+                               "enum",
+                               "properties",
+                               "required",
+                               "additionalProperties",
+                               "patternProperties",
+                               "propertyNames",
+                               "minProperties",
+                               "maxProperties",
+                               "items",
+                               "prefixItems",
+                               "additionalItems",
+                               "minItems",
+                               "maxItems",
+                               "uniqueItems",
+                               "minLength",
+                               "maxLength",
+                               "pattern",
+                               "format",
+                               "minimum",
+                               "maximum",
+                               "exclusiveMinimum",
+                               "exclusiveMaximum",
+                               "multipleOf",
+                               "anyOf",
+                               "allOf",
+                               "oneOf",
+                               "not",
+                               "if",
+                               "then",
+                               "else",
+                               "$ref",
+                               "$defs",
+                               "definitions",
+                               "nullable",
+                               "contains",
+                               "unevaluatedProperties",
+                               "dependentRequired",
+                               "title",
+                               "description",
+                               "default",
+                               "$id",
+                               "$anchor",
+                               "$schema"};
+  Json all = Json::object();
+  for (const char* const word : words) {
+    EXPECT_EQ(compiled(Json{{word, nullptr}}, /*is_strict=*/true).status.message(), "") << word;
+    all[word] = nullptr;
+  }
+  Json text = all;
+  text["type"] = "string";
+  text["const"] = nullptr;
+  all["type"] = "object";
+  all["properties"] = {{"a", text}, {"b", nullptr}};
+  all["required"] = {"a", "b"};
+  const std::string schema = all.dump();
+  expect({schema.c_str(),
+          {R"({"a": "x", "b": 1})", R"({"a": "", "b": null})"},
+          {R"({"a": null, "b": 1})", R"({"a": "x"})", "null"}});
+  expect({R"({"const": null})", {"null"}, {"0"}});
+  expect({R"({"enum": [null, 1], "default": null})", {"null", "1"}, {"0"}});
+  expect({R"({"type": ["string", "null"], "const": null})", {"null"}, {R"("")"}});
+}
+
 TEST(JsonSchema, HasNoKeyTwice) {
   expect(
       {R"({"type": "object", "minProperties": 2, "additionalProperties": {"type": "integer"}})",

@@ -147,31 +147,39 @@ const TokenMask& FormConstraint::mask() {
 }
 
 TokenMask FormConstraint::compute_mask() {
-  TokenMask mask((tokens_->size() + 63) / 64);
+  TokenMask mask;
   bool has_any = false;
   const auto take = [&](std::int32_t id) {
     const auto index = static_cast<std::size_t>(id);
     mask[index / 64] |= std::uint64_t{1} << index % 64;
     has_any = true;
   };
-  const auto walk_from_here = [&](std::size_t size_max) {
-    CoreWalk walk(automaton_, state_, size_max);
-    const auto next = [&walk](const CoreWalk::Place& at, unsigned char byte) {
-      return walk.next(at, byte);
-    };
-    // Within a string that takes any characters, most tokens need not be looked at.
-    const std::uint32_t free = automaton_.free_characters(state_);
-    if (free > 0) {
-      mask = tokens_->plain_up_to(free);
-      has_any = true;
-    } else {
-      tokens_->plain().walk(walk.start(), next, take);
-    }
-    tokens_->others().walk(walk.start(), next, take);
+  // Within a string that takes any characters, most tokens need not be looked at.
+  const std::uint32_t free = automaton_.free_characters(state_);
+  const auto walk = [&](auto start, const auto& next) {
+    has_any = free > 0;
+    mask = has_any ? tokens_->plain_up_to(free) : TokenMask((tokens_->size() + 63) / 64);
+    if (!has_any) tokens_->plain().walk(start, next, take);
+    tokens_->others().walk(start, next, take);
   };
-  walk_from_here(automaton_.size() + kBytesOfTokenMax);
+  // Mostly cores decide, and are all that is looked at.
+  bool is_decided = automaton_.core_decides(state_);
+  if (is_decided) {
+    walk(automaton_.core(state_), [&](FormAutomaton::State at, unsigned char byte) {
+      const FormAutomaton::State to = automaton_.next(at, byte);
+      if (!is_decided || to == FormAutomaton::kDead) return FormAutomaton::kDead;
+      is_decided = automaton_.core_decides(to);
+      return automaton_.core(to);
+    });
+  }
+  const auto walk_cores = [&](std::size_t size_max) {
+    CoreWalk cores(automaton_, state_, size_max);
+    walk(cores.start(),
+         [&](const CoreWalk::Place& at, unsigned char byte) { return cores.next(at, byte); });
+  };
+  if (!is_decided) walk_cores(automaton_.size() + kBytesOfTokenMax);
   // A vocabulary without some bytes may need a longer token.
-  if (!has_any) walk_from_here(kNoBound);
+  if (!is_decided && !has_any) walk_cores(kNoBound);
   return mask;
 }
 

@@ -104,7 +104,15 @@ RegularLanguage::Shape RegularLanguage::shape_of(const Node& node) const {
     case Kind::kBoth:
       shape = shape_of_both(lists_[node.a]);
       break;
-    case Kind::kComplement:
+    case Kind::kComplement: {
+      shape.lengths = TextLengths::unknown();
+      // Of what is longer than all that is left out, everything is there.
+      const std::uint32_t most = shapes_[node.a].lengths.most();
+      if (most == kUnlimited) break;
+      shape.lengths.add_certain(most + 1, kUnlimited);
+      shape.lasting_least = shape.found_least = most + 1;
+      break;
+    }
     case Kind::kCompared:
     case Kind::kMultiple:
       shape.lengths = TextLengths::unknown();
@@ -374,14 +382,17 @@ RegularLanguage::Term RegularLanguage::core_of(Term term) {
   const Node node = nodes_[term];
   Term core = term;
   if (node.kind == Kind::kEither) {
-    const auto is_loop = [this](Term each) {
+    bool has_loop = false;
+    std::vector<Term> kept = lists_[node.a];
+    std::erase_if(kept, [&](Term each) {
       const Node& member = nodes_[each];
       const Node& first = member.kind == Kind::kSequence ? nodes_[member.a] : member;
-      return first.kind == Kind::kRepeat && first.c == kUnlimited;
-    };
-    std::vector<Term> loops = lists_[node.a];
-    std::erase_if(loops, [&](Term each) { return !is_loop(each); });
-    if (!loops.empty()) core = either(std::move(loops));
+      const bool is_loop = first.kind == Kind::kRepeat && first.c == kUnlimited;
+      has_loop |= is_loop;
+      // Ends stay: they make no terms.
+      return !is_loop && member.kind != Kind::kEmpty && member.kind != Kind::kEnd;
+    });
+    if (has_loop) core = either(std::move(kept));
   } else if (node.kind == Kind::kBoth) {
     std::vector<Term> cores = lists_[node.a];
     for (Term& each : cores) each = core_of(each);

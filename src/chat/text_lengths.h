@@ -40,6 +40,7 @@ class TextLengths {
   /// Of the certain ones; only if there is one.
   std::uint32_t certain_least() const { return spans_[0].least; }
   std::uint32_t least() const { return least_; }
+  std::uint32_t most() const { return most_; }
 
   static std::uint32_t sum(std::uint32_t x, std::uint32_t y) {
     return x > kUnlimited - y ? kUnlimited : x + y;

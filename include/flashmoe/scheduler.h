@@ -42,6 +42,12 @@ struct GenerationRequest {
   std::size_t max_tokens = 256;
   SamplingOptions sampling;
   std::vector<std::string> stop;  // text that ends the generation
+  /// From one mark to the other, both included, stop strings are text like any other.
+  struct Passage {
+    std::string open;
+    std::string close;
+  };
+  std::vector<Passage> stop_free;
   bool ignore_eos = false;
   /// Logarithms of probabilities, before penalties and temperature: of the picked token, and of so
   /// many of the likeliest. None: not wanted.

@@ -86,7 +86,11 @@ Result<GenerationId> SchedulerImpl::submit(GenerationRequest request,
                  "scores_prompt needs top_logprobs, how many others are to be told");
   }
   FM_ASSIGN_OR_RETURN(Sampler sampler, Sampler::create(request.sampling));
-  FM_ASSIGN_OR_RETURN(StopMatcher stops, StopMatcher::create(request.stop));
+  std::vector<StopMatcher::Passage> stop_free;
+  for (const GenerationRequest::Passage& passage : request.stop_free) {
+    stop_free.push_back({passage.open, passage.close});
+  }
+  FM_ASSIGN_OR_RETURN(StopMatcher stops, StopMatcher::create(request.stop, std::move(stop_free)));
   TextStream text(model_.tokenizer, std::move(stops));
   const Clock::time_point now = Clock::now();
   const std::lock_guard lock(mutex_);

@@ -294,6 +294,10 @@ GenerationRequest ModelService::generation(const PreparedRequest& request,
   sampling.logit_bias = settings.logit_bias;
   sampling.seed = settings.seed ? *settings.seed + choice : random_seed();
   generation.stop = settings.stop;
+  // A stop string ends the text of an answer; in a call's markup there is none.
+  for (auto& [open, close] : call_marks(prompt.parsing.tools)) {
+    generation.stop_free.push_back({std::move(open), std::move(close)});
+  }
   generation.ignore_eos = settings.ignore_eos;
   generation.top_logprobs = settings.top_logprobs;
   generation.scores_prompt = request.scores_prompts && request.leader_of(choice) == choice;

@@ -52,7 +52,7 @@ struct ModelArchitecture {
   bool tie_word_embeddings = false;
 };
 
-/// Everything about a model that its headers tell.
+/// Everything about a model that its files tell, but for its weights.
 struct ModelInspection {
   ModelInfo info;
   ModelArchitecture architecture;
@@ -80,8 +80,9 @@ struct InspectOptions {
   std::vector<std::uint64_t> budgets;  // more of them to plan for
 };
 
-/// Reads the headers of a model folder, never its weights. Errors: those of Engine::open that
-/// headers show; kInvalidArgument for a context beyond the model's.
+/// Reads the headers of a model folder and its tokenizer, never its weights. Errors: those of
+/// Engine::open that these show; kInvalidArgument for a context beyond the model's. A chat template
+/// that cannot be used is among the warnings.
 Result<ModelInspection> inspect_model(const InspectOptions& options);
 
 }  // namespace flashmoe

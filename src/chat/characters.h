@@ -55,6 +55,17 @@ inline std::optional<std::u32string> characters_of(std::string_view utf8) {
   return out;
 }
 
+inline std::string utf8_of(std::u32string_view characters) {
+  std::string out;
+  for (const char32_t c : characters) {
+    const int count = c < 0x80 ? 0 : c < 0x800 ? 1 : c < 0x10000 ? 2 : 3;
+    const char32_t lead = count == 0 ? 0 : (0xF00u >> count) & 0xFF;
+    out += static_cast<char>(lead | c >> (6 * count));
+    for (int k = count; k-- > 0;) out += static_cast<char>(0x80 | (c >> (6 * k) & 0x3F));
+  }
+  return out;
+}
+
 }  // namespace flashmoe
 
 #endif  // FLASHMOE_CHAT_CHARACTERS_H_

@@ -16,6 +16,14 @@ std::string_view to_string(ToolSyntax syntax) {
   return "unknown";
 }
 
+std::vector<std::pair<std::string, std::string>> call_marks(ToolSyntax syntax) {
+  if (syntax == ToolSyntax::kNone) return {};
+  std::vector<std::pair<std::string, std::string>> marks = {{"<tool_call>", "</tool_call>"}};
+  // Models forget the mark before it.
+  if (syntax == ToolSyntax::kQwenXml) marks.emplace_back("<function=", "</function>");
+  return marks;
+}
+
 std::unique_ptr<ToolCallReader> make_tool_call_reader(ToolSyntax syntax,
                                                       const ToolSchemas& schemas) {
   FM_CHECK(syntax != ToolSyntax::kNone);

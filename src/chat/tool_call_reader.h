@@ -7,6 +7,8 @@
 #include <nlohmann/json.hpp>
 #include <string>
 #include <string_view>
+#include <utility>
+#include <vector>
 
 #include "chat/output_event.h"
 
@@ -21,6 +23,9 @@ enum class ToolSyntax : std::uint8_t {
 
 /// "none", "hermes", "qwen-xml".
 std::string_view to_string(ToolSyntax syntax);
+
+/// The marks that calls stand between: what begins one, and what ends it then.
+std::vector<std::pair<std::string, std::string>> call_marks(ToolSyntax syntax);
 
 /// The parameters of each tool of a request, by the tool's name: JSON schemas.
 using ToolSchemas = std::map<std::string, nlohmann::ordered_json, std::less<>>;

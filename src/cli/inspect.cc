@@ -4,6 +4,7 @@
 #include <string>
 #include <vector>
 
+#include "base/budget_text.h"
 #include "base/result.h"
 #include "base/units.h"
 #include "cli/commands.h"
@@ -35,7 +36,7 @@ Examples:
   flash-moe inspect MODEL --tensors
   flash-moe inspect MODEL --json
 
-Reads the headers of MODEL's files, and no weights: only, where config.json ties lm_head to the embedding
+Reads the headers of MODEL's files and its tokenizer, and no weights: only, where config.json ties lm_head to the embedding
 and the files hold one all the same, what tells whether it is a copy.)";
 
 /// Experts of one layer that a plan's slots hold, if every layer gets its share.
@@ -194,9 +195,8 @@ std::string groups_text(const ModelInspection& model) {
 
 std::string minimum_text(const ModelInspection& model) {
   const MemoryPlan& plan = model.minimum;
-  std::string text =
-      fmt::format("smallest budget for a context of {}: {} ({} bytes)\n", plan.context,
-                  format_size(plan.budget_bytes_min), plan.budget_bytes_min);
+  std::string text = fmt::format("smallest budget for a context of {}: {}\n", plan.context,
+                                 budget_text(plan.budget_bytes_min));
   const auto line = [&text](const std::string& label, std::uint64_t size) {
     text += fmt::format("  {:<52} {:>11}\n", label, format_size(size));
   };

@@ -10,6 +10,7 @@
 #include "engine/residency_modes.h"
 #include "engine/scheduler_impl.h"
 #include "engine/session_impl.h"
+#include "engine/text_files.h"
 #include "format/config_reader.h"
 #include "kernels/cpu/cpu_ops.h"
 
@@ -128,29 +129,18 @@ Status EngineImpl::load(const EngineOptions& options) {
                         TraceRecording::create(options.record_trace, files->spec()));
   }
 
-  // Ids alone can do without a tokenizer; whoever asks for text then hears why there is none.
-  Result<std::unique_ptr<Tokenizer>> tokenizer = Tokenizer::load(options.model);
-  if (tokenizer.ok()) {
-    tokenizer_ = std::move(tokenizer).value();
-    if (plan_.request_bytes != 0) {
-      tokenizer_->set_word_size_max(
-          static_cast<std::size_t>(plan_.request_bytes / kRequestBytesPerWordByte));
-    }
-    if (const std::optional<TokenId> end = tokenizer_->eos_id()) files->add_end_token(*end);
-    info_.eos_token_ids = files->eos_token_ids();
-  } else if (tokenizer.status().code() == StatusCode::kNotFound) {
-    tokenizer_status_ = tokenizer.status();
-  } else {
-    return tokenizer.status();
+  FM_ASSIGN_OR_RETURN(TextFiles text, load_text_files(*files));
+  info_.eos_token_ids = files->eos_token_ids();
+  tokenizer_ = std::move(text.tokenizer);
+  tokenizer_status_ = std::move(text.tokenizer_status);
+  chat_template_ = std::move(text.chat_template);
+  chat_template_status_ = std::move(text.chat_template_status);
+  if (tokenizer_ != nullptr && plan_.request_bytes != 0) {
+    tokenizer_->set_word_size_max(
+        static_cast<std::size_t>(plan_.request_bytes / kRequestBytesPerWordByte));
   }
-  Result<ChatTemplate> chat_template = ChatTemplate::load(options.model);
-  if (chat_template.ok()) {
-    chat_template_ = std::move(chat_template).value();
-    if (tokenizer_ != nullptr) {
-      chat_template_->learn_reply_marks(*tokenizer_, info_.eos_token_ids);
-    }
-  } else {
-    chat_template_status_ = chat_template.status();
+  if (tokenizer_ != nullptr && chat_template_.has_value()) {
+    chat_template_->learn_reply_marks(*tokenizer_, info_.eos_token_ids);
   }
 
   FM_ASSIGN_OR_RETURN(

@@ -5,12 +5,12 @@
 #include <limits>
 #include <map>
 #include <set>
-#include <system_error>
 #include <utility>
 
 #include "base/result.h"
 #include "engine/model_files.h"
 #include "engine/tensor_roles.h"
+#include "engine/text_files.h"
 
 namespace flashmoe {
 namespace {
@@ -156,8 +156,15 @@ Result<ModelInspection> inspect_model(const InspectOptions& options) {
   const ModelSpec& spec = files->spec();
   FM_ASSIGN_OR_RETURN(const TensorRoles roles, TensorRoles::create(*files));
 
+  FM_ASSIGN_OR_RETURN(const TextFiles text, load_text_files(*files));
+
   ModelInspection inspection;
   inspection.info = model_info(*files);
+  const Status& chat_status = text.chat_template_status;
+  if (!chat_status.ok() && chat_status.code() != StatusCode::kNotFound) {
+    inspection.info.warnings.push_back(
+        fmt::format("{}; until then the model takes no chats", chat_status.message()));
+  }
   inspection.architecture = architecture_of(spec);
   const std::uint64_t expert_parameters =
       std::uint64_t{3} * spec.hidden_size * spec.moe().intermediate_size;
@@ -167,9 +174,7 @@ Result<ModelInspection> inspect_model(const InspectOptions& options) {
       roles.dense_parameter_count() + inspection.architecture.moe_layers *
                                           spec.moe().router.num_experts_per_tok * expert_parameters;
   inspection.is_mlx = files->checkpoint().is_mlx();
-  std::error_code ignored;
-  inspection.has_tokenizer =
-      std::filesystem::exists(files->checkpoint().folder() / "tokenizer.json", ignored);
+  inspection.has_tokenizer = text.tokenizer != nullptr;
   inspection.file_count = files->checkpoint().files().size();
   inspection.tensors = list_tensors(files->checkpoint(), roles);
   inspection.groups = group_tensors(inspection.tensors);

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "base/budget_text.h"
 #include "base/result.h"
 #include "base/units.h"
 #include "flashmoe/engine.h"
@@ -196,10 +197,10 @@ Result<MemoryPlan> plan_memory(const Network& network, const ModelFootprint& foo
   if (plan.budget_bytes < plan.budget_bytes_min) {
     return error(
         StatusCode::kOutOfBudget,
-        "a budget of {} cannot run this model; the smallest that works is {} bytes ({}): "
+        "a budget of {} cannot run this model; the smallest that works is {}: "
         "process {} + dense weights {} + KV cache for {} tokens {} + recurrent state {} + "
         "buffers {} + {} experts {}{}{}; raise --memory or lower --context{}",
-        format_size(plan.budget_bytes), plan.budget_bytes_min, format_size(plan.budget_bytes_min),
+        format_size(plan.budget_bytes), budget_text(plan.budget_bytes_min),
         format_size(footprint.process_bytes + page_table_bytes(mapped_min)),
         format_size(plan.dense_bytes), plan.context, format_size(plan.kv_bytes),
         format_size(plan.recurrent_bytes), format_size(plan.buffer_bytes), slots_min,

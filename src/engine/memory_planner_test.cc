@@ -5,6 +5,7 @@
 
 #include <limits>
 
+#include "base/budget_text.h"
 #include "flashmoe/engine.h"
 
 namespace flashmoe {
@@ -81,7 +82,7 @@ TEST(MemoryPlanner, TheSmallestBudgetWorksAndOneByteLessDoesNot) {
     const Result<MemoryPlan> less = plan({.budget_bytes = least - 1, .context = context});
     ASSERT_FALSE(less.ok());
     EXPECT_EQ(less.status().code(), StatusCode::kOutOfBudget);
-    EXPECT_THAT(less.status().message(), HasSubstr(std::to_string(least)));
+    EXPECT_THAT(less.status().message(), HasSubstr("that works is " + budget_text(least)));
   }
 }
 

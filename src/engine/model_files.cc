@@ -55,6 +55,7 @@ ModelInfo model_info(const ModelFiles& files) {
           .hidden_size = spec.hidden_size,
           .num_experts = router.num_experts,
           .num_experts_per_tok = router.num_experts_per_tok,
+          .max_position_embeddings = spec.max_position_embeddings,
           .eos_token_ids = files.eos_token_ids(),
           .warnings = files.warnings()};
 }
@@ -65,23 +66,28 @@ ModelFiles::ModelFiles(Checkpoint checkpoint)
 Result<std::unique_ptr<ModelFiles>> ModelFiles::open(const std::filesystem::path& folder) {
   FM_ASSIGN_OR_RETURN(Checkpoint checkpoint, Checkpoint::open(folder));
   std::unique_ptr<ModelFiles> files(new ModelFiles(std::move(checkpoint)));
+  FM_ASSIGN_OR_RETURN(ModelSpec spec, files->read_spec());
   const std::string& complaint = files->checkpoint_.index_complaint();
-  const Status status = files->read();
+  const Status status = files->find_weights(std::move(spec));
   if (complaint.empty() || status.ok()) {
     FM_RETURN_IF_ERROR(status);
     return files;
   }
   return error(StatusCode::kNotFound,
-               "{}; download them again. The weight files that are there do not do without: {}",
+               "{}; download the model again, or what it lacks. The weight files that are there do "
+               "not do: {}",
                complaint, status.message());
 }
 
-/// What config.json says, and what the files say where they know better.
-Status ModelFiles::read_spec() {
+Result<ModelSpec> ModelFiles::read_spec() {
   FM_ASSIGN_OR_RETURN(const ModelFamily* const family, find_model_family(checkpoint_));
   FM_ASSIGN_OR_RETURN(ModelSpec spec, read_model_spec(*family, checkpoint_));
   names_ = find_tensor_names(*family, checkpoint_);
   FM_ASSIGN_OR_RETURN(eos_token_ids_, read_eos_token_ids(checkpoint_, spec.vocab_size));
+  return spec;
+}
+
+Status ModelFiles::find_weights(ModelSpec spec) {
   if (spec.tie_word_embeddings) {
     FM_ASSIGN_OR_RETURN(const bool has_own, has_own_head(checkpoint_, names_));
     spec.tie_word_embeddings = !has_own;
@@ -94,15 +100,10 @@ Status ModelFiles::read_spec() {
     }
   }
   network_ = std::make_unique<Network>(std::move(spec));
-  return Status();
-}
-
-Status ModelFiles::read() {
-  FM_RETURN_IF_ERROR(read_spec());
   if (!checkpoint_.index_complaint().empty()) {
     warnings_.push_back(
         fmt::format("{}; the weight files that are there hold all that the model needs, and are "
-                    "used: the index is another build's",
+                    "used",
                     checkpoint_.index_complaint()));
   }
   FM_RETURN_IF_ERROR(network_->declare(names_, loader_));

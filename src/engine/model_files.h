@@ -57,8 +57,8 @@ class ModelFiles {
 
  private:
   explicit ModelFiles(Checkpoint checkpoint);
-  Status read();
-  Status read_spec();
+  Result<ModelSpec> read_spec();
+  Status find_weights(ModelSpec spec);
 
   Checkpoint checkpoint_;
   TensorTable names_;

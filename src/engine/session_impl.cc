@@ -49,7 +49,8 @@ std::string_view to_string(FinishReason reason) {
 }
 
 Status check_prompt_ids(std::span<const std::int32_t> ids, std::size_t before, std::size_t context,
-                        std::size_t vocab_size) {
+                        const ModelSpec& spec) {
+  const std::size_t vocab_size = spec.vocab_size;
   for (std::size_t i = 0; i < ids.size(); ++i) {
     if (ids[i] < 0 || static_cast<std::size_t>(ids[i]) >= vocab_size) {
       return error(StatusCode::kInvalidArgument,
@@ -59,9 +60,10 @@ Status check_prompt_ids(std::span<const std::int32_t> ids, std::size_t before, s
   }
   if (before + ids.size() > context) {
     return error(StatusCode::kInvalidArgument,
-                 "{} tokens{} exceed the context of {}; raise --context or shorten the input",
-                 before + ids.size(), before == 0 ? "" : " (earlier ones of the session included)",
-                 context);
+                 "{} tokens{} exceed the context of {}; {}shorten the input", before + ids.size(),
+                 before == 0 ? "" : " (earlier ones of the session included)", context,
+                 context < spec.max_position_embeddings ? "raise --context or "
+                                                          : "the model has no larger one, so ");
   }
   return Status();
 }
@@ -71,8 +73,7 @@ Status SessionImpl::check_input(std::span<const std::int32_t> ids) const {
     return error(StatusCode::kInvalidArgument,
                  "this session ended with a failed read; reset it to begin again");
   }
-  return check_prompt_ids(ids, tokens_.size(), resources_.context,
-                          resources_.model->spec().vocab_size);
+  return check_prompt_ids(ids, tokens_.size(), resources_.context, resources_.model->spec());
 }
 
 Status SessionImpl::check_prompt(std::span<const std::int32_t> prompt) const {

@@ -184,7 +184,7 @@ Track AnswerForms::call_of(const std::string& name, std::optional<SchemaNode::Id
   }
   if (!is_free) {
     FM_CHECK(arguments.has_value());
-    return {Literal{"\n{\"name\": " + dump(Json(name)) + ", \"arguments\": "},
+    return {Literal{fmt::format("\n{{\"name\": {}, \"arguments\": ", dump(Json(name)))},
             OutputForm::Value{*arguments}, Literal{"}\n</tool_call>"}};
   }
   SchemaNode text{.kind = SchemaNode::Kind::kString};

@@ -144,8 +144,8 @@ Status write_text(const fs::path& path, const std::string& text) {
   file << text;
   file.close();
   if (file.good()) return Status();
-  return error(StatusCode::kIo, "{}: write {} bytes: {}; make room, or write to another disk",
-               path.string(), text.size(), std::generic_category().message(errno));
+  return error(StatusCode::kIo, "{}: write {}: {}; make room, or write to another disk",
+               path.string(), format_size(text.size()), std::generic_category().message(errno));
 }
 
 }  // namespace

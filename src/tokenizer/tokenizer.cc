@@ -209,4 +209,12 @@ std::optional<TokenId> Tokenizer::eos_id() const {
   return state_->eos_token ? token_to_id(*state_->eos_token) : std::nullopt;
 }
 
+std::vector<TokenId> Tokenizer::end_ids() const {
+  std::vector<TokenId> ids;
+  for (const std::string& text : state_->end_tokens) {
+    if (const std::optional<TokenId> id = token_to_id(text)) ids.push_back(*id);
+  }
+  return ids;
+}
+
 }  // namespace flashmoe

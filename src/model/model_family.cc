@@ -13,6 +13,10 @@ namespace {
 constexpr std::array kFamilies = {&kQwen3Next, &kQwen35Moe, &kQwen3Moe, &kQwen2Moe, &kGlm4Moe,
                                   &kMinimaxM2, &kMixtral,   &kOlmoe,    &kQwen3,    &kLlama};
 
+// How the text part's tensors are called where there are others.
+constexpr TensorPrefixes kHfMultimodal = {"model.language_model.", ""};
+constexpr TensorPrefixes kMlxMultimodal = {"language_model.model.", "language_model."};
+
 /// The fields of the text model: config.json itself, or the object inside it.
 Result<ConfigReader> text_reader(const Checkpoint& checkpoint) {
   const ConfigReader reader = checkpoint.config_reader();
@@ -48,13 +52,16 @@ Result<ModelSpec> read_model_spec(const ModelFamily& family, const Checkpoint& c
 }
 
 TensorTable find_tensor_names(const ModelFamily& family, const Checkpoint& checkpoint) {
-  constexpr TensorPrefixes kSpellings[] = {{"model.language_model.", ""},
-                                           {"language_model.model.", "language_model."}};
-  for (const TensorPrefixes& prefixes : kSpellings) {
+  for (const TensorPrefixes& prefixes : {kHfMultimodal, kMlxMultimodal}) {
     const TensorTable names = family.tensors.with_prefixes(prefixes);
     if (checkpoint.find(names.name(TensorId::kEmbedTokens) + ".weight") != nullptr) return names;
   }
   return family.tensors;
+}
+
+TensorTable mlx_tensor_names(const ModelFamily& family, const Checkpoint& checkpoint) {
+  const bool is_multimodal = checkpoint.config_reader().has("text_config.hidden_size");
+  return is_multimodal ? family.tensors.with_prefixes(kMlxMultimodal) : family.tensors;
 }
 
 Result<std::vector<std::int32_t>> read_eos_token_ids(const Checkpoint& checkpoint,

@@ -32,6 +32,9 @@ Result<ModelSpec> read_model_spec(const ModelFamily& family, const Checkpoint& c
 /// those of their text part.
 TensorTable find_tensor_names(const ModelFamily& family, const Checkpoint& checkpoint);
 
+/// The names that MLX conversions of such a checkpoint have.
+TensorTable mlx_tensor_names(const ModelFamily& family, const Checkpoint& checkpoint);
+
 /// The family of a checkpoint by its config's `model_type`. Errors: kUnsupported, naming those
 /// supported.
 Result<const ModelFamily*> find_model_family(const Checkpoint& checkpoint);

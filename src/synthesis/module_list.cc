@@ -85,6 +85,12 @@ class ModuleRecorder : public WeightSource {
         const float tap = kSqrt3 / std::sqrt(taps);
         return uniform(-tap, tap);
       }
+      case TensorId::kQProj:  // their biases
+      case TensorId::kKProj:
+      case TensorId::kVProj:
+      case TensorId::kOProj:
+      case TensorId::kCorrectionBias:
+        return uniform(-0.1f, 0.1f);
       default:
         return uniform(0.9f, 1.1f);
     }

@@ -45,7 +45,7 @@ Result<Plan> make_plan(const SynthesisOptions& options) {
   FM_ASSIGN_OR_RETURN(const ModelSpec spec, read_model_spec(*family, planned));
 
   Plan plan;
-  FM_ASSIGN_OR_RETURN(plan.modules, list_modules(family->tensors, spec));
+  FM_ASSIGN_OR_RETURN(plan.modules, list_modules(mlx_tensor_names(*family, planned), spec));
   plan.summary = {.model_type = spec.model_type,
                   .layer_count = spec.layers.size(),
                   .num_experts = spec.moe().router.num_experts};

@@ -2,6 +2,9 @@
 // golden/data/README.md.
 #include <gtest/gtest.h>
 
+#include <algorithm>
+
+#include "flashmoe/inspection.h"
 #include "support/collect.h"
 #include "support/test_files.h"
 
@@ -61,13 +64,44 @@ TEST_P(TinyModels, ContinueGreedilyAsTheReferenceDoes) {
   EXPECT_EQ(got->token_ids, expected);
 }
 
+// A slot for each expert of a token's layer alone, and a prompt in other pieces.
+TEST_P(TinyModels, GiveTheSameBitsAtTheSmallestBudget) {
+  const Result<ModelInspection> inspection = inspect_model({.model = folder_});
+  ASSERT_TRUE(inspection.ok()) << inspection.status().message();
+  const Result<std::unique_ptr<Engine>> small =
+      Engine::open({.model = folder_,
+                    .memory_bytes = inspection->minimum.budget_bytes_min + (1u << 20),
+                    .prefill_chunk = 7});
+  ASSERT_TRUE(small.ok()) << small.status().message();
+  const GoldenFile golden(folder_ / "golden.safetensors");
+  const Result<Collected> resident = collect(*engine_, golden.ints("input_ids"));
+  const Result<Collected> streamed = collect(**small, golden.ints("input_ids"));
+  ASSERT_TRUE(resident.ok() && streamed.ok());
+  EXPECT_TRUE(std::ranges::equal(resident->logits, streamed->logits));
+}
+
 INSTANTIATE_TEST_SUITE_P(Golden, TinyModels,
                          ::testing::Values(TinyModel{"qwen3_next", true, /*has_hidden=*/true},
                                            TinyModel{"qwen3_next-odd", true, /*has_hidden=*/true},
                                            TinyModel{"mlx_checkpoints/qwen3_next-4bit", true},
                                            TinyModel{"mlx_checkpoints/qwen3_next-mixed_3_6", true},
                                            TinyModel{"mlx_checkpoints/qwen3_next-8bit", false},
-                                           TinyModel{"mlx_checkpoints/qwen3_next-bf16", false}));
+                                           TinyModel{"mlx_checkpoints/qwen3_next-bf16", false},
+                                           TinyModel{"qwen3_5_moe", false, /*has_hidden=*/true},
+                                           TinyModel{"qwen3_5_moe_vl", false, /*has_hidden=*/true},
+                                           TinyModel{"mlx_checkpoints/qwen3_5_moe-4bit", false},
+                                           TinyModel{"qwen3_moe", false, /*has_hidden=*/true},
+                                           TinyModel{"mlx_checkpoints/qwen3_moe-4bit", false},
+                                           TinyModel{"qwen2_moe", false, /*has_hidden=*/true},
+                                           TinyModel{"mlx_checkpoints/qwen2_moe-4bit", false},
+                                           TinyModel{"mixtral", false, /*has_hidden=*/true},
+                                           TinyModel{"mlx_checkpoints/mixtral-4bit", false},
+                                           TinyModel{"olmoe", false, /*has_hidden=*/true},
+                                           TinyModel{"mlx_checkpoints/olmoe-4bit", false},
+                                           TinyModel{"glm4_moe", false, /*has_hidden=*/true},
+                                           TinyModel{"mlx_checkpoints/glm4_moe-4bit", false},
+                                           TinyModel{"minimax_m2", false, /*has_hidden=*/true},
+                                           TinyModel{"mlx_checkpoints/minimax_m2-4bit", false}));
 
 }  // namespace
 }  // namespace flashmoe::testing

@@ -50,11 +50,14 @@ std::uint64_t DenseLoader::place(const TensorRecord& tensor) {
   return offset;
 }
 
-Status DenseLoader::matrix(const TensorRef& tensor, std::size_t rows, std::size_t cols,
-                           WeightView* out) {
+bool DenseLoader::has_matrix(const TensorRef& tensor) const {
+  return checkpoint_.find(tensor.name + ".weight") != nullptr;
+}
+
+Status DenseLoader::matrix(const TensorRef& tensor, const MatrixShape& shape, WeightView* out) {
   FM_ASSIGN_OR_RETURN(const WeightRecord record,
-                      find_weight(checkpoint_, tensor.name, 1, rows, cols));
-  *out = {.format = record.format, .rows = rows, .cols = cols};
+                      find_weight(checkpoint_, tensor.name, shape.stack, shape.rows, shape.cols));
+  *out = {.format = record.format, .rows = shape.stack * shape.rows, .cols = shape.cols};
   Matrix matrix{.out = out, .weight_offset = place(*record.weight)};
   if (record.format.kind == WeightFormat::Kind::kAffine) {
     matrix.scales_offset = place(*record.scales);

@@ -23,8 +23,8 @@ class DenseLoader : public WeightSource {
   /// `checkpoint` must outlive the loader.
   explicit DenseLoader(const Checkpoint& checkpoint) : checkpoint_(checkpoint) {}
 
-  Status matrix(const TensorRef& tensor, std::size_t rows, std::size_t cols,
-                WeightView* out) override;
+  bool has_matrix(const TensorRef& tensor) const override;
+  Status matrix(const TensorRef& tensor, const MatrixShape& shape, WeightView* out) override;
   Status vector(const TensorRef& tensor, std::span<const TensorShape> accepted_shapes,
                 std::vector<float>* out) override;
 

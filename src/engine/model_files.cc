@@ -115,7 +115,7 @@ Status ModelFiles::find_weights(ModelSpec spec) {
   store_ = std::make_unique<ExpertStore>(std::move(store));
 
   footprint_.process_bytes = process_bytes(checkpoint_, *store_);
-  footprint_.dense_bytes = loader_.size();
+  footprint_.dense_bytes = loader_.size() + network_->derived_bytes();
   footprint_.io_bytes = kReadQueueBufferBytesMax;
   for (std::uint32_t i = 0; i < store_->layer_count(); ++i) {
     footprint_.expert_count += store_->expert_count(LayerId{i});

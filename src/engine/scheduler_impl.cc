@@ -402,7 +402,8 @@ void SchedulerImpl::plan_checkpoints(RunningGeneration& generation,
 std::size_t SchedulerImpl::checkpoint_spacing(RunningGeneration& generation) const {
   const std::size_t tokens = generation.request().prompt.size();
   // Beside its own state, each has a copy of the blocks that the sequence went on to write.
-  const std::uint64_t written = parts_.resources.model->state_layout().kv_bytes(1, 1);
+  const StateLayout& state = parts_.resources.model->state_layout();
+  const std::uint64_t written = state.kv_bytes(1, 1) + state.snapshot_bytes() - state.fixed_bytes();
   const std::uint64_t bytes =
       generation.sequence().own_bytes() + tokens * sizeof(std::int32_t) + written;
   const std::uint64_t count = std::clamp<std::uint64_t>(

@@ -63,7 +63,7 @@ Status check_prompt_ids(std::span<const std::int32_t> ids, std::size_t before, s
                  "{} tokens{} exceed the context of {}; {}shorten the input", before + ids.size(),
                  before == 0 ? "" : " (earlier ones of the session included)", context,
                  context < spec.max_position_embeddings ? "raise --context or "
-                                                          : "the model has no larger one, so ");
+                                                        : "the model has no larger one, so ");
   }
   return Status();
 }

@@ -34,12 +34,15 @@ void TensorRoles::add_matrix(const std::string& path, const Use& use) {
   uses_.emplace(path + ".biases", use);
 }
 
-Status TensorRoles::matrix(const TensorRef& tensor, std::size_t rows, std::size_t cols,
-                           WeightView* /*out*/) {
-  FM_ASSIGN_OR_RETURN(const WeightRecord record,
-                      find_weight(files_->checkpoint(), tensor.name, 1, rows, cols));
+bool TensorRoles::has_matrix(const TensorRef& tensor) const {
+  return files_->checkpoint().find(tensor.name + ".weight") != nullptr;
+}
+
+Status TensorRoles::matrix(const TensorRef& tensor, const MatrixShape& shape, WeightView* /*out*/) {
+  FM_ASSIGN_OR_RETURN(const WeightRecord record, find_weight(files_->checkpoint(), tensor.name,
+                                                             shape.stack, shape.rows, shape.cols));
   add_matrix(tensor.name, {role_of(tensor.id), record.format});
-  parameter_count_ += rows * cols;
+  parameter_count_ += shape.stack * shape.rows * shape.cols;
   return Status();
 }
 

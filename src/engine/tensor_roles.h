@@ -34,8 +34,8 @@ class TensorRoles : public WeightSource {
   /// Weights of all matrices and vectors but those of routed experts.
   std::uint64_t dense_parameter_count() const { return parameter_count_; }
 
-  Status matrix(const TensorRef& tensor, std::size_t rows, std::size_t cols,
-                WeightView* out) override;
+  bool has_matrix(const TensorRef& tensor) const override;
+  Status matrix(const TensorRef& tensor, const MatrixShape& shape, WeightView* out) override;
   Status vector(const TensorRef& tensor, std::span<const TensorShape> accepted_shapes,
                 std::vector<float>* out) override;
 

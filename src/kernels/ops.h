@@ -37,18 +37,23 @@ inline constexpr std::size_t kKvBlock = 64;
 struct AttentionRow {
   const float* q = nullptr;  // head h at q + h * q_stride, [head_dim]
   std::size_t q_stride = 0;
-  /// key_blocks[b], value_blocks[b]: [num_kv_heads, kKvBlock, head_dim] for positions b * kKvBlock
-  /// ...
+  /// For positions b * kKvBlock and on, key_blocks[b]: [num_kv_heads, kKvBlock, head_dim],
+  /// value_blocks[b]: [num_kv_heads, kKvBlock, value_stride]. Those before `first` may be null.
   const float* const* key_blocks = nullptr;
   const float* const* value_blocks = nullptr;
-  std::size_t position = 0;  // attends to positions 0 ..= position
-  float* out = nullptr;      // [num_heads * head_dim]
+  std::size_t first = 0;  // attends to positions first ..= position
+  std::size_t position = 0;
+  float* out = nullptr;  // [num_heads * value_dim]
 };
 struct AttentionShape {
   std::size_t num_heads = 0;
   std::size_t num_kv_heads = 0;  // query head h reads KV head h / (num_heads / num_kv_heads)
-  std::size_t head_dim = 0;
-  float scale = 0;  // of the scores, before softmax
+  std::size_t head_dim = 0;      // of queries and keys
+  std::size_t value_dim = 0;     // the first elements of a position's value that count
+  std::size_t value_stride = 0;  // from a position's value to the next one's
+  float scale = 0;               // of the scores, before softmax
+  /// A score of each head that takes part in its softmax and has no value, [num_heads]; null: none.
+  const float* sinks = nullptr;
 };
 
 /// Consecutive rows [row_begin, row_end) of one sequence, with its state before the first of them;
@@ -81,6 +86,10 @@ struct DeltaShape {
 /// fewer than k are left.
 /// Sources: transformers modeling_qwen3_moe.py, modeling_deepseek_v2.py, modeling_deepseek_v3.py.
 struct RouteRule {
+  /// Of experts with sigmoid scores or groups, and of groups.
+  static constexpr std::size_t kExpertsMax = 4096;
+  static constexpr std::size_t kGroupsMax = 64;
+
   enum class Score : std::uint8_t { kSoftmax, kSigmoid };
   std::size_t k = 0;
   bool normalize = false;  // over the k

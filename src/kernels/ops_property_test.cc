@@ -300,8 +300,12 @@ TEST_P(OpsProperty, WeightedRowsInOneCallOrMany) {
 // Rows of two sequences at once, in any order, and each alone.
 TEST_P(OpsProperty, RowsOfAttention) {
   for (const std::size_t head_dim : {16u, 20u, 96u}) {
-    const AttentionShape shape = {
-        .num_heads = 6, .num_kv_heads = 2, .head_dim = head_dim, .scale = 0.2f};
+    const AttentionShape shape = {.num_heads = 6,
+                                  .num_kv_heads = 2,
+                                  .head_dim = head_dim,
+                                  .value_dim = head_dim,
+                                  .value_stride = head_dim,
+                                  .scale = 0.2f};
     constexpr std::size_t kPositionCount = 140;
     const KvBlocks keys[] = {{random_, 2, head_dim, kPositionCount},
                              {random_, 2, head_dim, kPositionCount}};

@@ -198,7 +198,8 @@ TEST_P(OpsSemantics, RotationByZeroChangesNothingAndAQuarterTurnSwaps) {
 
 // Attention over `positions` positions, of which `loud` alone has a key that answers the query; its
 // score is 1000 and the others' are `other_score`.
-std::vector<float> attend(Ops& ops, std::size_t position, std::size_t loud, float other_score) {
+std::vector<float> attend(Ops& ops, std::size_t position, std::size_t loud, float other_score,
+                          std::size_t first = 0, const float* sink = nullptr) {
   const std::size_t block_count = position / kKvBlock + 1;
   std::vector<Matrix> keys(block_count, Matrix(kKvBlock, 1)), values(block_count, keys[0]);
   std::vector<const float*> key_pointers, value_pointers;
@@ -216,10 +217,38 @@ std::vector<float> attend(Ops& ops, std::size_t position, std::size_t loud, floa
                             .q_stride = 1,
                             .key_blocks = key_pointers.data(),
                             .value_blocks = value_pointers.data(),
+                            .first = first,
                             .position = position,
                             .out = out.data()};
-  ops.attention({.num_heads = 1, .num_kv_heads = 1, .head_dim = 1, .scale = 1}, {&row, 1});
+  ops.attention({.num_heads = 1,
+                 .num_kv_heads = 1,
+                 .head_dim = 1,
+                 .value_dim = 1,
+                 .value_stride = 1,
+                 .scale = 1,
+                 .sinks = sink},
+                {&row, 1});
   return out;
+}
+
+TEST_P(OpsSemantics, AttentionSeesNothingBeforeItsWindow) {
+  for (const std::size_t first : {1u, 63u, 64u, 65u, 130u}) {
+    SCOPED_TRACE(first);
+    // The loud one just out of sight, all others equal: the mean of first + 1 ... 200.
+    const float mean = static_cast<float>(first + 1 + 200) / 2;
+    EXPECT_NEAR(attend(*ops_, 199, first - 1, 2, first)[0], mean, 1e-3);
+    EXPECT_EQ(attend(*ops_, 199, first, 0, first)[0], static_cast<float>(first + 1));
+  }
+}
+
+TEST_P(OpsSemantics, ASinkTakesItsShareAndGivesNothing) {
+  const float equal = 2;
+  // Three positions and a sink of equal scores: a quarter each.
+  EXPECT_FLOAT_EQ(attend(*ops_, 2, 3, 2, 0, &equal)[0], (1 + 2 + 3) / 4.0f);
+  const float loud = 1000;
+  EXPECT_EQ(attend(*ops_, 2, 3, 2, 0, &loud)[0], 0);
+  const float quiet = -1000;
+  EXPECT_FLOAT_EQ(attend(*ops_, 2, 3, 2, 0, &quiet)[0], 2);
 }
 
 TEST_P(OpsSemantics, AttentionSeesItsOwnPositionAndNoneAfterIt) {

@@ -10,8 +10,9 @@
 namespace flashmoe {
 namespace {
 
-constexpr std::array kFamilies = {&kQwen3Next, &kQwen35Moe, &kQwen3Moe, &kQwen2Moe, &kGlm4Moe,
-                                  &kMinimaxM2, &kMixtral,   &kOlmoe,    &kQwen3,    &kLlama};
+constexpr std::array kFamilies = {&kQwen3Next,   &kQwen35Moe,  &kQwen3Moe,   &kQwen2Moe,  &kGlm4Moe,
+                                  &kGlm4MoeLite, &kDeepseekV2, &kDeepseekV3, &kMinimaxM2, &kMixtral,
+                                  &kOlmoe,       &kQwen3,      &kLlama};
 
 // How the text part's tensors are called where there are others.
 constexpr TensorPrefixes kHfMultimodal = {"model.language_model.", ""};
@@ -32,7 +33,7 @@ Result<const ModelFamily*> find_model_family(const Checkpoint& checkpoint) {
   std::string supported;
   for (const ModelFamily* family : kFamilies) {
     if (family->model_type == model_type) return family;
-    if (!model_type.empty() && family->text_model_type == model_type) return family;
+    if (!model_type.empty() && family->also_called == model_type) return family;
     supported += fmt::format("{}{}", supported.empty() ? "" : ", ", family->model_type);
   }
   return error(StatusCode::kUnsupported,
@@ -54,7 +55,11 @@ Result<ModelSpec> read_model_spec(const ModelFamily& family, const Checkpoint& c
 TensorTable find_tensor_names(const ModelFamily& family, const Checkpoint& checkpoint) {
   for (const TensorPrefixes& prefixes : {kHfMultimodal, kMlxMultimodal}) {
     const TensorTable names = family.tensors.with_prefixes(prefixes);
-    if (checkpoint.find(names.name(TensorId::kEmbedTokens) + ".weight") != nullptr) return names;
+    // Of a download that is not whole, one of them may be missing.
+    if (checkpoint.find(names.name(TensorId::kEmbedTokens) + ".weight") != nullptr ||
+        checkpoint.find(names.name(TensorId::kInputNorm, 0)) != nullptr) {
+      return names;
+    }
   }
   return family.tensors;
 }

@@ -17,8 +17,8 @@ namespace flashmoe {
 /// math becomes a block in layers/, not a branch here.
 struct ModelFamily {
   std::string_view model_type;
-  /// Another name for it: of the text part of a multimodal model. Empty: none.
-  std::string_view text_model_type = {};
+  /// Another name for it, as of the text part of a multimodal model. Empty: none.
+  std::string_view also_called = {};
   TensorTable tensors;
   /// Reads and checks the fields of the (text) model. Errors name the field and the remedy.
   Result<ModelSpec> (*read_config)(const ConfigReader& reader) = nullptr;
@@ -45,7 +45,10 @@ Result<const ModelFamily*> find_model_family(const Checkpoint& checkpoint);
 Result<std::vector<std::int32_t>> read_eos_token_ids(const Checkpoint& checkpoint,
                                                      std::size_t vocab_size);
 
+extern const ModelFamily kDeepseekV2;
+extern const ModelFamily kDeepseekV3;
 extern const ModelFamily kGlm4Moe;
+extern const ModelFamily kGlm4MoeLite;
 extern const ModelFamily kLlama;
 extern const ModelFamily kMinimaxM2;
 extern const ModelFamily kMixtral;

@@ -25,13 +25,32 @@ struct AttentionSpec {
   std::size_t num_kv_heads = 0;
   std::size_t head_dim = 0;
   RopeSpec rope;
-  bool has_output_gate = false;  // q_proj has a gate beside each head's query
+  bool has_output_gate = false;  // q_proj has a gate beside each head's query; not with kWhole
   QkNorm qk_norm = QkNorm::kNone;
   bool has_qkv_bias = false;     // q_proj, k_proj and v_proj add one
   bool has_output_bias = false;  // o_proj adds one
+  std::size_t window = 0;        // positions it looks back to, its own included; 0: all
 
   std::size_t query_size() const { return num_heads * head_dim; }
   std::size_t kv_size() const { return num_kv_heads * head_dim; }
+};
+
+/// Multi-head latent attention (layers/latent_attention.h).
+struct LatentAttentionSpec {
+  std::size_t num_heads = 0;
+  std::size_t q_lora_rank = 0;  // 0: queries come from one matrix
+  std::size_t kv_lora_rank = 0;
+  std::size_t qk_nope_head_dim = 0;
+  std::size_t qk_rope_head_dim = 0;
+  std::size_t v_head_dim = 0;
+  RopeSpec rope;                    // of qk_rope_head_dim
+  bool is_rope_interleaved = true;  // pairs (2i, 2i + 1), else (i, i + half)
+  float scale = 0;                  // of the scores
+  float norm_eps = 1e-6f;           // of the two inner norms
+
+  std::size_t qk_head_dim() const { return qk_nope_head_dim + qk_rope_head_dim; }
+  /// What is kept of a position: the latent, then the rotated key.
+  std::size_t latent_size() const { return kv_lora_rank + qk_rope_head_dim; }
 };
 
 /// Linear attention with a recurrent state (layers/gated_delta_net.h).
@@ -80,7 +99,7 @@ struct MoeSpec {
 
 /// One layer: x += mixer(norm(x)), then x += feed_forward(norm(x)).
 struct LayerSpec {
-  std::variant<AttentionSpec, DeltaNetSpec> mixer;
+  std::variant<AttentionSpec, LatentAttentionSpec, DeltaNetSpec> mixer;
   std::variant<DenseMlpSpec, MoeSpec> feed_forward;
 
   /// Null where the layer has no experts.

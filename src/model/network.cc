@@ -8,6 +8,7 @@
 #include "model/layers/attention.h"
 #include "model/layers/dense_mlp.h"
 #include "model/layers/gated_delta_net.h"
+#include "model/layers/latent_attention.h"
 
 namespace flashmoe {
 
@@ -28,6 +29,11 @@ std::unique_ptr<Mixer> Network::make_mixer(std::size_t layer) {
       return std::make_unique<Attention>(spec, network.spec_.hidden_size,
                                          network.spec_.rms_norm_eps, layer,
                                          network.rope_index(spec.rope), network.attention_rows_);
+    }
+    std::unique_ptr<Mixer> operator()(const LatentAttentionSpec& spec) const {
+      return std::make_unique<LatentAttention>(spec, network.spec_.hidden_size, layer,
+                                               network.rope_index(spec.rope),
+                                               network.attention_rows_, network.row_indices_);
     }
     std::unique_ptr<Mixer> operator()(const DeltaNetSpec& spec) const {
       return std::make_unique<GatedDeltaNet>(spec, network.spec_.hidden_size,
@@ -70,12 +76,12 @@ Status Network::declare(const TensorTable& table, WeightSource& source) {
   };
   const std::size_t hidden = spec_.hidden_size;
   FM_RETURN_IF_ERROR(
-      source.matrix(whole(TensorId::kEmbedTokens), spec_.vocab_size, hidden, &embed_tokens_));
+      source.matrix(whole(TensorId::kEmbedTokens), {spec_.vocab_size, hidden}, &embed_tokens_));
   const TensorShape norm = {hidden};
   FM_RETURN_IF_ERROR(source.vector(whole(TensorId::kFinalNorm), {&norm, 1}, &final_norm_));
   if (!spec_.tie_word_embeddings) {
     FM_RETURN_IF_ERROR(
-        source.matrix(whole(TensorId::kLmHead), spec_.vocab_size, hidden, &lm_head_));
+        source.matrix(whole(TensorId::kLmHead), {spec_.vocab_size, hidden}, &lm_head_));
   }
   for (std::size_t i = 0; i < layers_.size(); ++i) {
     Layer& layer = layers_[i];
@@ -91,6 +97,13 @@ Status Network::declare(const TensorTable& table, WeightSource& source) {
 
 void Network::finish() {
   if (spec_.tie_word_embeddings) lm_head_ = embed_tokens_;
+  for (Layer& layer : layers_) layer.mixer->finish();
+}
+
+std::uint64_t Network::derived_bytes() const {
+  std::uint64_t bytes = 0;
+  for (const Layer& layer : layers_) bytes += layer.mixer->derived_bytes();
+  return bytes;
 }
 
 void Network::set_expert_layouts(std::span<const ExpertLayout> layouts) {

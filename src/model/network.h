@@ -39,8 +39,10 @@ class Network {
   /// of the source.
   Status declare(const TensorTable& table, WeightSource& source);
 
-  /// After loading: the head of a model with tied embeddings is theirs.
+  /// After loading: tied embeddings are the head, and blocks make what they need of their weights.
   void finish();
+  /// Bytes of that, once declared.
+  std::uint64_t derived_bytes() const;
 
   /// What the segments of each layer's routed experts mean, by layer; unused for dense ones.
   void set_expert_layouts(std::span<const ExpertLayout> layouts);
@@ -66,6 +68,7 @@ class Network {
   const ModelSpec spec_;
   std::vector<RopeSpec> ropes_;
   std::vector<AttentionRow> attention_rows_;
+  std::vector<std::uint32_t> row_indices_;
   MoeBooks moe_books_;
   std::vector<Layer> layers_;
   StateLayout state_layout_;

@@ -29,6 +29,15 @@ constexpr std::array<CommonRow, static_cast<std::size_t>(kCount)> kCommon = {{
     {TensorRole::kAttention, {kQNorm, "model.layers.{layer}.self_attn.q_norm.weight"}},
     {TensorRole::kAttention, {kKNorm, "model.layers.{layer}.self_attn.k_norm.weight"}},
 
+    {TensorRole::kAttention, {kQAProj, "model.layers.{layer}.self_attn.q_a_proj"}},
+    {TensorRole::kAttention, {kQANorm, "model.layers.{layer}.self_attn.q_a_layernorm.weight"}},
+    {TensorRole::kAttention, {kQBProj, "model.layers.{layer}.self_attn.q_b_proj"}},
+    {TensorRole::kAttention, {kKvAProj, "model.layers.{layer}.self_attn.kv_a_proj_with_mqa"}},
+    {TensorRole::kAttention, {kKvANorm, "model.layers.{layer}.self_attn.kv_a_layernorm.weight"}},
+    {TensorRole::kAttention, {kKvBProj, "model.layers.{layer}.self_attn.kv_b_proj"}},
+    {TensorRole::kAttention, {kEmbedQ, "model.layers.{layer}.self_attn.embed_q"}},
+    {TensorRole::kAttention, {kUnembedOut, "model.layers.{layer}.self_attn.unembed_out"}},
+
     {TensorRole::kDeltaNet, {kInProjQkvz, "model.layers.{layer}.linear_attn.in_proj_qkvz"}},
     {TensorRole::kDeltaNet, {kInProjBa, "model.layers.{layer}.linear_attn.in_proj_ba"}},
     {TensorRole::kDeltaNet, {kInProjQkv, "model.layers.{layer}.linear_attn.in_proj_qkv"}},

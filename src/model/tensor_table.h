@@ -26,6 +26,15 @@ enum class TensorId : std::uint8_t {
   kQNorm,
   kKNorm,
 
+  kQAProj,  // of latent attention
+  kQANorm,
+  kQBProj,
+  kKvAProj,
+  kKvANorm,
+  kKvBProj,  // keys and values of all heads from the latent; or the same by its two uses:
+  kEmbedQ,
+  kUnembedOut,
+
   kInProjQkvz,  // grouped by key head
   kInProjBa,
   kInProjQkv,  // or the same in four

@@ -22,6 +22,13 @@ struct TensorRef {
 
 using TensorShape = std::vector<std::uint64_t>;
 
+/// A matrix, or `stack` equal ones in one tensor, which are seen as one of stack * rows rows.
+struct MatrixShape {
+  std::size_t rows = 0;
+  std::size_t cols = 0;
+  std::size_t stack = 1;
+};
+
 /// Where a model's dense weights come from. The model declares what it needs; the owner of the
 /// source loads all of it afterwards and fills the outputs, which must outlive the load. So the
 /// model knows no files, and whoever counts bytes loads nothing.
@@ -29,9 +36,10 @@ class WeightSource {
  public:
   virtual ~WeightSource() = default;
 
-  /// A matrix [rows, cols].
-  virtual Status matrix(const TensorRef& tensor, std::size_t rows, std::size_t cols,
-                        WeightView* out) = 0;
+  /// Whether there is such a matrix, for models that are stored in more than one way.
+  virtual bool has_matrix(const TensorRef& tensor) const = 0;
+
+  virtual Status matrix(const TensorRef& tensor, const MatrixShape& shape, WeightView* out) = 0;
 
   /// A float tensor of one of the accepted shapes, widened to f32 and restored from what it is
   /// stored as.
@@ -46,8 +54,13 @@ class LayerTensors {
   LayerTensors(const TensorTable& table, std::size_t layer, WeightSource& source)
       : table_(table), layer_(layer), source_(source) {}
 
+  bool has_matrix(TensorId id) const { return source_.has_matrix(ref(id)); }
   Status matrix(TensorId id, std::size_t rows, std::size_t cols, WeightView* out) {
-    return source_.matrix(ref(id), rows, cols, out);
+    return source_.matrix(ref(id), {rows, cols}, out);
+  }
+  Status matrix_stack(TensorId id, std::size_t stack, std::size_t rows, std::size_t cols,
+                      WeightView* out) {
+    return source_.matrix(ref(id), {rows, cols, stack}, out);
   }
   Status vector(TensorId id, std::size_t size, std::vector<float>* out) {
     const TensorShape shape = {size};

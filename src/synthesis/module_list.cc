@@ -31,10 +31,13 @@ class ModuleRecorder : public WeightSource {
  public:
   ModuleRecorder(const TensorTable& names, const ModelSpec& spec) : names_(names), spec_(spec) {}
 
-  Status matrix(const TensorRef& tensor, std::size_t rows, std::size_t cols,
-                WeightView* /*out*/) override {
+  bool has_matrix(const TensorRef& /*tensor*/) const override { return true; }
+
+  Status matrix(const TensorRef& tensor, const MatrixShape& shape, WeightView* /*out*/) override {
+    Shape rows = {shape.rows};
+    if (shape.stack > 1) rows.insert(rows.begin(), shape.stack);
     FM_RETURN_IF_ERROR(
-        add_matrix(tensor.name, {rows}, cols, gain_of(tensor.id), bits_of(tensor.id)));
+        add_matrix(tensor.name, rows, shape.cols, gain_of(tensor.id), bits_of(tensor.id)));
     return tensor.id == TensorId::kRouter ? add_experts(tensor.layer) : Status();
   }
 

@@ -18,9 +18,6 @@ void check_same_shape(MatrixView<const float> a, MatrixView<const float> b) {
   FM_CHECK(a.cols == b.cols);
 }
 
-/// The most groups of experts that a router may choose among.
-constexpr std::size_t kGroupsMax = 64;
-
 /// Larger for larger logits; zeros of both signs equal, NaN below everything.
 std::uint32_t order_key(float logit) {
   if (logit != logit) return 0;
@@ -64,8 +61,8 @@ void drop_groups(const RouteRule& rule, std::span<float> preferences) {
     }
     return best + second;
   };
-  FM_CHECK(rule.groups <= kGroupsMax);
-  std::array<float, kGroupsMax> values;
+  FM_CHECK(rule.groups <= RouteRule::kGroupsMax);
+  std::array<float, RouteRule::kGroupsMax> values;
   for (std::size_t g = 0; g < rule.groups; ++g) values[g] = value(g);
   for (std::size_t g = 0; g < rule.groups; ++g) {
     std::size_t better = 0;
@@ -182,7 +179,7 @@ void CpuOps::route(const RouteRule& rule, MatrixView<const float> logits,
   FM_CHECK(weights.size() == logits.rows * k);
   const bool is_sigmoid = rule.score == RouteRule::Score::kSigmoid;
   const bool has_preferences = is_sigmoid || rule.groups > 1;
-  if (has_preferences) route_buffer_.resize(2 * logits.rows * experts);
+  FM_CHECK(!has_preferences || experts <= RouteRule::kExpertsMax);
   for_rows(logits.rows, 4 * experts, [&](std::size_t r) {
     std::uint16_t* const row_ids = ids.data() + r * k;
     float* const row_weights = weights.data() + r * k;
@@ -190,8 +187,10 @@ void CpuOps::route(const RouteRule& rule, MatrixView<const float> logits,
       select_top_k(logits.row_span(r), k, row_ids);
       kernels_.route_weights(logits.row(r), experts, row_ids, k, rule.normalize, row_weights);
     } else {
-      const std::span<float> scores(route_buffer_.data() + 2 * r * experts, experts);
-      const std::span<float> preferences(scores.data() + experts, experts);
+      std::array<float, RouteRule::kExpertsMax> score_values;
+      std::array<float, RouteRule::kExpertsMax> preference_values;
+      const std::span<float> scores(score_values.data(), experts);
+      const std::span<float> preferences(preference_values.data(), experts);
       if (is_sigmoid) {
         std::ranges::fill(scores, 1.0f);
         kernels_.sigmoid_gate(scores.data(), logits.row(r), experts);

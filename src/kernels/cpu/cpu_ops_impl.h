@@ -93,7 +93,6 @@ class CpuOps final : public Ops {
   std::vector<ActivationRow> x_;
   std::vector<float*> y_;
   std::vector<AttentionQuery> queries_;
-  std::vector<float> route_buffer_;  // likewise of route(): scores and preferences of every row
 };
 
 /// `weights` as the kernels take it; FM_CHECKs the format.

@@ -278,24 +278,28 @@ void ReferenceOps::attention(const AttentionShape& shape, std::span<const Attent
   for (const AttentionRow& row : rows) {
     for (std::size_t h = 0; h < shape.num_heads; ++h) {
       const std::size_t kv_head = h / (shape.num_heads / shape.num_kv_heads);
-      const auto cached = [&](const float* const* blocks, std::size_t j) {
-        return blocks[j / kKvBlock] + (kv_head * kKvBlock + j % kKvBlock) * shape.head_dim;
+      const auto key = [&](std::size_t j) {
+        return row.key_blocks[j / kKvBlock] + (kv_head * kKvBlock + j % kKvBlock) * shape.head_dim;
       };
-      std::vector<double> p(row.position + 1);
+      const auto value = [&](std::size_t j) {
+        return row.value_blocks[j / kKvBlock] +
+               (kv_head * kKvBlock + j % kKvBlock) * shape.value_stride;
+      };
+      std::vector<double> p(row.position + 1 - row.first);
       for (std::size_t j = 0; j < p.size(); ++j) {
-        p[j] =
-            shape.scale * dot(row.q + h * row.q_stride, cached(row.key_blocks, j), shape.head_dim);
+        p[j] = shape.scale * dot(row.q + h * row.q_stride, key(row.first + j), shape.head_dim);
       }
-      const double largest = *std::max_element(p.begin(), p.end());
-      double sum = 0;
-      for (double& value : p) {
-        value = std::exp(value - largest);
-        sum += value;
+      double largest = *std::max_element(p.begin(), p.end());
+      if (shape.sinks != nullptr) largest = std::max<double>(largest, shape.sinks[h]);
+      double sum = shape.sinks != nullptr ? std::exp(shape.sinks[h] - largest) : 0;
+      for (double& weight : p) {
+        weight = std::exp(weight - largest);
+        sum += weight;
       }
-      for (std::size_t d = 0; d < shape.head_dim; ++d) {
+      for (std::size_t d = 0; d < shape.value_dim; ++d) {
         double o = 0;
-        for (std::size_t j = 0; j < p.size(); ++j) o += p[j] * cached(row.value_blocks, j)[d];
-        row.out[h * shape.head_dim + d] = static_cast<float>(o / sum);
+        for (std::size_t j = 0; j < p.size(); ++j) o += p[j] * value(row.first + j)[d];
+        row.out[h * shape.value_dim + d] = static_cast<float>(o / sum);
       }
     }
   }

@@ -6,19 +6,25 @@
 #include "base/portable_math.h"
 
 namespace flashmoe {
+namespace {
+
+constexpr std::size_t kHeadDimMax = 4096;
+
+}  // namespace
 
 Status contradiction(const ConfigReader& reader, const FieldNames& field, std::string_view reason) {
   return reader.reject(StatusCode::kCorrupt, field, reason);
 }
 
-Result<ModelSpec> read_model_fields(const ConfigReader& reader) {
+Result<ModelSpec> read_model_fields(const ConfigReader& reader, double rms_norm_eps_default) {
   ModelSpec spec;
   FM_ASSIGN_OR_RETURN(spec.model_type, reader.string("model_type"));
   FM_ASSIGN_OR_RETURN(spec.vocab_size, reader.uint("vocab_size", 1, 1u << 24));
   FM_ASSIGN_OR_RETURN(spec.hidden_size, reader.uint("hidden_size", 1, kWidthMax));
   FM_ASSIGN_OR_RETURN(spec.max_position_embeddings,
                       reader.uint_or("max_position_embeddings", 32768, 1, 1u << 30));
-  FM_ASSIGN_OR_RETURN(const double eps, reader.number_or("rms_norm_eps", 1e-6, 0.0, 1.0));
+  FM_ASSIGN_OR_RETURN(const double eps,
+                      reader.number_or("rms_norm_eps", rms_norm_eps_default, 0.0, 1.0));
   spec.rms_norm_eps = static_cast<float>(eps);
   FM_ASSIGN_OR_RETURN(spec.tie_word_embeddings, reader.boolean_or("tie_word_embeddings", false));
   FM_ASSIGN_OR_RETURN(const std::string act, reader.string_or("hidden_act", "silu"));
@@ -75,7 +81,8 @@ class RopeScalingReader {
     FM_ASSIGN_OR_RETURN(scaling.factor, factor());
     FM_ASSIGN_OR_RETURN(scaling.low_freq_factor, object_.number("low_freq_factor", 1e-3, 1e3));
     FM_ASSIGN_OR_RETURN(scaling.high_freq_factor, object_.number("high_freq_factor", 1e-3, 1e3));
-    FM_ASSIGN_OR_RETURN(scaling.original_max_position, original_max_position());
+    FM_ASSIGN_OR_RETURN(scaling.original_max_position,
+                        object_.number("original_max_position_embeddings", 1, 1e9));
     if (scaling.high_freq_factor <= scaling.low_freq_factor) {
       return contradiction(object_, "high_freq_factor", "must exceed low_freq_factor");
     }
@@ -92,10 +99,7 @@ class RopeScalingReader {
     FM_ASSIGN_OR_RETURN(scaling.original_max_position, original_max_position());
     rope.scaling = scaling;
 
-    // m = 0.1 mscale ln(factor) + 1; given both scales, the quotient of theirs.
-    const auto magnitude = [&](double scale) {
-      return scaling.factor <= 1 ? 1.0 : 0.1 * scale * portable::log(scaling.factor) + 1.0;
-    };
+    const auto magnitude = [&](double scale) { return yarn_magnitude(scaling.factor, scale); };
     FM_ASSIGN_OR_RETURN(const double mscale, object_.number_or("mscale", 0, 0, 1e3));
     FM_ASSIGN_OR_RETURN(const double mscale_all, object_.number_or("mscale_all_dim", 0, 0, 1e3));
     const double implied =
@@ -113,20 +117,25 @@ class RopeScalingReader {
 }  // namespace
 
 Result<RopeSpec> read_rope(const ConfigReader& reader, std::size_t head_dim,
-                           double rotary_fraction) {
+                           const HeadDefaults& defaults) {
+  for (const char* kind : {"rope_parameters.full_attention", "rope_parameters.sliding_attention"}) {
+    if (!reader.has(kind)) continue;
+    return reader.reject(StatusCode::kUnsupported, kind,
+                         "this family is supported with one rotary embedding for all layers");
+  }
   RopeSpec rope;
   FM_ASSIGN_OR_RETURN(rope.theta, reader.number_or({"rope_theta", "rope_parameters.rope_theta"},
-                                                   10000.0, 1.0, 1e12));
+                                                   defaults.rope_theta, 1.01, 1e12));
   FM_ASSIGN_OR_RETURN(
       const double fraction,
       reader.number_or({"partial_rotary_factor", "rope_parameters.partial_rotary_factor"},
-                       rotary_fraction, 0.0, 1.0));
+                       defaults.rotary_fraction, 0.0, 1.0));
   rope.rotary_dim = static_cast<std::size_t>(static_cast<double>(head_dim) * fraction);
   if (rope.rotary_dim == 0 || rope.rotary_dim % 2 != 0) {
     return contradiction(reader, "partial_rotary_factor",
                          "must give an even, positive number of rotary dimensions of head_dim");
   }
-  const FieldNames scaling = {"rope_scaling", "rope_parameters"};
+  const FieldNames scaling = {"rope_parameters", "rope_scaling"};
   if (reader.has(scaling)) {
     FM_ASSIGN_OR_RETURN(ConfigReader object, reader.object(scaling));
     FM_RETURN_IF_ERROR(RopeScalingReader(reader, std::move(object)).read(rope));
@@ -152,10 +161,12 @@ Result<AttentionSpec> read_attention_fields(const ConfigReader& reader,
                            "must divide hidden_size where there is no head_dim");
     }
   }
-  FM_ASSIGN_OR_RETURN(attention.head_dim, reader.uint_or("head_dim", head_dim, 2, 4096));
+  FM_ASSIGN_OR_RETURN(attention.head_dim, reader.uint_or("head_dim", head_dim, 2, kHeadDimMax));
+  if (attention.head_dim > kHeadDimMax || attention.query_size() > kWidthMax) {
+    return contradiction(reader, "num_attention_heads", "gives heads that are too wide");
+  }
 
-  FM_ASSIGN_OR_RETURN(attention.rope,
-                      read_rope(reader, attention.head_dim, defaults.rotary_fraction));
+  FM_ASSIGN_OR_RETURN(attention.rope, read_rope(reader, attention.head_dim, defaults));
   return attention;
 }
 
@@ -185,23 +196,40 @@ Result<RouterSpec> read_router_fields(const ConfigReader& reader, bool norm_topk
   return router;
 }
 
-Result<RouterSpec> read_sigmoid_router_fields(const ConfigReader& reader) {
-  FM_ASSIGN_OR_RETURN(RouterSpec router,
-                      read_router_fields(reader, /*norm_topk_prob_default=*/true));
-  router.score = RouteRule::Score::kSigmoid;
-  router.has_correction_bias = true;
-  router.groups_by_best_two = true;
-  FM_ASSIGN_OR_RETURN(router.n_group, reader.uint_or("n_group", 1, 1, 64));
-  FM_ASSIGN_OR_RETURN(router.topk_group, reader.uint_or("topk_group", 1, 1, router.n_group));
+Result<float> read_scaling_factor(const ConfigReader& reader) {
   FM_ASSIGN_OR_RETURN(const double scale,
                       reader.number_or("routed_scaling_factor", 1.0, 1e-3, 1e3));
-  router.routed_scaling_factor = static_cast<float>(scale);
+  return static_cast<float>(scale);
+}
+
+Status read_groups(const ConfigReader& reader, RouterSpec& router) {
+  FM_ASSIGN_OR_RETURN(router.n_group, reader.uint_or("n_group", 1, 1, RouteRule::kGroupsMax));
+  FM_ASSIGN_OR_RETURN(router.topk_group, reader.uint_or("topk_group", 1, 1, router.n_group));
   if (router.num_experts % router.n_group != 0) {
     return contradiction(reader, "n_group", "must divide the number of experts");
   }
   if (router.num_experts / router.n_group * router.topk_group < router.num_experts_per_tok) {
     return contradiction(reader, "topk_group", "must leave num_experts_per_tok experts to choose");
   }
+  return Status();
+}
+
+double yarn_magnitude(double factor, double scale) {
+  return factor <= 1 ? 1.0 : 0.1 * scale * portable::log(factor) + 1.0;
+}
+
+Result<RouterSpec> read_sigmoid_router_fields(const ConfigReader& reader) {
+  FM_ASSIGN_OR_RETURN(RouterSpec router,
+                      read_router_fields(reader, /*norm_topk_prob_default=*/true));
+  router.score = RouteRule::Score::kSigmoid;
+  router.has_correction_bias = true;
+  router.groups_by_best_two = true;
+  if (router.num_experts > RouteRule::kExpertsMax) {
+    return contradiction(reader, "num_experts",
+                         "is more than a router with sigmoid scores may have");
+  }
+  FM_ASSIGN_OR_RETURN(router.routed_scaling_factor, read_scaling_factor(reader));
+  FM_RETURN_IF_ERROR(read_groups(reader, router));
   return router;
 }
 
@@ -214,13 +242,22 @@ Result<std::vector<bool>> read_layers_after_dense(const ConfigReader& reader,
     if (types.size() != layer_count) {
       return contradiction(reader, "mlp_layer_types", "must list num_hidden_layers entries");
     }
-    for (std::size_t i = 0; i < layer_count; ++i) has_experts[i] = types[i] == "sparse";
+    for (std::size_t i = 0; i < layer_count; ++i) {
+      has_experts[i] = types[i] == "sparse";
+      if (!has_experts[i] && types[i] != "dense") {
+        return contradiction(reader, "mlp_layer_types", "has a type other than dense and sparse");
+      }
+    }
     return has_experts;
   }
   FM_ASSIGN_OR_RETURN(const std::size_t dense,
                       reader.uint_or("first_k_dense_replace", 1, 0, layer_count));
   for (std::size_t i = 0; i < dense; ++i) has_experts[i] = false;
   return has_experts;
+}
+
+Result<std::size_t> read_window(const ConfigReader& reader) {
+  return reader.uint_or("sliding_window", 0, 1, 1u << 30);
 }
 
 Status refuse_window(const ConfigReader& reader) {
@@ -237,6 +274,18 @@ Result<DenseMlpSpec> read_dense_mlp(const ConfigReader& reader) {
   }
   FM_ASSIGN_OR_RETURN(const std::size_t size, reader.uint("intermediate_size", 1, kWidthMax));
   return DenseMlpSpec{size};
+}
+
+Result<std::vector<LayerSpec>> make_layers(const ConfigReader& reader,
+                                           const decltype(LayerSpec::mixer)& mixer,
+                                           const MoeSpec& moe,
+                                           const std::vector<bool>& has_experts) {
+  std::vector<LayerSpec> layers(has_experts.size(), LayerSpec{mixer, moe});
+  for (std::size_t i = 0; i < layers.size(); ++i) {
+    if (has_experts[i]) continue;
+    FM_ASSIGN_OR_RETURN(layers[i].feed_forward, read_dense_mlp(reader));
+  }
+  return layers;
 }
 
 }  // namespace flashmoe

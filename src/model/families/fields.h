@@ -22,7 +22,7 @@ inline constexpr std::uint64_t kWidthMax = 1u << 20;
 Status contradiction(const ConfigReader& reader, const FieldNames& field, std::string_view reason);
 
 /// Everything but the layers. Errors: kUnsupported for an activation other than silu.
-Result<ModelSpec> read_model_fields(const ConfigReader& reader);
+Result<ModelSpec> read_model_fields(const ConfigReader& reader, double rms_norm_eps_default = 1e-6);
 
 /// num_hidden_layers.
 Result<std::size_t> read_layer_count(const ConfigReader& reader);
@@ -30,13 +30,14 @@ Result<std::size_t> read_layer_count(const ConfigReader& reader);
 struct HeadDefaults {
   std::size_t head_dim = 0;    // 0: hidden_size over the number of heads
   double rotary_fraction = 1;  // of head_dim
+  double rope_theta = 10000;
 };
 
-/// The rotary embedding of heads of `head_dim`, of which `rotary_fraction` rotates unless the
-/// config says otherwise. Errors: kUnsupported for ways of scaling other than linear, llama3 and
-/// yarn.
+/// The rotary embedding of heads of `head_dim`, with `defaults` where the config says nothing.
+/// Errors: kUnsupported for ways of scaling other than linear, llama3 and yarn, and for embeddings
+/// that differ from layer to layer.
 Result<RopeSpec> read_rope(const ConfigReader& reader, std::size_t head_dim,
-                           double rotary_fraction);
+                           const HeadDefaults& defaults);
 
 /// Heads and rotary embedding; gate, norms and biases are the family's to say. Errors: those of
 /// read_rope.
@@ -52,15 +53,34 @@ Result<RouterSpec> read_router_fields(const ConfigReader& reader, bool norm_topk
 /// The same of DeepSeek-V3's kind: sigmoid scores, a correction bias, groups, scaled weights.
 Result<RouterSpec> read_sigmoid_router_fields(const ConfigReader& reader);
 
+/// routed_scaling_factor, 1 where there is none.
+Result<float> read_scaling_factor(const ConfigReader& reader);
+
+/// n_group and topk_group, checked against the router's experts.
+Status read_groups(const ConfigReader& reader, RouterSpec& router);
+
+/// What YaRN multiplies attention with: 0.1 scale ln(factor) + 1.
+double yarn_magnitude(double factor, double scale);
+
 /// Which layers have experts, where the first first_k_dense_replace have none.
 Result<std::vector<bool>> read_layers_after_dense(const ConfigReader& reader,
                                                   std::size_t layer_count);
 
-/// Errors: kUnsupported where a family that needs no sliding window has one.
+/// sliding_window, 0 where there is none.
+Result<std::size_t> read_window(const ConfigReader& reader);
+
+/// Errors: kUnsupported where there is a sliding window, for families without one.
 Status refuse_window(const ConfigReader& reader);
 
 /// intermediate_size, for layers without experts.
 Result<DenseMlpSpec> read_dense_mlp(const ConfigReader& reader);
+
+/// The layers: each with `mixer`, and with experts where `has_experts` says so, else with
+/// read_dense_mlp()'s.
+Result<std::vector<LayerSpec>> make_layers(const ConfigReader& reader,
+                                           const decltype(LayerSpec::mixer)& mixer,
+                                           const MoeSpec& moe,
+                                           const std::vector<bool>& has_experts);
 
 }  // namespace flashmoe
 

@@ -7,7 +7,7 @@
 namespace flashmoe {
 namespace {
 
-Result<MoeSpec> read_moe(const ConfigReader& reader) {
+Result<MoeSpec> read_glm4_moe_experts(const ConfigReader& reader) {
   MoeSpec moe;
   FM_ASSIGN_OR_RETURN(moe.router, read_sigmoid_router_fields(reader));
   FM_ASSIGN_OR_RETURN(moe.intermediate_size, reader.uint("moe_intermediate_size", 1, kWidthMax));
@@ -16,27 +16,22 @@ Result<MoeSpec> read_moe(const ConfigReader& reader) {
   return moe;
 }
 
-Result<ModelSpec> read_config(const ConfigReader& reader) {
-  FM_ASSIGN_OR_RETURN(ModelSpec spec, read_model_fields(reader));
+Result<ModelSpec> read_glm4_moe(const ConfigReader& reader) {
+  FM_ASSIGN_OR_RETURN(ModelSpec spec, read_model_fields(reader, /*rms_norm_eps_default=*/1e-5));
   FM_ASSIGN_OR_RETURN(AttentionSpec attention,
                       read_attention_fields(reader, {.rotary_fraction = 0.5}));
   FM_ASSIGN_OR_RETURN(attention.has_qkv_bias, reader.boolean_or("attention_bias", false));
   FM_ASSIGN_OR_RETURN(const bool has_norms, reader.boolean_or("use_qk_norm", false));
   if (has_norms) attention.qk_norm = QkNorm::kHeads;
-  FM_ASSIGN_OR_RETURN(const MoeSpec moe, read_moe(reader));
+  FM_ASSIGN_OR_RETURN(const MoeSpec moe, read_glm4_moe_experts(reader));
   FM_ASSIGN_OR_RETURN(const std::size_t layer_count, read_layer_count(reader));
   FM_ASSIGN_OR_RETURN(const std::vector<bool> has_experts,
                       read_layers_after_dense(reader, layer_count));
-  for (std::size_t i = 0; i < layer_count; ++i) {
-    LayerSpec& layer = spec.layers.emplace_back(LayerSpec{attention, moe});
-    if (!has_experts[i]) {
-      FM_ASSIGN_OR_RETURN(layer.feed_forward, read_dense_mlp(reader));
-    }
-  }
+  FM_ASSIGN_OR_RETURN(spec.layers, make_layers(reader, attention, moe, has_experts));
   return spec;
 }
 
-constexpr TensorRow kTensors[] = {
+constexpr TensorRow kGlm4MoeTensors[] = {
     {TensorId::kSharedGateProj, "model.layers.{layer}.mlp.shared_experts.gate_proj"},
     {TensorId::kSharedUpProj, "model.layers.{layer}.mlp.shared_experts.up_proj"},
     {TensorId::kSharedDownProj, "model.layers.{layer}.mlp.shared_experts.down_proj"},
@@ -46,8 +41,8 @@ constexpr TensorRow kTensors[] = {
 
 const ModelFamily kGlm4Moe = {
     .model_type = "glm4_moe",
-    .tensors = TensorTable(kTensors),
-    .read_config = read_config,
+    .tensors = TensorTable(kGlm4MoeTensors),
+    .read_config = read_glm4_moe,
 };
 
 }  // namespace flashmoe

@@ -6,10 +6,10 @@
 namespace flashmoe {
 namespace {
 
-Result<ModelSpec> read_config(const ConfigReader& reader) {
-  FM_RETURN_IF_ERROR(refuse_window(reader));
-  FM_ASSIGN_OR_RETURN(ModelSpec spec, read_model_fields(reader));
-  FM_ASSIGN_OR_RETURN(const AttentionSpec attention, read_attention_fields(reader, {}));
+Result<ModelSpec> read_mixtral(const ConfigReader& reader) {
+  FM_ASSIGN_OR_RETURN(ModelSpec spec, read_model_fields(reader, /*rms_norm_eps_default=*/1e-5));
+  FM_ASSIGN_OR_RETURN(AttentionSpec attention, read_attention_fields(reader, {.rope_theta = 1e6}));
+  FM_ASSIGN_OR_RETURN(attention.window, read_window(reader));
   MoeSpec moe;
   // Softmax over the chosen experts' logits, which is what the others' normalised weights are.
   FM_ASSIGN_OR_RETURN(moe.router, read_router_fields(reader, /*norm_topk_prob_default=*/true));
@@ -20,7 +20,7 @@ Result<ModelSpec> read_config(const ConfigReader& reader) {
 }
 
 /// Its own names for what most families call mlp, gate_proj, up_proj and down_proj.
-constexpr TensorRow kTensors[] = {
+constexpr TensorRow kMixtralTensors[] = {
     {TensorId::kRouter, "model.layers.{layer}.block_sparse_moe.gate"},
     {TensorId::kStackedGate, "model.layers.{layer}.block_sparse_moe.switch_mlp.gate_proj"},
     {TensorId::kStackedUp, "model.layers.{layer}.block_sparse_moe.switch_mlp.up_proj"},
@@ -36,8 +36,8 @@ constexpr TensorRow kTensors[] = {
 
 const ModelFamily kMixtral = {
     .model_type = "mixtral",
-    .tensors = TensorTable(kTensors),
-    .read_config = read_config,
+    .tensors = TensorTable(kMixtralTensors),
+    .read_config = read_mixtral,
 };
 
 }  // namespace flashmoe

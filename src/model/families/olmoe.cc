@@ -6,11 +6,11 @@
 namespace flashmoe {
 namespace {
 
-Result<ModelSpec> read_config(const ConfigReader& reader) {
+Result<ModelSpec> read_olmoe(const ConfigReader& reader) {
   if (reader.has("clip_qkv")) {
     return reader.reject(StatusCode::kUnsupported, "clip_qkv", "clipping is not supported");
   }
-  FM_ASSIGN_OR_RETURN(ModelSpec spec, read_model_fields(reader));
+  FM_ASSIGN_OR_RETURN(ModelSpec spec, read_model_fields(reader, /*rms_norm_eps_default=*/1e-5));
   FM_ASSIGN_OR_RETURN(AttentionSpec attention, read_attention_fields(reader, {}));
   attention.qk_norm = QkNorm::kWhole;
   FM_ASSIGN_OR_RETURN(attention.has_qkv_bias, reader.boolean_or("attention_bias", false));
@@ -27,7 +27,7 @@ Result<ModelSpec> read_config(const ConfigReader& reader) {
 
 const ModelFamily kOlmoe = {
     .model_type = "olmoe",
-    .read_config = read_config,
+    .read_config = read_olmoe,
 };
 
 }  // namespace flashmoe

@@ -6,7 +6,7 @@
 namespace flashmoe {
 namespace {
 
-Result<ModelSpec> read_config(const ConfigReader& reader) {
+Result<ModelSpec> read_qwen2_moe(const ConfigReader& reader) {
   FM_RETURN_IF_ERROR(refuse_window(reader));
   FM_ASSIGN_OR_RETURN(ModelSpec spec, read_model_fields(reader));
   FM_ASSIGN_OR_RETURN(AttentionSpec attention, read_attention_fields(reader, {}));
@@ -18,12 +18,7 @@ Result<ModelSpec> read_config(const ConfigReader& reader) {
                       reader.uint("shared_expert_intermediate_size", 1, kWidthMax));
   FM_ASSIGN_OR_RETURN(const std::size_t layer_count, read_layer_count(reader));
   FM_ASSIGN_OR_RETURN(const std::vector<bool> has_experts, read_sparse_layers(reader, layer_count));
-  for (std::size_t i = 0; i < layer_count; ++i) {
-    LayerSpec& layer = spec.layers.emplace_back(LayerSpec{attention, moe});
-    if (!has_experts[i]) {
-      FM_ASSIGN_OR_RETURN(layer.feed_forward, read_dense_mlp(reader));
-    }
-  }
+  FM_ASSIGN_OR_RETURN(spec.layers, make_layers(reader, attention, moe, has_experts));
   return spec;
 }
 
@@ -31,7 +26,7 @@ Result<ModelSpec> read_config(const ConfigReader& reader) {
 
 const ModelFamily kQwen2Moe = {
     .model_type = "qwen2_moe",
-    .read_config = read_config,
+    .read_config = read_qwen2_moe,
 };
 
 }  // namespace flashmoe

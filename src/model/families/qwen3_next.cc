@@ -13,7 +13,7 @@
 namespace flashmoe {
 namespace {
 
-Result<AttentionSpec> read_attention(const ConfigReader& reader) {
+Result<AttentionSpec> read_hybrid_attention(const ConfigReader& reader) {
   FM_ASSIGN_OR_RETURN(AttentionSpec attention,
                       read_attention_fields(reader, {.head_dim = 256, .rotary_fraction = 0.25}));
   attention.has_output_gate = true;
@@ -30,6 +30,9 @@ Result<DeltaNetSpec> read_delta_net(const ConfigReader& reader) {
   FM_ASSIGN_OR_RETURN(delta.key_dim, reader.uint("linear_key_head_dim", 1, 4096));
   FM_ASSIGN_OR_RETURN(delta.value_dim, reader.uint("linear_value_head_dim", 1, 4096));
   FM_ASSIGN_OR_RETURN(delta.conv_kernel, reader.uint("linear_conv_kernel_dim", 1, 16));
+  if (delta.keys_size() > kWidthMax || delta.values_size() > kWidthMax) {
+    return contradiction(reader, "linear_num_value_heads", "gives heads that are too wide");
+  }
   if (delta.value_heads % delta.key_heads != 0) {
     return contradiction(reader, "linear_num_value_heads",
                          "must be a multiple of linear_num_key_heads");
@@ -37,7 +40,7 @@ Result<DeltaNetSpec> read_delta_net(const ConfigReader& reader) {
   return delta;
 }
 
-Result<MoeSpec> read_moe(const ConfigReader& reader) {
+Result<MoeSpec> read_hybrid_experts(const ConfigReader& reader) {
   MoeSpec moe{.has_shared_gate = true};
   FM_ASSIGN_OR_RETURN(moe.router, read_router_fields(reader, /*norm_topk_prob_default=*/true));
   FM_ASSIGN_OR_RETURN(moe.intermediate_size, reader.uint("moe_intermediate_size", 1, kWidthMax));
@@ -74,10 +77,10 @@ Result<std::vector<bool>> read_attention_layers(const ConfigReader& reader,
 
 Result<ModelSpec> read_hybrid(const ConfigReader& reader, bool is_grouped_by_head) {
   FM_ASSIGN_OR_RETURN(ModelSpec spec, read_model_fields(reader));
-  FM_ASSIGN_OR_RETURN(const AttentionSpec attention, read_attention(reader));
+  FM_ASSIGN_OR_RETURN(const AttentionSpec attention, read_hybrid_attention(reader));
   FM_ASSIGN_OR_RETURN(DeltaNetSpec delta_net, read_delta_net(reader));
   delta_net.is_grouped_by_head = is_grouped_by_head;
-  FM_ASSIGN_OR_RETURN(const MoeSpec moe, read_moe(reader));
+  FM_ASSIGN_OR_RETURN(const MoeSpec moe, read_hybrid_experts(reader));
   FM_ASSIGN_OR_RETURN(const std::size_t layer_count, read_layer_count(reader));
   FM_ASSIGN_OR_RETURN(const std::vector<bool> is_full, read_attention_layers(reader, layer_count));
   FM_ASSIGN_OR_RETURN(const std::vector<bool> has_experts, read_sparse_layers(reader, layer_count));
@@ -98,7 +101,7 @@ Result<ModelSpec> read_hybrid(const ConfigReader& reader, bool is_grouped_by_hea
 }
 
 /// Norms add 1 to what Hugging Face checkpoints hold; the one inside DeltaNet does not.
-constexpr TensorRow kTensors[] = {
+constexpr TensorRow kHybridTensors[] = {
     {TensorId::kFinalNorm, "model.norm.weight", StoredAs::kZeroCentred},
     {TensorId::kInputNorm, "model.layers.{layer}.input_layernorm.weight", StoredAs::kZeroCentred},
     {TensorId::kPostAttentionNorm, "model.layers.{layer}.post_attention_layernorm.weight",
@@ -111,14 +114,14 @@ constexpr TensorRow kTensors[] = {
 
 const ModelFamily kQwen3Next = {
     .model_type = "qwen3_next",
-    .tensors = TensorTable(kTensors),
+    .tensors = TensorTable(kHybridTensors),
     .read_config = [](const ConfigReader& reader) { return read_hybrid(reader, true); },
 };
 
 const ModelFamily kQwen35Moe = {
     .model_type = "qwen3_5_moe",
-    .text_model_type = "qwen3_5_moe_text",
-    .tensors = TensorTable(kTensors),
+    .also_called = "qwen3_5_moe_text",
+    .tensors = TensorTable(kHybridTensors),
     .read_config = [](const ConfigReader& reader) { return read_hybrid(reader, false); },
 };
 

@@ -57,7 +57,7 @@ Status Attention::declare(LayerTensors& tensors) {
 
 StateNeeds Attention::state() const {
   const std::size_t bytes = spec_.kv_size() * sizeof(float);
-  return {.position_bytes = {bytes, bytes}};
+  return {.position_bytes = {bytes, bytes}, .window = spec_.window};
 }
 
 ScratchSize Attention::scratch_size(std::size_t rows) const {
@@ -130,17 +130,21 @@ void Attention::attend(StepContext& context, const Buffers& buffers) {
       const std::size_t position = segment.position + (r - segment.row_begin);
       store(keys[position / kKvBlock], position, buffers.keys.row(r));
       store(values[position / kKvBlock], position, buffers.values.row(r));
-      rows_.push_back({.q = buffers.query_gate.row(r),
-                       .q_stride = query_stride(),
-                       .key_blocks = keys,
-                       .value_blocks = values,
-                       .position = position,
-                       .out = buffers.attended.row(r)});
+      rows_.push_back(
+          {.q = buffers.query_gate.row(r),
+           .q_stride = query_stride(),
+           .key_blocks = keys,
+           .value_blocks = values,
+           .first = spec_.window == 0 || position < spec_.window ? 0 : position + 1 - spec_.window,
+           .position = position,
+           .out = buffers.attended.row(r)});
     }
   }
   context.ops.attention({.num_heads = spec_.num_heads,
                          .num_kv_heads = spec_.num_kv_heads,
                          .head_dim = head_dim,
+                         .value_dim = head_dim,
+                         .value_stride = head_dim,
                          .scale = 1.0f / std::sqrt(static_cast<float>(head_dim))},
                         rows_);
 }

@@ -3,6 +3,7 @@
 
 #include <vector>
 
+#include "base/check.h"
 #include "kernels/ops.h"
 #include "model/layers/mixer.h"
 #include "model/model_spec.h"
@@ -11,7 +12,7 @@
 namespace flashmoe {
 
 /// Grouped-query attention with rotary embedding; as the family has it, with norms of queries and
-/// keys per head, biases, and a gate of the output.
+/// keys, biases, a window, and a gate of the output.
 /// Sources: transformers modeling_qwen3_next.py, Qwen3NextAttention; modeling_qwen3_moe.py;
 /// modeling_olmoe.py (norms of whole rows).
 class Attention final : public Mixer {
@@ -26,7 +27,9 @@ class Attention final : public Mixer {
         rms_norm_eps_(rms_norm_eps),
         layer_(layer),
         rope_(rope),
-        rows_(rows) {}
+        rows_(rows) {
+    FM_CHECK(!spec.has_output_gate || spec.qk_norm != QkNorm::kWhole);
+  }
 
   Status declare(LayerTensors& tensors) override;
   StateNeeds state() const override;

@@ -2,6 +2,7 @@
 #define FLASHMOE_MODEL_LAYERS_MIXER_H_
 
 #include <cstddef>
+#include <cstdint>
 
 #include "base/result.h"
 #include "kernels/activations.h"
@@ -23,6 +24,11 @@ class Mixer {
   /// Asks for its tensors. Afterwards it must not move until they are loaded.
   virtual Status declare(LayerTensors& tensors) = 0;
 
+  /// After loading: makes what it needs beside the weights as stored, of derived_bytes(), which are
+  /// known once it has declared them.
+  virtual void finish() {}
+  virtual std::uint64_t derived_bytes() const { return 0; }
+
   /// What it remembers of a sequence.
   virtual StateNeeds state() const = 0;
 
@@ -30,7 +36,7 @@ class Mixer {
   virtual ScratchSize scratch_size(std::size_t rows) const = 0;
 
   /// y = Mixer(x) for every row, advancing the state of every segment's sequence. x: prepared
-  /// [rows, hidden]; y: [rows, hidden]. The sequences must have room (SequenceState::reserve).
+  /// [rows, hidden]; y: [rows, hidden]. The sequences must have room (KvCache::reserve).
   virtual void forward(StepContext& context, Scratch& scratch, const Activations& x,
                        MatrixView<float> y) = 0;
 };

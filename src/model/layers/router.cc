@@ -5,6 +5,7 @@
 
 #include "base/check.h"
 #include "base/portable_math.h"
+#include "model/routing.h"
 
 namespace flashmoe {
 
@@ -42,7 +43,9 @@ void Router::weigh(MatrixView<const float> logits, std::span<const std::uint16_t
     const auto chosen = ids.subspan(r * k, k);
     double largest = -std::numeric_limits<double>::infinity();
     if (spec_.norm_topk_prob) {
-      for (const std::uint16_t id : chosen) largest = std::max<double>(largest, logit[id]);
+      for (const std::uint16_t id : chosen) {
+        if (id != kNoExpert) largest = std::max<double>(largest, logit[id]);
+      }
     } else {
       for (std::size_t e = 0; e < logits.cols; ++e) largest = std::max<double>(largest, logit[e]);
     }
@@ -51,12 +54,14 @@ void Router::weigh(MatrixView<const float> logits, std::span<const std::uint16_t
     };
     double sum = is_sigmoid() && !spec_.norm_topk_prob ? 1 : 0;
     if (spec_.norm_topk_prob) {
-      for (const std::uint16_t id : chosen) sum += term(id);
+      for (const std::uint16_t id : chosen) sum += id == kNoExpert ? 0 : term(id);
+      if (is_sigmoid()) sum += 1e-20;
     } else if (!is_sigmoid()) {
       for (std::size_t e = 0; e < logits.cols; ++e) sum += term(e);
     }
     for (std::size_t i = 0; i < k; ++i) {
-      weights[r * k + i] = static_cast<float>(spec_.routed_scaling_factor * term(chosen[i]) / sum);
+      const double weight = chosen[i] == kNoExpert ? 0 : term(chosen[i]) / sum;
+      weights[r * k + i] = static_cast<float>(spec_.routed_scaling_factor * weight);
     }
   }
 }

@@ -37,11 +37,11 @@ class Router {
               std::span<float> weights) const;
 
   /// The weights [rows, k] that the experts `ids` [rows, k] would have, had the router chosen them.
-  /// The same bits everywhere.
+  /// Where ids has kNoExpert, 0. The same bits everywhere.
   void weigh(MatrixView<const float> logits, std::span<const std::uint16_t> ids,
              std::span<float> weights) const;
 
-  /// How much a row wants an expert: experts are chosen in descending order of it.
+  /// How much a row wants an expert: experts are chosen in descending order of it, groups aside.
   double preference(std::span<const float> logits, std::size_t expert) const;
   /// What `to` would weigh in the place of `from`, over what `from` weighs.
   double relative_weight(std::span<const float> logits, std::size_t to, std::size_t from) const;

@@ -34,16 +34,34 @@ void KvCache::point_into(std::size_t group, std::size_t index) {
   }
 }
 
+/// Lets the layers of a group see all blocks of it, however many there were.
+void KvCache::point_into_all(std::size_t group) {
+  for (std::size_t i = 0; i < layout_->layers().size(); ++i) {
+    const StateLayout::Layer& layer = layout_->layers()[i];
+    if (!layer.has_positions || layer.group != group) continue;
+    for (std::size_t part = 0; part < kPositionParts; ++part) {
+      pointers_[i * kPositionParts + part].clear();
+    }
+  }
+  for (std::size_t i = 0; i < groups_[group].size(); ++i) point_into(group, i);
+}
+
+void KvCache::drop_passed(std::size_t position) {
+  for (std::size_t g = 0; g < groups_.size(); ++g) {
+    const std::size_t needed = first_block(layout_->groups()[g].window, position);
+    for (std::size_t i = 0; i < std::min(needed, groups_[g].size()); ++i) {
+      if (groups_[g][i] == nullptr) continue;
+      groups_[g][i] = nullptr;
+      point_into(g, i);
+    }
+  }
+}
+
 Status KvCache::reserve(std::size_t first, std::size_t end) {
+  drop_passed(first);
   for (std::size_t g = 0; g < groups_.size(); ++g) {
     const StateLayout::Group& group = layout_->groups()[g];
     Blocks& blocks = groups_[g];
-    const std::size_t needed = first_block(group.window, first);
-    for (std::size_t i = 0; i < std::min(needed, blocks.size()); ++i) {
-      if (blocks[i] == nullptr) continue;
-      blocks[i] = nullptr;
-      point_into(g, i);
-    }
     for (std::size_t i = first / kKvBlock; i < blocks.size(); ++i) {
       if (blocks[i].use_count() == 1) continue;
       FM_ASSIGN_OR_RETURN(KvBlock copy, AlignedBuffer::allocate(group.block_bytes));
@@ -81,14 +99,24 @@ void KvCache::truncate(std::size_t positions) {
   }
 }
 
+std::vector<KvCache::Blocks> KvCache::windows(std::size_t position) const {
+  std::vector<Blocks> windows(groups_.size());
+  for (std::size_t g = 0; g < groups_.size(); ++g) {
+    const std::size_t window = layout_->groups()[g].window;
+    if (window == 0) continue;
+    windows[g] = groups_[g];
+    windows[g].resize(std::min((position + kKvBlock - 1) / kKvBlock, windows[g].size()));
+    const std::size_t passed = std::min(first_block(window, position), windows[g].size());
+    std::fill_n(windows[g].begin(), passed, nullptr);
+  }
+  return windows;
+}
+
 void KvCache::restore(std::span<const Blocks> windows) {
   for (std::size_t g = 0; g < windows.size(); ++g) {
-    for (std::size_t i = 0; i < windows[g].size(); ++i) {
-      // A block that this cache has copied since, to write to it, has the old positions as well.
-      if (groups_[g][i] != nullptr || windows[g][i] == nullptr) continue;
-      groups_[g][i] = windows[g][i];
-      point_into(g, i);
-    }
+    if (layout_->groups()[g].window == 0) continue;
+    groups_[g] = windows[g];
+    point_into_all(g);
   }
 }
 
@@ -96,13 +124,7 @@ void KvCache::rewind() {
   for (std::size_t g = 0; g < groups_.size(); ++g) {
     if (layout_->groups()[g].window == 0) continue;
     groups_[g].clear();
-    for (std::size_t i = 0; i < layout_->layers().size(); ++i) {
-      const StateLayout::Layer& layer = layout_->layers()[i];
-      if (!layer.has_positions || layer.group != g) continue;
-      for (std::size_t part = 0; part < kPositionParts; ++part) {
-        pointers_[i * kPositionParts + part].clear();
-      }
-    }
+    point_into_all(g);
   }
 }
 

@@ -43,8 +43,13 @@ class KvCache {
   /// The blocks so far, by group.
   std::span<const Blocks> groups() const { return groups_; }
 
-  /// Takes back blocks that windows have passed since: `windows` are those of the groups that have
-  /// one, at the time, else empty.
+  /// Lets go of what positions from `position` on do not look back to.
+  void drop_passed(std::size_t position);
+
+  /// By group, the blocks that positions from `position` on look back to, of groups with a window;
+  /// of the others nothing, since they keep theirs.
+  std::vector<Blocks> windows(std::size_t position) const;
+  /// Goes back to what windows() gave: with groups of a window, to exactly those blocks.
   void restore(std::span<const Blocks> windows);
 
   /// Makes ready for position 0 again; memory of groups without a window stays.
@@ -63,6 +68,7 @@ class KvCache {
 
  private:
   void point_into(std::size_t group, std::size_t index);
+  void point_into_all(std::size_t group);
 
   const StateLayout* layout_;
   std::vector<Blocks> groups_;

@@ -80,17 +80,43 @@ TEST(KvCache, CopiesASharedBlockBeforeItIsWrittenTo) {
 TEST(SequenceState, GoesBackToASnapshotThoughTheWindowHasPassed) {
   const StateLayout state = layout();
   SequenceState sequence = SequenceState::create(state).value();
-  ASSERT_TRUE(sequence.kv().reserve(0, 64).ok());
-  sequence.kv().blocks(kWindow, 0)[0][0] = 7;
+  const auto walk = [&](std::size_t begin, std::size_t end, float value) {
+    for (std::size_t position = begin; position < end; ++position) {
+      ASSERT_TRUE(sequence.kv().reserve(position, position + 1).ok());
+      // kWindow's part has two floats of a position.
+      sequence.kv().blocks(kWindow, 0)[position / kKvBlock][2 * (position % kKvBlock)] = value;
+    }
+  };
+  walk(0, 150, 7);
   sequence.fixed_state(1)[0] = 1;
-  const SequenceState::Snapshot snapshot = sequence.snapshot().value();
-  ASSERT_TRUE(sequence.kv().reserve(640, 641).ok());
-  ASSERT_EQ(sequence.kv().blocks(kWindow, 0)[0], nullptr);
-  sequence.fixed_state(1)[0] = 2;
-  sequence.restore(snapshot);
-  ASSERT_NE(sequence.kv().blocks(kWindow, 0)[0], nullptr);
-  EXPECT_EQ(sequence.kv().blocks(kWindow, 0)[0][0], 7);
-  EXPECT_EQ(sequence.fixed_state(1)[0], 1);
+  const KvCache before = sequence.kv();
+  const std::vector<KvCache::Blocks> windows = sequence.kv().windows(150);
+  walk(150, 640, 8);
+  ASSERT_EQ(sequence.kv().blocks(kWindow, 0)[1], nullptr);
+  sequence.kv().restore(windows);
+  walk(150, 200, 9);
+  for (std::size_t position = 101; position < 200; ++position) {
+    EXPECT_EQ(sequence.kv().blocks(kWindow, 0)[position / kKvBlock][2 * (position % kKvBlock)],
+              position < 150 ? 7 : 9)
+        << position;
+    if (position < 150) {
+      EXPECT_EQ(before.blocks(kWindow, 0)[position / kKvBlock][2 * (position % kKvBlock)], 7);
+    }
+  }
+}
+
+TEST(SequenceState, ASnapshotAndAForkHoldNoMoreThanTheWindow) {
+  const StateLayout state = layout();
+  const std::uint64_t window = state.groups()[1].block_bytes;
+  KvCache cache(state);
+  ASSERT_TRUE(cache.reserve(0, 4000).ok());  // one large step
+  const std::vector<KvCache::Blocks> windows = cache.windows(4000);
+  std::size_t held = 0;
+  for (const auto& block : windows[1]) held += block != nullptr;
+  EXPECT_LE(held * window, state.snapshot_bytes() - state.fixed_bytes());
+  EXPECT_EQ(held, 3u);
+  cache.drop_passed(4000);
+  EXPECT_EQ(cache.held_blocks().size(), 63u + 3u);
 }
 
 }  // namespace

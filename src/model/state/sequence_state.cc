@@ -36,6 +36,7 @@ Result<SequenceState> SequenceState::fork() const {
   FM_ASSIGN_OR_RETURN(AlignedBuffer fixed, copy_of(fixed_));
   SequenceState copy(*layout_, kv_, std::move(fixed));
   copy.kv_.truncate(position_);
+  copy.kv_.drop_passed(position_);
   copy.position_ = position_;
   return copy;
 }
@@ -44,10 +45,7 @@ Result<SequenceState::Snapshot> SequenceState::snapshot() const {
   Snapshot snapshot;
   snapshot.position_ = position_;
   FM_ASSIGN_OR_RETURN(snapshot.fixed_, copy_of(fixed_));
-  for (std::size_t g = 0; g < layout_->groups().size(); ++g) {
-    KvCache::Blocks& kept = snapshot.windows_.emplace_back();
-    if (layout_->groups()[g].window != 0) kept = kv_.groups()[g];
-  }
+  snapshot.windows_ = kv_.windows(position_);
   return snapshot;
 }
 

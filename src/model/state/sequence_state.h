@@ -49,7 +49,7 @@ class SequenceState {
     friend class SequenceState;
     std::size_t position_ = 0;
     AlignedBuffer fixed_;
-    std::vector<KvCache::Blocks> windows_;  // by group; empty where nothing is ever let go
+    std::vector<KvCache::Blocks> windows_;  // KvCache::windows()
   };
   Result<Snapshot> snapshot() const;
   /// Takes back everything since `snapshot` was taken of this sequence, also a failure.

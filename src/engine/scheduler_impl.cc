@@ -73,10 +73,8 @@ SchedulerImpl::~SchedulerImpl() {
 
 Result<GenerationId> SchedulerImpl::submit(GenerationRequest request,
                                            std::shared_ptr<GenerationListener> listener) {
-  const ModelSpec& spec = parts_.resources.model->spec();
-  const std::size_t vocab_size = spec.vocab_size;
-  FM_RETURN_IF_ERROR(
-      check_prompt_ids(request.prompt, /*before=*/0, parts_.resources.context, spec));
+  FM_RETURN_IF_ERROR(check_prompt_ids(request.prompt, /*before=*/0, parts_.resources.context,
+                                      parts_.resources.model->spec()));
   if (request.prompt.empty()) {
     return error(StatusCode::kInvalidArgument,
                  "the prompt is empty: there is nothing to continue; give at least one token");

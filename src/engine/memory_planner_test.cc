@@ -31,7 +31,7 @@ ModelSpec small_spec() {
                                            .head_dim = 64,
                                            .rope = {.rotary_dim = 16},
                                            .has_output_gate = true,
-                                           .has_qk_norm = true};
+                                           .qk_norm = QkNorm::kHeads};
   return spec;
 }
 

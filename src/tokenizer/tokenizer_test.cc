@@ -155,7 +155,7 @@ TEST(Tokenizer, BoundsTheWordsThatMergesWorkOn) {
   EXPECT_EQ(encode(*tokenizer, std::string(1000, 'x')).size(), 1000u);
   const auto refused = tokenizer->encode(std::string(1001, 'x'));
   EXPECT_EQ(refused.status().code(), StatusCode::kInvalidArgument);
-  EXPECT_THAT(refused.status().message(), HasSubstr("1001 bytes"));
+  EXPECT_THAT(refused.status().message(), HasSubstr("1001 B"));
   EXPECT_EQ(encode(*tokenizer, std::string(1000, 'x') + " " + std::string(900, 'x')).size(), 1901u);
 }
 

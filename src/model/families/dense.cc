@@ -12,7 +12,8 @@ Result<ModelSpec> read_llama(const ConfigReader& reader) {
     return reader.reject(StatusCode::kUnsupported, "mlp_bias", "biases of MLPs are not supported");
   }
   FM_ASSIGN_OR_RETURN(ModelSpec spec, read_model_fields(reader));
-  FM_ASSIGN_OR_RETURN(AttentionSpec attention, read_attention_fields(reader, {}));
+  FM_ASSIGN_OR_RETURN(AttentionSpec attention,
+                      read_attention_fields(reader, {.kv_heads_may_be_absent = true}));
   FM_ASSIGN_OR_RETURN(attention.has_qkv_bias, reader.boolean_or("attention_bias", false));
   attention.has_output_bias = attention.has_qkv_bias;
   FM_ASSIGN_OR_RETURN(const DenseMlpSpec mlp, read_dense_mlp(reader));

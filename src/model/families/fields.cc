@@ -147,8 +147,10 @@ Result<AttentionSpec> read_attention_fields(const ConfigReader& reader,
                                             const HeadDefaults& defaults) {
   AttentionSpec attention;
   FM_ASSIGN_OR_RETURN(attention.num_heads, reader.uint("num_attention_heads", 1, 1024));
-  FM_ASSIGN_OR_RETURN(attention.num_kv_heads,
-                      reader.uint_or("num_key_value_heads", attention.num_heads, 1, 1024));
+  attention.num_kv_heads = attention.num_heads;
+  if (!defaults.kv_heads_may_be_absent || reader.has("num_key_value_heads")) {
+    FM_ASSIGN_OR_RETURN(attention.num_kv_heads, reader.uint("num_key_value_heads", 1, 1024));
+  }
   if (attention.num_heads % attention.num_kv_heads != 0) {
     return contradiction(reader, "num_key_value_heads", "must divide num_attention_heads");
   }

@@ -28,8 +28,9 @@ Result<ModelSpec> read_model_fields(const ConfigReader& reader, double rms_norm_
 Result<std::size_t> read_layer_count(const ConfigReader& reader);
 
 struct HeadDefaults {
-  std::size_t head_dim = 0;    // 0: hidden_size over the number of heads
-  double rotary_fraction = 1;  // of head_dim
+  std::size_t head_dim = 0;             // 0: hidden_size over the number of heads
+  bool kv_heads_may_be_absent = false;  // then there are as many as heads
+  double rotary_fraction = 1;           // of head_dim
   double rope_theta = 10000;
 };
 

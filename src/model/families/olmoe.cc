@@ -11,7 +11,8 @@ Result<ModelSpec> read_olmoe(const ConfigReader& reader) {
     return reader.reject(StatusCode::kUnsupported, "clip_qkv", "clipping is not supported");
   }
   FM_ASSIGN_OR_RETURN(ModelSpec spec, read_model_fields(reader, /*rms_norm_eps_default=*/1e-5));
-  FM_ASSIGN_OR_RETURN(AttentionSpec attention, read_attention_fields(reader, {}));
+  FM_ASSIGN_OR_RETURN(AttentionSpec attention,
+                      read_attention_fields(reader, {.kv_heads_may_be_absent = true}));
   attention.qk_norm = QkNorm::kWhole;
   FM_ASSIGN_OR_RETURN(attention.has_qkv_bias, reader.boolean_or("attention_bias", false));
   attention.has_output_bias = attention.has_qkv_bias;

@@ -74,7 +74,9 @@ ModelService::ModelService(const Engine& engine, bool allow_control_tokens)
       can_think_(server::can_think(engine)),
       keeps_system_in_place_(server::keeps_system_in_place(engine)),
       tokens_(make_token_table(engine)) {
-  call_mark_ = only_token_of(engine, kCallMark);
+  if (const CallSyntax* const syntax = call_syntax(tool_syntax_)) {
+    call_mark_ = only_token_of(engine, std::string(syntax->marks().block_open).c_str());
+  }
   turn_mark_ = find_turn_mark(engine);
   for (const FillMarks& marks : kFillMarks) {
     const bool has_all = std::ranges::all_of(
@@ -295,8 +297,10 @@ GenerationRequest ModelService::generation(const PreparedRequest& request,
   sampling.seed = settings.seed ? *settings.seed + choice : random_seed();
   generation.stop = settings.stop;
   // A stop string ends the text of an answer; in a call's markup there is none.
-  for (auto& [open, close] : call_marks(prompt.parsing.tools)) {
-    generation.stop_free.push_back({std::move(open), std::move(close)});
+  if (const CallSyntax* const syntax = call_syntax(prompt.parsing.tools)) {
+    for (const auto& [open, close] : syntax->passages()) {
+      generation.stop_free.push_back({std::string(open), std::string(close)});
+    }
   }
   generation.ignore_eos = settings.ignore_eos;
   generation.top_logprobs = settings.top_logprobs;

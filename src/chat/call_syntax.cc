@@ -1,0 +1,96 @@
+#include "chat/call_syntax.h"
+
+#include <algorithm>
+#include <iterator>
+
+#include "chat/json_object_calls.h"
+#include "chat/tagged_calls.h"
+
+namespace flashmoe {
+namespace {
+
+/// In the order in which a call is to be recognised: what is more particular comes first.
+constexpr ToolSyntax kSyntaxes[] = {
+    ToolSyntax::kQwenXml,
+    ToolSyntax::kMiniMax,
+    ToolSyntax::kGlm,
+    ToolSyntax::kHermes,
+};
+
+}  // namespace
+
+std::vector<std::pair<std::string_view, std::string_view>> CallSyntax::passages() const {
+  const std::string_view block_close =
+      marks_.block_close.empty() ? marks_.call_close : marks_.block_close;
+  std::vector<std::pair<std::string_view, std::string_view>> all = {
+      {marks_.block_open, block_close}};
+  if (!marks_.call_open.empty()) all.emplace_back(marks_.call_open, marks_.call_close);
+  return all;
+}
+
+std::string_view name_of(ToolSyntax syntax) {
+  const CallSyntax* const found = call_syntax(syntax);
+  return found == nullptr ? "none" : found->name();
+}
+
+std::span<const ToolSyntax> call_syntaxes() { return kSyntaxes; }
+
+ToolSyntax syntax_of(std::string_view text, const std::string& function, const std::string& key) {
+  const auto is_written = [&](ToolSyntax syntax) {
+    std::size_t at = 0;
+    for (const std::string& sign : call_syntax(syntax)->signs(function, key)) {
+      at = text.find(sign, at);
+      if (at == std::string_view::npos) return false;
+      at += sign.size();
+    }
+    return true;
+  };
+  const auto found = std::ranges::find_if(kSyntaxes, is_written);
+  return found == std::end(kSyntaxes) ? ToolSyntax::kNone : *found;
+}
+
+const CallSyntax* call_syntax(ToolSyntax syntax) {
+  static const JsonObjectSyntax hermes(
+      "hermes", {.block_open = "<tool_call>", .call_close = "</tool_call>"}, "arguments");
+  static const TaggedSyntax qwen_xml("qwen-xml",
+                                     {.block_open = "<tool_call>",
+                                      .block_close = "</tool_call>",
+                                      .call_open = "<function=",
+                                      .call_close = "</function>"},
+                                     {.name_close = ">",
+                                      .key_open = "<parameter=",
+                                      .key_close = ">",
+                                      .value_close = "</parameter>",
+                                      .has_lines = true});
+  static const TaggedSyntax minimax("minimax",
+                                    {.block_open = "<minimax:tool_call>",
+                                     .block_close = "</minimax:tool_call>",
+                                     .call_open = "<invoke name=\"",
+                                     .call_close = "</invoke>"},
+                                    {.name_close = "\">",
+                                     .key_open = "<parameter name=\"",
+                                     .key_close = "\">",
+                                     .value_close = "</parameter>"});
+  // GLM-4.5 and 4.6 put each mark on a line of its own, later models none. Values have no newlines
+  // around them in either.
+  static const TaggedSyntax glm("glm", {.block_open = "<tool_call>", .call_close = "</tool_call>"},
+                                {.key_open = "<arg_key>",
+                                 .key_close = "</arg_key>",
+                                 .value_open = "<arg_value>",
+                                 .value_close = "</arg_value>"});
+  switch (syntax) {
+    case ToolSyntax::kNone:
+      return nullptr;
+    case ToolSyntax::kHermes:
+      return &hermes;
+    case ToolSyntax::kQwenXml:
+      return &qwen_xml;
+    case ToolSyntax::kMiniMax:
+      return &minimax;
+    case ToolSyntax::kGlm:
+      return &glm;
+  }
+  return nullptr;
+}
+
+}  // namespace flashmoe

@@ -4,6 +4,7 @@
 #include <iterator>
 
 #include "chat/json_object_calls.h"
+#include "chat/named_json_calls.h"
 #include "chat/tagged_calls.h"
 
 namespace flashmoe {
@@ -11,10 +12,8 @@ namespace {
 
 /// In the order in which a call is to be recognised: what is more particular comes first.
 constexpr ToolSyntax kSyntaxes[] = {
-    ToolSyntax::kQwenXml,
-    ToolSyntax::kMiniMax,
-    ToolSyntax::kGlm,
-    ToolSyntax::kHermes,
+    ToolSyntax::kQwenXml,     ToolSyntax::kMiniMax, ToolSyntax::kGlm,     ToolSyntax::kDeepSeekV3,
+    ToolSyntax::kDeepSeekV31, ToolSyntax::kKimi,    ToolSyntax::kMistral, ToolSyntax::kHermes,
 };
 
 }  // namespace
@@ -78,6 +77,29 @@ const CallSyntax* call_syntax(ToolSyntax syntax) {
                                  .key_close = "</arg_key>",
                                  .value_open = "<arg_value>",
                                  .value_close = "</arg_value>"});
+  // R1 writes as V3 does.
+  static const NamedJsonSyntax deepseek_v3(
+      "deepseek-v3",
+      {.block_open = "<｜tool▁calls▁begin｜>",
+       .block_close = "<｜tool▁calls▁end｜>",
+       .call_open = "<｜tool▁call▁begin｜>",
+       .call_close = "\n```<｜tool▁call▁end｜>"},
+      {.prefix = "function<｜tool▁sep｜>", .separator = "\n```json\n"});
+  static const NamedJsonSyntax deepseek_v31("deepseek-v3.1",
+                                            {.block_open = "<｜tool▁calls▁begin｜>",
+                                             .block_close = "<｜tool▁calls▁end｜>",
+                                             .call_open = "<｜tool▁call▁begin｜>",
+                                             .call_close = "<｜tool▁call▁end｜>"},
+                                            {.separator = "<｜tool▁sep｜>"});
+  static const NamedJsonSyntax kimi(
+      "kimi",
+      {.block_open = "<|tool_calls_section_begin|>",
+       .block_close = "<|tool_calls_section_end|>",
+       .call_open = "<|tool_call_begin|>",
+       .call_close = "<|tool_call_end|>"},
+      {.prefix = "functions.", .separator = "<|tool_call_argument_begin|>", .has_index = true});
+  static const NamedJsonSyntax mistral("mistral", {.block_open = "[TOOL_CALLS]"},
+                                       {.separator = "[ARGS]"});
   switch (syntax) {
     case ToolSyntax::kNone:
       return nullptr;
@@ -89,6 +111,14 @@ const CallSyntax* call_syntax(ToolSyntax syntax) {
       return &minimax;
     case ToolSyntax::kGlm:
       return &glm;
+    case ToolSyntax::kDeepSeekV3:
+      return &deepseek_v3;
+    case ToolSyntax::kDeepSeekV31:
+      return &deepseek_v31;
+    case ToolSyntax::kKimi:
+      return &kimi;
+    case ToolSyntax::kMistral:
+      return &mistral;
   }
   return nullptr;
 }

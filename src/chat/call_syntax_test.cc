@@ -25,6 +25,16 @@ TEST(CallSyntax, IsToldByACallAsTemplatesWriteIt) {
       told("<minimax:tool_call>\n<invoke name=\"probe_tool\">\n<parameter name=\"probe_key\">x"
            "</parameter>\n</invoke>\n</minimax:tool_call>"),
       ToolSyntax::kMiniMax);
+  EXPECT_EQ(told("<｜tool▁calls▁begin｜><｜tool▁call▁begin｜>function<｜tool▁sep｜>probe_tool\n"
+                 "```json\n{\"probe_key\": \"x\"}\n```<｜tool▁call▁end｜><｜tool▁calls▁end｜>"),
+            ToolSyntax::kDeepSeekV3);
+  EXPECT_EQ(told("<｜tool▁calls▁begin｜><｜tool▁call▁begin｜>probe_tool<｜tool▁sep｜>"
+                 "{\"probe_key\": \"x\"}<｜tool▁call▁end｜><｜tool▁calls▁end｜>"),
+            ToolSyntax::kDeepSeekV31);
+  EXPECT_EQ(told("<|tool_calls_section_begin|><|tool_call_begin|>functions.probe_tool:0"
+                 "<|tool_call_argument_begin|>{\"probe_key\": \"x\"}<|tool_call_end|>"),
+            ToolSyntax::kKimi);
+  EXPECT_EQ(told("[TOOL_CALLS]probe_tool[ARGS]{\"probe_key\": \"x\"}</s>"), ToolSyntax::kMistral);
   EXPECT_EQ(told("I call probe_tool with probe_key x."), ToolSyntax::kNone);
   EXPECT_EQ(told("<tool_call>\n{\"name\": \"other\", \"arguments\": {}}\n</tool_call>"),
             ToolSyntax::kNone);

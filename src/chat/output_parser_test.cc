@@ -193,15 +193,30 @@ TEST(CutCalls, NeverShowTheirMarkup) {
   const std::string minimax_call =
       "<minimax:tool_call>\n<invoke name=\"edit\">\n<parameter name=\"path\">a</parameter>\n"
       "</invoke>\n</minimax:tool_call>";
+  const std::string deepseek3_call =
+      "<｜tool▁calls▁begin｜><｜tool▁call▁begin｜>function<｜tool▁sep｜>edit\n```json\n{\"path\": "
+      "\"a\"}\n"
+      "```<｜tool▁call▁end｜><｜tool▁calls▁end｜>";
+  const std::string deepseek31_call =
+      "<｜tool▁calls▁begin｜><｜tool▁call▁begin｜>edit<｜tool▁sep｜>{\"path\": \"a\"}"
+      "<｜tool▁call▁end｜><｜tool▁calls▁end｜>";
+  const std::string kimi_call =
+      "<|tool_calls_section_begin|><|tool_call_begin|>functions.edit:0<|tool_call_argument_begin|>"
+      "{\"path\": \"a\"}<|tool_call_end|><|tool_calls_section_end|>";
+  const std::string mistral_call = "[TOOL_CALLS]edit[ARGS]{\"path\": \"a\"}";
   const std::string glm_call =
       "<tool_call>edit\n<arg_key>path</arg_key>\n<arg_value>a</arg_value>\n</tool_call>";
   for (const auto& [syntax, call] :
        {std::pair(ToolSyntax::kHermes, hermes_call), std::pair(ToolSyntax::kQwenXml, qwen_call),
-        std::pair(ToolSyntax::kGlm, glm_call), std::pair(ToolSyntax::kMiniMax, minimax_call)}) {
-    for (std::size_t size = 6; size < call.size(); ++size) {
+        std::pair(ToolSyntax::kGlm, glm_call), std::pair(ToolSyntax::kMiniMax, minimax_call),
+        std::pair(ToolSyntax::kDeepSeekV3, deepseek3_call),
+        std::pair(ToolSyntax::kDeepSeekV31, deepseek31_call),
+        std::pair(ToolSyntax::kKimi, kimi_call), std::pair(ToolSyntax::kMistral, mistral_call)}) {
+    for (std::size_t size = 6; size < call.size(); size = character_end(call, size + 1)) {
       const auto [text, ends_in_call] = cut(syntax, "I edit. " + call.substr(0, size));
       EXPECT_TRUE(text.starts_with("I edit.")) << text;
-      EXPECT_EQ(text.find("<"), std::string::npos) << text;
+      EXPECT_EQ(text.find_first_of("<|`"), std::string::npos) << text;
+      EXPECT_EQ(text.find("TOOL"), std::string::npos) << text;
       EXPECT_EQ(text.find("name"), std::string::npos) << text;
       // Either there is a name to tell, or it is said that there was a call.
       EXPECT_NE(text.find("edit[") != std::string::npos, ends_in_call) << text << " of " << size;
@@ -343,6 +358,68 @@ TEST(MiniMaxCalls, ThatBreakOffOrAreNoneSaySo) {
   EXPECT_EQ(minimax("Say <minimax:tool_call> to call."), "Say  to call.");
   EXPECT_EQ(cut(ToolSyntax::kMiniMax, "I <minimax:tool_call>\n<invoke na"),
             std::pair(std::string("I"), true));
+}
+
+/// Of the syntaxes that are a name and JSON: how a block begins, a call, its arguments, and so on.
+struct NamedJson {
+  ToolSyntax syntax;
+  std::string block_open;
+  std::string call_open;
+  std::string separator;
+  std::string call_close;
+  std::string block_close;
+
+  std::string call(const std::string& name, const std::string& arguments) const {
+    return call_open + name + separator + arguments + call_close;
+  }
+  std::string block(const std::string& calls) const { return block_open + calls + block_close; }
+  std::string parse(const std::string& output) const { return parsed(syntax, output); }
+};
+
+const std::vector<NamedJson>& named_json() {
+  static const std::vector<NamedJson> all = {
+      {ToolSyntax::kDeepSeekV3, "<｜tool▁calls▁begin｜>",
+       "<｜tool▁call▁begin｜>function<｜tool▁sep｜>", "\n```json\n", "\n```<｜tool▁call▁end｜>",
+       "<｜tool▁calls▁end｜>"},
+      {ToolSyntax::kDeepSeekV31, "<｜tool▁calls▁begin｜>", "<｜tool▁call▁begin｜>",
+       "<｜tool▁sep｜>", "<｜tool▁call▁end｜>", "<｜tool▁calls▁end｜>"},
+      {ToolSyntax::kKimi, "<|tool_calls_section_begin|>", "<|tool_call_begin|>functions.",
+       ":3<|tool_call_argument_begin|>", "<|tool_call_end|>", "<|tool_calls_section_end|>"},
+      {ToolSyntax::kMistral, "", "[TOOL_CALLS]", "[ARGS]", "", ""},
+  };
+  return all;
+}
+
+TEST(NamedJsonCalls, AreToldAsTheyWereWritten) {
+  for (const NamedJson& each : named_json()) {
+    const std::string arguments =
+        R"({"path":  "a}\"é</tool_call>", "line": 3, "flags": ["3", {}]})";
+    EXPECT_EQ(each.parse("I edit.\n" + each.block(each.call("edit", arguments)) + "\nDone."),
+              "I edit.edit[" + arguments + "]Done.");
+    EXPECT_EQ(each.parse(each.block(each.call("now", "{}"))), "now[{}]");
+    EXPECT_EQ(each.parse(each.block(each.call("now", "{}") + "\n" +
+                                    each.call("edit", "{\"path\": \"1\"}"))),
+              "now[{}]edit[{\"path\": \"1\"}]");
+    if (!each.call_close.empty()) {
+      EXPECT_EQ(each.parse(each.block(each.call("now", ""))), "now[{}]");
+    }
+  }
+}
+
+TEST(NamedJsonCalls, ThatBreakOffOrGoWrongSaySo) {
+  for (const NamedJson& each : named_json()) {
+    const std::string begin = each.block_open + each.call_open + "edit" + each.separator;
+    EXPECT_EQ(each.parse(begin + "{\"path\": \"a"), "edit[{\"path\": \"a!]");
+    EXPECT_EQ(each.parse(begin + "{\"path\": \"a\"}"), "edit[{\"path\": \"a\"}]");
+    EXPECT_EQ(each.parse("I" + each.block_open + each.call_open + "ed"), "I");
+    if (!each.call_close.empty()) {
+      EXPECT_EQ(each.parse(each.block(each.call("edit", "{\"path\": oh}")) + "x"),
+                "edit[{\"path\": !]x");
+      EXPECT_EQ(each.parse("Say " + each.block_open + " and go on."), "Say  and go on.");
+    }
+    EXPECT_EQ(cut(each.syntax, "I " + each.block_open + each.call_open + "ed"),
+              std::pair(std::string("I"), true));
+  }
 }
 
 }  // namespace

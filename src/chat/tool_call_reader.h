@@ -18,6 +18,10 @@ enum class ToolSyntax : std::uint8_t {
   kQwenXml,  // <tool_call> <function=NAME> <parameter=KEY> VALUE </parameter> ... </function>
   kMiniMax,  // <minimax:tool_call> <invoke name="NAME"> <parameter name="KEY">VALUE</parameter> ...
   kGlm,      // <tool_call>NAME <arg_key>KEY</arg_key> <arg_value>VALUE</arg_value> ... </tool_call>
+  kDeepSeekV3,   // <｜tool▁call▁begin｜>function<｜tool▁sep｜>NAME, a fence around {...}
+  kDeepSeekV31,  // <｜tool▁call▁begin｜>NAME<｜tool▁sep｜>{...}<｜tool▁call▁end｜>
+  kKimi,         // <|tool_call_begin|>functions.NAME:0<|tool_call_argument_begin|>{...}
+  kMistral,      // [TOOL_CALLS]NAME[ARGS]{...}
 };
 
 /// The parameters of each tool of a request, by the tool's name: JSON schemas.

@@ -118,6 +118,16 @@ const std::vector<Written>& all_written() {
       {ToolSyntax::kMiniMax, "<minimax:tool_call>\n<invoke name=\"",
        "\">\n<parameter name=\"city\">", "</parameter>\n", "<parameter name=\"days\">",
        "</parameter>\n", "</invoke>\n</minimax:tool_call>"},
+      {ToolSyntax::kDeepSeekV3, "<｜tool▁calls▁begin｜><｜tool▁call▁begin｜>function<｜tool▁sep｜>",
+       "\n```json\n{\"city\": \"", "\"", ", \"days\": ", "",
+       "}\n```<｜tool▁call▁end｜><｜tool▁calls▁end｜>"},
+      {ToolSyntax::kDeepSeekV31, "<｜tool▁calls▁begin｜><｜tool▁call▁begin｜>",
+       "<｜tool▁sep｜>{\"city\": \"", "\"", ", \"days\": ", "",
+       "}<｜tool▁call▁end｜><｜tool▁calls▁end｜>"},
+      {ToolSyntax::kKimi, "<|tool_calls_section_begin|><|tool_call_begin|>functions.",
+       ":12<|tool_call_argument_begin|>{\"city\": \"", "\"", ", \"days\": ", "",
+       "}<|tool_call_end|><|tool_calls_section_end|>"},
+      {ToolSyntax::kMistral, "[TOOL_CALLS]", "[ARGS]{\"city\": \"", "\"", ", \"days\": ", "", "}"},
   };
   return all;
 }

@@ -27,6 +27,17 @@ std::vector<std::pair<std::string_view, std::string_view>> CallSyntax::passages(
   return all;
 }
 
+bool CallSyntax::spells(std::string_view text) const {
+  std::vector<std::string> all = signs("", "");
+  for (const std::string_view mark :
+       {marks_.block_open, marks_.block_close, marks_.call_open, marks_.call_close}) {
+    all.emplace_back(mark);
+  }
+  return !text.empty() && std::ranges::any_of(all, [&](const std::string& mark) {
+    return mark.find(text) != std::string::npos;
+  });
+}
+
 std::string_view name_of(ToolSyntax syntax) {
   const CallSyntax* const found = call_syntax(syntax);
   return found == nullptr ? "none" : found->name();

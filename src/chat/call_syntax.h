@@ -46,6 +46,8 @@ class CallSyntax {
   /// to a point; else word for word as its template does, and `arguments` are given.
   virtual OutputForm::Track call(CallForm& form, const std::string& function,
                                  std::optional<SchemaNode::Id> arguments, bool is_free) const = 0;
+  /// Whether the syntax's marks are made of `text`, among others.
+  bool spells(std::string_view text) const;
   /// What markup stands between, from mark to mark.
   std::vector<std::pair<std::string_view, std::string_view>> passages() const;
   /// What the template puts between a block's marks and its calls.

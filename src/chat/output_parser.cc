@@ -8,8 +8,6 @@
 namespace flashmoe {
 namespace {
 
-constexpr std::string_view kThinkOpen = "<think>";
-constexpr std::string_view kThinkClose = "</think>";
 /// Where `mark` stands, or may begin to; the text's size if nowhere. Empty: nowhere.
 std::size_t possible_call(std::string_view text, std::string_view mark) {
   return mark.empty() ? text.size() : possible_mark(text, mark);

@@ -21,8 +21,7 @@ const ToolSchemas& fuzz_schemas() {
 }
 
 std::string events_as_text(std::string_view output, std::uint8_t mode, std::size_t step) {
-  const std::size_t syntax = mode % (call_syntaxes().size() + 1);
-  const ToolSyntax tools = syntax == 0 ? ToolSyntax::kNone : call_syntaxes()[syntax - 1];
+  const auto tools = static_cast<ToolSyntax>(mode % (call_syntaxes().size() + 1));
   OutputParser parser({.tools = tools, .begins_in_reasoning = mode > 127}, fuzz_schemas());
   OutputEvents events;
   for (std::size_t at = 0; at < output.size(); at += step) {

@@ -317,7 +317,7 @@ std::vector<std::string> TaggedSyntax::signs(const std::string& function,
   const std::string_view begin = marks().call_open.empty() ? marks().block_open : marks().call_open;
   return {std::string(begin) + function + std::string(tags_.name_close),
           std::string(tags_.key_open) + key + std::string(tags_.key_close),
-          std::string(tags_.value_close)};
+          std::string(tags_.value_open), std::string(tags_.value_close)};
 }
 
 std::unique_ptr<ToolCallReader> TaggedSyntax::make_reader(const ToolSchemas& schemas) const {

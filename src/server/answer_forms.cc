@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "chat/json_schema.h"
+#include "chat/marks.h"
 #include "chat/schema_references.h"
 
 namespace flashmoe::server {
@@ -16,8 +17,6 @@ using Literal = OutputForm::Literal;
 using Reference = OutputForm::Reference;
 using Space = OutputForm::Space;
 
-constexpr const char* kThinkOpen = "<think>";
-constexpr const char* kThinkClose = "</think>";
 bool is_strict_tool(const ChatRequest& request, const Json& function) {
   return function.value("strict", Json()) == true ||
          request.strict_tools.contains(function["name"].get<std::string>());
@@ -154,7 +153,7 @@ Track AnswerForms::block_of(Track call, const OutputForm::Part& line) const {
 
 std::shared_ptr<const OutputForm> AnswerForms::form(Thoughts thoughts) {
   if (!is_bound_ && !has_calls_in_text_) return nullptr;
-  const Free thought{.marks = {{.text = kThinkClose}}, .is_open = has_calls_in_text_};
+  const Free thought{.marks = {{.text = std::string(kThinkClose)}}, .is_open = has_calls_in_text_};
   std::vector<Track>& tracks = form_->rules[0];
   if (thoughts == Thoughts::kBegun) {
     tracks.push_back({thought, Space{CallForm::kLayoutMax}, Reference{answer_}});

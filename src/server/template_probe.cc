@@ -61,7 +61,7 @@ ToolSyntax find_tool_syntax(const Engine& engine) {
 
 bool ends_in_thought(std::string_view prompt) {
   const std::size_t last = prompt.find_last_not_of(kWhiteSpace);
-  return last != std::string_view::npos && prompt.substr(0, last + 1).ends_with("<think>");
+  return last != std::string_view::npos && prompt.substr(0, last + 1).ends_with(kThinkOpen);
 }
 
 bool can_think(const Engine& engine) {

@@ -12,8 +12,9 @@ namespace {
 
 /// In the order in which a call is to be recognised: what is more particular comes first.
 constexpr ToolSyntax kSyntaxes[] = {
-    ToolSyntax::kQwenXml,     ToolSyntax::kMiniMax, ToolSyntax::kGlm,     ToolSyntax::kDeepSeekV3,
-    ToolSyntax::kDeepSeekV31, ToolSyntax::kKimi,    ToolSyntax::kMistral, ToolSyntax::kHermes,
+    ToolSyntax::kQwenXml, ToolSyntax::kSeed,       ToolSyntax::kMiniMax,
+    ToolSyntax::kGlm,     ToolSyntax::kDeepSeekV3, ToolSyntax::kDeepSeekV31,
+    ToolSyntax::kKimi,    ToolSyntax::kMistral,    ToolSyntax::kHermes,
 };
 
 }  // namespace
@@ -111,6 +112,15 @@ const CallSyntax* call_syntax(ToolSyntax syntax) {
       {.prefix = "functions.", .separator = "<|tool_call_argument_begin|>", .has_index = true});
   static const NamedJsonSyntax mistral("mistral", {.block_open = "[TOOL_CALLS]"},
                                        {.separator = "[ARGS]"});
+  static const TaggedSyntax seed("seed",
+                                 {.block_open = "<seed:tool_call>",
+                                  .block_close = "</seed:tool_call>",
+                                  .call_open = "<function=",
+                                  .call_close = "</function>"},
+                                 {.name_close = ">",
+                                  .key_open = "<parameter=",
+                                  .key_close = ">",
+                                  .value_close = "</parameter>"});
   switch (syntax) {
     case ToolSyntax::kNone:
       return nullptr;
@@ -130,6 +140,8 @@ const CallSyntax* call_syntax(ToolSyntax syntax) {
       return &kimi;
     case ToolSyntax::kMistral:
       return &mistral;
+    case ToolSyntax::kSeed:
+      return &seed;
   }
   return nullptr;
 }

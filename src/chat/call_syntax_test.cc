@@ -35,9 +35,22 @@ TEST(CallSyntax, IsToldByACallAsTemplatesWriteIt) {
                  "<|tool_call_argument_begin|>{\"probe_key\": \"x\"}<|tool_call_end|>"),
             ToolSyntax::kKimi);
   EXPECT_EQ(told("[TOOL_CALLS]probe_tool[ARGS]{\"probe_key\": \"x\"}</s>"), ToolSyntax::kMistral);
+  EXPECT_EQ(told("<seed:tool_call>\n<function=probe_tool>\n<parameter=probe_key>x</parameter>\n"
+                 "</function>\n</seed:tool_call>"),
+            ToolSyntax::kSeed);
   EXPECT_EQ(told("I call probe_tool with probe_key x."), ToolSyntax::kNone);
   EXPECT_EQ(told("<tool_call>\n{\"name\": \"other\", \"arguments\": {}}\n</tool_call>"),
             ToolSyntax::kNone);
+}
+
+TEST(CallSyntax, KnowsTheTokensThatItsMarksAreMadeOf) {
+  const CallSyntax& kimi = *call_syntax(ToolSyntax::kKimi);
+  EXPECT_TRUE(kimi.spells("<|tool_calls_section_begin|>"));
+  EXPECT_TRUE(kimi.spells("<|tool_call_argument_begin|>"));
+  EXPECT_FALSE(kimi.spells("<|im_end|>"));
+  EXPECT_FALSE(kimi.spells(""));
+  EXPECT_TRUE(call_syntax(ToolSyntax::kMistral)->spells("[ARGS]"));
+  EXPECT_TRUE(call_syntax(ToolSyntax::kGlm)->spells("<arg_value>"));
 }
 
 TEST(CallSyntax, HasANameOfItsOwn) {

@@ -204,12 +204,15 @@ TEST(CutCalls, NeverShowTheirMarkup) {
       "<|tool_calls_section_begin|><|tool_call_begin|>functions.edit:0<|tool_call_argument_begin|>"
       "{\"path\": \"a\"}<|tool_call_end|><|tool_calls_section_end|>";
   const std::string mistral_call = "[TOOL_CALLS]edit[ARGS]{\"path\": \"a\"}";
+  const std::string seed_call =
+      "<seed:tool_call>\n<function=edit>\n<parameter=path>a</parameter>\n</function>\n"
+      "</seed:tool_call>";
   const std::string glm_call =
       "<tool_call>edit\n<arg_key>path</arg_key>\n<arg_value>a</arg_value>\n</tool_call>";
   for (const auto& [syntax, call] :
        {std::pair(ToolSyntax::kHermes, hermes_call), std::pair(ToolSyntax::kQwenXml, qwen_call),
         std::pair(ToolSyntax::kGlm, glm_call), std::pair(ToolSyntax::kMiniMax, minimax_call),
-        std::pair(ToolSyntax::kDeepSeekV3, deepseek3_call),
+        std::pair(ToolSyntax::kSeed, seed_call), std::pair(ToolSyntax::kDeepSeekV3, deepseek3_call),
         std::pair(ToolSyntax::kDeepSeekV31, deepseek31_call),
         std::pair(ToolSyntax::kKimi, kimi_call), std::pair(ToolSyntax::kMistral, mistral_call)}) {
     for (std::size_t size = 6; size < call.size(); size = character_end(call, size + 1)) {
@@ -341,6 +344,16 @@ TEST(MiniMaxCalls, TakeTheirTypesFromTheSchema) {
   EXPECT_EQ(minimax("<minimax:tool_call>\n<invoke name=\"edit\">\n<parameter name=\"path\">7"
                     "</parameter>\n</invoke>\n</minimax:tool_call>"),
             "edit[{\"path\": \"7\"}]");
+}
+
+TEST(SeedCalls, KeepTheNewlinesOfValues) {
+  EXPECT_EQ(parsed(ToolSyntax::kSeed,
+                   "I.\n<seed:tool_call>\n<function=edit>\n<parameter=text>\n\"é\"\n</parameter>\n"
+                   "<parameter=line>3</parameter>\n</function>\n<function=now>\n</function>\n"
+                   "</seed:tool_call>"),
+            "I.edit[{\"text\": \"\\n\\\"é\\\"\\n\", \"line\": 3}]now[{}]");
+  EXPECT_EQ(parsed(ToolSyntax::kSeed, "<seed:tool_call>\n<function=edit>\n<parameter=path>ab"),
+            "edit[{\"path\": \"ab\"}!]");
 }
 
 TEST(MiniMaxCalls, StandSideBySideInABlock) {

@@ -315,7 +315,8 @@ class TaggedCallReader : public ToolCallReader {
 std::vector<std::string> TaggedSyntax::signs(const std::string& function,
                                              const std::string& key) const {
   const std::string_view begin = marks().call_open.empty() ? marks().block_open : marks().call_open;
-  return {std::string(begin) + function + std::string(tags_.name_close),
+  return {std::string(marks().call_open.empty() ? "" : marks().block_open),
+          std::string(begin) + function + std::string(tags_.name_close),
           std::string(tags_.key_open) + key + std::string(tags_.key_close),
           std::string(tags_.value_open), std::string(tags_.value_close)};
 }

@@ -22,6 +22,7 @@ enum class ToolSyntax : std::uint8_t {
   kDeepSeekV31,  // <｜tool▁call▁begin｜>NAME<｜tool▁sep｜>{...}<｜tool▁call▁end｜>
   kKimi,         // <|tool_call_begin|>functions.NAME:0<|tool_call_argument_begin|>{...}
   kMistral,      // [TOOL_CALLS]NAME[ARGS]{...}
+  kSeed,         // as kQwenXml, within <seed:tool_call>, and values without lines of their own
 };
 
 /// The parameters of each tool of a request, by the tool's name: JSON schemas.

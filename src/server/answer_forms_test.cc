@@ -115,6 +115,8 @@ const std::vector<Written>& all_written() {
        "<arg_key>days</arg_key><arg_value>", "</arg_value>", "</tool_call>"},
       {ToolSyntax::kGlm, "<tool_call>", "\n<arg_key>city</arg_key>\n<arg_value>", "</arg_value>",
        "\n<arg_key>days</arg_key>\n<arg_value>", "</arg_value>", "\n</tool_call>"},
+      {ToolSyntax::kSeed, "<seed:tool_call>\n<function=", ">\n<parameter=city>", "</parameter>\n",
+       "<parameter=days>", "</parameter>\n", "</function>\n</seed:tool_call>"},
       {ToolSyntax::kMiniMax, "<minimax:tool_call>\n<invoke name=\"",
        "\">\n<parameter name=\"city\">", "</parameter>\n", "<parameter name=\"days\">",
        "</parameter>\n", "</invoke>\n</minimax:tool_call>"},

@@ -48,6 +48,9 @@ struct GenerationRequest {
     std::string close;
   };
   std::vector<Passage> stop_free;
+  /// Special tokens that are a part of the text, as all others are not: marks that whoever reads
+  /// the text needs. Those that end a sequence are none.
+  std::vector<std::int32_t> markup;
   bool ignore_eos = false;
   /// Logarithms of probabilities, before penalties and temperature: of the picked token, and of so
   /// many of the likeliest. None: not wanted.

@@ -89,7 +89,7 @@ Result<GenerationId> SchedulerImpl::submit(GenerationRequest request,
     stop_free.push_back({passage.open, passage.close});
   }
   FM_ASSIGN_OR_RETURN(StopMatcher stops, StopMatcher::create(request.stop, std::move(stop_free)));
-  TextStream text(model_.tokenizer, std::move(stops));
+  TextStream text(model_.tokenizer, std::move(stops), std::move(request.markup));
   const Clock::time_point now = Clock::now();
   const std::lock_guard lock(mutex_);
   // What has begun is let end.

@@ -409,7 +409,7 @@ void ModelEndpoints::add_routes() {
                                {"request_bytes", engine_.memory_plan().request_bytes},
                                {"body_size_max", bounds_.bodies.size_max},
                                {"total_slots", scheduler_->statistics().places},
-                               {"tool_call_syntax", to_string(service_.tool_syntax())},
+                               {"tool_call_syntax", name_of(service_.tool_syntax())},
                                {"build_info", "flash-moe"}}));
   });
   post_counting("/tokenize", [this](const Json& body) -> ApiResult<std::string> {

@@ -27,13 +27,30 @@ std::optional<std::int32_t> only_token_of(const Engine& engine, const char* text
   return ids->front();
 }
 
-std::shared_ptr<const TokenTable> make_token_table(const Engine& engine) {
+/// Special tokens have no text, but for those of `markup`.
+std::shared_ptr<const TokenTable> make_token_table(const Engine& engine,
+                                                   const std::vector<std::int32_t>& markup = {}) {
   std::vector<std::string> bytes(engine.info().vocab_size);
   for (std::size_t i = 0; i < bytes.size(); ++i) {
     const auto id = static_cast<std::int32_t>(i);
-    if (!engine.is_special_token(id)) bytes[i] = engine.token_bytes(id);
+    const bool has_text =
+        !engine.is_special_token(id) || std::ranges::find(markup, id) != markup.end();
+    if (has_text) bytes[i] = engine.token_bytes(id);
   }
   return std::make_shared<TokenTable>(std::move(bytes), engine.info().eos_token_ids);
+}
+
+/// The special tokens whose text `is_mark` knows, but for those that end an answer.
+template <class IsMark>
+std::vector<std::int32_t> find_markup(const Engine& engine, const IsMark& is_mark) {
+  std::vector<std::int32_t> markup;
+  const std::vector<std::int32_t>& ends = engine.info().eos_token_ids;
+  for (std::size_t i = 0; i < engine.info().vocab_size; ++i) {
+    const auto id = static_cast<std::int32_t>(i);
+    if (!engine.is_special_token(id) || std::ranges::find(ends, id) != ends.end()) continue;
+    if (is_mark(engine.token_bytes(id))) markup.push_back(id);
+  }
+  return markup;
 }
 
 std::uint64_t random_seed() {
@@ -74,8 +91,20 @@ ModelService::ModelService(const Engine& engine, bool allow_control_tokens)
       can_think_(server::can_think(engine)),
       keeps_system_in_place_(server::keeps_system_in_place(engine)),
       tokens_(make_token_table(engine)) {
-  call_mark_ = only_token_of(engine, kCallMark);
+  if (const CallSyntax* const syntax = call_syntax(tool_syntax_)) {
+    call_mark_ = only_token_of(engine, std::string(syntax->marks().block_open).c_str());
+  }
   turn_mark_ = find_turn_mark(engine);
+  const auto is_of_thoughts = [](const std::string& text) {
+    return text == kThinkOpen || text == kThinkClose;
+  };
+  thought_markup_ = find_markup(engine, is_of_thoughts);
+  call_markup_ = find_markup(engine, [&](const std::string& text) {
+    const CallSyntax* const syntax = call_syntax(tool_syntax_);
+    return is_of_thoughts(text) || (syntax != nullptr && syntax->spells(text));
+  });
+  call_tokens_ = call_markup_.empty() ? tokens_ : make_token_table(engine, call_markup_);
+  if (!thought_markup_.empty()) tokens_ = make_token_table(engine, thought_markup_);
   for (const FillMarks& marks : kFillMarks) {
     const bool has_all = std::ranges::all_of(
         std::array{marks.before, marks.after, marks.gap},
@@ -295,14 +324,19 @@ GenerationRequest ModelService::generation(const PreparedRequest& request,
   sampling.seed = settings.seed ? *settings.seed + choice : random_seed();
   generation.stop = settings.stop;
   // A stop string ends the text of an answer; in a call's markup there is none.
-  for (auto& [open, close] : call_marks(prompt.parsing.tools)) {
-    generation.stop_free.push_back({std::move(open), std::move(close)});
+  if (const CallSyntax* const syntax = call_syntax(prompt.parsing.tools)) {
+    for (const auto& [open, close] : syntax->passages()) {
+      generation.stop_free.push_back({std::string(open), std::string(close)});
+    }
   }
+  const bool may_call = prompt.parsing.tools != ToolSyntax::kNone;
+  if (!prompt.parsing.is_plain) generation.markup = may_call ? call_markup_ : thought_markup_;
   generation.ignore_eos = settings.ignore_eos;
   generation.top_logprobs = settings.top_logprobs;
   generation.scores_prompt = request.scores_prompts && request.leader_of(choice) == choice;
   if (request.form != nullptr) {
-    generation.constraint = std::make_unique<FormConstraint>(tokens_, request.form);
+    generation.constraint =
+        std::make_unique<FormConstraint>(may_call ? call_tokens_ : tokens_, request.form);
   }
   return generation;
 }

@@ -107,6 +107,10 @@ class ModelService {
   const bool can_think_;
   const bool keeps_system_in_place_;
   std::shared_ptr<const TokenTable> tokens_;
+  // Special tokens that are marks of thoughts, and of calls; and all tokens where those have text.
+  std::vector<std::int32_t> thought_markup_;
+  std::vector<std::int32_t> call_markup_;
+  std::shared_ptr<const TokenTable> call_tokens_;
   std::optional<FillMarks> fill_marks_;
   std::optional<std::int32_t> call_mark_;  // the token that begins a call, if it is one
   std::optional<std::int32_t> turn_mark_;  // the token that begins a turn, if there is one

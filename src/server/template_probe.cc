@@ -47,27 +47,21 @@ ToolSyntax find_tool_syntax(const Engine& engine) {
       {"function", {{"name", "probe_tool"}, {"arguments", R"({"probe_key": "x"})"}}}};
   Json answer = {{"role", "assistant"}, {"content", ""}};
   answer["tool_calls"] = Json::array({call});
-  const Json messages = Json::array({{{"role", "user"}, {"content", "probe"}}, answer});
+  const Json messages = Json::array({said("user", kQuestion), answer});
   const std::string tools = dump(Json::array({tool}));
   const Result<ChatPrompt> prompt =
       engine.render_chat(dump(messages), {.add_generation_prompt = false, .tools_json = tools});
   if (!prompt.ok()) return ToolSyntax::kNone;
-  const std::string_view text = prompt->text;
-  const std::size_t name = text.rfind("probe_tool");
-  if (name == std::string::npos) return ToolSyntax::kNone;
-  // Not the list of tools, which comes first, but the call.
-  const std::string_view last = text.substr(name > 64 ? name - 64 : 0);
-  if (last.find("<function=probe_tool>") != std::string_view::npos) return ToolSyntax::kQwenXml;
-  if (last.find(R"("name": "probe_tool")") != std::string_view::npos &&
-      last.find(kCallMark) != std::string_view::npos) {
-    return ToolSyntax::kHermes;
-  }
-  return ToolSyntax::kNone;
+  // Not the list of tools, which comes first, but the call: it stands last.
+  std::string_view text = prompt->text;
+  const std::size_t question = text.rfind(kQuestion);
+  if (question != std::string_view::npos) text.remove_prefix(question);
+  return syntax_of(text, "probe_tool", "probe_key");
 }
 
 bool ends_in_thought(std::string_view prompt) {
   const std::size_t last = prompt.find_last_not_of(kWhiteSpace);
-  return last != std::string_view::npos && prompt.substr(0, last + 1).ends_with("<think>");
+  return last != std::string_view::npos && prompt.substr(0, last + 1).ends_with(kThinkOpen);
 }
 
 bool can_think(const Engine& engine) {

@@ -5,15 +5,12 @@
 #include <optional>
 #include <string_view>
 
-#include "chat/output_parser.h"
+#include "chat/call_syntax.h"
 #include "flashmoe/engine.h"
 
 namespace flashmoe::server {
 
 // What a model's chat template does, found out by rendering small conversations.
-
-/// What begins a call of a tool, where a model marks that by a token.
-inline constexpr const char* kCallMark = "<tool_call>";
 
 /// How a template writes a call that is in the conversation, which is how the model writes its own.
 ToolSyntax find_tool_syntax(const Engine& engine);

@@ -38,6 +38,8 @@ struct EncodeOptions {
 struct DecodeOptions {
   /// Leaves out special tokens. Added tokens that are not special (<think>, <tool_call>) stay.
   bool skip_special_tokens = false;
+  /// Special tokens that stay all the same.
+  std::vector<TokenId> kept;
 };
 
 /// Text to token ids and back, as the checkpoint's tokenizer.json says (docs/tokenizer.md).

@@ -204,6 +204,8 @@ TEST(Tokenizer, DecodingSkipsSpecialTokensWhenAsked) {
   const auto tokenizer = load_tiny(tiny_byte_level());
   EXPECT_EQ(decode(*tokenizer, {'a', 256, 257, 'b'}), "a<|end|><think>b");
   EXPECT_EQ(decode(*tokenizer, {'a', 256, 257, 'b'}, {.skip_special_tokens = true}), "a<think>b");
+  const DecodeOptions keeping = {.skip_special_tokens = true, .kept = {256}};
+  EXPECT_EQ(decode(*tokenizer, {'a', 256, 257, 'b'}, keeping), "a<|end|><think>b");
 }
 
 TEST(Tokenizer, DecodingAlwaysGivesValidUtf8) {

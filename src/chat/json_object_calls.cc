@@ -1,20 +1,24 @@
+#include "chat/json_object_calls.h"
+
+#include <fmt/format.h>
+
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <utility>
 
+#include "base/check.h"
 #include "chat/json_reader.h"
 #include "chat/marks.h"
-#include "chat/tool_call_reader.h"
 
 namespace flashmoe {
 namespace {
 
-constexpr std::string_view kCallClose = "</tool_call>";
-
 /// {"name": NAME, "arguments": {...}}: the arguments are passed on as they come once the name is
 /// known, and word for word, so that a conversation that is rendered again gives the same tokens.
-class HermesCallReader : public ToolCallReader {
+class ObjectCallReader : public ToolCallReader {
  public:
+  explicit ObjectCallReader(std::string_view close) : close_(close) {}
+
   Verdict read(std::string& text, OutputEvents& events) override {
     if (state_ == State::kBroken) return skip_rest(text);
     std::size_t at = 0;
@@ -178,14 +182,14 @@ class HermesCallReader : public ToolCallReader {
   }
 
   /// Takes the mark at the end, if it comes.
-  static Verdict read_end(std::string& text, std::size_t at, bool is_last) {
+  Verdict read_end(std::string& text, std::size_t at, bool is_last) const {
     const std::size_t mark = skip_space(text, at);
     const std::string_view rest = std::string_view(text).substr(mark);
-    if (rest.starts_with(kCallClose)) {
-      text.erase(0, mark + kCallClose.size());
+    if (rest.starts_with(close_)) {
+      text.erase(0, mark + close_.size());
       return Verdict::kDone;
     }
-    if (!is_last && (rest.empty() || may_become(rest, kCallClose))) {
+    if (!is_last && (rest.empty() || may_become(rest, close_))) {
       text.erase(0, at);
       return Verdict::kMore;
     }
@@ -205,16 +209,17 @@ class HermesCallReader : public ToolCallReader {
   }
 
   /// What follows is of the broken call, up to its end.
-  static Verdict skip_rest(std::string& text) {
-    const std::size_t close = text.find(kCallClose);
+  Verdict skip_rest(std::string& text) const {
+    const std::size_t close = text.find(close_);
     if (close == std::string::npos) {
-      text.erase(0, possible_mark(text, kCallClose));
+      text.erase(0, possible_mark(text, close_));
       return Verdict::kMore;
     }
-    text.erase(0, close + kCallClose.size());
+    text.erase(0, close + close_.size());
     return Verdict::kDone;
   }
 
+  const std::string_view close_;
   State state_ = State::kOpen;
   Member member_ = Member::kOther;
   std::string key_;
@@ -230,8 +235,34 @@ class HermesCallReader : public ToolCallReader {
 
 }  // namespace
 
-std::unique_ptr<ToolCallReader> make_hermes_call_reader() {
-  return std::make_unique<HermesCallReader>();
+std::vector<std::string> JsonObjectSyntax::signs(const std::string& function,
+                                                 const std::string& key) const {
+  return {std::string(marks().block_open), fmt::format("{{\"name\": \"{}\"", function),
+          fmt::format("\"{}\":", arguments_key_), fmt::format("\"{}\"", key)};
+}
+
+std::unique_ptr<ToolCallReader> JsonObjectSyntax::make_reader(
+    const ToolSchemas& /*schemas*/) const {
+  return std::make_unique<ObjectCallReader>(marks().call_close);
+}
+
+OutputForm::Track JsonObjectSyntax::call(CallForm& form, const std::string& function,
+                                         std::optional<SchemaNode::Id> arguments,
+                                         bool is_free) const {
+  using Literal = OutputForm::Literal;
+  const std::string close(marks().call_close);
+  if (!is_free) {
+    FM_CHECK(arguments.has_value());
+    return {Literal{fmt::format("{{\"name\": {}, \"{}\": ", nlohmann::json(function).dump(),
+                                arguments_key_)},
+            OutputForm::Value{*arguments}, Literal{"}\n" + close}};
+  }
+  SchemaNode call{.kind = SchemaNode::Kind::kObject};
+  call.properties = {
+      {"\"name\"", form.add_text_node(function), true},
+      {fmt::format("\"{}\"", arguments_key_), arguments.value_or(SchemaGraph::kAnyObject), true}};
+  const OutputForm::Value value{form.add_node(std::move(call))};
+  return {value, OutputForm::Space{CallForm::kLayoutMax}, Literal{close}};
 }
 
 }  // namespace flashmoe

@@ -1,26 +1,27 @@
+#include "chat/tagged_calls.h"
+
 #include <utility>
 
 #include "chat/argument_values.h"
 #include "chat/marks.h"
-#include "chat/tool_call_reader.h"
 
 namespace flashmoe {
 namespace {
 
-constexpr std::string_view kFunctionOpen = "<function=";
-constexpr std::string_view kFunctionClose = "</function>";
-constexpr std::string_view kParameterOpen = "<parameter=";
-constexpr std::string_view kParameterClose = "</parameter>";
-constexpr std::string_view kBlockClose = "</tool_call>";
 /// A name that is longer is none.
 constexpr std::size_t kNameMax = 256;
 
-/// <function=NAME>, then <parameter=KEY> VALUE </parameter> any number of times, </function>. A
-/// value may hold any text, these marks included: a mark ends it only where what follows goes on as
-/// a call does. Where parameters take text, values are passed on as they come.
-class QwenXmlCallReader : public ToolCallReader {
+bool begins_with(std::string_view text, std::string_view mark) {
+  return !mark.empty() && text.starts_with(mark);
+}
+
+/// The function's name, then any number of times a parameter's name and value, and the end. A value
+/// may hold any text, these marks included: a mark ends it only where what follows goes on as a
+/// call does. Where parameters take text, values are passed on as they come.
+class TaggedCallReader : public ToolCallReader {
  public:
-  explicit QwenXmlCallReader(const ToolSchemas& schemas) : schemas_(schemas) {}
+  TaggedCallReader(const CallMarks& marks, const ParameterTags& tags, const ToolSchemas& schemas)
+      : marks_(marks), tags_(tags), schemas_(schemas) {}
 
   Verdict read(std::string& text, OutputEvents& events) override {
     return run(text, events, /*is_last=*/false);
@@ -69,16 +70,30 @@ class QwenXmlCallReader : public ToolCallReader {
   }
 
   Progress read_function(std::string& text, OutputEvents& events) {
-    const std::size_t begin = skip_space(text);
-    const std::string_view rest = std::string_view(text).substr(begin);
-    if (rest.empty() || may_become(rest, kFunctionOpen)) return Progress::kWait;
-    if (!rest.starts_with(kFunctionOpen)) return Progress::kNoCall;
-    const std::size_t end = rest.find('>');
+    std::size_t begin = skip_space(text);
+    std::string_view rest = std::string_view(text).substr(begin);
+    if (rest.empty() || may_become(rest, marks_.call_open)) return Progress::kWait;
+    if (!rest.starts_with(marks_.call_open)) return Progress::kNoCall;
+    begin += marks_.call_open.size();
+    rest.remove_prefix(marks_.call_open.size());
+    const std::size_t end =
+        tags_.name_close.empty() ? rest.find_first_of(" \t\r\n<") : rest.find(tags_.name_close);
     if (end == std::string_view::npos) {
       return rest.size() > kNameMax ? Progress::kNoCall : Progress::kWait;
     }
-    const std::string name(rest.substr(kFunctionOpen.size(), end - kFunctionOpen.size()));
+    const std::string name(rest.substr(0, end));
     if (name.empty()) return Progress::kNoCall;
+    if (tags_.name_close.empty()) {
+      // Any word is a name, if a call goes on behind it.
+      const std::string_view after = rest.substr(skip_space(rest, end));
+      if (after.empty() || may_become(after, tags_.key_open) ||
+          may_become(after, marks_.call_close)) {
+        return Progress::kWait;
+      }
+      if (!after.starts_with(tags_.key_open) && !after.starts_with(marks_.call_close)) {
+        return Progress::kNoCall;
+      }
+    }
     if (const auto schema = schemas_.find(name); schema != schemas_.end()) {
       const auto properties = schema->second.find("properties");
       if (schema->second.is_object() && properties != schema->second.end() &&
@@ -86,7 +101,7 @@ class QwenXmlCallReader : public ToolCallReader {
         properties_ = &*properties;
       }
     }
-    text.erase(0, begin + end + 1);
+    text.erase(0, begin + end + tags_.name_close.size());
     events.push_back({.kind = OutputEvent::Kind::kCallBegin, .text = name});
     state_ = State::kBetween;
     return Progress::kGoOn;
@@ -95,34 +110,45 @@ class QwenXmlCallReader : public ToolCallReader {
   Progress read_between(std::string& text, OutputEvents& events) {
     const std::size_t begin = skip_space(text);
     const std::string_view rest = std::string_view(text).substr(begin);
-    if (rest.empty() || may_become(rest, kParameterOpen) || may_become(rest, kFunctionClose) ||
-        may_become(rest, kBlockClose)) {
+    if (rest.empty() || may_become(rest, tags_.key_open) || may_become(rest, marks_.call_close) ||
+        may_become(rest, marks_.block_close)) {
       return Progress::kWait;
     }
-    if (rest.starts_with(kFunctionClose)) {
-      text.erase(0, begin + kFunctionClose.size());
+    if (rest.starts_with(marks_.call_close)) {
+      text.erase(0, begin + marks_.call_close.size());
       end_call(events, /*is_complete=*/true);
       return Progress::kGoOn;
     }
-    if (rest.starts_with(kBlockClose)) {
+    if (begins_with(rest, marks_.block_close)) {
       text.erase(0, begin);
       end_call(events, /*is_complete=*/true);
       return Progress::kGoOn;
     }
-    if (!rest.starts_with(kParameterOpen)) {
+    if (!rest.starts_with(tags_.key_open)) {
       // Stray text between parameters says nothing.
       const std::size_t next = rest.find('<', 1);
       text.erase(0, next == std::string_view::npos ? text.size() : begin + next);
       return Progress::kGoOn;
     }
-    const std::size_t end = rest.find('>');
+    const std::size_t end = rest.find(tags_.key_close);
     if (end == std::string_view::npos) {
       if (rest.size() <= kNameMax) return Progress::kWait;
       text.erase(0, begin + 1);
       return Progress::kGoOn;
     }
-    key_ = rest.substr(kParameterOpen.size(), end - kParameterOpen.size());
-    text.erase(0, begin + end + 1);
+    std::size_t value = end + tags_.key_close.size();
+    if (!tags_.value_open.empty()) {
+      value = skip_space(rest, value);
+      const std::string_view after = rest.substr(value);
+      if (after.empty() || may_become(after, tags_.value_open)) return Progress::kWait;
+      if (!after.starts_with(tags_.value_open)) {
+        text.erase(0, begin + 1);
+        return Progress::kGoOn;
+      }
+      value += tags_.value_open.size();
+    }
+    key_ = rest.substr(tags_.key_open.size(), end - tags_.key_open.size());
+    text.erase(0, begin + value);
     schema_ = properties_ != nullptr && properties_->contains(key_) ? (*properties_)[key_]
                                                                     : nlohmann::ordered_json();
     streams_ = takes_text(schema_);
@@ -138,14 +164,14 @@ class QwenXmlCallReader : public ToolCallReader {
   Progress read_value(std::string& text, OutputEvents& events, bool is_last) {
     if (is_at_start_ && text.empty() && !is_last) return Progress::kWait;
     // One newline after the mark, and one before the next, are not of the value.
-    if (is_at_start_ && text.starts_with('\n')) text.erase(0, 1);
+    if (tags_.has_lines && is_at_start_ && text.starts_with('\n')) text.erase(0, 1);
     is_at_start_ = false;
     std::size_t mark_size = 0;
     bool is_certain = true;
     const std::size_t end = find_end(text, is_last, mark_size, is_certain);
     if (is_certain && (end < text.size() || is_last)) {
       std::string_view value = std::string_view(text).substr(0, end);
-      if (value.ends_with('\n')) value.remove_suffix(1);
+      if (tags_.has_lines && value.ends_with('\n')) value.remove_suffix(1);
       const bool is_broken_off = end == text.size();
       if (streams_) {
         tell(events, json_escaped(value) + "\"");
@@ -177,35 +203,36 @@ class QwenXmlCallReader : public ToolCallReader {
                        bool& is_certain) const {
     for (std::size_t at = text.find('<'); at < text.size(); at = text.find('<', at + 1)) {
       const std::string_view rest = text.substr(at);
-      if (!is_last && (may_become(rest, kParameterClose) || may_become(rest, kFunctionClose))) {
+      if (!is_last &&
+          (may_become(rest, tags_.value_close) || may_become(rest, marks_.call_close))) {
         is_certain = false;
         return at;
       }
       // Where the output was cut, so was the mark.
-      const bool is_cut_mark = is_last && may_become(rest, kParameterClose);
-      if (is_cut_mark && at > 0 && text[at - 1] == '\n') {
+      const bool is_cut_mark = is_last && may_become(rest, tags_.value_close);
+      const bool ends_line = at > 0 && text[at - 1] == '\n';
+      if (is_cut_mark && (ends_line || !tags_.has_lines)) {
         mark_size = rest.size();
         return at;
       }
-      if (rest.starts_with(kParameterClose)) {
-        const Follow follow = what_follows(rest.substr(kParameterClose.size()), is_last);
+      if (rest.starts_with(tags_.value_close)) {
+        const Follow follow = what_follows(rest.substr(tags_.value_close.size()), is_last);
         if (follow == Follow::kOther) continue;
-        mark_size = kParameterClose.size();
+        mark_size = tags_.value_close.size();
         is_certain = follow == Follow::kCall;
         return at;
       }
       // Models forget to close a parameter.
-      if (rest.starts_with(kFunctionClose)) {
-        const std::string_view after = rest.substr(kFunctionClose.size());
+      if (rest.starts_with(marks_.call_close)) {
+        const std::string_view after = rest.substr(marks_.call_close.size());
         const std::string_view next = after.substr(skip_space(after));
-        if (!is_last && (next.empty() || may_become(next, kBlockClose))) {
+        if (!is_last && (next.empty() || may_become(next, behind_call()))) {
           is_certain = false;
           return at;
         }
-        if (next.empty() || next.starts_with(kBlockClose)) return at;
+        if (next.empty() || next.starts_with(behind_call())) return at;
       }
-      const bool begins_line = at > 0 && text[at - 1] == '\n';
-      if (begins_line && (rest.starts_with(kParameterOpen) || may_become(rest, kParameterOpen))) {
+      if (ends_line && (rest.starts_with(tags_.key_open) || may_become(rest, tags_.key_open))) {
         const Follow follow = what_follows(rest, is_last);
         if (follow == Follow::kOther) continue;
         is_certain = follow == Follow::kCall;
@@ -222,30 +249,37 @@ class QwenXmlCallReader : public ToolCallReader {
   Follow what_follows(std::string_view text, bool is_last) const {
     const std::string_view rest = text.substr(skip_space(text));
     if (rest.empty()) return is_last ? Follow::kCall : Follow::kMaybe;
-    if (rest.starts_with(kFunctionClose) || rest.starts_with(kBlockClose)) return Follow::kCall;
+    if (rest.starts_with(marks_.call_close) || begins_with(rest, marks_.block_close))
+      return Follow::kCall;
     const Follow unfinished = is_last ? Follow::kCall : Follow::kMaybe;
-    if (may_become(rest, kFunctionClose) || may_become(rest, kBlockClose) ||
-        may_become(rest, kParameterOpen)) {
+    if (may_become(rest, marks_.call_close) || may_become(rest, marks_.block_close) ||
+        may_become(rest, tags_.key_open)) {
       return unfinished;
     }
-    if (!rest.starts_with(kParameterOpen)) return Follow::kOther;
-    const std::size_t end = rest.find('>');
+    if (!rest.starts_with(tags_.key_open)) return Follow::kOther;
+    const std::size_t end = rest.find(tags_.key_close);
     if (end == std::string_view::npos) {
       return rest.size() > kNameMax ? Follow::kOther : unfinished;
     }
-    const std::string key(rest.substr(kParameterOpen.size(), end - kParameterOpen.size()));
+    const std::string key(rest.substr(tags_.key_open.size(), end - tags_.key_open.size()));
     for (const std::string& seen : seen_) {
       if (seen == key) return Follow::kOther;
     }
     return properties_ == nullptr || properties_->contains(key) ? Follow::kCall : Follow::kOther;
   }
 
-  Progress read_end(std::string& text, bool is_last) {
+  /// What comes where a block goes on, or ends, behind a call.
+  std::string_view behind_call() const {
+    return marks_.block_close.empty() ? marks_.block_open : marks_.block_close;
+  }
+
+  Progress read_end(std::string& text, bool is_last) const {
+    if (marks_.block_close.empty()) return Progress::kDone;
     const std::size_t begin = skip_space(text);
     const std::string_view rest = std::string_view(text).substr(begin);
-    if (rest.starts_with(kBlockClose)) {
-      text.erase(0, begin + kBlockClose.size());
-    } else if (rest.empty() || may_become(rest, kBlockClose)) {
+    if (begins_with(rest, marks_.block_close)) {
+      text.erase(0, begin + marks_.block_close.size());
+    } else if (rest.empty() || may_become(rest, marks_.block_close)) {
       if (!is_last) return Progress::kWait;
       text.clear();  // the mark was cut
     }
@@ -262,6 +296,8 @@ class QwenXmlCallReader : public ToolCallReader {
     state_ = State::kEnd;
   }
 
+  const CallMarks marks_;
+  const ParameterTags tags_;
   const ToolSchemas& schemas_;
   State state_ = State::kFunction;
   const nlohmann::ordered_json* properties_ = nullptr;  // of the function; null: not known
@@ -276,8 +312,56 @@ class QwenXmlCallReader : public ToolCallReader {
 
 }  // namespace
 
-std::unique_ptr<ToolCallReader> make_qwen_xml_call_reader(const ToolSchemas& schemas) {
-  return std::make_unique<QwenXmlCallReader>(schemas);
+std::vector<std::string> TaggedSyntax::signs(const std::string& function,
+                                             const std::string& key) const {
+  const std::string_view begin = marks().call_open.empty() ? marks().block_open : marks().call_open;
+  return {std::string(marks().call_open.empty() ? "" : marks().block_open),
+          std::string(begin) + function + std::string(tags_.name_close),
+          std::string(tags_.key_open) + key + std::string(tags_.key_close),
+          std::string(tags_.value_open), std::string(tags_.value_close)};
+}
+
+std::unique_ptr<ToolCallReader> TaggedSyntax::make_reader(const ToolSchemas& schemas) const {
+  return std::make_unique<TaggedCallReader>(marks(), tags_, schemas);
+}
+
+OutputForm::Part TaggedSyntax::line() const {
+  if (tags_.has_lines) return OutputForm::Literal{"\n"};
+  return CallSyntax::line();
+}
+
+OutputForm::Track TaggedSyntax::call(CallForm& form, const std::string& function,
+                                     std::optional<SchemaNode::Id> arguments,
+                                     bool /*is_free*/) const {
+  using Literal = OutputForm::Literal;
+  const std::string head =
+      std::string(marks().call_open) + function + std::string(tags_.name_close);
+  const std::string end(marks().call_close);
+  const OutputForm::Space layout{CallForm::kLayoutMax};
+  if (arguments) {
+    CallForm::ParameterMarks parameters{.close = std::string(tags_.value_close),
+                                        .within = tags_.value_close};
+    if (tags_.has_lines) parameters.close = "\n" + parameters.close + "\n";
+    parameters.open = [&](const std::string& key) -> OutputForm::Track {
+      const std::string name = std::string(tags_.key_open) + key + std::string(tags_.key_close);
+      if (tags_.has_lines) return {Literal{name + "\n"}};
+      if (tags_.value_open.empty()) return {layout, Literal{name}};
+      return {layout, Literal{name}, layout, Literal{std::string(tags_.value_open)}};
+    };
+    OutputForm::Track last = {Literal{end}};
+    if (!tags_.has_lines) last.insert(last.begin(), layout);
+    if (const auto rule = form.add_parameters(*arguments, parameters, std::move(last))) {
+      return {Literal{tags_.has_lines ? head + "\n" : head}, OutputForm::Reference{*rule}};
+    }
+  }
+  // A name that only what follows ends is told from a longer one by it.
+  if (tags_.name_close.empty()) {
+    const OutputForm::Rule rest = form.add_rule(
+        {{Literal{end}},
+         {Literal{std::string(tags_.key_open)}, OutputForm::Free{.marks = {{.text = end}}}}});
+    return {Literal{head}, layout, OutputForm::Reference{rest}};
+  }
+  return {Literal{head}, layout, OutputForm::Free{.marks = {{.text = end}}}};
 }
 
 }  // namespace flashmoe

@@ -37,11 +37,14 @@ struct TensorGroup {
 /// What config.json says, beyond ModelInfo.
 struct ModelArchitecture {
   std::size_t full_attention_layers = 0;
+  std::size_t latent_attention_layers = 0;
   std::size_t linear_attention_layers = 0;
   std::size_t moe_layers = 0;
   std::size_t num_attention_heads = 0;
   std::size_t num_key_value_heads = 0;
   std::size_t head_dim = 0;
+  std::size_t kv_lora_rank = 0;  // of latent attention, as the next
+  std::size_t qk_rope_head_dim = 0;
   std::size_t linear_num_key_heads = 0;
   std::size_t linear_num_value_heads = 0;
   std::size_t linear_key_head_dim = 0;

@@ -21,6 +21,7 @@ constexpr std::uint64_t kRoundBudgets = 6;
 ModelArchitecture architecture_of(const ModelSpec& spec) {
   ModelArchitecture architecture = {
       .full_attention_layers = spec.count<AttentionSpec>(),
+      .latent_attention_layers = spec.count<LatentAttentionSpec>(),
       .linear_attention_layers = spec.count<DeltaNetSpec>(),
       .moe_layers = spec.moe_layer_count(),
       .moe_intermediate_size = spec.moe().intermediate_size,
@@ -31,6 +32,13 @@ ModelArchitecture architecture_of(const ModelSpec& spec) {
     architecture.num_attention_heads = attention->num_heads;
     architecture.num_key_value_heads = attention->num_kv_heads;
     architecture.head_dim = attention->head_dim;
+  }
+  if (const auto* latent = spec.first_mixer<LatentAttentionSpec>()) {
+    architecture.num_attention_heads = latent->num_heads;
+    architecture.num_key_value_heads = 1;
+    architecture.head_dim = latent->qk_head_dim();
+    architecture.kv_lora_rank = latent->kv_lora_rank;
+    architecture.qk_rope_head_dim = latent->qk_rope_head_dim;
   }
   if (const auto* delta_net = spec.first_mixer<DeltaNetSpec>()) {
     architecture.linear_num_key_heads = delta_net->key_heads;

@@ -60,10 +60,6 @@ Status adapt_content(Json& message, std::size_t index, const ChatTemplateTraits&
     if (!may_be_null) message["content"] = "";
     return Status();
   }
-  if (*content == "" && has_tool_calls(message) && traits.needs_null_content) {
-    *content = nullptr;
-    return Status();
-  }
   if (!content->is_array() || traits.takes_content_parts) return Status();
   FM_ASSIGN_OR_RETURN(*content, join_parts(*content, index));
   return Status();

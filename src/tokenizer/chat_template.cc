@@ -215,7 +215,6 @@ void ChatTemplate::probe() {
   };
   const Json object = {{"needle", "thread"}};
   const std::string as_string = R"({"needle": "thread"})";
-  bool takes_empty_content = false;
   for (const Json& content : {Json(""), Json(nullptr)}) {
     const std::string from_object = tool_turn(content, object);
     const std::string from_string = tool_turn(content, as_string);
@@ -225,9 +224,6 @@ void ChatTemplate::probe() {
       traits_.takes_null_content =
           (holds(from_object, "needle") || holds(from_string, as_string)) &&
           !holds(from_object, "None") && !holds(from_string, "None");
-      traits_.needs_null_content = traits_.takes_null_content && !takes_empty_content;
-    } else {
-      takes_empty_content = holds(from_object, "needle") || holds(from_string, "needle");
     }
   }
   const Json parts = Json::array({{{"type", "text"}, {"text", "needle"}}});

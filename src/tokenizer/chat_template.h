@@ -24,7 +24,6 @@ struct ChatTemplateTraits {
   bool takes_argument_strings = false;  // ... as the JSON string that clients send, verbatim
   bool takes_content_parts = false;     // content as a list of {"type": "text", "text": ...}
   bool takes_null_content = false;      // content null beside tool calls
-  bool needs_null_content = false;      // ... without which it leaves the calls out
 };
 
 /// Turns a conversation into the prompt that a checkpoint was trained on, by the checkpoint's own

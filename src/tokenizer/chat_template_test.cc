@@ -167,17 +167,6 @@ TEST(ChatMessages, NullContentBecomesEmptyUnlessTheTemplateAsksForIt) {
   EXPECT_EQ(render(kEither, Json::array({{{"role", "assistant"}}})), "");
 }
 
-// DeepSeek V3 and R1 know calls only in turns that say nothing.
-constexpr const char* kSilentCalls =
-    "{% for m in messages %}{% if m.content is none %}{% for c in m.tool_calls %}"
-    "[{{ c.function.arguments }}]{% endfor %}{% else %}{{ m.content }}{% endif %}{% endfor %}";
-
-TEST(ChatMessages, EmptyContentBesideCallsBecomesNullWhereTheTemplateElseLeavesThemOut) {
-  EXPECT_EQ(render(kSilentCalls, tool_turn(R"({"b":1})", "")), R"([{"b":1}])");
-  EXPECT_EQ(render(kSilentCalls, tool_turn(R"({"b":1})", nullptr)), R"([{"b":1}])");
-  EXPECT_EQ(render(kSilentCalls, Json::array({{{"role", "assistant"}, {"content", ""}}})), "");
-}
-
 constexpr const char* kParts =
     "{% for m in messages %}{% if m.content is string %}{{ m.content }}{% else %}"
     "{% for p in m.content %}<{{ p.type }}>{{ p.text }}{% endfor %}{% endif %}{% endfor %}";

@@ -59,7 +59,7 @@ Result<ModelSpec> read_deepseek(const ConfigReader& reader, const RouterSpec& ro
 }
 
 Result<ModelSpec> read_deepseek_v3(const ConfigReader& reader) {
-  FM_ASSIGN_OR_RETURN(const RouterSpec router, read_sigmoid_router_fields(reader));
+  FM_ASSIGN_OR_RETURN(const RouterSpec router, read_grouped_router_fields(reader));
   return read_deepseek(reader, router);
 }
 

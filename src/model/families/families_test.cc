@@ -125,6 +125,16 @@ TEST(Families, FieldsThatContradictEachOtherAreRefused) {
               HasSubstr("topk_group"));
   EXPECT_THAT(complaint(with(deepseek_v3(), {{"attention_bias", true}})),
               HasSubstr("attention_bias"));
+  EXPECT_THAT(complaint(with(deepseek_v3(), {{"n_routed_experts", 8192}})),
+              HasSubstr("n_routed_experts"));
+  EXPECT_THAT(complaint(with(deepseek_v3(), {{"model_type", "deepseek_v2"},
+                                             {"n_routed_experts", 8192},
+                                             {"topk_method", "group_limited_greedy"}})),
+              HasSubstr("n_routed_experts"));
+  EXPECT_TRUE(
+      read(with(deepseek_v3(), {{"model_type", "deepseek_v2"}, {"n_routed_experts", 8192}})).ok());
+  EXPECT_THAT(complaint(with(minimax_m2(), {{"num_local_experts", 8192}})),
+              HasSubstr("num_local_experts"));
   EXPECT_THAT(complaint(with(llama_3_1_8b(), {{"num_attention_heads", 33}})),
               HasSubstr("num_attention_heads"));
   EXPECT_THAT(complaint(with(llama_3_1_8b(), {{"mlp_bias", true}})), HasSubstr("mlp_bias"));

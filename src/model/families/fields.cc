@@ -204,6 +204,17 @@ Result<float> read_scaling_factor(const ConfigReader& reader) {
   return static_cast<float>(scale);
 }
 
+namespace {
+
+/// How many experts routers with sigmoid scores or groups may have.
+Status check_expert_count(const ConfigReader& reader, const RouterSpec& router) {
+  if (router.num_experts <= RouteRule::kExpertsMax) return Status();
+  return contradiction(reader, {"num_experts", "num_local_experts", "n_routed_experts"},
+                       "is more than a router with sigmoid scores or groups may have");
+}
+
+}  // namespace
+
 Status read_groups(const ConfigReader& reader, RouterSpec& router) {
   FM_ASSIGN_OR_RETURN(router.n_group, reader.uint_or("n_group", 1, 1, RouteRule::kGroupsMax));
   FM_ASSIGN_OR_RETURN(router.topk_group, reader.uint_or("topk_group", 1, 1, router.n_group));
@@ -213,7 +224,7 @@ Status read_groups(const ConfigReader& reader, RouterSpec& router) {
   if (router.num_experts / router.n_group * router.topk_group < router.num_experts_per_tok) {
     return contradiction(reader, "topk_group", "must leave num_experts_per_tok experts to choose");
   }
-  return Status();
+  return router.n_group > 1 ? check_expert_count(reader, router) : Status();
 }
 
 double yarn_magnitude(double factor, double scale) {
@@ -225,11 +236,13 @@ Result<RouterSpec> read_sigmoid_router_fields(const ConfigReader& reader) {
                       read_router_fields(reader, /*norm_topk_prob_default=*/true));
   router.score = RouteRule::Score::kSigmoid;
   router.has_correction_bias = true;
+  FM_RETURN_IF_ERROR(check_expert_count(reader, router));
+  return router;
+}
+
+Result<RouterSpec> read_grouped_router_fields(const ConfigReader& reader) {
+  FM_ASSIGN_OR_RETURN(RouterSpec router, read_sigmoid_router_fields(reader));
   router.groups_by_best_two = true;
-  if (router.num_experts > RouteRule::kExpertsMax) {
-    return contradiction(reader, "num_experts",
-                         "is more than a router with sigmoid scores may have");
-  }
   FM_ASSIGN_OR_RETURN(router.routed_scaling_factor, read_scaling_factor(reader));
   FM_RETURN_IF_ERROR(read_groups(reader, router));
   return router;

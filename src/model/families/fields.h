@@ -51,8 +51,11 @@ Result<std::vector<bool>> read_sparse_layers(const ConfigReader& reader, std::si
 /// num_experts (under any of its names) and num_experts_per_tok.
 Result<RouterSpec> read_router_fields(const ConfigReader& reader, bool norm_topk_prob_default);
 
-/// The same of DeepSeek-V3's kind: sigmoid scores, a correction bias, groups, scaled weights.
+/// The same with sigmoid scores and a correction bias.
 Result<RouterSpec> read_sigmoid_router_fields(const ConfigReader& reader);
+
+/// The same of DeepSeek-V3's kind: with groups and scaled weights, too.
+Result<RouterSpec> read_grouped_router_fields(const ConfigReader& reader);
 
 /// routed_scaling_factor, 1 where there is none.
 Result<float> read_scaling_factor(const ConfigReader& reader);

@@ -9,7 +9,7 @@ namespace {
 
 Result<MoeSpec> read_glm4_moe_experts(const ConfigReader& reader) {
   MoeSpec moe;
-  FM_ASSIGN_OR_RETURN(moe.router, read_sigmoid_router_fields(reader));
+  FM_ASSIGN_OR_RETURN(moe.router, read_grouped_router_fields(reader));
   FM_ASSIGN_OR_RETURN(moe.intermediate_size, reader.uint("moe_intermediate_size", 1, kWidthMax));
   FM_ASSIGN_OR_RETURN(const std::size_t shared, reader.uint_or("n_shared_experts", 1, 0, 64));
   moe.shared_intermediate_size = shared * moe.intermediate_size;

@@ -47,9 +47,7 @@ Result<ModelSpec> read_minimax_m2(const ConfigReader& reader) {
   FM_ASSIGN_OR_RETURN(const bool has_norms, reader.boolean_or("use_qk_norm", true));
   if (has_norms) attention.qk_norm = QkNorm::kWhole;
   MoeSpec moe;
-  FM_ASSIGN_OR_RETURN(moe.router, read_router_fields(reader, /*norm_topk_prob_default=*/true));
-  moe.router.score = RouteRule::Score::kSigmoid;
-  moe.router.has_correction_bias = true;
+  FM_ASSIGN_OR_RETURN(moe.router, read_sigmoid_router_fields(reader));
   FM_ASSIGN_OR_RETURN(moe.intermediate_size, reader.uint("intermediate_size", 1, kWidthMax));
   FM_ASSIGN_OR_RETURN(const std::size_t layer_count, read_layer_count(reader));
   spec.layers.assign(layer_count, {attention, moe});

@@ -7,6 +7,7 @@
 #include <string>
 
 #include "model/families/fields.h"
+#include "model/families/tensor_names.h"
 #include "model/model_family.h"
 
 namespace flashmoe {
@@ -47,10 +48,8 @@ Result<LatentAttentionSpec> read_latent_attention(const ConfigReader& reader) {
 Result<ModelSpec> read_deepseek(const ConfigReader& reader, const RouterSpec& router) {
   FM_ASSIGN_OR_RETURN(ModelSpec spec, read_model_fields(reader));
   FM_ASSIGN_OR_RETURN(const LatentAttentionSpec attention, read_latent_attention(reader));
-  MoeSpec moe{.router = router};
-  FM_ASSIGN_OR_RETURN(moe.intermediate_size, reader.uint("moe_intermediate_size", 1, kWidthMax));
-  FM_ASSIGN_OR_RETURN(const std::size_t shared, reader.uint_or("n_shared_experts", 0, 0, 64));
-  moe.shared_intermediate_size = shared * moe.intermediate_size;
+  FM_ASSIGN_OR_RETURN(const MoeSpec moe,
+                      read_experts_beside_shared(reader, router, /*n_shared_default=*/0));
   FM_ASSIGN_OR_RETURN(const std::size_t layer_count, read_layer_count(reader));
   FM_ASSIGN_OR_RETURN(const std::vector<bool> has_experts,
                       read_layers_after_dense(reader, layer_count));
@@ -78,23 +77,17 @@ Result<ModelSpec> read_deepseek_v2(const ConfigReader& reader) {
   return read_deepseek(reader, router);
 }
 
-constexpr TensorRow kDeepseekTensors[] = {
-    {TensorId::kSharedGateProj, "model.layers.{layer}.mlp.shared_experts.gate_proj"},
-    {TensorId::kSharedUpProj, "model.layers.{layer}.mlp.shared_experts.up_proj"},
-    {TensorId::kSharedDownProj, "model.layers.{layer}.mlp.shared_experts.down_proj"},
-};
-
 }  // namespace
 
 const ModelFamily kDeepseekV2 = {.model_type = "deepseek_v2",
-                                 .tensors = TensorTable(kDeepseekTensors),
+                                 .tensors = TensorTable(kSharedExpertsTensors),
                                  .read_config = read_deepseek_v2};
 const ModelFamily kDeepseekV3 = {.model_type = "deepseek_v3",
                                  .also_called = "kimi_k2",
-                                 .tensors = TensorTable(kDeepseekTensors),
+                                 .tensors = TensorTable(kSharedExpertsTensors),
                                  .read_config = read_deepseek_v3};
 const ModelFamily kGlm4MoeLite = {.model_type = "glm4_moe_lite",
-                                  .tensors = TensorTable(kDeepseekTensors),
+                                  .tensors = TensorTable(kSharedExpertsTensors),
                                   .read_config = read_deepseek_v3};
 
 }  // namespace flashmoe

@@ -14,8 +14,7 @@ Result<ModelSpec> read_llama(const ConfigReader& reader) {
   FM_ASSIGN_OR_RETURN(ModelSpec spec, read_model_fields(reader));
   FM_ASSIGN_OR_RETURN(AttentionSpec attention,
                       read_attention_fields(reader, {.kv_heads_may_be_absent = true}));
-  FM_ASSIGN_OR_RETURN(attention.has_qkv_bias, reader.boolean_or("attention_bias", false));
-  attention.has_output_bias = attention.has_qkv_bias;
+  FM_RETURN_IF_ERROR(read_attention_bias(reader, attention));
   FM_ASSIGN_OR_RETURN(const DenseMlpSpec mlp, read_dense_mlp(reader));
   FM_ASSIGN_OR_RETURN(const std::size_t layer_count, read_layer_count(reader));
   spec.layers.assign(layer_count, {attention, mlp});

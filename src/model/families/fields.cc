@@ -172,6 +172,20 @@ Result<AttentionSpec> read_attention_fields(const ConfigReader& reader,
   return attention;
 }
 
+Status read_attention_bias(const ConfigReader& reader, AttentionSpec& attention) {
+  FM_ASSIGN_OR_RETURN(attention.has_qkv_bias, reader.boolean_or("attention_bias", false));
+  attention.has_output_bias = attention.has_qkv_bias;
+  return Status();
+}
+
+Result<std::vector<std::string>> read_layer_words(const ConfigReader& reader,
+                                                  const FieldNames& field,
+                                                  std::size_t layer_count) {
+  FM_ASSIGN_OR_RETURN(std::vector<std::string> words, reader.string_list(field));
+  if (words.size() == layer_count) return words;
+  return contradiction(reader, field, "must list num_hidden_layers entries");
+}
+
 Result<std::vector<bool>> read_sparse_layers(const ConfigReader& reader, std::size_t layer_count) {
   FM_ASSIGN_OR_RETURN(const std::size_t step, reader.uint_or("decoder_sparse_step", 1, 1, 1024));
   std::vector<bool> has_experts(layer_count);
@@ -253,10 +267,7 @@ Result<std::vector<bool>> read_layers_after_dense(const ConfigReader& reader,
   std::vector<bool> has_experts(layer_count, true);
   if (reader.has("mlp_layer_types")) {
     FM_ASSIGN_OR_RETURN(const std::vector<std::string> types,
-                        reader.string_list("mlp_layer_types"));
-    if (types.size() != layer_count) {
-      return contradiction(reader, "mlp_layer_types", "must list num_hidden_layers entries");
-    }
+                        read_layer_words(reader, "mlp_layer_types", layer_count));
     for (std::size_t i = 0; i < layer_count; ++i) {
       has_experts[i] = types[i] == "sparse";
       if (!has_experts[i] && types[i] != "dense") {
@@ -269,6 +280,16 @@ Result<std::vector<bool>> read_layers_after_dense(const ConfigReader& reader,
                       reader.uint_or("first_k_dense_replace", 1, 0, layer_count));
   for (std::size_t i = 0; i < dense; ++i) has_experts[i] = false;
   return has_experts;
+}
+
+Result<MoeSpec> read_experts_beside_shared(const ConfigReader& reader, const RouterSpec& router,
+                                           std::size_t n_shared_default) {
+  MoeSpec moe{.router = router};
+  FM_ASSIGN_OR_RETURN(moe.intermediate_size, reader.uint("moe_intermediate_size", 1, kWidthMax));
+  FM_ASSIGN_OR_RETURN(const std::size_t shared,
+                      reader.uint_or("n_shared_experts", n_shared_default, 0, 64));
+  moe.shared_intermediate_size = shared * moe.intermediate_size;
+  return moe;
 }
 
 Result<std::size_t> read_window(const ConfigReader& reader) {

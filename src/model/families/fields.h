@@ -3,6 +3,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <string>
 #include <string_view>
 #include <vector>
 
@@ -45,6 +46,13 @@ Result<RopeSpec> read_rope(const ConfigReader& reader, std::size_t head_dim,
 Result<AttentionSpec> read_attention_fields(const ConfigReader& reader,
                                             const HeadDefaults& defaults);
 
+/// attention_bias, which is of all four projections.
+Status read_attention_bias(const ConfigReader& reader, AttentionSpec& attention);
+
+/// A list of one word for each layer. Errors: kCorrupt for another number of words.
+Result<std::vector<std::string>> read_layer_words(const ConfigReader& reader,
+                                                  const FieldNames& field, std::size_t layer_count);
+
 /// Which layers have experts: every decoder_sparse_step-th, but none of mlp_only_layers.
 Result<std::vector<bool>> read_sparse_layers(const ConfigReader& reader, std::size_t layer_count);
 
@@ -69,6 +77,10 @@ double yarn_magnitude(double factor, double scale);
 /// Which layers have experts, where the first first_k_dense_replace have none.
 Result<std::vector<bool>> read_layers_after_dense(const ConfigReader& reader,
                                                   std::size_t layer_count);
+
+/// Experts of moe_intermediate_size behind `router`, beside n_shared_experts that every row passes.
+Result<MoeSpec> read_experts_beside_shared(const ConfigReader& reader, const RouterSpec& router,
+                                           std::size_t n_shared_default);
 
 /// sliding_window, 0 where there is none.
 Result<std::size_t> read_window(const ConfigReader& reader);

@@ -2,19 +2,11 @@
 // layers first, then sigmoid routing with a correction bias beside shared experts that every row
 // passes. Source: transformers models/glm4_moe/modeling_glm4_moe.py.
 #include "model/families/fields.h"
+#include "model/families/tensor_names.h"
 #include "model/model_family.h"
 
 namespace flashmoe {
 namespace {
-
-Result<MoeSpec> read_glm4_moe_experts(const ConfigReader& reader) {
-  MoeSpec moe;
-  FM_ASSIGN_OR_RETURN(moe.router, read_grouped_router_fields(reader));
-  FM_ASSIGN_OR_RETURN(moe.intermediate_size, reader.uint("moe_intermediate_size", 1, kWidthMax));
-  FM_ASSIGN_OR_RETURN(const std::size_t shared, reader.uint_or("n_shared_experts", 1, 0, 64));
-  moe.shared_intermediate_size = shared * moe.intermediate_size;
-  return moe;
-}
 
 Result<ModelSpec> read_glm4_moe(const ConfigReader& reader) {
   FM_ASSIGN_OR_RETURN(ModelSpec spec, read_model_fields(reader, /*rms_norm_eps_default=*/1e-5));
@@ -23,7 +15,9 @@ Result<ModelSpec> read_glm4_moe(const ConfigReader& reader) {
   FM_ASSIGN_OR_RETURN(attention.has_qkv_bias, reader.boolean_or("attention_bias", false));
   FM_ASSIGN_OR_RETURN(const bool has_norms, reader.boolean_or("use_qk_norm", false));
   if (has_norms) attention.qk_norm = QkNorm::kHeads;
-  FM_ASSIGN_OR_RETURN(const MoeSpec moe, read_glm4_moe_experts(reader));
+  FM_ASSIGN_OR_RETURN(const RouterSpec router, read_grouped_router_fields(reader));
+  FM_ASSIGN_OR_RETURN(const MoeSpec moe,
+                      read_experts_beside_shared(reader, router, /*n_shared_default=*/1));
   FM_ASSIGN_OR_RETURN(const std::size_t layer_count, read_layer_count(reader));
   FM_ASSIGN_OR_RETURN(const std::vector<bool> has_experts,
                       read_layers_after_dense(reader, layer_count));
@@ -31,17 +25,11 @@ Result<ModelSpec> read_glm4_moe(const ConfigReader& reader) {
   return spec;
 }
 
-constexpr TensorRow kGlm4MoeTensors[] = {
-    {TensorId::kSharedGateProj, "model.layers.{layer}.mlp.shared_experts.gate_proj"},
-    {TensorId::kSharedUpProj, "model.layers.{layer}.mlp.shared_experts.up_proj"},
-    {TensorId::kSharedDownProj, "model.layers.{layer}.mlp.shared_experts.down_proj"},
-};
-
 }  // namespace
 
 const ModelFamily kGlm4Moe = {
     .model_type = "glm4_moe",
-    .tensors = TensorTable(kGlm4MoeTensors),
+    .tensors = TensorTable(kSharedExpertsTensors),
     .read_config = read_glm4_moe,
 };
 

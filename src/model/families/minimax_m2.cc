@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "model/families/fields.h"
+#include "model/families/tensor_names.h"
 #include "model/model_family.h"
 
 namespace flashmoe {
@@ -54,26 +55,12 @@ Result<ModelSpec> read_minimax_m2(const ConfigReader& reader) {
   return spec;
 }
 
-/// Its own names for what most families call mlp, gate_proj, up_proj and down_proj.
-constexpr TensorRow kMinimaxM2Tensors[] = {
-    {TensorId::kRouter, "model.layers.{layer}.block_sparse_moe.gate"},
-    {TensorId::kCorrectionBias, "model.layers.{layer}.block_sparse_moe.e_score_correction_bias"},
-    {TensorId::kStackedGate, "model.layers.{layer}.block_sparse_moe.switch_mlp.gate_proj"},
-    {TensorId::kStackedUp, "model.layers.{layer}.block_sparse_moe.switch_mlp.up_proj"},
-    {TensorId::kStackedDown, "model.layers.{layer}.block_sparse_moe.switch_mlp.down_proj"},
-    {TensorId::kSeparateGate, "model.layers.{layer}.block_sparse_moe.experts.{expert}.w1"},
-    {TensorId::kSeparateUp, "model.layers.{layer}.block_sparse_moe.experts.{expert}.w3"},
-    {TensorId::kSeparateDown, "model.layers.{layer}.block_sparse_moe.experts.{expert}.w2"},
-    {TensorId::kFusedGateUp, "model.layers.{layer}.block_sparse_moe.experts.gate_up_proj"},
-    {TensorId::kFusedDown, "model.layers.{layer}.block_sparse_moe.experts.down_proj"},
-};
-
 }  // namespace
 
 const ModelFamily kMinimaxM2 = {
     .model_type = "minimax_m2",
     .also_called = "minimax",  // by early MLX conversions
-    .tensors = TensorTable(kMinimaxM2Tensors),
+    .tensors = TensorTable(kBlockSparseMoeTensors),
     .read_config = read_minimax_m2,
 };
 

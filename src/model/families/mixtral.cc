@@ -1,6 +1,7 @@
 // Mixtral (8x7B, 8x22B): plain attention, few wide experts. Source: transformers
 // models/mixtral/modeling_mixtral.py.
 #include "model/families/fields.h"
+#include "model/families/tensor_names.h"
 #include "model/model_family.h"
 
 namespace flashmoe {
@@ -19,24 +20,11 @@ Result<ModelSpec> read_mixtral(const ConfigReader& reader) {
   return spec;
 }
 
-/// Its own names for what most families call mlp, gate_proj, up_proj and down_proj.
-constexpr TensorRow kMixtralTensors[] = {
-    {TensorId::kRouter, "model.layers.{layer}.block_sparse_moe.gate"},
-    {TensorId::kStackedGate, "model.layers.{layer}.block_sparse_moe.switch_mlp.gate_proj"},
-    {TensorId::kStackedUp, "model.layers.{layer}.block_sparse_moe.switch_mlp.up_proj"},
-    {TensorId::kStackedDown, "model.layers.{layer}.block_sparse_moe.switch_mlp.down_proj"},
-    {TensorId::kSeparateGate, "model.layers.{layer}.block_sparse_moe.experts.{expert}.w1"},
-    {TensorId::kSeparateUp, "model.layers.{layer}.block_sparse_moe.experts.{expert}.w3"},
-    {TensorId::kSeparateDown, "model.layers.{layer}.block_sparse_moe.experts.{expert}.w2"},
-    {TensorId::kFusedGateUp, "model.layers.{layer}.block_sparse_moe.experts.gate_up_proj"},
-    {TensorId::kFusedDown, "model.layers.{layer}.block_sparse_moe.experts.down_proj"},
-};
-
 }  // namespace
 
 const ModelFamily kMixtral = {
     .model_type = "mixtral",
-    .tensors = TensorTable(kMixtralTensors),
+    .tensors = TensorTable(kBlockSparseMoeTensors),
     .read_config = read_mixtral,
 };
 

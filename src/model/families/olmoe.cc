@@ -14,8 +14,7 @@ Result<ModelSpec> read_olmoe(const ConfigReader& reader) {
   FM_ASSIGN_OR_RETURN(AttentionSpec attention,
                       read_attention_fields(reader, {.kv_heads_may_be_absent = true}));
   attention.qk_norm = QkNorm::kWhole;
-  FM_ASSIGN_OR_RETURN(attention.has_qkv_bias, reader.boolean_or("attention_bias", false));
-  attention.has_output_bias = attention.has_qkv_bias;
+  FM_RETURN_IF_ERROR(read_attention_bias(reader, attention));
   MoeSpec moe;
   FM_ASSIGN_OR_RETURN(moe.router, read_router_fields(reader, /*norm_topk_prob_default=*/false));
   FM_ASSIGN_OR_RETURN(moe.intermediate_size, reader.uint("intermediate_size", 1, kWidthMax));

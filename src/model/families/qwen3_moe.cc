@@ -11,8 +11,7 @@ Result<ModelSpec> read_qwen3_moe(const ConfigReader& reader) {
   FM_ASSIGN_OR_RETURN(ModelSpec spec, read_model_fields(reader));
   FM_ASSIGN_OR_RETURN(AttentionSpec attention, read_attention_fields(reader, {}));
   attention.qk_norm = QkNorm::kHeads;
-  FM_ASSIGN_OR_RETURN(attention.has_qkv_bias, reader.boolean_or("attention_bias", false));
-  attention.has_output_bias = attention.has_qkv_bias;
+  FM_RETURN_IF_ERROR(read_attention_bias(reader, attention));
   MoeSpec moe;
   FM_ASSIGN_OR_RETURN(moe.router, read_router_fields(reader, /*norm_topk_prob_default=*/false));
   FM_ASSIGN_OR_RETURN(moe.intermediate_size, reader.uint("moe_intermediate_size", 1, kWidthMax));

@@ -18,8 +18,7 @@ Result<AttentionSpec> read_hybrid_attention(const ConfigReader& reader) {
                       read_attention_fields(reader, {.head_dim = 256, .rotary_fraction = 0.25}));
   attention.has_output_gate = true;
   attention.qk_norm = QkNorm::kHeads;
-  FM_ASSIGN_OR_RETURN(attention.has_qkv_bias, reader.boolean_or("attention_bias", false));
-  attention.has_output_bias = attention.has_qkv_bias;
+  FM_RETURN_IF_ERROR(read_attention_bias(reader, attention));
   return attention;
 }
 
@@ -60,10 +59,8 @@ Result<std::vector<bool>> read_attention_layers(const ConfigReader& reader,
     for (std::size_t i = 0; i < layer_count; ++i) is_full[i] = (i + 1) % interval == 0;
     return is_full;
   }
-  FM_ASSIGN_OR_RETURN(const std::vector<std::string> types, reader.string_list("layer_types"));
-  if (types.size() != layer_count) {
-    return contradiction(reader, "layer_types", "must list num_hidden_layers entries");
-  }
+  FM_ASSIGN_OR_RETURN(const std::vector<std::string> types,
+                      read_layer_words(reader, "layer_types", layer_count));
   for (std::size_t i = 0; i < layer_count; ++i) {
     is_full[i] = types[i] == "full_attention" || types[i] == "attention";
     if (!is_full[i] && types[i] != "linear_attention" && types[i] != "mamba") {
@@ -84,18 +81,9 @@ Result<ModelSpec> read_hybrid(const ConfigReader& reader, bool is_grouped_by_hea
   FM_ASSIGN_OR_RETURN(const std::size_t layer_count, read_layer_count(reader));
   FM_ASSIGN_OR_RETURN(const std::vector<bool> is_full, read_attention_layers(reader, layer_count));
   FM_ASSIGN_OR_RETURN(const std::vector<bool> has_experts, read_sparse_layers(reader, layer_count));
+  FM_ASSIGN_OR_RETURN(spec.layers, make_layers(reader, attention, moe, has_experts));
   for (std::size_t i = 0; i < layer_count; ++i) {
-    LayerSpec& layer = spec.layers.emplace_back();
-    if (is_full[i]) {
-      layer.mixer = attention;
-    } else {
-      layer.mixer = delta_net;
-    }
-    if (has_experts[i]) {
-      layer.feed_forward = moe;
-    } else {
-      FM_ASSIGN_OR_RETURN(layer.feed_forward, read_dense_mlp(reader));
-    }
+    if (!is_full[i]) spec.layers[i].mixer = delta_net;
   }
   return spec;
 }

@@ -46,7 +46,6 @@ struct LatentAttentionSpec {
   RopeSpec rope;                    // of qk_rope_head_dim
   bool is_rope_interleaved = true;  // pairs (2i, 2i + 1), else (i, i + half)
   float scale = 0;                  // of the scores
-  float norm_eps = 1e-6f;           // of the two inner norms
 
   std::size_t qk_head_dim() const { return qk_nope_head_dim + qk_rope_head_dim; }
   /// What is kept of a position: the latent, then the rotated key.

@@ -18,6 +18,9 @@ constexpr std::size_t kLatents = 0;
 /// Rows whose queries are in the latent space at a time: those of all heads are wide.
 constexpr std::size_t kQueryRowsMax = 64;
 
+/// Of the two inner norms, whatever the model's own is.
+constexpr float kNormEps = 1e-6f;
+
 /// The widest rotated part of a head.
 constexpr std::size_t kRopeDimMax = 512;
 
@@ -169,7 +172,7 @@ void LatentAttention::forward(StepContext& context, Scratch& scratch, const Acti
   if (spec_.q_lora_rank != 0) {
     const LinearTask task = {.weight = q_a_proj_, .x = &x, .y = buffers.low_rank};
     context.ops.linear({&task, 1});
-    context.ops.rms_norm(buffers.low_rank, q_a_norm_.data(), spec_.norm_eps, buffers.low_rank);
+    context.ops.rms_norm(buffers.low_rank, q_a_norm_.data(), kNormEps, buffers.low_rank);
     context.ops.prepare(buffers.low_rank, *buffers.low_rank_prepared);
   }
   for (std::size_t begin = 0; begin < context.rows; begin += buffers.batch) {
@@ -189,7 +192,7 @@ void LatentAttention::store_keys(StepContext& context, const Activations& x,
   const LinearTask task = {.weight = kv_a_proj_, .x = &x, .y = keys};
   ops.linear({&task, 1});
   const MatrixView<float> latents(keys.data, keys.rows, rank, keys.stride);
-  ops.rms_norm(latents, kv_a_norm_.data(), spec_.norm_eps, latents);
+  ops.rms_norm(latents, kv_a_norm_.data(), kNormEps, latents);
   const MatrixView<float> rotated(keys.data + rank, keys.rows, rope_dim, keys.stride);
   for (std::size_t r = 0; r < keys.rows && spec_.is_rope_interleaved; ++r) {
     deinterleave(rotated.row(r), rope_dim, rotated.row(r));

@@ -130,14 +130,13 @@ void Attention::attend(StepContext& context, const Buffers& buffers) {
       const std::size_t position = segment.position + (r - segment.row_begin);
       store(keys[position / kKvBlock], position, buffers.keys.row(r));
       store(values[position / kKvBlock], position, buffers.values.row(r));
-      rows_.push_back(
-          {.q = buffers.query_gate.row(r),
-           .q_stride = query_stride(),
-           .key_blocks = keys,
-           .value_blocks = values,
-           .first = spec_.window == 0 || position < spec_.window ? 0 : position + 1 - spec_.window,
-           .position = position,
-           .out = buffers.attended.row(r)});
+      rows_.push_back({.q = buffers.query_gate.row(r),
+                       .q_stride = query_stride(),
+                       .key_blocks = keys,
+                       .value_blocks = values,
+                       .first = first_in_window(spec_.window, position),
+                       .position = position,
+                       .out = buffers.attended.row(r)});
     }
   }
   context.ops.attention({.num_heads = spec_.num_heads,

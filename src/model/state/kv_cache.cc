@@ -15,7 +15,7 @@ KvCache::KvCache(const StateLayout& layout)
       pointers_(layout.layers().size() * kPositionParts) {}
 
 std::size_t KvCache::first_block(std::size_t window, std::size_t position) {
-  return window == 0 || position < window ? 0 : (position + 1 - window) / kKvBlock;
+  return first_in_window(window, position) / kKvBlock;
 }
 
 /// Lets the layers of a group see block `index` of it, or that it is gone.

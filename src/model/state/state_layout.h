@@ -12,6 +12,11 @@ namespace flashmoe {
 /// Parts of what a layer remembers of a position: keys and values.
 inline constexpr std::size_t kPositionParts = 2;
 
+/// The first position that `position` looks back to, through a window of so many; 0: of all.
+inline std::size_t first_in_window(std::size_t window, std::size_t position) {
+  return window == 0 || position < window ? 0 : position + 1 - window;
+}
+
 /// What a layer remembers of a sequence.
 struct StateNeeds {
   /// Bytes of each position, by part. A part of a block of kKvBlock positions lies in one piece,

@@ -187,15 +187,14 @@ void CpuOps::route(const RouteRule& rule, MatrixView<const float> logits,
       select_top_k(logits.row_span(r), k, row_ids);
       kernels_.route_weights(logits.row(r), experts, row_ids, k, rule.normalize, row_weights);
     } else {
-      std::array<float, RouteRule::kExpertsMax> score_values;
+      std::array<float, RouteRule::kExpertsMax> sigmoids;
       std::array<float, RouteRule::kExpertsMax> preference_values;
-      const std::span<float> scores(score_values.data(), experts);
+      std::span<const float> scores = logits.row_span(r);
       const std::span<float> preferences(preference_values.data(), experts);
       if (is_sigmoid) {
-        std::ranges::fill(scores, 1.0f);
-        kernels_.sigmoid_gate(scores.data(), logits.row(r), experts);
-      } else {
-        std::ranges::copy(logits.row_span(r), scores.begin());
+        std::fill_n(sigmoids.begin(), experts, 1.0f);
+        kernels_.sigmoid_gate(sigmoids.data(), logits.row(r), experts);
+        scores = {sigmoids.data(), experts};
       }
       std::ranges::copy(scores, preferences.begin());
       for (std::size_t e = 0; rule.bias != nullptr && e < experts; ++e) {

@@ -160,8 +160,8 @@ void ReferenceOps::sigmoid_scale_rows(MatrixView<float> x, MatrixView<const floa
   }
 }
 
-// p = softmax(logits); the k largest, the smaller id first among equals; with normalize, divided by
-// their sum.
+// s = softmax(logits) or sigmoid(logits); of s + bias in the groups kept, the k largest, the
+// smaller id first among equals; their s, with normalize divided by the sum of these, times scale.
 void ReferenceOps::route(const RouteRule& rule, MatrixView<const float> logits,
                          std::span<std::uint16_t> ids, std::span<float> weights) {
   const std::size_t experts = logits.cols;

@@ -51,7 +51,7 @@ std::uint64_t DenseLoader::place(const TensorRecord& tensor) {
 }
 
 bool DenseLoader::has_matrix(const TensorRef& tensor) const {
-  return checkpoint_.find(tensor.name + ".weight") != nullptr;
+  return has_weight(checkpoint_, tensor.name);
 }
 
 Status DenseLoader::matrix(const TensorRef& tensor, const MatrixShape& shape, WeightView* out) {

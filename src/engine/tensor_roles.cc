@@ -35,7 +35,7 @@ void TensorRoles::add_matrix(const std::string& path, const Use& use) {
 }
 
 bool TensorRoles::has_matrix(const TensorRef& tensor) const {
-  return files_->checkpoint().find(tensor.name + ".weight") != nullptr;
+  return has_weight(files_->checkpoint(), tensor.name);
 }
 
 Status TensorRoles::matrix(const TensorRef& tensor, const MatrixShape& shape, WeightView* /*out*/) {

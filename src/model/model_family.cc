@@ -6,6 +6,7 @@
 
 #include "format/config_reader.h"
 #include "format/printable.h"
+#include "format/weight_catalog.h"
 
 namespace flashmoe {
 namespace {
@@ -56,7 +57,7 @@ TensorTable find_tensor_names(const ModelFamily& family, const Checkpoint& check
   for (const TensorPrefixes& prefixes : {kHfMultimodal, kMlxMultimodal}) {
     const TensorTable names = family.tensors.with_prefixes(prefixes);
     // Of a download that is not whole, one of them may be missing.
-    if (checkpoint.find(names.name(TensorId::kEmbedTokens) + ".weight") != nullptr ||
+    if (has_weight(checkpoint, names.name(TensorId::kEmbedTokens)) ||
         checkpoint.find(names.name(TensorId::kInputNorm, 0)) != nullptr) {
       return names;
     }

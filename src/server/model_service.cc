@@ -29,7 +29,7 @@ std::optional<std::int32_t> only_token_of(const Engine& engine, const char* text
 
 /// Special tokens have no text, but for those of `markup`.
 std::shared_ptr<const TokenTable> make_token_table(const Engine& engine,
-                                                   const std::vector<std::int32_t>& markup = {}) {
+                                                   const std::vector<std::int32_t>& markup) {
   std::vector<std::string> bytes(engine.info().vocab_size);
   for (std::size_t i = 0; i < bytes.size(); ++i) {
     const auto id = static_cast<std::int32_t>(i);
@@ -89,9 +89,9 @@ ModelService::ModelService(const Engine& engine, bool allow_control_tokens)
       allow_control_tokens_(allow_control_tokens),
       tool_syntax_(find_tool_syntax(engine)),
       can_think_(server::can_think(engine)),
-      keeps_system_in_place_(server::keeps_system_in_place(engine)),
-      tokens_(make_token_table(engine)) {
-  if (const CallSyntax* const syntax = call_syntax(tool_syntax_)) {
+      keeps_system_in_place_(server::keeps_system_in_place(engine)) {
+  const CallSyntax* const syntax = call_syntax(tool_syntax_);
+  if (syntax != nullptr) {
     call_mark_ = only_token_of(engine, std::string(syntax->marks().block_open).c_str());
   }
   turn_mark_ = find_turn_mark(engine);
@@ -100,11 +100,10 @@ ModelService::ModelService(const Engine& engine, bool allow_control_tokens)
   };
   thought_markup_ = find_markup(engine, is_of_thoughts);
   call_markup_ = find_markup(engine, [&](const std::string& text) {
-    const CallSyntax* const syntax = call_syntax(tool_syntax_);
     return is_of_thoughts(text) || (syntax != nullptr && syntax->spells(text));
   });
-  call_tokens_ = call_markup_.empty() ? tokens_ : make_token_table(engine, call_markup_);
-  if (!thought_markup_.empty()) tokens_ = make_token_table(engine, thought_markup_);
+  tokens_ = make_token_table(engine, thought_markup_);
+  call_tokens_ = call_markup_ == thought_markup_ ? tokens_ : make_token_table(engine, call_markup_);
   for (const FillMarks& marks : kFillMarks) {
     const bool has_all = std::ranges::all_of(
         std::array{marks.before, marks.after, marks.gap},

@@ -8,6 +8,7 @@
 #include <optional>
 #include <system_error>
 
+#include "base/model_download.h"
 #include "format/json_file.h"
 #include "format/printable.h"
 
@@ -318,6 +319,7 @@ Result<ShardList> shards_by_name(const fs::path& folder, const Names& all_names)
 }
 
 Result<ShardIndex> read_index(const fs::path& path) {
+  FM_RETURN_IF_ERROR(check_downloaded_text(path));
   FM_ASSIGN_OR_RETURN(const std::string text, read_text_file(path, kIndexSizeMax));
   return parse_shard_index(text, path.string());
 }
@@ -326,9 +328,6 @@ Result<ShardIndex> read_index(const fs::path& path) {
 
 Result<ShardIndex> parse_shard_index(std::string_view text, std::string_view file) {
   IndexSax sax;
-  if (text.find_first_not_of(" \t\r\n") == std::string_view::npos) {
-    return error(StatusCode::kCorrupt, "{}: an empty file; download the file again", file);
-  }
   const bool parsed = nlohmann::json::sax_parse(text.begin(), text.end(), &sax);
   if (!parsed || !sax.has_weight_map()) {
     return error(StatusCode::kCorrupt, "{}: {}; download the file again", file,

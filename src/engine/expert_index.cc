@@ -90,8 +90,7 @@ class LayerBuilder {
       if (layout != this_layout) {
         return error(StatusCode::kUnsupported,
                      "{}: the expert of {} is stored in another format than expert 0 of its layer; "
-                     "convert the "
-                     "checkpoint so that a layer's experts agree",
+                     "convert the checkpoint so that a layer's experts agree",
                      checkpoint_.folder().string(),
                      names_.name(TensorId::kSeparateGate, index_, e));
       }

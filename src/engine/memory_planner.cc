@@ -221,8 +221,7 @@ Result<MemoryPlan> plan_memory(const Network& network, const ModelFootprint& foo
   };
   if (chooses_requests) grow_requests(spare_bytes() / kRequestShare, plan);
   if (chooses_prefix) {
-    const std::uint64_t one_sequence =
-        plan.kv_bytes / request.sessions + network.state_layout().fixed_bytes();
+    const std::uint64_t one_sequence = plan.kv_bytes / request.sessions + state.fixed_bytes();
     plan.prefix_bytes = std::min(spare_bytes() / kPrefixShare, kPrefixSequences * one_sequence);
   }
   if (footprint.expert_count > 0) {

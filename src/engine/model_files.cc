@@ -93,9 +93,8 @@ Status ModelFiles::find_weights(ModelSpec spec) {
     spec.tie_word_embeddings = !has_own;
     if (has_own) {
       warnings_.push_back(fmt::format(
-          "{}: tie_word_embeddings says that {} is the embedding, but the files hold "
-          "another, which "
-          "is used; if it is wrong, remove it from the files",
+          "{}: tie_word_embeddings says that {} is the embedding, but the files hold another, "
+          "which is used; if it is wrong, remove it from the files",
           (checkpoint_.folder() / "config.json").string(), names_.name(TensorId::kLmHead)));
     }
   }

@@ -5,8 +5,8 @@
 #include <vector>
 
 #include "base/result.h"
+#include "base/utf8.h"
 #include "cli/engine_flags.h"
-#include "tokenizer/utf8.h"
 
 namespace flashmoe::cli {
 namespace {

@@ -19,7 +19,7 @@
 #include "cli/line_reader.h"
 #include "cli/output.h"
 #include "format/printable.h"
-#include "tokenizer/utf8.h"
+#include "base/utf8.h"
 
 namespace flashmoe::cli {
 namespace {

@@ -13,7 +13,7 @@
 
 #include "base/result.h"
 #include "format/printable.h"
-#include "tokenizer/utf8.h"
+#include "base/utf8.h"
 
 namespace flashmoe::cli {
 namespace {

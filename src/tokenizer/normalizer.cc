@@ -7,7 +7,7 @@
 
 #include "base/check.h"
 #include "base/units.h"
-#include "tokenizer/utf8.h"
+#include "base/utf8.h"
 
 namespace flashmoe {
 namespace {

@@ -4,9 +4,9 @@
 #include <utility>
 
 #include "base/check.h"
+#include "base/utf8.h"
 #include "tokenizer/detokenizer.h"
 #include "tokenizer/tokenizer_state.h"
-#include "tokenizer/utf8.h"
 
 namespace flashmoe {
 namespace {

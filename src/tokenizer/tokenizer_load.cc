@@ -6,10 +6,10 @@
 
 #include "base/model_download.h"
 #include "base/units.h"
+#include "base/utf8.h"
 #include "tokenizer/tokenizer.h"
 #include "tokenizer/tokenizer_file.h"
 #include "tokenizer/tokenizer_state.h"
-#include "tokenizer/utf8.h"
 
 namespace flashmoe {
 namespace {

@@ -1,9 +1,6 @@
-#include "tokenizer/utf8.h"
+#include "base/utf8.h"
 
 #include <gtest/gtest.h>
-
-#include "tokenizer/byte_level.h"
-#include "tokenizer/testing/tiny_tokenizer.h"
 
 namespace flashmoe {
 namespace {
@@ -68,26 +65,6 @@ TEST(Utf8Repairer, ReplacesEachMaximalSubpart) {
   EXPECT_EQ(repair({"\xE1\x80", "\xE2", "\xF0\x91", "\x92\xF1\xBF", "\x41"}),
             "\uFFFD\uFFFD\uFFFD\uFFFD\x41");
   EXPECT_EQ(repair({"\xF0\x9F\x99"}), "\uFFFD");
-}
-
-TEST(ByteLevel, SpellsEveryByteOnce) {
-  for (int byte = 0; byte < 256; ++byte) {
-    const std::string bytes(1, static_cast<char>(byte));
-    std::string out = "x";
-    ASSERT_TRUE(append_byte_level(testing::spell_bytes(bytes), out));
-    EXPECT_EQ(out, "x" + bytes);
-  }
-  std::string out = "x";
-  ASSERT_TRUE(append_byte_level("ĠtheĊ", out));
-  EXPECT_EQ(out, "x the\n");
-}
-
-TEST(ByteLevel, LeavesTheOutputWhenACodePointSpellsNoByte) {
-  std::string out = "x";
-  EXPECT_FALSE(append_byte_level("ab｜", out));
-  EXPECT_FALSE(append_byte_level("a b", out));     // a space is spelled Ġ
-  EXPECT_FALSE(append_byte_level("\u0144", out));  // one behind the last
-  EXPECT_EQ(out, "x");
 }
 
 }  // namespace

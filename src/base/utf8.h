@@ -1,5 +1,5 @@
-#ifndef FLASHMOE_TOKENIZER_UTF8_H_
-#define FLASHMOE_TOKENIZER_UTF8_H_
+#ifndef FLASHMOE_BASE_UTF8_H_
+#define FLASHMOE_BASE_UTF8_H_
 
 #include <cstddef>
 #include <cstdint>
@@ -60,4 +60,4 @@ class Utf8Repairer {
 
 }  // namespace flashmoe
 
-#endif  // FLASHMOE_TOKENIZER_UTF8_H_
+#endif  // FLASHMOE_BASE_UTF8_H_

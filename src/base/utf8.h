@@ -36,6 +36,13 @@ std::size_t previous_offset(std::string_view text, std::size_t offset);
 
 void append_utf8(char32_t code_point, std::string& out);
 
+/// Halves of a code point beyond U+FFFF in UTF-16, and in the escapes of JSON.
+inline bool is_high_surrogate(char32_t c) { return c >= 0xD800 && c <= 0xDBFF; }
+inline bool is_low_surrogate(char32_t c) { return c >= 0xDC00 && c <= 0xDFFF; }
+inline char32_t joined_surrogates(char32_t high, char32_t low) {
+  return 0x10000 + ((high - 0xD800) << 10) + (low - 0xDC00);
+}
+
 /// `bytes` between quotes for a message: controls and what is not ASCII as \xNN, the end cut off if
 /// it is long.
 std::string quote_bytes(std::string_view bytes);

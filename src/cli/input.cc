@@ -16,10 +16,10 @@
 #include "base/byte_order_mark.h"
 #include "base/result.h"
 #include "base/units.h"
+#include "base/utf8.h"
 #include "cli/line_reader.h"
 #include "cli/output.h"
 #include "format/printable.h"
-#include "base/utf8.h"
 
 namespace flashmoe::cli {
 namespace {
@@ -116,12 +116,12 @@ Result<std::string> from_utf16(std::string_view bytes, bool is_big_endian,
   text.reserve(bytes.size());
   for (std::size_t at = 0; at < bytes.size(); at += 2) {
     char32_t unit = at + 1 < bytes.size() ? unit_at(at) : 0xDFFF;
-    const bool is_pair = unit >= 0xD800 && unit < 0xDC00 && at + 3 < bytes.size() &&
-                         unit_at(at + 2) >= 0xDC00 && unit_at(at + 2) < 0xE000;
+    const bool is_pair =
+        is_high_surrogate(unit) && at + 3 < bytes.size() && is_low_surrogate(unit_at(at + 2));
     if (is_pair) {
-      unit = 0x10000 + ((unit - 0xD800) << 10) + (unit_at(at + 2) - 0xDC00);
+      unit = joined_surrogates(unit, unit_at(at + 2));
       at += 2;
-    } else if (unit >= 0xD800 && unit < 0xE000) {
+    } else if (is_high_surrogate(unit) || is_low_surrogate(unit)) {
       return error(StatusCode::kInvalidArgument,
                    "{}: begins with the byte order mark of UTF-16, and is none at byte {}; save it "
                    "as UTF-8",

@@ -12,8 +12,8 @@
 #include <utility>
 
 #include "base/result.h"
-#include "format/printable.h"
 #include "base/utf8.h"
+#include "format/printable.h"
 
 namespace flashmoe::cli {
 namespace {
@@ -219,7 +219,7 @@ class TomlParser {
         std::from_chars(digits.data(), digits.data() + digits.size(), code, 16);
     const bool is_whole = failure == std::errc() && end == digits.data() + digits.size() &&
                           digits.size() == digit_count;
-    if (!is_whole || code > 0x10FFFF || (code >= 0xD800 && code < 0xE000)) {
+    if (!is_whole || code > 0x10FFFF || is_high_surrogate(code) || is_low_surrogate(code)) {
       return wrong("a character's number after a backslash, as \\u00e9 or \\U0001f600");
     }
     append_utf8(code, out);

@@ -194,6 +194,11 @@ std::uint32_t ExpertCache::empty_slot(LayerId layer) {
   return free_slots_.empty() ? evict(layer) : take_free_slot();
 }
 
+void ExpertCache::rest() {
+  const std::lock_guard lock(mutex_);
+  warmer_.rest();
+}
+
 std::uint32_t ExpertCache::take_free_slot() {
   const std::uint32_t slot_id = free_slots_.back();
   free_slots_.pop_back();

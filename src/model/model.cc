@@ -77,6 +77,7 @@ Status Model::forward(std::span<const SequenceRows> batch, const ForwardSinks& s
   ++times_.step_count;
   Status status = run_layers(context, sinks);
   if (!status.ok() && speculation_ != nullptr) speculation_->abandon();
+  if (!status.ok() && experts_ != nullptr) experts_->rest();
   if (status.ok()) {
     Stopwatch output;
     status = compute_logits(context, batch, sinks);

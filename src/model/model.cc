@@ -71,7 +71,7 @@ Status Model::forward(std::span<const SequenceRows> batch, const ForwardSinks& s
                       .routing_source = routing_source_,
                       .misses = miss_handler_,
                       .watch = watch,
-                      .layer_count = network_->layers().size()};
+                      .block_count = 2 * network_->layers().size()};
   // A source's choices have nothing to do with what the routers would say.
   if (routing_source_ == nullptr) context.speculation = speculation_.get();
   ++times_.step_count;
@@ -100,15 +100,14 @@ Status Model::run_layers(StepContext& context, const ForwardSinks& sinks) {
   FM_RETURN_IF_ERROR(context.check(0));
   if (sinks.on_hidden) sinks.on_hidden(0, x);
   for (std::size_t i = 0; i < layers.size(); ++i) {
-    context.layers_done = i;
     if (context.speculation != nullptr && i > 0 && layers[i].feed_forward->router() != nullptr)
       guess(i, context);
     FM_RETURN_IF_ERROR(run_layer(layers[i], context));
-    FM_RETURN_IF_ERROR(context.check(1));
+    FM_RETURN_IF_ERROR(context.check(0));
     if (sinks.on_hidden && i + 1 < layers.size()) sinks.on_hidden(i + 1, x);
   }
   ops_.rms_norm(x, network_->final_norm().data(), spec().rms_norm_eps, normed);
-  FM_RETURN_IF_ERROR(context.check(1));
+  FM_RETURN_IF_ERROR(context.check(0));
   if (sinks.on_hidden) sinks.on_hidden(layers.size(), normed);
   return Status();
 }
@@ -131,8 +130,9 @@ Status Model::run_layer(Network::Layer& layer, StepContext& context) {
   ops_.rms_norm(x, layer.input_norm.data(), spec().rms_norm_eps, normed);
   ops_.prepare(normed, activations);
   Scratch mixer_scratch = workspace_.scratch();
-  layer.mixer->forward(context, mixer_scratch, activations, y);
+  FM_RETURN_IF_ERROR(layer.mixer->forward(context, mixer_scratch, activations, y));
   ops_.add(x, y);
+  ++context.blocks_done;
   times_.mixer_seconds += watch.lap();
 
   ops_.rms_norm(x, layer.post_attention_norm.data(), spec().rms_norm_eps, normed);
@@ -140,6 +140,7 @@ Status Model::run_layer(Network::Layer& layer, StepContext& context) {
   Scratch mlp_scratch = workspace_.scratch();
   FM_RETURN_IF_ERROR(layer.feed_forward->forward(context, mlp_scratch, activations, y));
   ops_.add(x, y);
+  ++context.blocks_done;
   times_.mlp_seconds += watch.lap();
   return Status();
 }
@@ -168,7 +169,7 @@ Status Model::compute_logits(const StepContext& context, std::span<const Sequenc
     const LinearTask task = {
         .weight = network_->lm_head(), .x = &workspace_.normed_activations, .y = logits};
     ops_.linear({&task, 1});
-    FM_RETURN_IF_ERROR(context.check(1));
+    FM_RETURN_IF_ERROR(context.check(0));
     // Sinks hear of consecutive rows together.
     for (std::size_t first = 0; first < count;) {
       std::size_t next = first + 1;

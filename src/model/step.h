@@ -85,16 +85,16 @@ struct StepContext {
   MissHandler* misses = nullptr;                // null: they are read
   SpeculativeReader* speculation = nullptr;     // null: nothing is guessed
   StepWatch* watch = nullptr;                   // null: the step is computed to its end
-  std::size_t layers_done = 0;
-  std::size_t layer_count = 1;
+  std::size_t blocks_done = 0;                  // mixers and feed-forwards
+  std::size_t block_count = 1;
 
   /// To be asked before anything that was computed is acted upon, and between pieces of work;
-  /// `share`: of the layer that is being computed. Errors: kCancelled once the step is to be given
+  /// `share`: of the block that is being computed. Errors: kCancelled once the step is to be given
   /// up: ops may then have left anything behind.
   Status check(double share) const {
     if (watch == nullptr) return Status();
-    const double done = static_cast<double>(layers_done) + share;
-    if (watch->go_on(done / static_cast<double>(layer_count))) return Status();
+    const double done = static_cast<double>(blocks_done) + share;
+    if (watch->go_on(done / static_cast<double>(block_count))) return Status();
     return Status(StatusCode::kCancelled, "the step was given up");
   }
 };

@@ -69,8 +69,8 @@ ScratchSize Attention::scratch_size(std::size_t rows) const {
 //   [q, gate] = W_q x (+ b_q);  k = W_k x (+ b_k);  v = W_v x (+ b_v)   q and gate: head by head
 //   q = rope(RMSNorm(q));  k = rope(RMSNorm(k))       where the family has these norms and the gate
 //   y = W_o (softmax(q k^T / sqrt(head_dim)) v * sigmoid(gate)) (+ b_o)
-void Attention::forward(StepContext& context, Scratch& scratch, const Activations& x,
-                        MatrixView<float> y) {
+Status Attention::forward(StepContext& context, Scratch& scratch, const Activations& x,
+                          MatrixView<float> y) {
   Ops& ops = context.ops;
   const std::size_t rows = context.rows;
   const std::size_t head_dim = spec_.head_dim;
@@ -80,6 +80,7 @@ void Attention::forward(StepContext& context, Scratch& scratch, const Activation
                                     {.weight = k_proj_, .x = &x, .y = buffers.keys},
                                     {.weight = v_proj_, .x = &x, .y = buffers.values}};
   ops.linear(projections);
+  FM_RETURN_IF_ERROR(context.check(0.4));
   add_bias(ops, q_bias_, buffers.query_gate);
   add_bias(ops, k_bias_, buffers.keys);
   add_bias(ops, v_bias_, buffers.values);
@@ -99,6 +100,7 @@ void Attention::forward(StepContext& context, Scratch& scratch, const Activation
   ops.rope(k_heads, spec_.num_kv_heads, angles.cos, angles.sin);
 
   attend(context, buffers);
+  FM_RETURN_IF_ERROR(context.check(0.8));
   if (spec_.has_output_gate) {
     const MatrixView<float> gate_heads(buffers.query_gate.data + head_dim, rows * spec_.num_heads,
                                        head_dim, query_stride());
@@ -108,6 +110,7 @@ void Attention::forward(StepContext& context, Scratch& scratch, const Activation
   const LinearTask output = {.weight = o_proj_, .x = buffers.inner, .y = y};
   ops.linear({&output, 1});
   add_bias(ops, o_bias_, y);
+  return Status();
 }
 
 /// Stores every row's key and value, then attends from every row.

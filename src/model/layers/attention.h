@@ -34,8 +34,8 @@ class Attention final : public Mixer {
   Status declare(LayerTensors& tensors) override;
   StateNeeds state() const override;
   ScratchSize scratch_size(std::size_t rows) const override;
-  void forward(StepContext& context, Scratch& scratch, const Activations& x,
-               MatrixView<float> y) override;
+  Status forward(StepContext& context, Scratch& scratch, const Activations& x,
+                 MatrixView<float> y) override;
 
  private:
   struct Buffers;

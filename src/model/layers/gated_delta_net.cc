@@ -115,8 +115,8 @@ void GatedDeltaNet::project(Ops& ops, const Activations& x, const Buffers& b) co
 // [q, k, v] = silu(conv([q, k, v]));  q = q / |q| / sqrt(key_dim);  k = k / |k|
 // o = delta_rule(q, k, v, decay = exp(-exp(A_log) softplus(a + dt_bias)), beta = sigmoid(b))
 // y = W_out (RMSNorm(o) * silu(z))
-void GatedDeltaNet::forward(StepContext& context, Scratch& scratch, const Activations& x,
-                            MatrixView<float> y) {
+Status GatedDeltaNet::forward(StepContext& context, Scratch& scratch, const Activations& x,
+                              MatrixView<float> y) {
   Ops& ops = context.ops;
   const std::size_t rows = context.rows;
   const std::size_t keys = spec_.keys_size();
@@ -126,6 +126,7 @@ void GatedDeltaNet::forward(StepContext& context, Scratch& scratch, const Activa
   const Buffers b(spec_, rows, scratch);
 
   project(ops, x, b);
+  FM_RETURN_IF_ERROR(context.check(0.5));
   const MatrixView<float> conv_out(b.projections.data, rows, channels);
   const MatrixView<float> o(conv_out.row(rows), rows, values);
 
@@ -151,12 +152,14 @@ void GatedDeltaNet::forward(StepContext& context, Scratch& scratch, const Activa
                   .key_dim = spec_.key_dim,
                   .value_dim = spec_.value_dim},
                  q, k, v, b.decay, b.beta, delta_segments_, o);
+  FM_RETURN_IF_ERROR(context.check(0.8));
   ops.gated_rms_norm({o.data, rows * heads, spec_.value_dim},
                      {b.z.data, rows * heads, spec_.value_dim}, norm_.data(), rms_norm_eps_);
 
   ops.prepare(o, *b.inner);
   const LinearTask output = {.weight = out_proj_, .x = b.inner, .y = y};
   ops.linear({&output, 1});
+  return Status();
 }
 
 }  // namespace flashmoe

@@ -165,8 +165,8 @@ std::span<const std::uint32_t> LatentAttention::indices(std::size_t begin, std::
 //   q, q' of each head = W_q_b RMSNorm(W_q_a x), or W_q x;  q' = rope(q')
 //   score_j = ((W_k^T q) . c_j + q' . k'_j) * scale                 W_k, W_v: the head's rows
 //   y = W_o (W_v sum_j softmax(score)_j c_j)                        of kv_b_proj
-void LatentAttention::forward(StepContext& context, Scratch& scratch, const Activations& x,
-                              MatrixView<float> y) {
+Status LatentAttention::forward(StepContext& context, Scratch& scratch, const Activations& x,
+                                MatrixView<float> y) {
   const Buffers buffers(spec_, context.rows, scratch);
   store_keys(context, x, buffers);
   if (spec_.q_lora_rank != 0) {
@@ -176,11 +176,14 @@ void LatentAttention::forward(StepContext& context, Scratch& scratch, const Acti
     context.ops.prepare(buffers.low_rank, *buffers.low_rank_prepared);
   }
   for (std::size_t begin = 0; begin < context.rows; begin += buffers.batch) {
+    FM_RETURN_IF_ERROR(
+        context.check(static_cast<double>(begin) / static_cast<double>(context.rows)));
     const Rows rows = {begin, std::min(buffers.batch, context.rows - begin)};
     make_queries(context, x, buffers, rows);
     attend(context, buffers, rows);
     read_out(context, buffers, rows, y.slice(begin, rows.count));
   }
+  return Status();
 }
 
 void LatentAttention::store_keys(StepContext& context, const Activations& x,

@@ -35,8 +35,8 @@ class LatentAttention final : public Mixer {
   std::uint64_t derived_bytes() const override;
   StateNeeds state() const override;
   ScratchSize scratch_size(std::size_t rows) const override;
-  void forward(StepContext& context, Scratch& scratch, const Activations& x,
-               MatrixView<float> y) override;
+  Status forward(StepContext& context, Scratch& scratch, const Activations& x,
+                 MatrixView<float> y) override;
 
  private:
   struct Buffers;

@@ -36,9 +36,10 @@ class Mixer {
   virtual ScratchSize scratch_size(std::size_t rows) const = 0;
 
   /// y = Mixer(x) for every row, advancing the state of every segment's sequence. x: prepared
-  /// [rows, hidden]; y: [rows, hidden]. The sequences must have room (KvCache::reserve).
-  virtual void forward(StepContext& context, Scratch& scratch, const Activations& x,
-                       MatrixView<float> y) = 0;
+  /// [rows, hidden]; y: [rows, hidden]. The sequences must have room (KvCache::reserve). Errors:
+  /// those of StepContext::check; the state of the sequences is then worth nothing.
+  virtual Status forward(StepContext& context, Scratch& scratch, const Activations& x,
+                         MatrixView<float> y) = 0;
 };
 
 }  // namespace flashmoe

@@ -486,8 +486,18 @@ void HttpConnection::queue(std::string bytes) {
     backlog_ += bytes;
   }
   // One response may be as large as it is; what may not pile up is what a client lets wait.
-  if (is_writing_ && backlog_.size() > context_->options.backlog_max) return close();
+  if (is_writing_ && is_too_far_behind()) return close();
   flush();
+}
+
+bool HttpConnection::is_too_far_behind() const {
+  const HttpServerOptions& options = context_->options;
+  if (backlog_size() > options.backlog_max) return true;
+  const std::set<HttpConnection*>& writing = context_->writing;
+  if (writing.size() < 2 || backlog_size() <= options.backlogs_max / writing.size()) return false;
+  std::size_t total = 0;
+  for (const HttpConnection* connection : writing) total += connection->backlog_size();
+  return total > options.backlogs_max;
 }
 
 void HttpConnection::flush() {
@@ -499,7 +509,6 @@ void HttpConnection::flush() {
   backlog_.erase(0, sent);
   if (backlog_.empty()) return;
   is_writing_ = true;
-  being_written_.clear();
   being_written_.swap(backlog_);
   write_begun_ = std::chrono::steady_clock::now();
   context_->writing.insert(this);
@@ -515,6 +524,7 @@ void HttpConnection::check_progress(std::chrono::steady_clock::time_point now) {
 
 void HttpConnection::on_written(beast::error_code failure) {
   is_writing_ = false;
+  being_written_ = {};
   context_->writing.erase(this);
   if (failure) return close();
   if (is_closed_) return;

@@ -46,6 +46,8 @@ class HttpConnection : public std::enable_shared_from_this<HttpConnection> {
   void start();
   /// Cuts the client off if it has read nothing for too long.
   void check_progress(std::chrono::steady_clock::time_point now);
+  /// Bytes that the system has not taken.
+  std::size_t backlog_size() const { return being_written_.size() + backlog_.size(); }
 
   // From a responder, by any thread.
   void send_from_any_thread(std::uint64_t request, HttpResponse response, bool is_whole);
@@ -78,6 +80,7 @@ class HttpConnection : public std::enable_shared_from_this<HttpConnection> {
   void end_parts();
   /// Sends more of a response, as long as the system takes it at once.
   void send_more();
+  bool is_too_far_behind() const;
   void flush();
   void on_written(boost::beast::error_code failure);
   void finish_response();

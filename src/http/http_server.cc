@@ -81,10 +81,11 @@ class AsioHttpServer : public HttpServer {
     const auto work = asio::make_work_guard(io_);
     io_.run();
   }
-  void set_body_limits(const BodyLimits& limits) override {
-    context_->options.bodies = limits;
-    context_->small_bodies->resize(limits.small_room);
-    context_->large_bodies->resize(limits.large_room);
+  void set_memory_limits(const BodyLimits& bodies, std::size_t backlogs_max) override {
+    context_->options.bodies = bodies;
+    context_->options.backlogs_max = backlogs_max;
+    context_->small_bodies->resize(bodies.small_room);
+    context_->large_bodies->resize(bodies.large_room);
   }
   void post(std::function<void()> task) override { asio::post(io_, std::move(task)); }
   void post_after(std::chrono::milliseconds delay, std::function<void()> task) override {

@@ -51,6 +51,8 @@ struct HttpServerOptions {
   std::size_t connections_max = 4096;
   /// Bytes that wait for a client that reads slowly; with more it is cut off.
   std::size_t backlog_max = std::size_t{8} << 20;
+  /// Of all clients that read slowly: beyond it those with more than an even part are cut off.
+  std::size_t backlogs_max = std::size_t{32} << 20;
   std::chrono::seconds idle_timeout{120};  // between requests
   std::chrono::seconds read_timeout{
       30};  // for headers, once they have begun, and each MiB of a body
@@ -83,8 +85,9 @@ class HttpServer {
 
   /// Serves, in the calling thread, until stop().
   virtual void run() = 0;
-  /// The server's thread, or before run(): other limits for the bodies that come from now on.
-  virtual void set_body_limits(const BodyLimits& limits) = 0;
+  /// The server's thread, or before run(): other limits for the bodies that come from now on, and
+  /// another HttpServerOptions::backlogs_max.
+  virtual void set_memory_limits(const BodyLimits& bodies, std::size_t backlogs_max) = 0;
 
   /// Any thread: runs `task` in the server's thread, soon.
   virtual void post(std::function<void()> task) = 0;

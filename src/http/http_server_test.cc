@@ -8,6 +8,7 @@
 #include <atomic>
 #include <condition_variable>
 #include <future>
+#include <map>
 #include <memory>
 #include <mutex>
 #include <string>
@@ -37,7 +38,9 @@ class Serving : public ::testing::Test {
                   .value();
     thread_ = std::thread([this] { server_->run(); });
   }
-  void TearDown() override {
+  void TearDown() override { stop(); }
+  /// For tests whose handlers use what is local to them, and may be called to the end.
+  void stop() {
     if (!thread_.joinable()) return;
     server_->stop();
     thread_.join();
@@ -169,33 +172,33 @@ TEST_F(Serving, NoticesThatAClientHasGone) {
 
 TEST_F(Serving, AsksForTheRestOfAResponseAsFastAsItIsRead) {
   constexpr int kParts = 200;
-  // The server's too: it may ask on for the last client until it is stopped, after this body.
-  const auto asked = std::make_shared<std::atomic<int>>(0);
+  std::atomic<int> asked = 0;
   serve({.backlog_max = 1u << 16},
-        [asked](const HttpRequest&, const std::shared_ptr<Responder>& responder) {
-          responder->send({.body = "first", .more = [asked] {
-                             return (*asked)++ < kParts ? std::string(1u << 18, 'x') : "";
+        [&](const HttpRequest&, const std::shared_ptr<Responder>& responder) {
+          responder->send({.body = "first", .more = [&asked] {
+                             return asked++ < kParts ? std::string(1u << 18, 'x') : std::string();
                            }});
         });
   for (const char* version : {"1.1", "1.0"}) {
-    *asked = 0;
+    asked = 0;
     BytesClient client(port());
     client.send(std::string("GET / HTTP/") + version + "\r\nHost: x\r\nConnection: close\r\n\r\n");
     std::string all = client.read_until("first");
     EXPECT_THAT(all, HasSubstr(" 200 "));
-    EXPECT_LT(*asked, kParts) << "all of it is in memory before it is read";
+    EXPECT_LT(asked, kParts) << "all of it is in memory before it is read";
     all += client.read_all();
     EXPECT_EQ(std::ranges::count(all, 'x'), kParts << 18);
-    EXPECT_EQ(*asked, kParts + 1);
+    EXPECT_EQ(asked, kParts + 1);
   }
   BytesClient leaving(port());
-  *asked = 0;
+  asked = 0;
   leaving.send("GET / HTTP/1.1\r\nHost: x\r\n\r\n");
   leaving.read_until("first");
   leaving.leave();
   BytesClient next(port());
   next.send("GET / HTTP/1.1\r\nHost: x\r\n\r\n");
   EXPECT_THAT(next.read_until("first"), HasSubstr(" 200 "));
+  stop();
 }
 
 TEST_F(Serving, CutsOffAClientThatDoesNotRead) {
@@ -212,6 +215,45 @@ TEST_F(Serving, CutsOffAClientThatDoesNotRead) {
   client.send("GET / HTTP/1.1\r\nHost: x\r\n\r\n");
   EXPECT_EQ(gone.get_future().wait_for(std::chrono::seconds(20)), std::future_status::ready);
   kept.reset();
+}
+
+TEST_F(Serving, CutsOffThoseWhoKeepTheOthersFromMemory) {
+  constexpr std::size_t kPart = 1u << 20;
+  std::mutex mutex;
+  std::map<std::string, std::shared_ptr<Responder>> streams;
+  std::map<std::string, std::promise<void>> gone;
+  serve({.backlog_max = 64 * kPart, .backlogs_max = 4 * kPart},
+        [&](const HttpRequest& request, const std::shared_ptr<Responder>& responder) {
+          const std::lock_guard lock(mutex);
+          responder->on_gone([&, path = request.path] { gone[path].set_value(); });
+          streams[request.path] = responder;
+          responder->begin({.body = "first"});
+        });
+  const auto open = [&](BytesClient& client, const std::string& path) {
+    gone[path];
+    client.send("GET " + path + " HTTP/1.1\r\nHost: x\r\n\r\n");
+    client.read_until("first");
+    const std::lock_guard lock(mutex);
+    return streams[path];
+  };
+  const auto write = [&](Responder& stream, std::size_t parts) {
+    for (std::size_t i = 0; i < parts; ++i) stream.write(std::string(kPart, 'x'));
+  };
+  // More than the system takes for a client that does not read, which is some MiB.
+  constexpr std::size_t kMuch = 32;
+  BytesClient alone(port());
+  write(*open(alone, "/alone"), kMuch);
+  BytesClient greedy(port());
+  write(*open(greedy, "/greedy"), kMuch);
+  EXPECT_EQ(gone["/greedy"].get_future().wait_for(std::chrono::seconds(20)),
+            std::future_status::ready);
+  // The first, who was there alone, is above its part of what there is for both.
+  BytesClient modest(port());
+  open(modest, "/modest")->write("second");
+  EXPECT_THAT(modest.read_until("second"), HasSubstr("second"));
+  EXPECT_EQ(gone["/alone"].get_future().wait_for(std::chrono::seconds(0)),
+            std::future_status::timeout);
+  stop();
 }
 
 TEST_F(Serving, ServesOthersWhileAThousandConnectionsAreIdle) {

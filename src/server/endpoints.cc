@@ -95,7 +95,7 @@ class ModelEndpoints : public Endpoints {
                     .allowed_methods = names_of(methods->second)};
   }
 
-  const BodyLimits& body_limits() const override { return bounds_.bodies; }
+  const RequestBounds& bounds() const override { return bounds_; }
 
   void drain(std::chrono::seconds patience) override { scheduler_->stop(patience); }
   void close() override {

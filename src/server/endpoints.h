@@ -9,6 +9,7 @@
 #include "flashmoe/engine.h"
 #include "http/http_server.h"
 #include "server/api_error.h"
+#include "server/request_bounds.h"
 #include "server/server.h"
 
 namespace flashmoe::server {
@@ -27,8 +28,8 @@ class Endpoints {
   virtual void handle(HttpRequest request, const std::shared_ptr<Responder>& responder) = 0;
   /// The server's thread. Why a request is refused before its body is read, if it is.
   virtual std::optional<ApiError> refusal_of(const HttpRequest& request) const = 0;
-  /// What bodies may take.
-  virtual const BodyLimits& body_limits() const = 0;
+  /// What requests may take.
+  virtual const RequestBounds& bounds() const = 0;
   /// Takes no more work, waits up to `patience` for what is running, and cancels the rest.
   virtual void drain(std::chrono::seconds patience) = 0;
   /// Ends its threads: `http` may go. Once, after drain().

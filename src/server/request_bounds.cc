@@ -10,15 +10,16 @@ namespace {
 // conversation is there up to eight times while it is rendered: as JSON, read by the dialect,
 // written for the engine, read there and adapted, as the template's values, and as text that grows.
 // So a large request takes at most 4/8 or 8/20, beside the next one's body 1/8, a small one 1/32
-// and 8/80, what waits 1/10, and answers until they are sent 1/6 and 1/24. docs/memory.md has what
-// was measured.
+// and 8/80, what waits 1/12, answers until they are sent 1/6 and 1/24, and what streams have not
+// been read of 1/20. docs/memory.md has what was measured.
 constexpr std::uint64_t kBodyShare = 8;
 constexpr std::uint64_t kSmallRoomShare = 32;
 constexpr std::uint64_t kLargeJsonShare = 20;
 constexpr std::uint64_t kSmallJsonShare = 80;
-constexpr std::uint64_t kWaitingShare = 10;
+constexpr std::uint64_t kWaitingShare = 12;
 constexpr std::uint64_t kLargeAnswersShare = 6;
 constexpr std::uint64_t kSmallAnswersShare = 24;
+constexpr std::uint64_t kBacklogsShare = 20;
 
 /// An answer takes that many times less than all small ones to be one of them.
 constexpr std::size_t kSmallAnswerShare = 16;
@@ -50,6 +51,7 @@ RequestBounds request_bounds(std::uint64_t request_bytes,
   bounds.small_answers_max = share(kSmallAnswersShare);
   bounds.small_answer_max = bounds.small_answers_max / kSmallAnswerShare;
   bounds.large_answers_max = share(kLargeAnswersShare);
+  bounds.backlogs_max = share(kBacklogsShare);
   return bounds;
 }
 

@@ -28,6 +28,8 @@ struct RequestBounds {
   std::size_t small_answer_max = 0;
   std::size_t small_answers_max = 0;
   std::size_t large_answers_max = 0;
+  /// Parts of streams that their clients have not read.
+  std::size_t backlogs_max = 0;
 };
 
 /// `body_size_max`: of one body, if not a share of `request_bytes`.

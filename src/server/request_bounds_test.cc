@@ -13,11 +13,12 @@ TEST(RequestBounds, AreSharesOfTheMemory) {
   for (const std::uint64_t memory : {16 * kMiB, 96 * kMiB, 384 * kMiB}) {
     const RequestBounds bounds = request_bounds(memory, std::nullopt);
     // A large request at its worst, the next one's body, a small request at its worst, its body,
-    // what waits, and what is answered.
+    // what waits, what is answered, and what streams have not been read of.
     const std::size_t parsing = 4 * bounds.bodies.size_max;
     const std::size_t rendering = 8 * bounds.json_large_max + bounds.bodies.large_room;
     EXPECT_LE(std::max(parsing, rendering) + 8 * bounds.json_small_max + bounds.bodies.small_room +
-                  bounds.waiting_max + bounds.large_answers_max + bounds.small_answers_max,
+                  bounds.waiting_max + bounds.large_answers_max + bounds.small_answers_max +
+                  bounds.backlogs_max,
               memory);
     EXPECT_LE(bounds.bodies.size_max, bounds.bodies.large_room);
     EXPECT_LT(bounds.bodies.small_size_max, bounds.bodies.size_max);

@@ -38,7 +38,8 @@ class ServerImpl : public Server {
                    },
                    [this](const HttpRequest& request) { return refusal_before_body(request); }));
     // Until there is a model, what is asked takes no memory.
-    http_->set_body_limits({.small_size_max = 64u << 10, .small_room = 4u << 20});
+    http_->set_memory_limits({.small_size_max = 64u << 10, .small_room = 4u << 20},
+                             options_.http.backlogs_max);
     return Status();
   }
 
@@ -69,7 +70,8 @@ class ServerImpl : public Server {
 
   void begin_serving() {
     endpoints_ = std::move(prepared_);
-    http_->set_body_limits(endpoints_->body_limits());
+    const RequestBounds& bounds = endpoints_->bounds();
+    http_->set_memory_limits(bounds.bodies, bounds.backlogs_max);
     http_->on_signal([this](int) { begin_stopping(); });
     if (options_.on_ready) options_.on_ready(*engine_);
   }

@@ -1,5 +1,8 @@
 #include "base/child_process.h"
 
+#if defined(__linux__)
+#include <sys/prctl.h>
+#endif
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -39,6 +42,17 @@ std::string read_all(int descriptor) {
   }
 }
 
+/// Has this process, a child, end when its parent does, whatever ends that. Elsewhere than on Linux
+/// it goes on until it has something to tell.
+void end_with(pid_t parent) {
+#if defined(__linux__)
+  prctl(PR_SET_PDEATHSIG, SIGKILL);
+  if (getppid() != parent) _exit(0);  // it has ended before
+#else
+  static_cast<void>(parent);
+#endif
+}
+
 /// One byte for the StatusCode, then the value or the message.
 [[noreturn]] void report_and_exit(int descriptor, const Result<std::string>& result) {
   const Status status = result.status();
@@ -54,6 +68,7 @@ Result<std::string> run_in_child(const std::function<Result<std::string>()>& wor
   std::array<int, 2> ends;
   if (pipe(ends.data()) != 0) return system_error("make a pipe");
   std::fflush(nullptr);  // or the child would print it again
+  const pid_t parent = getpid();
   const pid_t child = fork();
   if (child < 0) {
     const Status status = system_error("start a process");
@@ -62,6 +77,7 @@ Result<std::string> run_in_child(const std::function<Result<std::string>()>& wor
     return status;
   }
   if (child == 0) {
+    end_with(parent);
     close(ends[0]);
     report_and_exit(ends[1], work());
   }

@@ -2,6 +2,7 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <unistd.h>
 
 #include <csignal>
 #include <cstdlib>
@@ -37,6 +38,26 @@ TEST(ChildProcess, SaysHowTheChildDied) {
   const Status ended = run_in_child([]() -> Result<std::string> { std::_Exit(3); }).status();
   EXPECT_THAT(ended.message(), HasSubstr("without a result"));
 }
+
+#if defined(__linux__) && !defined(FLASHMOE_EMULATED)
+TEST(ChildProcess, EndsWithItsParent) {
+  int ends[2];
+  ASSERT_EQ(pipe(ends), 0);
+  const Status status = run_in_child([&] {
+                          return run_in_child([&]() -> Result<std::string> {
+                            kill(getppid(), SIGKILL);
+                            sleep(5);
+                            EXPECT_EQ(write(ends[1], "x", 1), 1);
+                            return std::string();
+                          });
+                        }).status();
+  EXPECT_THAT(status.message(), HasSubstr("signal 9"));
+  close(ends[1]);
+  char said = 0;
+  EXPECT_EQ(read(ends[0], &said, 1), 0);
+  close(ends[0]);
+}
+#endif
 
 #ifndef FLASHMOE_EMULATED  // whose memory is qemu's
 TEST(ChildProcess, KeepsItsMemoryToItself) {

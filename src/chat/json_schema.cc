@@ -440,10 +440,24 @@ class SchemaCompiler {
     std::set<std::string> values;
     if (node.prefix.empty() && add_values_of(node.items, values, 0) &&
         values.size() <= kUniqueMax) {
-      node.unique_items.assign(values.begin(), values.end());
+      keep_unequal(values, node.unique_items);
       return Status();
     }
-    return context_.not_held(place, "uniqueItems of anything but an enum");
+    return context_.not_held(
+        place, fmt::format("uniqueItems of anything but an enum of at most {} texts, numbers, "
+                           "booleans and null",
+                           kUniqueMax));
+  }
+
+  /// One text of each value: 1 and 1.0 are the same.
+  static void keep_unequal(const std::set<std::string>& texts, std::vector<std::string>& kept) {
+    std::vector<SchemaJson> values;
+    for (const std::string& text : texts) {
+      SchemaJson value = SchemaJson::parse(text);
+      if (std::ranges::find(values, value) != values.end()) continue;
+      values.push_back(std::move(value));
+      kept.push_back(text);
+    }
   }
 
   /// False: there are more than a list of them.

@@ -235,6 +235,14 @@ TEST(JsonSchema, HoldsStringsToLengthsPatternsAndFormats) {
               HasSubstr("no value"));
 }
 
+TEST(JsonSchema, TakesAlternativesThatReferToEachOther) {
+  expect({R"({"$defs": {"a": {"anyOf": [{"$ref": "#/$defs/b"}, {"const": 1}]},
+              "b": {"anyOf": [{"$ref": "#/$defs/a"}, {"const": 2}]}}, "$ref": "#/$defs/a"})",
+          {"1", "2"},
+          {"3", "12"}});
+  expect({R"({"oneOf": [{"$ref": "#"}, {"type": "boolean"}]})", {"true"}, {"1"}});
+}
+
 TEST(JsonSchema, BoundsArrays) {
   expect({R"({"type": "array", "items": {"enum": ["a", "ab", 3]}, "minItems": 1, "maxItems": 2})",
           {R"(["a"])", R"(["ab", 3])"},
@@ -243,6 +251,9 @@ TEST(JsonSchema, BoundsArrays) {
               "minItems": 2})",
           {R"(["a", "b"])", R"(["c","a","b"])"},
           {R"(["a"])", R"(["a", "a"])", R"(["a", "b", "c", "a"])"}});
+  expect({R"({"type": "array", "items": {"enum": [1, 1.0, 2]}, "uniqueItems": true})",
+          {"[1, 2]", "[2]"},
+          {"[1, 1.0]", "[1, 1]"}});
   expect({R"({"type": "array", "prefixItems": [{"type": "integer"}, {"type": "string"}],
               "minItems": 2})",
           {R"([1, "x"])"},
@@ -342,6 +353,8 @@ TEST(JsonSchema, SaysWhatItDoesNotHoldTo) {
               ElementsAre(HasSubstr("#/properties/a")));
   EXPECT_THAT(complaint(R"({"type": "array", "items": {"type": "string"}, "uniqueItems": true})"),
               HasSubstr("uniqueItems"));
+  EXPECT_THAT(complaint(R"({"type": "array", "items": {"enum": [[1], [2]]}, "uniqueItems": true})"),
+              HasSubstr("texts, numbers, booleans and null"));
   EXPECT_THAT(complaint(R"({"type": "string", "format": "colour"})"), HasSubstr("colour"));
   EXPECT_THAT(complaint(R"({"not": {"type": "null"}})"), HasSubstr("not"));
   EXPECT_THAT(complaint(R"({"type": "thing"})"), HasSubstr("thing"));
@@ -361,6 +374,10 @@ TEST(JsonSchema, SaysWhatItDoesNotHoldTo) {
 TEST(JsonSchema, RefusesWhatIsMalformed) {
   EXPECT_THAT(complaint(R"({"$ref": "#/nowhere"})", false), HasSubstr("nowhere"));
   EXPECT_THAT(complaint(R"({"$ref": "#"})", false), HasSubstr("itself"));
+  EXPECT_THAT(complaint(R"({"$defs": {"a": {"anyOf": [{"$ref": "#/$defs/b"}]},
+                           "b": {"$ref": "#/$defs/b"}}, "$ref": "#/$defs/a"})",
+                        false),
+              HasSubstr("itself"));
   EXPECT_THAT(complaint(R"({"$defs": {"a": {"anyOf": [{"$ref": "#/$defs/a"}]}},
                            "$ref": "#/$defs/a"})",
                         false),

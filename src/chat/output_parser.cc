@@ -16,6 +16,9 @@ std::size_t possible_call(std::string_view text, std::string_view mark) {
 /// So much of a mark where an output was cut is one that was cut, not text.
 constexpr std::size_t kCutMarkBytes = 6;
 
+/// What stands for bytes that are no character.
+constexpr std::string_view kReplacement = "\xEF\xBF\xBD";
+
 }  // namespace
 
 OutputParser::OutputParser(const Options& options, const ToolSchemas& schemas)
@@ -39,8 +42,11 @@ void OutputParser::finish(OutputEvents& events, bool is_cut) {
 }
 
 void OutputParser::drop_cut_mark() {
-  const std::size_t at = possible_calls(text_);
-  if (text_.size() - at < kCutMarkBytes) return;
+  std::string_view whole = text_;
+  // Of a character that was cut, too.
+  while (whole.ends_with(kReplacement)) whole.remove_suffix(kReplacement.size());
+  const std::size_t at = possible_calls(whole);
+  if (whole.size() - at < kCutMarkBytes) return;
   received_ -= text_.size() - at;
   text_.resize(at);
   ends_in_call_ = true;

@@ -225,6 +225,8 @@ TEST(CutCalls, NeverShowTheirMarkup) {
       EXPECT_NE(text.find("edit[") != std::string::npos, ends_in_call) << text << " of " << size;
     }
   }
+  EXPECT_EQ(cut(ToolSyntax::kDeepSeekV31, "Now: <｜tool\xEF\xBF\xBD"),
+            std::pair(std::string("Now:"), true));
   EXPECT_EQ(cut(ToolSyntax::kQwenXml, "Now: <function=ed"), std::pair(std::string("Now:"), true));
   EXPECT_EQ(cut(ToolSyntax::kHermes, "a <b"), std::pair(std::string("a <b"), false));
   EXPECT_EQ(cut(ToolSyntax::kNone, "a <tool_"), std::pair(std::string("a <tool_"), false));

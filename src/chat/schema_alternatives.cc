@@ -49,7 +49,10 @@ bool says_something(const SchemaJson& schema) {
 Result<std::vector<SchemaList>> SchemaAlternatives::of(const SchemaList& schemas) {
   std::vector<SchemaList> ways(1);
   open_.clear();
+  choosing_.clear();
+  circle_ = nullptr;
   for (const SchemaJson* const schema : schemas) FM_RETURN_IF_ERROR(expand(*schema, ways));
+  if (ways.empty() && circle_ != nullptr) return context_.fail(*circle_, "refers to itself alone");
   return ways;
 }
 
@@ -61,8 +64,15 @@ Status SchemaAlternatives::expand(const SchemaJson& schema, std::vector<SchemaLi
   if (!schema.is_object()) {
     return context_.fail(schema, "must be an object, not {}", schema.type_name());
   }
-  if (std::find(open_.begin(), open_.end(), &schema) != open_.end()) {
-    return context_.fail(schema, "refers to itself alone");
+  if (const auto open = std::find(open_.begin(), open_.end(), &schema); open != open_.end()) {
+    const auto depth = static_cast<std::size_t>(open - open_.begin());
+    if (choosing_.empty() || choosing_.back() < depth) {
+      return context_.fail(schema, "refers to itself alone");
+    }
+    // An alternative that is the whole choice again allows nothing that the others do not.
+    ways.clear();
+    circle_ = &schema;
+    return Status();
   }
   if (open_.size() > kNestedMax) {
     return context_.fail(schema, "alternatives and references may be nested {} deep", kNestedMax);
@@ -116,6 +126,7 @@ Status SchemaAlternatives::expand_any(const SchemaJson& schema, const char* name
     return context_.fail(schema, "{} must be a list of schemas", name);
   }
   std::vector<SchemaList> all;
+  choosing_.push_back(open_.size() - 1);
   for (std::size_t i = 0; i < list->size(); ++i) {
     context_.set_place((*list)[i], fmt::format("{}/{}/{}", context_.place_of(schema), name, i));
     std::vector<SchemaList> with = ways;
@@ -126,6 +137,7 @@ Status SchemaAlternatives::expand_any(const SchemaJson& schema, const char* name
     }
     std::move(with.begin(), with.end(), std::back_inserter(all));
   }
+  choosing_.pop_back();
   ways = std::move(all);
   const bool is_exclusive = std::string_view(name) == "oneOf" && list->size() > 1;
   if (is_exclusive && std::find(exclusive_.begin(), exclusive_.end(), &*list) == exclusive_.end()) {

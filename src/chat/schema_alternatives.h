@@ -31,6 +31,8 @@ class SchemaAlternatives {
 
   SchemaContext& context_;
   std::vector<const SchemaJson*> open_;  // from the first schema to the one that is looked at
+  const SchemaJson* circle_ = nullptr;   // one that was met again among its own alternatives
+  std::vector<std::size_t> choosing_;    // places in it of those whose anyOf or oneOf is open
   std::unordered_set<const SchemaJson*> checked_;
   std::vector<const SchemaJson*> exclusive_;
   std::size_t work_ = 0;

@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "base/check.h"
+#include "base/model_download.h"
 #include "base/units.h"
 #include "format/printable.h"
 #include "format/safetensors_sax.h"
@@ -108,7 +109,9 @@ Result<SafetensorsHeader> parse_safetensors_header(std::span<const std::byte> be
 Result<SafetensorsHeader> read_safetensors_header(const File& file) {
   std::vector<std::byte> beginning(std::min<std::uint64_t>(8, file.size()));
   FM_RETURN_IF_ERROR(file.read_at(0, beginning));
-  FM_ASSIGN_OR_RETURN(const std::uint64_t size, header_size(beginning, file.size(), file.path()));
+  const Result<std::uint64_t> told = header_size(beginning, file.size(), file.path());
+  if (!told.ok()) FM_RETURN_IF_ERROR(check_downloaded_text(file.path()));
+  FM_ASSIGN_OR_RETURN(const std::uint64_t size, told);
   beginning.resize(static_cast<std::size_t>(8 + size));
   FM_RETURN_IF_ERROR(file.read_at(8, std::span(beginning).subspan(8)));
   return parse_safetensors_header(beginning, file.size(), file.path());

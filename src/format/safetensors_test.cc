@@ -189,6 +189,16 @@ TEST(SafetensorsHeader, RefusesEveryTruncationOfAFile) {
   }
 }
 
+TEST(SafetensorsFile, KnowsWhatADownloadLeftInItsPlace) {
+  const TemporaryFolder folder;
+  const auto page = folder.write("page.safetensors", "<!DOCTYPE html>\n<html>Sign in</html>\n");
+  expect_failure(SafetensorsFile::open(page).status(), StatusCode::kCorrupt,
+                 {"page.safetensors", "a web page"});
+  const auto answer = folder.write("answer.safetensors", "Entry not found");
+  expect_failure(SafetensorsFile::open(answer).status(), StatusCode::kCorrupt,
+                 {"the hub's answer"});
+}
+
 TEST(SafetensorsFile, ReadsTensorsAtOddAddresses) {
   const std::string_view header =
       R"({"f":{"dtype":"F16","shape":[2],"data_offsets":[0,4]},"i":{"dtype":"I16","shape":[1],"data_offsets":[4,6]}})";

@@ -77,15 +77,17 @@ bool is_same_origin(std::string_view origin, std::string_view host) {
          lower_case(origin.substr(scheme + 3)) == lower_case(host);
 }
 
-std::string_view key_of(const HttpRequest& request) {
-  if (const auto key = request.header("x-api-key")) return *key;
+/// In either place; clients of one API that speak to another's send both.
+std::vector<std::string_view> keys_of(const HttpRequest& request) {
+  std::vector<std::string_view> keys;
+  if (const auto key = request.header("x-api-key")) keys.push_back(*key);
   const std::string_view authorization = request.header("Authorization").value_or("");
   constexpr std::string_view kBearer = "Bearer ";
   if (authorization.size() > kBearer.size() &&
       lower_case(authorization.substr(0, kBearer.size())) == "bearer ") {
-    return authorization.substr(kBearer.size());
+    keys.push_back(authorization.substr(kBearer.size()));
   }
-  return {};
+  return keys;
 }
 
 }  // namespace
@@ -121,9 +123,11 @@ std::optional<ApiError> check_access(const AccessRules& rules, const HttpRequest
                                *origin, *origin)};
   }
   if (!needs_key || rules.api_keys.empty()) return std::nullopt;
-  const std::string_view given = key_of(request);
+  const std::vector<std::string_view> given = keys_of(request);
   bool is_known = false;
-  for (const std::string& key : rules.api_keys) is_known |= equal_in_constant_time(given, key);
+  for (const std::string_view each : given) {
+    for (const std::string& key : rules.api_keys) is_known |= equal_in_constant_time(each, key);
+  }
   if (is_known) return std::nullopt;
   return ApiError{.status = 401,
                   .message = given.empty() ? "an API key is needed: Authorization: Bearer KEY"

@@ -77,6 +77,7 @@ TEST(Access, NeedsAKeyWhereThereIsOne) {
   EXPECT_EQ(status(rules, {}, /*needs_key=*/false), 200u);
   EXPECT_EQ(status(rules, {{"authorization", "bearer beta"}}), 200u);
   EXPECT_EQ(status(rules, {{"X-Api-Key", "alpha"}}), 200u);
+  EXPECT_EQ(status(rules, {{"X-Api-Key", "none"}, {"Authorization", "Bearer beta"}}), 200u);
   for (const char* wrong :
        {"Bearer alph", "Bearer alphaalpha", "Bearer ", "alpha", "Basic alpha"}) {
     EXPECT_EQ(status(rules, {{"Authorization", wrong}}), 401u) << wrong;

@@ -300,22 +300,21 @@ void read_anthropic_tools(Fields& fields, ChatRequest& request, std::vector<std:
   std::vector<std::string> left_out;
   if (const Json* const tools = fields.array("tools")) {
     for (const Json& tool : *tools) {
-      if (!tool.is_object() || !tool.value("name", Json()).is_string()) {
-        return fields.fail("tools", "must have a name each");
-      }
-      // Tools that Anthropic's servers run are none of ours.
+      // Tools that Anthropic's servers run are none of ours; some have no name.
       const Json& type = member(tool, "type");
-      if (!type.is_null() && type != "custom") {
-        left_out.push_back(tool["name"].get<std::string>());
+      const Json& name = member(tool, "name");
+      if (type.is_string() && type != "custom") {
+        left_out.push_back((name.is_string() ? name : type).get<std::string>());
         continue;
       }
-      Json function = {{"name", tool["name"]}};
-      if (tool.value("strict", Json()) == true) request.strict_tools.insert(tool["name"]);
+      if (!name.is_string()) return fields.fail("tools", "must have a name each");
+      Json function = {{"name", name}};
+      if (tool.value("strict", Json()) == true) request.strict_tools.insert(name);
       if (const Json& text = member(tool, "description"); !text.is_null())
         function["description"] = text;
       const Json& schema = member(tool, "input_schema");
       function["parameters"] = schema.is_null() ? Json{{"type", "object"}} : schema;
-      request.tools.push_back({{"type", "function"}, {"function", std::move(function)}});
+      add_tool(fields, std::move(function), request);
     }
   }
   const Json* const choice = fields.object("tool_choice");
@@ -332,6 +331,22 @@ void read_anthropic_tools(Fields& fields, ChatRequest& request, std::vector<std:
     fields.fail("tool_choice", "must be of type auto, any, none, or tool with a name");
   }
   drop_choice_of(left_out, request, notes);
+}
+
+/// The schema of an answer, where it stands now and where it stood in a beta.
+void read_answer_schema(Fields& fields, ChatRequest& request) {
+  const char* name = "output_format";
+  const Json* format = fields.object(name);
+  if (const Json* const config = fields.object("output_config");
+      config != nullptr && !member(*config, "format").is_null()) {
+    name = "output_config.format";
+    format = &member(*config, "format");
+  }
+  if (format == nullptr) return;
+  if (member(*format, "type") != "json_schema" || member(*format, "schema").is_null()) {
+    return fields.fail(name, "must be of type json_schema, with a schema");
+  }
+  request.answer_schema = member(*format, "schema");
 }
 
 }  // namespace
@@ -356,17 +371,7 @@ ApiResult<DialectRequest> read_anthropic_messages(const Json& body, const std::s
   if (const Json* const thinking = fields.object("thinking")) {
     request.template_kwargs["enable_thinking"] = thinking->value("type", Json()) != "disabled";
   }
-  if (const Json* const output = fields.object("output_config")) {
-    if (output->contains("format")) {
-      const Json& format = (*output)["format"];
-      if (!format.is_object() || format.value("type", Json()) != "json_schema" ||
-          !format.contains("schema")) {
-        fields.fail("output_config.format", "must be of type json_schema, with a schema");
-      } else {
-        request.answer_schema = format["schema"];
-      }
-    }
-  }
+  read_answer_schema(fields, request);
   const Json* const messages = fields.array("messages");
   if (messages == nullptr || messages->empty()) {
     fields.fail("messages", "must be a list of at least one message");

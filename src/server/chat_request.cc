@@ -113,6 +113,22 @@ std::size_t read_choices(Fields& fields) {
   return count(fields.integer("n", 1, kChoicesMax)).value_or(1);
 }
 
+void add_tool(Fields& fields, Json function, ChatRequest& request) {
+  if (function["name"] == "") return fields.fail("tools", "must have names that are not empty");
+  if (const auto parameters = function.find("parameters"); parameters != function.end()) {
+    const Json& type = parameters->is_object() ? member(*parameters, "type") : *parameters;
+    const bool is_object =
+        parameters->is_object() && (type.is_null() || type == "object" ||
+                                    (type.is_array() && std::ranges::count(type, "object") > 0));
+    if (!is_object) {
+      return fields.fail("tools", fmt::format("the parameters of {} must be the schema of an "
+                                              "object ({{\"type\": \"object\", ...}})",
+                                              dump(function["name"])));
+    }
+  }
+  request.tools.push_back({{"type", "function"}, {"function", std::move(function)}});
+}
+
 void drop_choice_of(const std::vector<std::string>& left_out, ChatRequest& request,
                     std::vector<std::string>& notes) {
   ToolChoice& choice = request.tool_choice;

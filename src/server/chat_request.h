@@ -79,6 +79,9 @@ struct CompletionRequest {
 /// servers add.
 GenerationSettings read_settings(Fields& fields);
 
+/// Offers a function: a name, perhaps a description, and the schema of its arguments, an object's.
+void add_tool(Fields& fields, Json function, ChatRequest& request);
+
 /// A choice that only tools could meet which are left out because a provider runs them, `left_out`
 /// by name or type, is for none. `notes`: says so.
 void drop_choice_of(const std::vector<std::string>& left_out, ChatRequest& request,

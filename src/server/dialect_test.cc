@@ -10,6 +10,7 @@
 namespace flashmoe::server {
 namespace {
 
+using ::testing::Each;
 using ::testing::HasSubstr;
 using Reader = ApiResult<DialectRequest> (*)(const Json&, const std::string&);
 
@@ -103,6 +104,62 @@ TEST(Dialects, NameTheFieldThatIsWrong) {
   EXPECT_THAT(refusal(read_ollama_chat, R"({"messages": [{"role": "user", "content": "x",
       "images": "y"}]})"),
               HasSubstr("images"));
+}
+
+TEST(Dialects, OfferFunctionsOfObjects) {
+  const auto refusals = [](const char* name, const char* parameters) {
+    const std::string function = fmt::format(R"("name": "{}", "parameters": {})", name, parameters);
+    const std::string turn = R"("messages": [{"role": "user", "content": "x"}])";
+    return std::vector<std::string>{
+        refusal(read_openai_chat,
+                fmt::format(R"({{{}, "tools": [{{"type": "function", "function": {{{}}}}}]}})",
+                            turn, function)
+                    .c_str()),
+        refusal(read_ollama_chat,
+                fmt::format(R"({{{}, "tools": [{{"type": "function", "function": {{{}}}}}]}})",
+                            turn, function)
+                    .c_str()),
+        refusal(read_response,
+                fmt::format(R"({{"input": "x", "tools": [{{"type": "function", {}}}]}})", function)
+                    .c_str()),
+        refusal(read_anthropic_messages,
+                fmt::format(
+                    R"({{{}, "max_tokens": 9, "tools": [{{"name": "{}", "input_schema": {}}}]}})",
+                    turn, name, parameters)
+                    .c_str())};
+  };
+  EXPECT_THAT(refusals("", "{}"), Each(HasSubstr("not empty")));
+  for (const char* wrong : {R"({"type": "string"})", R"({"type": ["array", "null"]})", "[]", "3"}) {
+    EXPECT_THAT(refusals("f", wrong), Each(HasSubstr("parameters of \"f\""))) << wrong;
+  }
+  for (const char* fine : {"{}", R"({"type": "object"})", R"({"type": ["object", "null"]})",
+                           R"({"type": null})", R"({"$ref": "#/$defs/a", "$defs": {"a": {}}})"}) {
+    EXPECT_THAT(refusals("f", fine), Each("")) << fine;
+  }
+}
+
+TEST(Anthropic, LeavesOutToolsOfTheProviderWithOrWithoutAName) {
+  const ChatRequest request = chat_of(read_anthropic_messages, R"({"max_tokens": 9,
+      "messages": [{"role": "user", "content": "x"}], "tools": [{"name": "f", "input_schema": {}},
+      {"type": "mcp_toolset", "mcp_server_name": "s"}, {"type": "bash_20250124", "name": "bash"}]})");
+  ASSERT_EQ(request.tools.size(), 1u);
+  EXPECT_EQ(request.tools[0]["function"]["name"], "f");
+}
+
+TEST(Anthropic, TakesTheSchemaOfAnAnswerUnderBothNames) {
+  for (const char* field : {R"("output_config": {"format": F})", R"("output_format": F)",
+                            R"("output_config": {"effort": "low"}, "output_format": F)"}) {
+    const auto body = [&](const std::string& format) {
+      std::string text = field;
+      text.replace(text.find('F'), 1, format);
+      return R"({"max_tokens": 9, "messages": [{"role": "user", "content": "x"}], )" + text + "}";
+    };
+    const std::string fine = body(R"({"type": "json_schema", "schema": {"type": "integer"}})");
+    EXPECT_EQ(chat_of(read_anthropic_messages, fine.c_str()).answer_schema,
+              Json::parse(R"({"type": "integer"})"));
+    EXPECT_THAT(refusal(read_anthropic_messages, body(R"({"type": "json_schema"})").c_str()),
+                HasSubstr("with a schema"));
+  }
 }
 
 TEST(Dialects, TakeSeedsOf64Bits) {

@@ -109,16 +109,15 @@ void read_openai_tools(Fields& fields, ChatRequest& request, ClientTools& known)
       }
       if (is_custom) {
         known.add({.name = tool[kind]["name"].get<std::string>(), .is_custom = true});
-        request.tools.push_back(
-            {{"type", "function"}, {"function", function_of_custom_tool(tool[kind])}});
+        add_tool(fields, function_of_custom_tool(tool[kind]), request);
         continue;
       }
-      Json kept = tool;
+      Json function = tool["function"];
       // SDKs write null for what was not given.
       for (const char* name : {"description", "parameters", "strict"}) {
-        if (member(kept["function"], name).is_null()) kept["function"].erase(name);
+        if (member(function, name).is_null()) function.erase(name);
       }
-      request.tools.push_back(std::move(kept));
+      add_tool(fields, std::move(function), request);
     }
   }
   read_tool_choice(fields, {}, request);

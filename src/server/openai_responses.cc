@@ -78,6 +78,9 @@ class ResponseWriter : public EventStreamWriter {
                   std::string& out) override {
     tokens.clear();
     end_ = end;
+    if (!items_.empty() && items_.back().is_open) {
+      items_.back().is_cut = end.reason == EndReason::kLength;
+    }
     close_item(out);
   }
 
@@ -117,6 +120,7 @@ class ResponseWriter : public EventStreamWriter {
     bool is_custom = false;  // called with a text:
     CustomInput input;
     bool is_open = true;
+    bool is_cut = false;
   };
 
   void open_item(const OutputEvent& event, std::string& out) {
@@ -197,10 +201,9 @@ class ResponseWriter : public EventStreamWriter {
   }
 
   Json item_json(const Item& item) const {
-    const char* const status =
-        item.is_open                                                           ? "in_progress"
-        : item.kind == OutputEvent::Kind::kCallBegin && !item.call.is_complete ? "incomplete"
-                                                                               : "completed";
+    const bool is_call = item.kind == OutputEvent::Kind::kCallBegin;
+    const bool is_whole = is_call ? item.call.is_complete : !item.is_cut;
+    const char* const status = item.is_open ? "in_progress" : is_whole ? "completed" : "incomplete";
     switch (item.kind) {
       case OutputEvent::Kind::kCallBegin:
         return call_json(item, status);
@@ -301,7 +304,7 @@ void read_response_tool(Fields& fields, const Json& tool, const std::string& nam
     function["name"] = ClientTools::offered_name(name_space, name.get<std::string>());
   }
   if (tool.value("strict", Json()) == true) request.strict_tools.insert(function["name"]);
-  request.tools.push_back({{"type", "function"}, {"function", std::move(function)}});
+  add_tool(fields, std::move(function), request);
 }
 
 void read_response_tools(Fields& fields, ChatRequest& request, ClientTools& known,

@@ -212,10 +212,11 @@ void Reply::take(Note& note, std::string& out) {
   if (note.is_end && !std::exchange(choice.is_over, true)) --submitted_;
   if (note.status.ok() && (note.is_end || !was_begun)) submit_more();
   if (is_done_) return;
-  if (choice.has_ended) {
-    // It was cut off after its call.
-    if (note.is_end) choice.statistics = note.statistics;
-    return;
+  if (choice.has_ended) return;
+  if (choice.is_cut_off) {
+    if (!note.is_end) return;
+    choice.statistics = note.statistics;
+    return end_choice(note.choice, {.choice = note.choice}, out);
   }
   if (note.is_token) {
     if (first_token_seconds_ == 0) first_token_seconds_ = seconds_since(parts_.begun);
@@ -235,7 +236,7 @@ void Reply::take(Note& note, std::string& out) {
   }
   tell(note.choice, events, out);
   if (note.is_token && choice.is_thinking) ++reasoning_tokens_;
-  if (choice.has_ended || !note.is_end) return;
+  if (!note.is_end) return;
   choice.statistics = note.statistics;
   if (note.reason == FinishReason::kCancelled && note.status.ok()) {
     return fail({.status = 503, .message = "the server is shutting down"});
@@ -265,8 +266,8 @@ void Reply::tell(std::size_t index, OutputEvents& events, std::string& out) {
     choice.has_called |= event.is_complete;
     choice.has_broken_call |= !event.is_complete;
     if (!request_.ends_after_call || !event.is_complete) continue;
-    parts_.scheduler.cancel(choice.id);
-    return end_choice(index, {.choice = index, .statistics = choice.statistics}, out);
+    choice.is_cut_off = true;
+    return parts_.scheduler.cancel(choice.id);
   }
 }
 

@@ -88,7 +88,8 @@ class Reply : public std::enable_shared_from_this<Reply> {
     bool has_broken_call = false;
     bool is_thinking = false;
     bool is_submitted = false;
-    bool has_begun = false;  // its prompt has been computed
+    bool has_begun = false;   // its prompt has been computed
+    bool is_cut_off = false;  // after its call: nothing is heard of it but its end
     bool has_ended = false;
     bool is_over = false;  // for the scheduler, too
     std::string finish;

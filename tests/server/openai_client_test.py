@@ -205,6 +205,7 @@ class OpenAiClient(unittest.TestCase):
         self.assertEqual((kinds[0], kinds[-1]), ("response.created", "response.completed"))
         cut = self.client.responses.create(model=MODEL, input="Tell me a story.", max_output_tokens=3)
         self.assertEqual((cut.status, cut.incomplete_details.reason), ("incomplete", "max_output_tokens"))
+        self.assertEqual(cut.output[-1].status, "incomplete")
 
     def test_lists_its_model(self):
         self.assertEqual([model.id for model in self.client.models.list()], [MODEL])

@@ -8,16 +8,21 @@
 namespace flashmoe {
 namespace {
 
+/// What stands for bytes that are no character.
+constexpr std::string_view kReplacement = "\xEF\xBF\xBD";
+
 /// Where `mark` stands, or may begin to; the text's size if nowhere. Empty: nowhere.
 std::size_t possible_call(std::string_view text, std::string_view mark) {
-  return mark.empty() ? text.size() : possible_mark(text, mark);
+  if (mark.empty()) return text.size();
+  // An output may be cut within a character of its mark.
+  std::string_view whole = text;
+  while (whole.ends_with(kReplacement)) whole.remove_suffix(kReplacement.size());
+  const std::size_t at = possible_mark(whole, mark);
+  return at == whole.size() ? text.size() : at;
 }
 
 /// So much of a mark where an output was cut is one that was cut, not text.
 constexpr std::size_t kCutMarkBytes = 6;
-
-/// What stands for bytes that are no character.
-constexpr std::string_view kReplacement = "\xEF\xBF\xBD";
 
 }  // namespace
 
@@ -42,11 +47,8 @@ void OutputParser::finish(OutputEvents& events, bool is_cut) {
 }
 
 void OutputParser::drop_cut_mark() {
-  std::string_view whole = text_;
-  // Of a character that was cut, too.
-  while (whole.ends_with(kReplacement)) whole.remove_suffix(kReplacement.size());
-  const std::size_t at = possible_calls(whole);
-  if (whole.size() - at < kCutMarkBytes) return;
+  const std::size_t at = possible_calls(text_);
+  if (text_.size() - at < kCutMarkBytes) return;
   received_ -= text_.size() - at;
   text_.resize(at);
   ends_in_call_ = true;

@@ -226,7 +226,7 @@ TEST(CutCalls, NeverShowTheirMarkup) {
     }
   }
   EXPECT_EQ(cut(ToolSyntax::kDeepSeekV31, "Now: <｜tool\xEF\xBF\xBD"),
-            std::pair(std::string("Now:"), true));
+            std::pair(std::string("Now: "), true));
   EXPECT_EQ(cut(ToolSyntax::kQwenXml, "Now: <function=ed"), std::pair(std::string("Now:"), true));
   EXPECT_EQ(cut(ToolSyntax::kHermes, "a <b"), std::pair(std::string("a <b"), false));
   EXPECT_EQ(cut(ToolSyntax::kNone, "a <tool_"), std::pair(std::string("a <tool_"), false));

@@ -1,5 +1,6 @@
 #include <CLI/CLI.hpp>
 #include <memory>
+#include <nlohmann/json.hpp>
 #include <string>
 #include <vector>
 
@@ -7,6 +8,7 @@
 #include "cli/commands.h"
 #include "cli/input.h"
 #include "cli/output.h"
+#include "format/json_file.h"
 #include "tokenizer/chat_template.h"
 #include "tokenizer/tokenizer.h"
 
@@ -40,7 +42,13 @@ Status render(const RenderCommandOptions& options) {
   }
   FM_ASSIGN_OR_RETURN(const std::string text, read_text_file(options.path));
   const std::string name = options.path == "-" ? "standard input" : options.path;
-  const auto request = nlohmann::ordered_json::parse(text, nullptr, false);
+  nlohmann::ordered_json request;
+  try {
+    request = nlohmann::ordered_json::parse(text);
+  } catch (const nlohmann::json::exception& failure) {
+    return error(StatusCode::kInvalidArgument, "{}: not usable JSON: {}", name,
+                 json_error_text(failure));
+  }
   if (!request.is_object() || !request.contains("messages")) {
     return error(StatusCode::kInvalidArgument, "{}: must be a JSON object with \"messages\"", name);
   }

@@ -84,7 +84,7 @@ TEST(UsageError, AShortNameTakesItsValueInAnyWay) {
 TEST(UsageError, OptionsStandAfterTheCommandAndBeforeTwoDashes) {
   EXPECT_THAT(said_of({"--context", "4", "run", "m"}),
               ElementsAre("--context stands before the command; it goes after it, as in flash-moe "
-                          "run --context"));
+                          "run --context ..."));
   EXPECT_THAT(said_of({"--zebra", "run", "m"}), ElementsAre("unknown option --zebra"));
   EXPECT_THAT(said_of({"run", "m", "--", "-hi"}), IsEmpty());
   EXPECT_THAT(said_of({"run", "m", "--", "-hi", "-c", "3"}),

@@ -244,7 +244,11 @@ std::optional<std::string> warn_of_machine(const MemoryPlan& plan, const MemoryI
   const std::uint64_t free_bytes = machine.headroom_bytes();
   const std::string begin = fmt::format("--memory {}: {} of it can come to be used, but",
                                         format_size(plan.budget_bytes), format_size(needed));
-  const std::string end = fmt::format("; what fits now is --memory {}MiB", free_bytes >> 20);
+  const std::string end =
+      free_bytes >= plan.budget_bytes_min
+          ? fmt::format("; what fits now is --memory {}MiB", free_bytes >> 20)
+          : fmt::format("; not even the smallest budget that works, {}, fits now",
+                        format_size(plan.budget_bytes_min));
   if (machine.cgroup && needed > machine.cgroup->limit_bytes) {
     return fmt::format("{} the control group {} allows {}, and the kernel ends who takes more{}",
                        begin, machine.cgroup->path, format_size(machine.cgroup->limit_bytes), end);

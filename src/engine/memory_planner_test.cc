@@ -253,6 +253,10 @@ TEST(WarningOfTheMachine, NamesTheControlGroupsLimitAndWhatFits) {
   EXPECT_THAT(*warning, HasSubstr("--memory 8 GiB: 6 GiB of it"));
   EXPECT_THAT(*warning, HasSubstr("/cg/a allows 6.0 GiB"));
   EXPECT_THAT(*warning, HasSubstr("--memory 5000MiB"));
+  MemoryPlan plan = plan_of_6_gib();
+  plan.budget_bytes_min = 5001 * kMib;
+  EXPECT_THAT(warn_of_machine(plan, machine_of(12000, 6143, 5000)).value(),
+              HasSubstr("not even the smallest budget that works, 4.9 GiB, fits now"));
 }
 
 TEST(WarningOfTheMachine, NamesWhatIsFreeWhereThatIsLess) {

@@ -103,7 +103,11 @@ std::optional<ApiError> AnswerForms::read_tools(const ChatRequest& request,
     }
     calls.push_back(syntax_->call(builder_, name, arguments, /*is_free=*/!must_call));
   }
-  if (calls.empty()) return bad_request("tool_choice", "names no tool of this request");
+  if (calls.empty()) {
+    return bad_request("tool_choice", request.tools.empty()
+                                          ? "asks for a call, and there are no tools"
+                                          : "names no tool of this request");
+  }
   const CallMarks& marks = syntax_->marks();
   const OutputForm::Part layout = Space{CallForm::kLayoutMax};
   if (must_call) {

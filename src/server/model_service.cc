@@ -62,14 +62,14 @@ std::uint64_t random_seed() {
 ApiError too_long(const Engine& engine, std::size_t tokens, bool is_exact = true) {
   const std::size_t context = engine.memory_plan().context;
   const bool has_larger = context < engine.info().max_position_embeddings;
-  return {
-      .status = 400,
-      .message = fmt::format("the prompt is {}{} tokens, and the context holds {}; shorten it{}",
-                             is_exact ? "" : "at least ", tokens, context,
-                             has_larger ? ", or start the server with a larger --context" : ""),
-      .code = "context_length_exceeded",
-      .prompt_tokens = tokens,
-      .context = context};
+  return {.status = 400,
+          .message = fmt::format("the prompt is {}{} tokens, and the context holds {}, with at "
+                                 "least one of the answer; shorten it{}",
+                                 is_exact ? "" : "at least ", tokens, context,
+                                 has_larger ? ", or start the server with a larger --context" : ""),
+          .code = "context_length_exceeded",
+          .prompt_tokens = tokens,
+          .context = context};
 }
 
 /// Has prompts of several choices remembered to where they begin to differ.

@@ -423,7 +423,7 @@ class WebPage(unittest.TestCase):
     def test_conversations_are_exported(self):
         page = self.open([answer("Sure:\n```\ncode\n```", reasoning="Hm.", calls=[("get_weather", '{"city": "Paris"}')]),
                           answer("Sunny.")])
-        self.set_up(page, system="Be brief.", seed="7")
+        self.set_up(page, system="Be brief.", seed="18446744073709551615")
         self.say(page, "The weather?")
         page.fill(".result textarea", "18 `degrees`")
         page.keyboard.press("Enter")
@@ -431,14 +431,14 @@ class WebPage(unittest.TestCase):
         with page.expect_download() as download:
             self.choose(page, "json")
         kept = json.loads(pathlib.Path(download.value.path()).read_text())
-        self.assertEqual(kept["settings"], {"seed": "7"})
+        self.assertEqual(kept["settings"], {"seed": "18446744073709551615"})
         self.assertEqual([message["role"] for message in kept["messages"]],
                          ["system", "user", "assistant", "tool", "assistant"])
         self.assertEqual(kept["messages"][2]["tool_calls"][0]["function"],
                          {"name": "get_weather", "arguments": '{"city": "Paris"}'})
         # It is what the server was sent.
         self.assertEqual(kept["messages"][:4], self.bodies[1]["messages"])
-        self.assertEqual(self.bodies[1]["seed"], 7)
+        self.assertEqual(self.bodies[1]["seed"], 2**64 - 1)
         with page.expect_download() as download:
             self.choose(page, "markdown")
         self.assertEqual(download.value.suggested_filename, "The weather_.md")

@@ -43,7 +43,7 @@ async function* events(response) {
  */
 export async function* chat(body, signal) {
   const response = await checked(await fetch("/v1/chat/completions",
-      {method: "POST", headers: headers(), body: JSON.stringify(body), signal}));
+      {method: "POST", headers: headers(), body, signal}));
   for await (const event of events(response)) {
     if (event.error) throw new Error(event.error.message);
     yield event;

@@ -11,7 +11,7 @@ export const NO_SETTINGS = {
   system: "", temperature: "", top_p: "", top_k: "", min_p: "", max_tokens: "", seed: "", tools: "",
   alternatives: true,
 };
-const NUMBERS = ["temperature", "top_p", "top_k", "min_p", "max_tokens", "seed"];
+const NUMBERS = ["temperature", "top_p", "top_k", "min_p", "max_tokens"];
 const ALTERNATIVES = 5;
 const TITLE_LENGTH = 60;
 
@@ -68,7 +68,7 @@ export function apiMessages({settings, messages}) {
   return system ? [{role: "system", content: system}, ...said] : said;
 }
 
-/** The body of a request for the next answer. Throws if the tools are not proper. */
+/** The body of a request for the next answer, a text. Throws if the tools or the seed are not proper. */
 export function requestBody(conversation) {
   const {settings} = conversation;
   const body = {
@@ -81,7 +81,12 @@ export function requestBody(conversation) {
   if (settings.alternatives) Object.assign(body, {logprobs: true, top_logprobs: ALTERNATIVES});
   const tools = parseTools(settings.tools);
   if (tools) body.tools = tools;
-  return body;
+  const text = JSON.stringify(body);
+  const seed = String(settings.seed).trim();
+  if (seed === "") return text;
+  if (!/^-?(0|[1-9]\d*)$/.test(seed)) throw new Error("The seed must be a whole number.");
+  // It may have 64 bits, more than a number here holds.
+  return `{"seed":${seed},${text.slice(1)}`;
 }
 
 /** Calls of the last answer that have no result yet. */

@@ -19,9 +19,25 @@ OutputForm::Rule CallForm::add_rule(std::vector<Track> tracks) {
   return static_cast<Rule>(form_.rules.size() - 1);
 }
 
+void CallForm::set_rule(Rule rule, std::vector<Track> tracks) {
+  form_.rules[rule] = std::move(tracks);
+}
+
 SchemaNode::Id CallForm::add_node(SchemaNode node) {
   form_.graph.nodes.push_back(std::move(node));
   return static_cast<SchemaNode::Id>(form_.graph.nodes.size() - 1);
+}
+
+OutputForm::Track CallForm::text_until(RegularLanguage::Term text, const std::string& within,
+                                       const std::string& close) {
+  if (text == RegularLanguage::kAnything) return {OutputForm::Free{.marks = {{.text = close}}}};
+  RegularLanguage& texts = form_.graph.texts;
+  const RegularLanguage::Term mark =
+      texts.literal(characters_of(within).value_or(std::u32string()));
+  const RegularLanguage::Term with_mark =
+      texts.sequence(RegularLanguage::kAnything, texts.sequence(mark, RegularLanguage::kAnything));
+  return {OutputForm::Text{texts.both({text, texts.complement(with_mark)})},
+          OutputForm::Literal{close}};
 }
 
 SchemaNode::Id CallForm::add_text_node(const std::string& text) {
@@ -55,30 +71,17 @@ std::optional<OutputForm::Rule> CallForm::add_parameters(SchemaNode::Id argument
 
 void CallForm::add_value_tracks(SchemaNode::Id value, const ParameterMarks& marks, Rule rule) {
   const SchemaNode node = form_.graph.nodes[value];
-  RegularLanguage& texts = form_.graph.texts;
-  const OutputForm::Free anything{.marks = {{.text = marks.close}}};
   Track track;
   switch (node.kind) {
     case SchemaNode::Kind::kAnyOf:
       for (const SchemaNode::Id each : node.alternatives) add_value_tracks(each, marks, rule);
       return;
     case SchemaNode::Kind::kAny:
-      track = {anything};
+      track = text_until(RegularLanguage::kAnything, "", marks.close);
       break;
-    case SchemaNode::Kind::kString: {
-      if (node.text == RegularLanguage::kAnything) {
-        track = {anything};
-        break;
-      }
-      const std::u32string within =
-          characters_of(std::string(marks.within)).value_or(std::u32string());
-      const RegularLanguage::Term mark =
-          texts.sequence(RegularLanguage::kAnything,
-                         texts.sequence(texts.literal(within), RegularLanguage::kAnything));
-      track = {OutputForm::Text{texts.both({node.text, texts.complement(mark)})},
-               OutputForm::Literal{marks.close}};
+    case SchemaNode::Kind::kString:
+      track = text_until(node.text, std::string(marks.within), marks.close);
       break;
-    }
     default:
       track = {OutputForm::Value{value}, OutputForm::Literal{marks.close}};
       break;

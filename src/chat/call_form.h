@@ -26,7 +26,12 @@ class CallForm {
 
   /// Rule 0 is the whole output's, and is left to whoever owns the form.
   Rule add_rule(std::vector<Track> tracks = {});
+  /// For a rule that its own tracks refer to.
+  void set_rule(Rule rule, std::vector<Track> tracks);
   SchemaNode::Id add_node(SchemaNode node);
+  const SchemaNode& node(SchemaNode::Id id) const { return form_.graph.nodes[id]; }
+  /// A text of `text` in which `within` does not stand, and `close`.
+  Track text_until(RegularLanguage::Term text, const std::string& within, const std::string& close);
   /// Of JSON: exactly this text.
   SchemaNode::Id add_text_node(const std::string& text);
 

@@ -12,16 +12,24 @@ namespace {
 
 /// In the order in which a call is to be recognised: what is more particular comes first.
 constexpr ToolSyntax kSyntaxes[] = {
-    ToolSyntax::kQwenXml, ToolSyntax::kSeed,       ToolSyntax::kMiniMax,
-    ToolSyntax::kGlm,     ToolSyntax::kDeepSeekV3, ToolSyntax::kDeepSeekV31,
-    ToolSyntax::kKimi,    ToolSyntax::kMistral,    ToolSyntax::kHermes,
+    ToolSyntax::kQwenXml,    ToolSyntax::kSeed,        ToolSyntax::kMiniMax, ToolSyntax::kGlm,
+    ToolSyntax::kDeepSeekV3, ToolSyntax::kDeepSeekV31, ToolSyntax::kKimi,    ToolSyntax::kHarmony,
+    ToolSyntax::kMistral,    ToolSyntax::kGemma,       ToolSyntax::kHermes,  ToolSyntax::kLlama,
 };
+
+/// A call is a message: its header says in which channel it is, before whom it goes to or after,
+/// and of what type the arguments are.
+constexpr std::string_view kHarmonyDetails[] = {" <|constrain|>json", "<|channel|>commentary json",
+                                                "<|channel|>commentary <|constrain|>json", " json",
+                                                ""};
 
 }  // namespace
 
 std::vector<std::pair<std::string_view, std::string_view>> CallSyntax::passages() const {
   const std::string_view block_close =
       marks_.block_close.empty() ? marks_.call_close : marks_.block_close;
+  // Nothing tells a stop string in a call that has no marks.
+  if (marks_.is_bare) return {};
   std::vector<std::pair<std::string_view, std::string_view>> all = {
       {marks_.block_open, block_close}};
   if (!marks_.call_open.empty()) all.emplace_back(marks_.call_open, marks_.call_close);
@@ -30,8 +38,8 @@ std::vector<std::pair<std::string_view, std::string_view>> CallSyntax::passages(
 
 bool CallSyntax::spells(std::string_view text) const {
   std::vector<std::string> all = signs("", "");
-  for (const std::string_view mark :
-       {marks_.block_open, marks_.block_close, marks_.call_open, marks_.call_close}) {
+  for (const std::string_view mark : {marks_.block_open, marks_.block_close, marks_.call_open,
+                                      marks_.call_close, marks_.bare_prefix}) {
     all.emplace_back(mark);
   }
   return !text.empty() && std::ranges::any_of(all, [&](const std::string& mark) {
@@ -110,6 +118,15 @@ const CallSyntax* call_syntax(ToolSyntax syntax) {
        .call_open = "<|tool_call_begin|>",
        .call_close = "<|tool_call_end|>"},
       {.prefix = "functions.", .separator = "<|tool_call_argument_begin|>", .has_index = true});
+  static const NamedJsonSyntax harmony(
+      "harmony", {.block_open = " to=functions.", .call_close = "<|call|>", .ends_answer = true},
+      {.separator = "<|message|>", .details = kHarmonyDetails});
+  // Llama 3.1 and later: several calls stand one behind the other, with a semicolon between them.
+  static const JsonObjectSyntax llama("llama", {.is_bare = true, .bare_prefix = "<|python_tag|>"},
+                                      "parameters");
+  static const NamedJsonSyntax gemma("gemma",
+                                     {.block_open = "<|tool_call>", .call_close = "<tool_call|>"},
+                                     {.prefix = "call:", .separator = "{", .is_braced = true});
   static const NamedJsonSyntax mistral("mistral", {.block_open = "[TOOL_CALLS]"},
                                        {.separator = "[ARGS]"});
   static const TaggedSyntax seed("seed",
@@ -138,6 +155,12 @@ const CallSyntax* call_syntax(ToolSyntax syntax) {
       return &deepseek_v31;
     case ToolSyntax::kKimi:
       return &kimi;
+    case ToolSyntax::kHarmony:
+      return &harmony;
+    case ToolSyntax::kLlama:
+      return &llama;
+    case ToolSyntax::kGemma:
+      return &gemma;
     case ToolSyntax::kMistral:
       return &mistral;
     case ToolSyntax::kSeed:

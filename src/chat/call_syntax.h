@@ -22,6 +22,12 @@ struct CallMarks {
   std::string_view block_close;
   std::string_view call_open;  // what each call begins with, if not with its name
   std::string_view call_close;
+  /// The mark behind a call is an end token: an answer ends with its first call, and the mark is in
+  /// no text of it.
+  bool ends_answer = false;
+  /// Calls have no marks: they are where an answer begins, or nowhere.
+  bool is_bare = false;
+  std::string_view bare_prefix;  // that may stand before such a call, and need not
 };
 
 /// How a family of models writes calls of tools: how such calls are found, read, and held to a

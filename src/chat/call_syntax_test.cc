@@ -34,6 +34,14 @@ TEST(CallSyntax, IsToldByACallAsTemplatesWriteIt) {
   EXPECT_EQ(told("<|tool_calls_section_begin|><|tool_call_begin|>functions.probe_tool:0"
                  "<|tool_call_argument_begin|>{\"probe_key\": \"x\"}<|tool_call_end|>"),
             ToolSyntax::kKimi);
+  EXPECT_EQ(told("<|start|>assistant to=functions.probe_tool<|channel|>commentary json<|message|>"
+                 "{\"probe_key\": \"x\"}<|call|>"),
+            ToolSyntax::kHarmony);
+  EXPECT_EQ(told("<|start_header_id|>assistant<|end_header_id|>\n\n{\"name\": \"probe_tool\", "
+                 "\"parameters\": {\"probe_key\": \"x\"}}<|eot_id|>"),
+            ToolSyntax::kLlama);
+  EXPECT_EQ(told("<|tool_call>call:probe_tool{probe_key:<|\"|>x<|\"|>}<tool_call|>"),
+            ToolSyntax::kGemma);
   EXPECT_EQ(told("[TOOL_CALLS]probe_tool[ARGS]{\"probe_key\": \"x\"}</s>"), ToolSyntax::kMistral);
   EXPECT_EQ(told("<seed:tool_call>\n<function=probe_tool>\n<parameter=probe_key>x</parameter>\n"
                  "</function>\n</seed:tool_call>"),
@@ -50,6 +58,8 @@ TEST(CallSyntax, KnowsTheTokensThatItsMarksAreMadeOf) {
   EXPECT_FALSE(kimi.spells("<|im_end|>"));
   EXPECT_FALSE(kimi.spells(""));
   EXPECT_TRUE(call_syntax(ToolSyntax::kMistral)->spells("[ARGS]"));
+  EXPECT_TRUE(call_syntax(ToolSyntax::kGemma)->spells("<|\"|>"));
+  EXPECT_TRUE(call_syntax(ToolSyntax::kLlama)->spells("<|python_tag|>"));
   EXPECT_TRUE(call_syntax(ToolSyntax::kGlm)->spells("<arg_value>"));
 }
 

@@ -17,7 +17,9 @@ namespace {
 /// known, and word for word, so that a conversation that is rendered again gives the same tokens.
 class ObjectCallReader : public ToolCallReader {
  public:
-  explicit ObjectCallReader(std::string_view close) : close_(close) {}
+  /// `known`: the tools that there are, where nothing but its members tells a call; else null.
+  ObjectCallReader(std::string_view close, const ToolSchemas* known)
+      : close_(close), known_(known) {}
 
   Verdict read(std::string& text, OutputEvents& events) override {
     if (state_ == State::kBroken) return skip_rest(text);
@@ -93,7 +95,10 @@ class ObjectCallReader : public ToolCallReader {
         return true;
       case State::kKey:
         key_ += c;
-        if (c == '"' && key_[key_.size() - 2] != '\\') state_ = State::kColon;
+        if (c == '"' && key_[key_.size() - 2] != '\\') {
+          state_ = State::kColon;
+          if (known_ != nullptr && !has_name() && !may_come_first(key_)) return false;
+        }
         return key_.size() < 256;
       case State::kColon:
         if (is_space) return true;
@@ -130,23 +135,30 @@ class ObjectCallReader : public ToolCallReader {
       value_ += c;
       // The name is known, and these are the arguments, and an object.
       may_tell_early_ |= has_name() && member_ == Member::kArguments && value_[0] == '{';
-      if (automaton_->must_end()) end_value();
-      return true;
+      return !automaton_->must_end() || end_value();
     }
     // A number ends with what comes after it.
     if (!automaton_->can_end()) return false;
-    end_value();
-    return take(c);
+    return end_value() && take(c);
   }
 
-  void end_value() {
+  /// False if no call goes on with it.
+  bool end_value() {
     state_ = State::kNext;
     if (member_ == Member::kName) {
       const auto name = nlohmann::json::parse(value_, nullptr, false);
       if (name.is_string()) name_ = name.get<std::string>();
+      if (known_ != nullptr && !known_->contains(name_)) return false;
     } else if (member_ == Member::kArguments) {
       arguments_ = value_;
     }
+    return true;
+  }
+
+  /// Of members before the name: what else begins so is an answer in JSON.
+  static bool may_come_first(std::string_view key) {
+    return key == R"("name")" || key == R"("type")" || key == R"("id")" ||
+           key == R"("arguments")" || key == R"("parameters")";
   }
 
   bool has_name() const { return !name_.empty(); }
@@ -210,6 +222,10 @@ class ObjectCallReader : public ToolCallReader {
 
   /// What follows is of the broken call, up to its end.
   Verdict skip_rest(std::string& text) const {
+    if (close_.empty()) {
+      text.clear();
+      return Verdict::kMore;
+    }
     const std::size_t close = text.find(close_);
     if (close == std::string::npos) {
       text.erase(0, possible_mark(text, close_));
@@ -219,7 +235,8 @@ class ObjectCallReader : public ToolCallReader {
     return Verdict::kDone;
   }
 
-  const std::string_view close_;
+  const std::string_view close_;  // may be empty
+  const ToolSchemas* const known_;
   State state_ = State::kOpen;
   Member member_ = Member::kOther;
   std::string key_;
@@ -241,9 +258,9 @@ std::vector<std::string> JsonObjectSyntax::signs(const std::string& function,
           fmt::format("\"{}\":", arguments_key_), fmt::format("\"{}\"", key)};
 }
 
-std::unique_ptr<ToolCallReader> JsonObjectSyntax::make_reader(
-    const ToolSchemas& /*schemas*/) const {
-  return std::make_unique<ObjectCallReader>(marks().call_close);
+std::unique_ptr<ToolCallReader> JsonObjectSyntax::make_reader(const ToolSchemas& schemas) const {
+  return std::make_unique<ObjectCallReader>(marks().call_close,
+                                            marks().is_bare ? &schemas : nullptr);
 }
 
 OutputForm::Track JsonObjectSyntax::call(CallForm& form, const std::string& function,
@@ -255,13 +272,14 @@ OutputForm::Track JsonObjectSyntax::call(CallForm& form, const std::string& func
     FM_CHECK(arguments.has_value());
     return {Literal{fmt::format("{{\"name\": {}, \"{}\": ", nlohmann::json(function).dump(),
                                 arguments_key_)},
-            OutputForm::Value{*arguments}, Literal{"}\n" + close}};
+            OutputForm::Value{*arguments}, Literal{close.empty() ? "}" : "}\n" + close}};
   }
   SchemaNode call{.kind = SchemaNode::Kind::kObject};
   call.properties = {
       {"\"name\"", form.add_text_node(function), true},
       {fmt::format("\"{}\"", arguments_key_), arguments.value_or(SchemaGraph::kAnyObject), true}};
   const OutputForm::Value value{form.add_node(std::move(call))};
+  if (close.empty()) return {value};
   return {value, OutputForm::Space{CallForm::kLayoutMax}, Literal{close}};
 }
 

@@ -2,7 +2,7 @@
 
 #include <utility>
 
-#include "chat/json_reader.h"
+#include "chat/braced_arguments.h"
 #include "chat/marks.h"
 
 namespace flashmoe {
@@ -16,7 +16,13 @@ constexpr int kIndexDigits = 4;
 /// The arguments are passed on as they come, and word for word.
 class NamedJsonReader : public ToolCallReader {
  public:
-  NamedJsonReader(const CallMarks& marks, const CallHead& head) : marks_(marks), head_(head) {}
+  NamedJsonReader(const CallMarks& marks, const CallHead& head) : marks_(marks), head_(head) {
+    if (head.is_braced) {
+      arguments_ = std::make_unique<BracedArguments>();
+    } else {
+      arguments_ = std::make_unique<JsonArguments>();
+    }
+  }
 
   Verdict read(std::string& text, OutputEvents& events) override {
     while (true) {
@@ -53,7 +59,7 @@ class NamedJsonReader : public ToolCallReader {
     if (verdict != Verdict::kMore) return verdict;
     text.clear();
     if (state_ == State::kHead) return Verdict::kCut;
-    if (state_ == State::kArguments) tell_end(events, /*is_complete=*/false);
+    if (state_ == State::kArguments) ArgumentsReader::tell_end(events, /*is_complete=*/false);
     return Verdict::kDone;
   }
 
@@ -74,6 +80,7 @@ class NamedJsonReader : public ToolCallReader {
     }
     std::string_view name = rest.substr(0, end);
     if (head_.has_index) name = name.substr(0, name.rfind(':'));
+    if (!head_.details.empty()) name = name.substr(0, name.find_first_of(" \t\r\n<"));
     const std::size_t last = name.find_last_not_of(kWhiteSpace);
     name = name.substr(skip_space(name), last + 1);
     if (name.empty() || name.size() > kHeadMax) return Verdict::kNoCall;
@@ -85,28 +92,19 @@ class NamedJsonReader : public ToolCallReader {
 
   /// False: more has to come.
   bool read_arguments(std::string& text, OutputEvents& events) {
-    if (!has_arguments_) {
+    if (!arguments_->has_begun()) {
       text.erase(0, skip_space(text));
-      if (text.empty()) return false;
       // A call of what takes nothing may say nothing.
       if (!is_last_ && may_become(text, closing_)) return false;
       if (!closing_.empty() && text.starts_with(closing_)) {
-        tell(events, "{}");
-        tell_end(events, /*is_complete=*/true);
+        ArgumentsReader::tell_none(events);
         state_ = State::kClose;
         return true;
       }
-      has_arguments_ = true;
     }
-    std::size_t at = 0;
-    while (at < text.size() && !arguments_.must_end() && arguments_.push(text[at])) ++at;
-    tell(events, text.substr(0, at));
-    const bool has_stopped = at < text.size();
-    text.erase(0, at);
-    if (!has_stopped && !arguments_.must_end()) return false;
-    const bool is_complete = arguments_.can_end();
-    tell_end(events, is_complete);
-    state_ = is_complete ? State::kClose : State::kBroken;
+    const ArgumentsReader::Verdict verdict = arguments_->read(text, events);
+    if (verdict == ArgumentsReader::Verdict::kMore) return false;
+    state_ = verdict == ArgumentsReader::Verdict::kComplete ? State::kClose : State::kBroken;
     return true;
   }
 
@@ -122,21 +120,12 @@ class NamedJsonReader : public ToolCallReader {
     return !rest.empty() && !may_become(rest, mark);
   }
 
-  static void tell(OutputEvents& events, std::string part) {
-    if (part.empty()) return;
-    events.push_back({.kind = OutputEvent::Kind::kCallArguments, .text = std::move(part)});
-  }
-  static void tell_end(OutputEvents& events, bool is_complete) {
-    events.push_back({.kind = OutputEvent::Kind::kCallEnd, .is_complete = is_complete});
-  }
-
   const CallMarks marks_;
   const CallHead head_;
   // Without the white space before it, which models may leave out.
   const std::string_view closing_ = marks_.call_close.substr(skip_space(marks_.call_close));
   State state_ = State::kHead;
-  JsonReader arguments_;
-  bool has_arguments_ = false;
+  std::unique_ptr<ArgumentsReader> arguments_;
   bool is_last_ = false;
 };
 
@@ -147,7 +136,8 @@ std::vector<std::string> NamedJsonSyntax::signs(const std::string& function,
   const std::string_view begin = marks().call_open.empty() ? marks().block_open : marks().call_open;
   std::string open = std::string(begin) + std::string(head_.prefix) + function;
   if (head_.has_index) open += ":";
-  return {std::move(open), std::string(head_.separator), "\"" + key + "\"",
+  return {std::move(open), std::string(head_.separator),
+          head_.is_braced ? key + ":" + std::string(kBracedQuote) : "\"" + key + "\"",
           std::string(marks().call_close)};
 }
 
@@ -162,6 +152,17 @@ OutputForm::Track NamedJsonSyntax::call(CallForm& form, const std::string& funct
   OutputForm::Track call = {
       Literal{std::string(marks().call_open) + std::string(head_.prefix) + function}};
   const OutputForm::Part separator = Literal{std::string(head_.separator)};
+  if (head_.is_braced) {
+    call.push_back(separator);
+    const auto members = arguments ? add_braced_members(form, *arguments) : std::nullopt;
+    if (!members) {
+      call.push_back(OutputForm::Free{.marks = {{.text = "}" + std::string(marks().call_close)}}});
+    } else {
+      call.insert(call.end(),
+                  {OutputForm::Reference{*members}, Literal{std::string(marks().call_close)}});
+    }
+    return call;
+  }
   if (head_.has_index) {
     std::vector<OutputForm::Track> digits;
     for (char digit = '0'; digit <= '9'; ++digit) digits.push_back({Literal{{digit}}});
@@ -171,11 +172,18 @@ OutputForm::Track NamedJsonSyntax::call(CallForm& form, const std::string& funct
       rest.rule = form.add_rule({{separator}, {digit, rest}});
     }
     call.insert(call.end(), {Literal{":"}, digit, rest});
+  } else if (!head_.details.empty()) {
+    std::vector<OutputForm::Track> details;
+    for (const std::string_view detail : head_.details) {
+      details.push_back({Literal{std::string(detail) + std::string(head_.separator)}});
+    }
+    call.push_back(OutputForm::Reference{form.add_rule(std::move(details))});
   } else {
     call.push_back(separator);
   }
   call.push_back(OutputForm::Value{arguments.value_or(SchemaGraph::kAnyObject)});
-  if (!marks().call_close.empty()) call.push_back(Literal{std::string(marks().call_close)});
+  const bool has_close = !marks().call_close.empty() && !marks().ends_answer;
+  if (has_close) call.push_back(Literal{std::string(marks().call_close)});
   return call;
 }
 

@@ -1,6 +1,9 @@
 #ifndef FLASHMOE_CHAT_NAMED_JSON_CALLS_H_
 #define FLASHMOE_CHAT_NAMED_JSON_CALLS_H_
 
+#include <span>
+#include <string_view>
+
 #include "chat/call_syntax.h"
 
 namespace flashmoe {
@@ -11,9 +14,14 @@ struct CallHead {
   std::string_view separator;  // before the arguments
   /// A conversation's calls are counted, from 0: behind the name stand a colon and a number.
   bool has_index = false;
+  /// What may stand between the name, a word, and the separator, one of these; none: nothing.
+  std::span<const std::string_view> details = {};
+  /// The arguments are as BracedArguments reads them, and the separator ends with their brace.
+  bool is_braced = false;
 };
 
-/// Calls that are a name, a mark, and arguments as an object of JSON.
+/// Calls that are a name, a mark, and arguments as an object of JSON, or in a notation of their
+/// own.
 class NamedJsonSyntax : public CallSyntax {
  public:
   NamedJsonSyntax(std::string_view name, const CallMarks& marks, const CallHead& head)

@@ -21,7 +21,8 @@ struct OutputEvent {
   Kind kind = Kind::kText;
   std::string text;
   bool is_complete = true;
-  std::size_t begin = 0;  // of kText: where in the output its text begins, in bytes
+  std::size_t begin = 0;   // of kText: where in the output its text begins, in bytes
+  bool is_layout = false;  // it stands nowhere there, but between two texts, or thoughts
 };
 
 using OutputEvents = std::vector<OutputEvent>;

@@ -5,7 +5,9 @@
 #include <string>
 #include <string_view>
 
+#include "chat/answer_style.h"
 #include "chat/call_syntax.h"
+#include "chat/harmony.h"
 #include "chat/output_event.h"
 #include "chat/tool_call_reader.h"
 
@@ -18,9 +20,11 @@ class OutputParser {
  public:
   struct Options {
     ToolSyntax tools = ToolSyntax::kNone;  // kNone: calls are text like any other
-    /// The prompt ends within <think>: the output begins with reasoning.
+    AnswerStyle style = AnswerStyle::kThink;
+    /// The prompt ends within thoughts: the output begins with reasoning.
     bool begins_in_reasoning = false;
-    bool is_plain = false;  // all of it is text, whatever it looks like
+    std::string opening = {};  // of kHarmony: what the prompt has begun, see harmony_opening()
+    bool is_plain = false;     // all of it is text, whatever it looks like
   };
 
   /// `schemas` must outlive the parser.
@@ -32,7 +36,9 @@ class OutputParser {
   void finish(OutputEvents& events, bool is_cut = false);
 
   /// Whether it ended within a call's markup, before there was a name to tell.
-  bool ends_in_call() const { return ends_in_call_; }
+  bool ends_in_call() const {
+    return messages_ == nullptr ? ends_in_call_ : messages_->ends_in_call();
+  }
 
  private:
   enum class State : std::uint8_t { kBeginning, kReasoning, kText, kCall };
@@ -41,7 +47,10 @@ class OutputParser {
   bool run_beginning(OutputEvents& events, bool is_last);
   bool run_reasoning(OutputEvents& events, bool is_last);
   bool run_text(OutputEvents& events, bool is_last);
+  bool run_bare(OutputEvents& events, bool is_last);
   bool run_call(OutputEvents& events, bool is_last);
+  /// Tells all of it, where no call may follow.
+  void tell_rest(OutputEvents& events);
   /// Tells text; white space waits until it is known that something else follows.
   void tell_text(std::string_view text, OutputEvents& events);
   void tell_space(OutputEvents& events);
@@ -53,6 +62,8 @@ class OutputParser {
   std::size_t possible_calls(std::string_view text) const;
 
   const CallSyntax* const syntax_;  // null: calls are text like any other
+  const ThoughtMarks thoughts_;
+  std::unique_ptr<HarmonyReader> messages_;  // null: the output is none of messages
   const ToolSchemas& schemas_;
   State state_;
   bool ends_in_call_ = false;
@@ -62,6 +73,8 @@ class OutputParser {
   std::size_t space_begin_ = 0;
   bool has_text_ = false;     // some of the reasoning is told
   bool skips_space_ = false;  // the next text begins with layout
+  bool may_be_bare_ = true;   // nothing but calls has come
+  bool has_called_ = false;
   std::unique_ptr<ToolCallReader> call_;
   std::string mark_;  // that began the call
 };

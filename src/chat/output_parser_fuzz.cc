@@ -20,9 +20,19 @@ const ToolSchemas& fuzz_schemas() {
   return schemas;
 }
 
+AnswerStyle style_of(ToolSyntax tools) {
+  if (tools == ToolSyntax::kHarmony) return AnswerStyle::kHarmony;
+  return tools == ToolSyntax::kGemma ? AnswerStyle::kChannel : AnswerStyle::kThink;
+}
+
 std::string events_as_text(std::string_view output, std::uint8_t mode, std::size_t step) {
   const auto tools = static_cast<ToolSyntax>(mode % (call_syntaxes().size() + 1));
-  OutputParser parser({.tools = tools, .begins_in_reasoning = mode > 127}, fuzz_schemas());
+  const bool is_thinking = mode > 127;
+  OutputParser parser({.tools = tools,
+                       .style = style_of(tools),
+                       .begins_in_reasoning = is_thinking,
+                       .opening = is_thinking ? "assistant<|channel|>analysis<|message|>" : ""},
+                      fuzz_schemas());
   OutputEvents events;
   for (std::size_t at = 0; at < output.size(); at += step) {
     parser.push(output.substr(at, step), events);
@@ -39,7 +49,7 @@ std::string events_as_text(std::string_view output, std::uint8_t mode, std::size
     if (!is_piece || kind != last_kind) text += static_cast<char>('0' + kind);
     last_kind = kind;
     text += event.text;
-    FM_CHECK(event.kind != OutputEvent::Kind::kText ||
+    FM_CHECK(event.kind != OutputEvent::Kind::kText || event.is_layout ||
              output.substr(event.begin, event.text.size()) == event.text);
     if (event.kind == OutputEvent::Kind::kCallBegin) arguments.clear();
     if (event.kind == OutputEvent::Kind::kCallArguments) arguments += event.text;

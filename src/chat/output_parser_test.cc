@@ -52,7 +52,7 @@ std::string shown(const OutputEvents& events) {
 void expect_places(const OutputEvents& events, const std::string& output) {
   std::size_t end = 0;
   for (const OutputEvent& event : events) {
-    if (event.kind != Kind::kText) continue;
+    if (event.kind != Kind::kText || event.is_layout) continue;
     EXPECT_GE(event.begin, end) << output;
     end = event.begin + event.text.size();
     ASSERT_LE(end, output.size()) << output;
@@ -67,9 +67,7 @@ std::size_t character_end(const std::string& text, std::size_t at) {
 }
 
 /// Parsed at once, and cut in all ways that two places allow, which must not matter.
-std::string parsed(ToolSyntax syntax, const std::string& output, bool begins_in_reasoning = false) {
-  const OutputParser::Options options = {.tools = syntax,
-                                         .begins_in_reasoning = begins_in_reasoning};
+std::string parsed(const OutputParser::Options& options, const std::string& output) {
   const auto parse = [&](std::size_t a, std::size_t b) {
     OutputParser parser(options, schemas());
     OutputEvents events;
@@ -96,6 +94,9 @@ std::string parsed(ToolSyntax syntax, const std::string& output, bool begins_in_
   expect_places(events, output);
   EXPECT_EQ(shown(events), whole) << "one by one: " << output;
   return whole;
+}
+std::string parsed(ToolSyntax syntax, const std::string& output, bool begins_in_reasoning = false) {
+  return parsed({.tools = syntax, .begins_in_reasoning = begins_in_reasoning}, output);
 }
 
 std::string hermes(const std::string& output) { return parsed(ToolSyntax::kHermes, output); }
@@ -177,12 +178,15 @@ TEST(HermesCalls, ThatAreNoneAreText) {
 }
 
 /// What a cut output tells, and whether it is one that ends in a call.
-std::pair<std::string, bool> cut(ToolSyntax syntax, const std::string& output) {
-  OutputParser parser({.tools = syntax}, schemas());
+std::pair<std::string, bool> cut(const OutputParser::Options& options, const std::string& output) {
+  OutputParser parser(options, schemas());
   OutputEvents events;
   parser.push(output, events);
   parser.finish(events, /*is_cut=*/true);
   return {shown(events), parser.ends_in_call()};
+}
+std::pair<std::string, bool> cut(ToolSyntax syntax, const std::string& output) {
+  return cut({.tools = syntax}, output);
 }
 
 TEST(CutCalls, NeverShowTheirMarkup) {
@@ -209,10 +213,12 @@ TEST(CutCalls, NeverShowTheirMarkup) {
       "</seed:tool_call>";
   const std::string glm_call =
       "<tool_call>edit\n<arg_key>path</arg_key>\n<arg_value>a</arg_value>\n</tool_call>";
+  const std::string gemma_call = "<|tool_call>call:edit{path:<|\"|>a<|\"|>}<tool_call|>";
   for (const auto& [syntax, call] :
-       {std::pair(ToolSyntax::kHermes, hermes_call), std::pair(ToolSyntax::kQwenXml, qwen_call),
-        std::pair(ToolSyntax::kGlm, glm_call), std::pair(ToolSyntax::kMiniMax, minimax_call),
-        std::pair(ToolSyntax::kSeed, seed_call), std::pair(ToolSyntax::kDeepSeekV3, deepseek3_call),
+       {std::pair(ToolSyntax::kGemma, gemma_call), std::pair(ToolSyntax::kHermes, hermes_call),
+        std::pair(ToolSyntax::kQwenXml, qwen_call), std::pair(ToolSyntax::kGlm, glm_call),
+        std::pair(ToolSyntax::kMiniMax, minimax_call), std::pair(ToolSyntax::kSeed, seed_call),
+        std::pair(ToolSyntax::kDeepSeekV3, deepseek3_call),
         std::pair(ToolSyntax::kDeepSeekV31, deepseek31_call),
         std::pair(ToolSyntax::kKimi, kimi_call), std::pair(ToolSyntax::kMistral, mistral_call)}) {
     for (std::size_t size = 6; size < call.size(); size = character_end(call, size + 1)) {
@@ -435,6 +441,197 @@ TEST(NamedJsonCalls, ThatBreakOffOrGoWrongSaySo) {
     EXPECT_EQ(cut(each.syntax, "I " + each.block_open + each.call_open + "ed"),
               std::pair(std::string("I"), true));
   }
+}
+
+OutputParser::Options in_messages(ToolSyntax tools = ToolSyntax::kHarmony,
+                                  const std::string& opening = "assistant") {
+  return {.tools = tools, .style = AnswerStyle::kHarmony, .opening = opening};
+}
+std::string harmony(const std::string& output) { return parsed(in_messages(), output); }
+
+TEST(HarmonyMessages, AreToldByTheirChannels) {
+  EXPECT_EQ(harmony("<|channel|>analysis<|message|>Well.\n\nYes. <|end|><|start|>assistant"
+                    "<|channel|>final<|message|>\"No\" é.\n<|return|>"),
+            "(Well.\n\nYes. )\"No\" é.\n");
+  EXPECT_EQ(harmony("<|channel|>final<|message|>Yes"), "Yes");
+  EXPECT_EQ(harmony("<|channel|>analysis<|message|>I am cut"), "(I am cut)");
+  EXPECT_EQ(parsed(in_messages(ToolSyntax::kNone),
+                   "<|channel|>analysis<|message|>a<|end|><|start|>assistant<|channel|>final"
+                   "<|message|>b"),
+            "(a)b");
+  EXPECT_EQ(harmony(""), "");
+}
+
+TEST(HarmonyMessages, OfOneKindAreParagraphs) {
+  EXPECT_EQ(harmony("<|channel|>analysis<|message|>a<|end|><|start|>assistant<|channel|>commentary"
+                    "<|message|>I look.<|end|><|start|>assistant<|channel|>analysis<|message|>b"
+                    "<|end|><|start|>assistant<|channel|>final<|message|>It is.<|end|>"),
+            "(a)I look.(\n\nb)\n\nIt is.");
+}
+
+TEST(HarmonyMessages, ToFunctionsAreCalls) {
+  const std::string arguments = R"({"path":  "a}\"é<|call|>", "line": 3, "flags": ["3", {}]})";
+  const std::string call = "edit[" + arguments + "]";
+  for (const std::string header :
+       {"<|channel|>commentary to=functions.edit <|constrain|>json",
+        "<|channel|>commentary to=functions.edit json", "<|channel|>commentary to=functions.edit",
+        " to=functions.edit<|channel|>commentary json",
+        " to=functions.edit<|channel|>commentary <|constrain|>json",
+        "<|channel|>analysis to=functions.edit <|constrain|>json"}) {
+    EXPECT_EQ(harmony(header + "<|message|>" + arguments), call) << header;
+    EXPECT_EQ(harmony(header + "<|message|>" + arguments + "<|call|>"), call) << header;
+    EXPECT_EQ(harmony("<|channel|>analysis<|message|>I edit.<|end|><|start|>assistant" + header +
+                      "<|message|>" + arguments + "<|call|>"),
+              "(I edit.)" + call)
+        << header;
+  }
+  EXPECT_EQ(harmony("<|channel|>commentary<|message|>I look.<|end|><|start|>assistant<|channel|>"
+                    "commentary to=functions.now <|constrain|>json<|message|>{}<|call|><|start|>"
+                    "assistant to=functions.now<|channel|>commentary json<|message|>{\"a\": 1}"),
+            "I look.now[{}]now[{\"a\": 1}]");
+}
+
+TEST(HarmonyMessages, ToFunctionsAreTextWithoutTools) {
+  EXPECT_EQ(parsed(in_messages(ToolSyntax::kNone),
+                   "<|channel|>commentary to=functions.now <|constrain|>json<|message|>{}"),
+            "{}");
+}
+
+TEST(HarmonyMessages, ThatBreakOffOrGoWrongSaySo) {
+  const std::string header = "<|channel|>commentary to=functions.edit <|constrain|>json<|message|>";
+  EXPECT_EQ(harmony(header + "{\"path\": \"a"), "edit[{\"path\": \"a!]");
+  EXPECT_EQ(
+      harmony(header + "{\"path\": oh}<|call|><|start|>assistant<|channel|>final<|message|>x"),
+      "edit[{\"path\": !]x");
+  EXPECT_EQ(harmony("<|channel|>commentary to=functions. <|constrain|>json<|message|>{}"), "{}");
+  for (std::size_t size = 6; size < header.size(); ++size) {
+    const auto [text, ends_in_call] = cut(in_messages(), header.substr(0, size));
+    EXPECT_EQ(text, "") << size;
+    EXPECT_EQ(ends_in_call, header.substr(0, size).find("to=") != std::string::npos) << size;
+  }
+  EXPECT_EQ(cut(in_messages(), "<|channel|>final<|message|>Yes <|retu").first, "Yes ");
+  EXPECT_EQ(cut(in_messages(), "<|channel|>final<|message|>a <b").first, "a <b");
+}
+
+TEST(HarmonyMessages, ForgiveWhatModelsForget) {
+  EXPECT_EQ(harmony("<|channel|>analysis<|message|>a<|channel|>final<|message|>b"), "(a)b");
+  EXPECT_EQ(harmony("<|channel|>analysis<|message|>a<|end|>assistant<|channel|>final<|message|>b"),
+            "(a)b");
+  EXPECT_EQ(harmony("<|channel|>analysis<|message|>a<|start|>assistant<|message|>b<|end|>\n"),
+            "(a)b");
+  EXPECT_EQ(harmony("<|start|>assistant<|channel|>final<|message|>b"), "b");
+}
+
+TEST(HarmonyMessages, ThatAreNoneAreText) {
+  EXPECT_EQ(harmony("Hello, world"), "Hello, world");
+  EXPECT_EQ(harmony("assume that"), "assume that");
+  EXPECT_EQ(harmony("today"), "today");
+  const std::string longer(300, 'x');
+  EXPECT_EQ(harmony("<|channel|>" + longer + "<|message|>b"), longer + "<|message|>b");
+  EXPECT_EQ(harmony("<|channel|>final<|message|>Say <|channel|> or <|end|>, then."),
+            "Say  or , then.");
+}
+
+TEST(HarmonyMessages, GoOnWithWhatThePromptHasBegun) {
+  EXPECT_EQ(parsed(in_messages(ToolSyntax::kHarmony, "assistant<|channel|>analysis<|message|>"),
+                   "a<|end|><|start|>assistant<|channel|>final<|message|>b"),
+            "(a)b");
+  EXPECT_EQ(
+      parsed(in_messages(ToolSyntax::kHarmony, "assistant<|channel|>final<|message|>I s"), "ay b"),
+      "ay b");
+  EXPECT_EQ(parsed(in_messages(ToolSyntax::kHarmony, "assistant<|channel|>"), "final<|message|>b"),
+            "b");
+  EXPECT_EQ(parsed(in_messages(ToolSyntax::kHarmony, "assistant to=functions."),
+                   "now<|channel|>commentary json<|message|>{}"),
+            "now[{}]");
+}
+
+TEST(Harmony, FindsWhereAnAnswerBegins) {
+  EXPECT_EQ(harmony_opening("<|start|>user<|message|>x<|end|><|start|>assistant"), "assistant");
+  EXPECT_EQ(harmony_opening("no marks"), "assistant");
+  EXPECT_EQ(harmony_place("assistant"), HarmonyPlace::kHeader);
+  EXPECT_EQ(harmony_place("assistant<|channel|>analysis<|message|>a"), HarmonyPlace::kThoughts);
+  EXPECT_EQ(harmony_place("assistant<|channel|>final<|message|>"), HarmonyPlace::kText);
+  EXPECT_TRUE(harmony_spells("<|constrain|>"));
+  EXPECT_FALSE(harmony_spells("<|im_end|>"));
+  EXPECT_FALSE(harmony_spells(""));
+}
+
+std::string llama(const std::string& output) { return parsed(ToolSyntax::kLlama, output); }
+
+TEST(BareCalls, AreToldWhereAnAnswerBegins) {
+  EXPECT_EQ(llama("{\"name\": \"edit\", \"parameters\": {\"path\":  \"a}\\\"é\", \"line\": 3}}"),
+            "edit[{\"path\":  \"a}\\\"é\", \"line\": 3}]");
+  EXPECT_EQ(llama("\n<|python_tag|>{\"name\": \"now\", \"arguments\": {}}"), "now[{}]");
+  EXPECT_EQ(llama("{\"type\": \"function\", \"name\": \"now\", \"parameters\": {}}"), "now[{}]");
+  EXPECT_EQ(llama("{\"parameters\": {\"a\": 1}, \"name\": \"now\"}"), "now[{\"a\": 1}]");
+  EXPECT_EQ(llama("{\"name\": \"now\", \"parameters\": {}}; {\"name\": \"edit\", \"parameters\": "
+                  "{\"line\": 1}}\n<|python_tag|>{\"name\": \"now\", \"parameters\": {}}\nDone."),
+            "now[{}]edit[{\"line\": 1}]now[{}]Done.");
+}
+
+TEST(BareCalls, ThatAreNoneAreText) {
+  EXPECT_EQ(llama("Use {\"name\": \"now\", \"parameters\": {}}."),
+            "Use {\"name\": \"now\", \"parameters\": {}}.");
+  EXPECT_EQ(llama("{\"name\": \"other\", \"parameters\": {}}"),
+            "{\"name\": \"other\", \"parameters\": {}}");
+  EXPECT_EQ(llama("{\"sky\": \"rain\", \"name\": \"now\"}\n"),
+            "{\"sky\": \"rain\", \"name\": \"now\"}\n");
+  EXPECT_EQ(llama("{\"name\": 3}"), "{\"name\": 3}");
+  EXPECT_EQ(llama("<|python_tag|>print(1)\n"), "print(1)\n");
+  EXPECT_EQ(llama(" Hello; {} <|python_tag|>\n"), " Hello; {} <|python_tag|>\n");
+  EXPECT_EQ(llama("{\"name\": \"now\", \"parameters\": {}}; and {}"), "now[{}]; and {}");
+  EXPECT_EQ(llama(" \n"), " \n");
+}
+
+TEST(BareCalls, ThatBreakOffOrGoWrongSaySo) {
+  EXPECT_EQ(llama("{\"name\": \"edit\", \"parameters\": {\"path\": \"a"), "edit[{\"path\": \"a!]");
+  EXPECT_EQ(llama("{\"name\": \"edit\", \"parameters\": {\"path\": oh}} x"), "edit[{\"path\": !]");
+  EXPECT_EQ(cut(ToolSyntax::kLlama, "{\"name\": \"ed"), std::pair(std::string(), true));
+}
+
+std::string gemma(const std::string& output) {
+  return parsed({.tools = ToolSyntax::kGemma, .style = AnswerStyle::kChannel}, output);
+}
+
+TEST(GemmaCalls, AreToldAsJson) {
+  EXPECT_EQ(gemma("I edit.\n<|tool_call>call:edit{path:<|\"|>a \"b\" "
+                  "é\n}<|\"|>,line:3,flags:[<|\"|>x<|\"|>,"
+                  "{a:null,b:[]},-1.5],force:true}<tool_call|>"),
+            "I edit.edit[{\"path\": \"a \\\"b\\\" é\\n}\", \"line\": 3, \"flags\": [\"x\", "
+            "{\"a\": null, \"b\": []}, -1.5], \"force\": true}]");
+  EXPECT_EQ(
+      gemma(
+          "<|tool_call>call:now{}<tool_call|><|tool_call>call:edit{path:<|\"|><|\"|>}<tool_call|>"),
+      "now[{}]edit[{\"path\": \"\"}]");
+}
+
+TEST(GemmaCalls, TakeJsonAndWordsToo) {
+  EXPECT_EQ(
+      gemma(
+          "<|tool_call>call:edit{\"path\": \"a\\\"}\", <|\"|>text<|\"|> : None , flags: [ True, ],"
+          "x:a word}<tool_call|>"),
+      "edit[{\"path\": \"a\\\"}\", \"text\": null, \"flags\": [true], \"x\": \"a word\"}]");
+}
+
+TEST(GemmaCalls, ThatBreakOffOrGoWrongSaySo) {
+  EXPECT_EQ(gemma("<|tool_call>call:edit{path:<|\"|>ab"), "edit[{\"path\": \"ab!]");
+  EXPECT_EQ(gemma("<|tool_call>call:edit{path:<|\"|>ab<|\""), "edit[{\"path\": \"ab!]");
+  EXPECT_EQ(gemma("<|tool_call>call:edit{line:1"), "edit[{\"line\": !]");
+  EXPECT_EQ(gemma("<|tool_call>call:edit{line:1]}<tool_call|>x"), "edit[{\"line\": 1!]x");
+  EXPECT_EQ(gemma("<|tool_call>call:edit{:1}<tool_call|>x"), "edit[{!]x");
+  EXPECT_EQ(gemma("<|tool_call>call:edit{line:" + std::string(200, '[') + "}<tool_call|>x"),
+            "edit[{\"line\": " + std::string(127, '[') + "!]x");
+  EXPECT_EQ(gemma("Say <|tool_call> to call."), "Say  to call.");
+  EXPECT_EQ(cut(ToolSyntax::kGemma, "I <|tool_call>call:ed"), std::pair(std::string("I"), true));
+}
+
+TEST(OutputParser, SplitsThoughtsInAChannelFromTheAnswer) {
+  EXPECT_EQ(gemma("<|channel>thought\nWell.\n<channel|>No."), "(Well.)No.");
+  EXPECT_EQ(gemma("<|channel>thought\n<channel|>Yes"), "Yes");
+  EXPECT_EQ(parsed({.style = AnswerStyle::kChannel, .begins_in_reasoning = true},
+                   "\nWell.<channel|>\n<think>No."),
+            "(Well.)<think>No.");
 }
 
 }  // namespace

@@ -22,6 +22,9 @@ enum class ToolSyntax : std::uint8_t {
   kDeepSeekV31,  // <｜tool▁call▁begin｜>NAME<｜tool▁sep｜>{...}<｜tool▁call▁end｜>
   kKimi,         // <|tool_call_begin|>functions.NAME:0<|tool_call_argument_begin|>{...}
   kMistral,      // [TOOL_CALLS]NAME[ARGS]{...}
+  kHarmony,      // to=functions.NAME <|constrain|>json<|message|>{...}<|call|>
+  kLlama,        // {"name": ..., "parameters": {...}}, at an answer's beginning
+  kGemma,        // <|tool_call>call:NAME{KEY:<|"|>VALUE<|"|>}<tool_call|>
   kSeed,         // as kQwenXml, within <seed:tool_call>, and values without lines of their own
 };
 

@@ -4,8 +4,8 @@
 
 #include <utility>
 
+#include "chat/harmony.h"
 #include "chat/json_schema.h"
-#include "chat/marks.h"
 #include "chat/schema_references.h"
 
 namespace flashmoe::server {
@@ -66,6 +66,8 @@ std::optional<ApiError> AnswerForms::read(const ChatRequest& request,
   if (may_call && (must_call || !request.tools.empty()) && syntax_ != nullptr) {
     return read_tools(request, notes);
   }
+  // No token of its own begins a message to a function, which could be forbidden instead.
+  has_calls_in_text_ = is_in_messages() && !is_bound_ && !request.tools.empty();
   return std::nullopt;
 }
 
@@ -101,6 +103,10 @@ std::optional<ApiError> AnswerForms::read_tools(const ChatRequest& request,
       for (const std::string& hint : hints) notes.push_back(fmt::format("tool {}: {}", name, hint));
       arguments = *node;
     }
+    if (is_strict && has_calls_in_text_ && syntax_->marks().is_bare) {
+      notes.push_back(fmt::format(
+          "tool {}: this model's calls are held to a schema only where one must come", name));
+    }
     calls.push_back(syntax_->call(builder_, name, arguments, /*is_free=*/!must_call));
   }
   if (calls.empty()) {
@@ -109,11 +115,22 @@ std::optional<ApiError> AnswerForms::read_tools(const ChatRequest& request,
                                           : "names no tool of this request");
   }
   const CallMarks& marks = syntax_->marks();
+  if (is_in_messages()) {
+    is_bound_ |= must_call;
+    for (Track& call : calls) call.insert(call.begin(), Literal{std::string(marks.block_open)});
+    message_calls_ = std::move(calls);
+    return std::nullopt;
+  }
   const OutputForm::Part layout = Space{CallForm::kLayoutMax};
   if (must_call) {
     is_bound_ = true;
     for (Track& call : calls) call = block_of(std::move(call), syntax_->line());
     form_->rules[answer_] = std::move(calls);
+    return std::nullopt;
+  }
+  if (has_calls_in_text_ && marks.is_bare) {
+    // Until its name has come, a call is JSON like any other.
+    has_calls_in_text_ = false;
     return std::nullopt;
   }
   if (has_calls_in_text_) {
@@ -147,7 +164,9 @@ std::optional<ApiError> AnswerForms::read_tools(const ChatRequest& request,
 /// A block with one call, and `line` between their marks.
 Track AnswerForms::block_of(Track call, const OutputForm::Part& line) const {
   const CallMarks& marks = syntax_->marks();
-  call.insert(call.begin(), {Literal{std::string(marks.block_open)}, line});
+  if (!marks.block_open.empty()) {
+    call.insert(call.begin(), {Literal{std::string(marks.block_open)}, line});
+  }
   if (!marks.block_close.empty()) {
     call.push_back(line);
     call.push_back(Literal{std::string(marks.block_close)});
@@ -155,9 +174,30 @@ Track AnswerForms::block_of(Track call, const OutputForm::Part& line) const {
   return call;
 }
 
+/// The answer as messages: thoughts, then the text or a call. Without a form from the first byte
+/// on, anything may be thought, and said before a call.
+std::vector<Track> AnswerForms::messages(Thoughts thoughts) {
+  HarmonyAnswer answer{.has_free_text = !is_bound_,
+                       .calls = std::move(message_calls_),
+                       .has_thoughts = !is_bound_ || thoughts != Thoughts::kNone,
+                       .has_preambles = !is_bound_,
+                       .is_open = !is_bound_};
+  if (!form_->rules[answer_].empty()) answer.texts = {{Reference{answer_}}};
+  const HarmonyPlace place = thoughts == Thoughts::kBegun  ? HarmonyPlace::kThoughts
+                             : thoughts == Thoughts::kOver ? HarmonyPlace::kText
+                                                           : HarmonyPlace::kHeader;
+  return harmony_answer(builder_, answer, place);
+}
+
 std::shared_ptr<const OutputForm> AnswerForms::form(Thoughts thoughts) {
   if (!is_bound_ && !has_calls_in_text_) return nullptr;
-  const Free thought{.marks = {{.text = std::string(kThinkClose)}}, .is_open = has_calls_in_text_};
+  if (is_in_messages()) {
+    std::vector<Track> all = messages(thoughts);
+    form_->rules[0] = std::move(all);
+    return std::move(form_);
+  }
+  const ThoughtMarks marks = thought_marks(style_);
+  const Free thought{.marks = {{.text = std::string(marks.close)}}, .is_open = has_calls_in_text_};
   std::vector<Track>& tracks = form_->rules[0];
   if (thoughts == Thoughts::kBegun) {
     tracks.push_back({thought, Space{CallForm::kLayoutMax}, Reference{answer_}});
@@ -165,7 +205,7 @@ std::shared_ptr<const OutputForm> AnswerForms::form(Thoughts thoughts) {
     tracks.push_back({Reference{answer_}});
   }
   if (thoughts == Thoughts::kPossible) {
-    tracks.push_back({Space{CallForm::kLayoutMax}, Literal{std::string(kThinkOpen)}, thought,
+    tracks.push_back({Space{CallForm::kLayoutMax}, Literal{std::string(marks.open)}, thought,
                       Space{CallForm::kLayoutMax}, Reference{answer_}});
   }
   return std::move(form_);

@@ -7,6 +7,7 @@
 #include <string_view>
 #include <vector>
 
+#include "chat/answer_style.h"
 #include "chat/call_form.h"
 #include "chat/call_syntax.h"
 #include "chat/output_form.h"
@@ -18,8 +19,9 @@ namespace flashmoe::server {
 /// What may come before an answer.
 enum class Thoughts : std::uint8_t {
   kNone,
-  kPossible,  // <think> ... </think>
+  kPossible,  // they, and the marks around them
   kBegun,     // the prompt ends within them
+  kOver,      // in messages: the prompt has begun the answer's text
 };
 
 /// Builds the form that one request's answers are held to. Thoughts are free; then come, as the
@@ -27,7 +29,7 @@ enum class Thoughts : std::uint8_t {
 /// tools that there are. What a schema asks for and is not held to is in `notes`.
 class AnswerForms {
  public:
-  explicit AnswerForms(ToolSyntax syntax) : syntax_(call_syntax(syntax)) {}
+  AnswerForms(ToolSyntax syntax, AnswerStyle style) : syntax_(call_syntax(syntax)), style_(style) {}
 
   /// Reads the request's schemas. Errors: 400, for those that cannot be held to.
   std::optional<ApiError> read(const ChatRequest& request, std::vector<std::string>& notes);
@@ -44,14 +46,18 @@ class AnswerForms {
   std::optional<ApiError> read_answer(const std::optional<Json>& schema, bool is_strict,
                                       std::vector<std::string>& notes);
   std::optional<ApiError> read_tools(const ChatRequest& request, std::vector<std::string>& notes);
+  bool is_in_messages() const { return style_ == AnswerStyle::kHarmony; }
+  std::vector<OutputForm::Track> messages(Thoughts thoughts);
   OutputForm::Track block_of(OutputForm::Track call, const OutputForm::Part& line) const;
 
   const CallSyntax* const syntax_;  // null: the model knows no tools
+  const AnswerStyle style_;
   std::shared_ptr<OutputForm> form_ = std::make_shared<OutputForm>();
   CallForm builder_{*form_};
   bool is_bound_ = false;
   bool has_calls_in_text_ = false;
   Rule answer_ = 0;
+  std::vector<OutputForm::Track> message_calls_;  // where they are messages
 };
 
 /// A tool's parameters, with what its properties refer to in their place: readers of calls look at

@@ -1,6 +1,7 @@
 // What a model that is held to a request's form can and cannot write.
 #include "server/answer_forms.h"
 
+#include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -31,7 +32,8 @@ enum class Is { kWhole, kBegun, kRefused };
 class Held {
  public:
   Held(const ChatRequest& request, ToolSyntax syntax, Thoughts thoughts = Thoughts::kNone) {
-    AnswerForms forms(syntax);
+    AnswerForms forms(syntax,
+                      syntax == ToolSyntax::kHarmony ? AnswerStyle::kHarmony : AnswerStyle::kThink);
     error_ = forms.read(request, notes_);
     if (error_) return;
     is_bound_ = forms.is_bound();
@@ -129,6 +131,8 @@ const std::vector<Written>& all_written() {
       {ToolSyntax::kKimi, "<|tool_calls_section_begin|><|tool_call_begin|>functions.",
        ":12<|tool_call_argument_begin|>{\"city\": \"", "\"", ", \"days\": ", "",
        "}<|tool_call_end|><|tool_calls_section_end|>"},
+      {ToolSyntax::kGemma, "<|tool_call>call:", "{city:<|\"|>", "<|\"|>", ",days:", "",
+       "}<tool_call|>"},
       {ToolSyntax::kMistral, "[TOOL_CALLS]", "[ARGS]{\"city\": \"", "\"", ", \"days\": ", "", "}"},
   };
   return all;
@@ -167,6 +171,134 @@ TEST(AnswerForms, HoldEverySyntaxToTheTools) {
     either.has_parallel_calls = false;
     EXPECT_EQ(Held(either, each.syntax)(each.call("Oslo") + "\n" + each.begin), Is::kRefused);
   }
+}
+
+constexpr const char* kHarmonyThought =
+    "<|channel|>analysis<|message|>I could to=functions.other, or "
+    "<|call|>.<|end|><|start|>assistant";
+constexpr const char* kHarmonyCallHead = " <|constrain|>json<|message|>";
+
+std::string harmony_call(const std::string& name, const std::string& arguments) {
+  return "<|channel|>commentary to=functions." + name + kHarmonyCallHead + arguments;
+}
+
+TEST(AnswerFormsInMessages, LetTheModelCallDeclaredToolsAlone) {
+  Held held(request_with_tools(), ToolSyntax::kHarmony);
+  const std::string thought = kHarmonyThought;
+  EXPECT_FALSE(held.is_bound());
+  EXPECT_EQ(held(thought), Is::kBegun);
+  EXPECT_EQ(held("<|channel|>analysis<|message|>I am cut"), Is::kWhole);
+  EXPECT_EQ(held(thought + "<|channel|>final<|message|>Any to=functions.other text"), Is::kWhole);
+  EXPECT_EQ(held(thought + harmony_call("weather", "{\"city\": \"Oslo\"}")), Is::kWhole);
+  EXPECT_EQ(held(thought + " to=functions.now<|channel|>commentary json<|message|>{}"), Is::kWhole);
+  EXPECT_EQ(held(thought + "<|channel|>commentary<|message|>I look.<|end|><|start|>assistant" +
+                 harmony_call("now", "{\"x\": [1]}")),
+            Is::kWhole);
+  EXPECT_EQ(held("<|channel|>final<|message|>a<|start|>assistant" + harmony_call("now", "{}")),
+            Is::kWhole);
+  EXPECT_EQ(held(thought + harmony_call("now", "{}") + "<"), Is::kRefused);
+  EXPECT_EQ(held("<|channel|>commentary to=functions.other"), Is::kRefused);
+  EXPECT_EQ(held("<|channel|>final<|message|>a<|start|>assistant to=functions.o"), Is::kRefused);
+  EXPECT_EQ(held(" to=functions.nowhere"), Is::kRefused);
+  EXPECT_EQ(held(" to=functions.weather<|channel|>commentary json<|message|>["), Is::kRefused);
+  EXPECT_EQ(held("Text"), Is::kRefused);
+  Held strict(request_with_tools(/*is_strict=*/true), ToolSyntax::kHarmony);
+  EXPECT_EQ(strict(harmony_call("weather", "{\"city\": \"Reykjavik")), Is::kRefused);
+}
+
+TEST(AnswerFormsInMessages, HoldCallsThatMustCome) {
+  ChatRequest request = request_with_tools();
+  request.tool_choice.kind = ToolChoice::Kind::kRequired;
+  Held held(request, ToolSyntax::kHarmony, Thoughts::kPossible);
+  const std::string call = harmony_call("weather", "{\"city\": \"Oslo\", \"days\": 9}");
+  EXPECT_EQ(held(kHarmonyThought + call), Is::kWhole);
+  EXPECT_EQ(held(call), Is::kWhole);
+  EXPECT_EQ(held("<|channel|>analysis<|message|>I am cut"), Is::kBegun);
+  EXPECT_EQ(held("<|channel|>final"), Is::kRefused);
+  EXPECT_EQ(held(harmony_call("weather", "{\"city\": \"Reykjavik")), Is::kRefused);
+  Held quick(request, ToolSyntax::kHarmony, Thoughts::kNone);
+  EXPECT_EQ(quick("<|channel|>analysis"), Is::kRefused);
+  EXPECT_EQ(quick(call), Is::kWhole);
+  Held begun(request, ToolSyntax::kHarmony, Thoughts::kBegun);
+  EXPECT_EQ(begun("so<|end|><|start|>assistant" + call), Is::kWhole);
+  Held over(request, ToolSyntax::kHarmony, Thoughts::kOver);
+  EXPECT_EQ(over("<|end|><|start|>assistant" + call), Is::kWhole);
+  request.tool_choice.allowed = {"now"};
+  Held named(request, ToolSyntax::kHarmony, Thoughts::kPossible);
+  EXPECT_EQ(named(harmony_call("now", "{}")), Is::kWhole);
+  EXPECT_EQ(named("<|channel|>commentary to=functions.w"), Is::kRefused);
+}
+
+TEST(AnswerFormsInMessages, HoldTheTextOfTheAnswerAlone) {
+  ChatRequest request;
+  request.answer_schema = Json::parse(R"({"type": "integer"})");
+  Held held(request, ToolSyntax::kHarmony, Thoughts::kPossible);
+  EXPECT_EQ(held(std::string(kHarmonyThought) + "<|channel|>final<|message|>12"), Is::kWhole);
+  EXPECT_EQ(held("<|channel|>final<|message|>x"), Is::kRefused);
+  EXPECT_EQ(held("<|channel|>commentary"), Is::kRefused);
+  EXPECT_EQ(held("12"), Is::kRefused);
+  EXPECT_EQ(Held(request, ToolSyntax::kHarmony, Thoughts::kOver)("12"), Is::kWhole);
+  ChatRequest either = request_with_tools();
+  either.answer_schema = request.answer_schema;
+  Held both(either, ToolSyntax::kHarmony, Thoughts::kPossible);
+  EXPECT_EQ(both("<|channel|>final<|message|>12"), Is::kWhole);
+  EXPECT_EQ(both(harmony_call("now", "{}")), Is::kWhole);
+  EXPECT_EQ(both("<|channel|>final<|message|>t"), Is::kRefused);
+}
+
+TEST(AnswerFormsInMessages, HaveNoCallsWhereNoneIsWanted) {
+  ChatRequest none = request_with_tools();
+  none.tool_choice.kind = ToolChoice::Kind::kNone;
+  Held held(none, ToolSyntax::kHarmony);
+  EXPECT_EQ(held(std::string(kHarmonyThought) + "<|channel|>final<|message|>Text"), Is::kWhole);
+  EXPECT_EQ(held("<|channel|>commentary to"), Is::kRefused);
+  EXPECT_EQ(held(" to"), Is::kRefused);
+  EXPECT_FALSE(Held(ChatRequest(), ToolSyntax::kHarmony).has_form());
+}
+
+TEST(AnswerForms, HoldBareCallsWhereOneMustCome) {
+  const auto call = [](const char* city) {
+    return fmt::format(R"({{"name": "weather", "parameters": {{"city": "{}"}}}})", city);
+  };
+  Held open(request_with_tools(/*is_strict=*/true), ToolSyntax::kLlama);
+  EXPECT_FALSE(open.has_form());
+  EXPECT_THAT(open.notes(), ElementsAre(HasSubstr("tool weather")));
+  ChatRequest request = request_with_tools();
+  request.tool_choice.kind = ToolChoice::Kind::kRequired;
+  Held bound(request, ToolSyntax::kLlama);
+  EXPECT_EQ(bound(call("Oslo")), Is::kWhole);
+  EXPECT_EQ(bound(call("Reykjavik")), Is::kRefused);
+  EXPECT_EQ(bound(R"({"name": "other)"), Is::kRefused);
+  EXPECT_EQ(bound("Text"), Is::kRefused);
+  ChatRequest either = request_with_tools();
+  either.answer_schema = Json::parse(R"({"type": "boolean"})");
+  Held both(either, ToolSyntax::kLlama);
+  EXPECT_EQ(both("true"), Is::kWhole);
+  EXPECT_EQ(both(call("Oslo") + "; " + call("x")), Is::kRefused);
+  EXPECT_EQ(both(call("Oslo") + "\n" + call("x")), Is::kWhole);
+  EXPECT_EQ(both(R"({"name": "other)"), Is::kRefused);
+}
+
+TEST(AnswerForms, HoldValuesInBracesToTheSchema) {
+  ChatRequest request = request_with_tools();
+  request.tools = Json::parse(R"([{"type": "function", "function": {"name": "f", "parameters": {
+      "type": "object", "properties": {"a": {"type": "array", "items": {"enum": ["x", "y"]}},
+      "b": {"type": "object", "properties": {"c": {"type": "boolean"}, "d": {"$ref": "#/$defs/d"}}},
+      "e": {}}, "$defs": {"d": {"type": "object", "properties": {"d": {"$ref": "#/$defs/d"}}}}}}}])");
+  request.tool_choice.kind = ToolChoice::Kind::kRequired;
+  Held held(request, ToolSyntax::kGemma);
+  const std::string begin = "<|tool_call>call:f{";
+  const std::string end = "}<tool_call|>";
+  EXPECT_EQ(held(begin + end), Is::kWhole);
+  EXPECT_EQ(held(begin + "a:[]" + end), Is::kWhole);
+  EXPECT_EQ(held(begin + "a:[<|\"|>x<|\"|>,<|\"|>y<|\"|>],b:{c:true,d:{d:{}}},e:[1]" + end),
+            Is::kWhole);
+  EXPECT_EQ(held(begin + "b:{d:{}},e:<|\"|>any }<tool_call|><|\"|>" + end), Is::kWhole);
+  EXPECT_EQ(held(begin + "a:[<|\"|>z"), Is::kRefused);
+  EXPECT_EQ(held(begin + "b:{c:1"), Is::kRefused);
+  EXPECT_EQ(held(begin + "b:{},a"), Is::kRefused);
+  EXPECT_EQ(held(begin + ","), Is::kRefused);
+  EXPECT_EQ(held(begin + "z:"), Is::kRefused);
 }
 
 TEST(AnswerForms, LeaveThoughtsFree) {

@@ -7,8 +7,8 @@
 #include <random>
 #include <utility>
 
+#include "chat/harmony.h"
 #include "chat/marks.h"
-#include "server/template_probe.h"
 
 namespace flashmoe::server {
 namespace {
@@ -88,15 +88,18 @@ ModelService::ModelService(const Engine& engine, bool allow_control_tokens)
     : engine_(engine),
       allow_control_tokens_(allow_control_tokens),
       tool_syntax_(find_tool_syntax(engine)),
-      can_think_(server::can_think(engine)),
+      answer_style_(find_answer_style(engine)),
+      call_turns_(find_call_turn_traits(engine)),
+      can_think_(server::can_think(engine, answer_style_)),
       keeps_system_in_place_(server::keeps_system_in_place(engine)) {
   const CallSyntax* const syntax = call_syntax(tool_syntax_);
   if (syntax != nullptr) {
     call_mark_ = only_token_of(engine, std::string(syntax->marks().block_open).c_str());
   }
   turn_mark_ = find_turn_mark(engine);
-  const auto is_of_thoughts = [](const std::string& text) {
-    return text == kThinkOpen || text == kThinkClose;
+  const bool is_in_messages = answer_style_ == AnswerStyle::kHarmony;
+  const auto is_of_thoughts = [&](const std::string& text) {
+    return is_in_messages ? harmony_spells(text) : thought_marks(answer_style_).spell(text);
   };
   thought_markup_ = find_markup(engine, is_of_thoughts);
   call_markup_ = find_markup(engine, [&](const std::string& text) {
@@ -112,7 +115,23 @@ ModelService::ModelService(const Engine& engine, bool allow_control_tokens)
   }
 }
 
+void ModelService::fit_call_turns(Json& messages) const {
+  for (Json& message : messages) {
+    if (!message.contains("tool_calls")) continue;
+    Json& content = message["content"];
+    if (call_turns_.reads_thinking && message.contains("reasoning_content")) {
+      // Such templates take thoughts or a text, and put either where thoughts are.
+      std::string thoughts = message["reasoning_content"].get<std::string>();
+      if (content.is_string() && content != "") thoughts += "\n\n" + content.get<std::string>();
+      message["thinking"] = std::move(thoughts);
+      content = "";
+    }
+    if (call_turns_.needs_null_content && content == "") content = nullptr;
+  }
+}
+
 ApiResult<ChatPrompt> ModelService::render(ChatRequest request, bool add_generation_prompt) const {
+  fit_call_turns(request.messages);
   const std::string tools = request.tools.empty() ? "null" : dump(request.tools);
   const std::string kwargs = dump(request.template_kwargs);
   const std::string messages = dump(request.messages);
@@ -187,7 +206,11 @@ ApiResult<ChatPrompt> ModelService::render_to_continue(ChatRequest request) cons
 
 ApiResult<PreparedPrompt> ModelService::prepare_prompt(ChatRequest request) const {
   PreparedPrompt prompt;
-  if (!request.tools.empty()) prompt.parsing.tools = tool_syntax_;
+  const CallSyntax* const syntax = call_syntax(tool_syntax_);
+  // No token stands for a call without marks: where none is wanted, it is text.
+  const bool may_call = syntax != nullptr && !(syntax->marks().is_bare &&
+                                               request.tool_choice.kind == ToolChoice::Kind::kNone);
+  if (!request.tools.empty() && may_call) prompt.parsing.tools = tool_syntax_;
   ApiResult<ChatPrompt> rendered = request.continues_last
                                        ? render_to_continue(std::move(request))
                                        : render(std::move(request), /*add_generation_prompt=*/true);
@@ -196,7 +219,19 @@ ApiResult<PreparedPrompt> ModelService::prepare_prompt(ChatRequest request) cons
       within_context(engine_.tokenize(*rendered, token_max()));
   if (!ids.ok()) return ids.error();
   prompt.checkpoints = checkpoints_of(*ids);
-  prompt.parsing.begins_in_reasoning = ends_in_thought(rendered->text);
+  prompt.parsing.style = answer_style_;
+  if (answer_style_ != AnswerStyle::kHarmony) {
+    prompt.parsing.begins_in_reasoning = ends_in_thought(rendered->text, answer_style_);
+  } else {
+    // What the template has begun, without what is gone on with: that may say anything.
+    std::string_view begun = rendered->text;
+    const bool ends_quoted =
+        !rendered->quoted.empty() && rendered->quoted.back().end == begun.size();
+    if (ends_quoted) begun = begun.substr(0, rendered->quoted.back().begin);
+    prompt.parsing.opening = harmony_opening(begun);
+    prompt.parsing.begins_in_reasoning =
+        harmony_place(prompt.parsing.opening) == HarmonyPlace::kThoughts;
+  }
   prompt.token_count = ids->size();
   prompt.ids = std::move(*ids);
   return prompt;
@@ -211,10 +246,13 @@ std::size_t ModelService::token_max() const {
 
 ApiResult<PreparedRequest> ModelService::prepare(ChatRequest request) const {
   PreparedRequest prepared;
-  AnswerForms forms(tool_syntax_);
+  AnswerForms forms(tool_syntax_, answer_style_);
   if (auto error = forms.read(request, prepared.notes)) return *std::move(error);
-  // Thoughts take time that nobody who wants a form has asked for, unless they say so.
-  if (forms.is_bound() && can_think_ && !request.template_kwargs.contains("enable_thinking")) {
+  // Thoughts take time that nobody who wants a form has asked for, unless they say so. Where no
+  // template can ask for none, the model is used to them.
+  const bool is_in_messages = answer_style_ == AnswerStyle::kHarmony;
+  if (forms.is_bound() && can_think_ && !is_in_messages &&
+      !request.template_kwargs.contains("enable_thinking")) {
     request.template_kwargs["enable_thinking"] = false;
   }
   for (const Json& tool : request.tools) {
@@ -226,12 +264,18 @@ ApiResult<PreparedRequest> ModelService::prepare(ChatRequest request) const {
   if (request.tool_choice.kind == ToolChoice::Kind::kNone && call_mark_) {
     prepared.settings.logit_bias.emplace_back(*call_mark_, -100);
   }
-  prepared.ends_after_call = !request.tools.empty() && !request.has_parallel_calls;
+  // Whether or not the end token is among those of this checkpoint.
+  const CallSyntax* const syntax = call_syntax(tool_syntax_);
+  const bool ends_answer = syntax != nullptr && syntax->marks().ends_answer;
+  prepared.ends_after_call = !request.tools.empty() && (!request.has_parallel_calls || ends_answer);
   const bool may_think = can_think_ && !request.continues_last &&
                          request.template_kwargs.value("enable_thinking", Json()) != false;
   ApiResult<PreparedPrompt> prompt = prepare_prompt(std::move(request));
   if (!prompt.ok()) return prompt.error();
+  const bool is_in_text =
+      is_in_messages && harmony_place(prompt->parsing.opening) == HarmonyPlace::kText;
   prepared.form = forms.form(prompt->parsing.begins_in_reasoning ? Thoughts::kBegun
+                             : is_in_text                        ? Thoughts::kOver
                              : may_think                         ? Thoughts::kPossible
                                                                  : Thoughts::kNone);
   prepared.prompts.push_back(std::move(*prompt));
@@ -251,7 +295,7 @@ ApiResult<std::string> ModelService::prompt_to_fill(const std::string& before,
 
 ApiResult<PreparedRequest> ModelService::prepare(CompletionRequest request) const {
   PreparedRequest prepared;
-  AnswerForms forms(ToolSyntax::kNone);
+  AnswerForms forms(ToolSyntax::kNone, AnswerStyle::kThink);
   if (auto error = forms.read(request, prepared.notes)) return *std::move(error);
   prepared.form = forms.form(Thoughts::kNone);
   std::vector<std::size_t> first_uses;  // of the prompts that differ
@@ -325,6 +369,11 @@ GenerationRequest ModelService::generation(const PreparedRequest& request,
   // A stop string ends the text of an answer; in a call's markup there is none.
   if (const CallSyntax* const syntax = call_syntax(prompt.parsing.tools)) {
     for (const auto& [open, close] : syntax->passages()) {
+      generation.stop_free.push_back({std::string(open), std::string(close)});
+    }
+  }
+  if (!prompt.parsing.is_plain && prompt.parsing.style == AnswerStyle::kHarmony) {
+    for (const auto& [open, close] : harmony_headers()) {
       generation.stop_free.push_back({std::string(open), std::string(close)});
     }
   }

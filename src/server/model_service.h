@@ -16,6 +16,7 @@
 #include "server/api_error.h"
 #include "server/chat_request.h"
 #include "server/reply_writer.h"
+#include "server/template_probe.h"
 
 namespace flashmoe::server {
 
@@ -100,10 +101,14 @@ class ModelService {
   /// included, found by the token that begins them. None where the template has no such token.
   std::vector<std::size_t> checkpoints_of(const std::vector<std::int32_t>& ids) const;
   ApiResult<ChatPrompt> render_to_continue(ChatRequest request) const;
+  /// The messages as the template wants those with calls.
+  void fit_call_turns(Json& messages) const;
 
   const Engine& engine_;
   const bool allow_control_tokens_;
   const ToolSyntax tool_syntax_;
+  const AnswerStyle answer_style_;
+  const CallTurnTraits call_turns_;
   const bool can_think_;
   const bool keeps_system_in_place_;
   std::shared_ptr<const TokenTable> tokens_;

@@ -258,7 +258,7 @@ void Reply::tell(std::size_t index, OutputEvents& events, std::string& out) {
   for (const OutputEvent& event : events) {
     choice.is_thinking = event.kind == OutputEvent::Kind::kReasoning;
     std::vector<TokenInfo> tokens;
-    if (event.kind == OutputEvent::Kind::kText) {
+    if (event.kind == OutputEvent::Kind::kText && !event.is_layout) {
       choice.ledger.tell(event.begin, event.begin + event.text.size(), tokens);
     }
     parts_.writer->event(index, event, tokens, out);

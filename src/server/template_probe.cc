@@ -19,6 +19,9 @@ constexpr std::string_view kQuestion = "probe-question";
 constexpr std::string_view kAnswer = "probe-answer";
 constexpr std::string_view kRule = "probe-rule";
 constexpr std::string_view kNext = "probe-next";
+constexpr std::string_view kThought = "probe-thought";
+constexpr const char* kTool = "probe_tool";
+constexpr const char* kKey = "probe_key";
 
 /// Whether `words` stand in `text` once each, in this order.
 bool stand_in_order(std::string_view text, std::initializer_list<std::string_view> words) {
@@ -31,46 +34,96 @@ bool stand_in_order(std::string_view text, std::initializer_list<std::string_vie
   return true;
 }
 
-}  // namespace
-
-ToolSyntax find_tool_syntax(const Engine& engine) {
+/// A conversation in which a tool is called, by a turn with these members beside the call; empty
+/// where it cannot be rendered.
+std::string render_call(Json turn, const Engine& engine) {
   const Json tool = {
       {"type", "function"},
       {"function",
-       {{"name", "probe_tool"},
+       {{"name", kTool},
         {"description", "A tool."},
-        {"parameters",
-         {{"type", "object"}, {"properties", {{"probe_key", {{"type", "string"}}}}}}}}}};
-  const Json call = {
-      {"id", "call_0"},
-      {"type", "function"},
-      {"function", {{"name", "probe_tool"}, {"arguments", R"({"probe_key": "x"})"}}}};
-  Json answer = {{"role", "assistant"}, {"content", ""}};
-  answer["tool_calls"] = Json::array({call});
-  const Json messages = Json::array({said("user", kQuestion), answer});
-  const std::string tools = dump(Json::array({tool}));
-  const Result<ChatPrompt> prompt =
-      engine.render_chat(dump(messages), {.add_generation_prompt = false, .tools_json = tools});
-  if (!prompt.ok()) return ToolSyntax::kNone;
-  // Not the list of tools, which comes first, but the call: it stands last.
-  std::string_view text = prompt->text;
-  const std::size_t question = text.rfind(kQuestion);
-  if (question != std::string_view::npos) text.remove_prefix(question);
-  return syntax_of(text, "probe_tool", "probe_key");
+        {"parameters", {{"type", "object"}, {"properties", {{kKey, {{"type", "string"}}}}}}}}}};
+  const Json call = {{"id", "call_0"},
+                     {"type", "function"},
+                     {"function", {{"name", kTool}, {"arguments", dump({{kKey, "x"}})}}}};
+  turn["role"] = "assistant";
+  turn["tool_calls"] = Json::array({call});
+  const Json messages = Json::array({said("user", kQuestion), turn});
+  const Result<ChatPrompt> prompt = engine.render_chat(
+      dump(messages), {.add_generation_prompt = false, .tools_json = dump(Json::array({tool}))});
+  return prompt.ok() ? prompt->text : std::string();
 }
 
-bool ends_in_thought(std::string_view prompt) {
+/// What comes behind the question: not the list of tools, which comes first, but what was answered.
+std::string answer_in(const std::string& prompt) {
+  const std::size_t question = prompt.rfind(kQuestion);
+  return question == std::string::npos ? prompt : prompt.substr(question);
+}
+
+}  // namespace
+
+ToolSyntax find_tool_syntax(const Engine& engine) {
+  for (const Json& content : {Json(""), Json(nullptr)}) {
+    const ToolSyntax found =
+        syntax_of(answer_in(render_call({{"content", content}}, engine)), kTool, kKey);
+    if (found != ToolSyntax::kNone) return found;
+  }
+  return ToolSyntax::kNone;
+}
+
+AnswerStyle find_answer_style(const Engine& engine) {
+  const Json question = Json::array({said("user", kQuestion)});
+  Json conversation = question;
+  conversation.insert(conversation.end(), {said("assistant", kAnswer), said("user", kNext)});
+  const Result<ChatPrompt> prompt = engine.render_chat(dump(conversation), {});
+  if (prompt.ok()) {
+    const std::string_view text = prompt->text;
+    const std::size_t answer = text.find(kAnswer);
+    const bool has_header = answer != std::string_view::npos &&
+                            text.substr(0, answer).ends_with("<|channel|>final<|message|>");
+    if (has_header) return AnswerStyle::kHarmony;
+  }
+  // Thoughts stand beside calls, or in the prompt of an answer that is to have none.
+  const std::string called =
+      answer_in(render_call({{"content", ""}, {"reasoning_content", kThought}}, engine));
+  const Result<ChatPrompt> quick =
+      engine.render_chat(dump(question), {.kwargs_json = R"({"enable_thinking": false})"});
+  const std::string_view open = thought_marks(AnswerStyle::kChannel).open;
+  const bool has_channel = called.find(open) != std::string::npos ||
+                           (quick.ok() && quick->text.find(open) != std::string::npos);
+  return has_channel ? AnswerStyle::kChannel : AnswerStyle::kThink;
+}
+
+CallTurnTraits find_call_turn_traits(const Engine& engine) {
+  const auto shows = [&](const Json& turn, std::string_view word) {
+    return answer_in(render_call(turn, engine)).find(word) != std::string::npos;
+  };
+  const auto has_thought = [&](const char* key) {
+    return shows({{"content", ""}, {key, kThought}}, kThought);
+  };
+  return {.needs_null_content =
+              !shows({{"content", ""}}, kTool) && shows({{"content", nullptr}}, kTool),
+          .reads_thinking = has_thought("thinking") && !has_thought("reasoning_content")};
+}
+
+bool ends_in_thought(std::string_view prompt, AnswerStyle style) {
   const std::size_t last = prompt.find_last_not_of(kWhiteSpace);
-  return last != std::string_view::npos && prompt.substr(0, last + 1).ends_with(kThinkOpen);
+  return last != std::string_view::npos &&
+         prompt.substr(0, last + 1).ends_with(thought_marks(style).open);
 }
 
-bool can_think(const Engine& engine) {
+bool can_think(const Engine& engine, AnswerStyle style) {
+  // Thoughts have a channel of their own, whatever a template asks for.
+  if (style == AnswerStyle::kHarmony) return true;
   const std::string messages = dump(Json::array({said("user", kQuestion)}));
   const Result<ChatPrompt> prompt = engine.render_chat(messages, {});
-  const Result<ChatPrompt> quick =
-      engine.render_chat(messages, {.kwargs_json = R"({"enable_thinking": false})"});
-  return prompt.ok() &&
-         (ends_in_thought(prompt->text) || (quick.ok() && quick->text != prompt->text));
+  if (!prompt.ok()) return false;
+  const auto changes = [&](const char* kwargs) {
+    const Result<ChatPrompt> other = engine.render_chat(messages, {.kwargs_json = kwargs});
+    return other.ok() && other->text != prompt->text;
+  };
+  return ends_in_thought(prompt->text, style) || changes(R"({"enable_thinking": false})") ||
+         changes(R"({"enable_thinking": true})");
 }
 
 bool keeps_system_in_place(const Engine& engine) {

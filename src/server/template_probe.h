@@ -5,6 +5,7 @@
 #include <optional>
 #include <string_view>
 
+#include "chat/answer_style.h"
 #include "chat/call_syntax.h"
 #include "flashmoe/engine.h"
 
@@ -15,11 +16,21 @@ namespace flashmoe::server {
 /// How a template writes a call that is in the conversation, which is how the model writes its own.
 ToolSyntax find_tool_syntax(const Engine& engine);
 
-/// Whether a prompt leaves the model within a thought.
-bool ends_in_thought(std::string_view prompt);
+/// What a template puts around an answer, which is what the model writes there itself.
+AnswerStyle find_answer_style(const Engine& engine);
 
-/// Whether the model thinks before it answers, or can be told not to.
-bool can_think(const Engine& engine);
+/// Whether a prompt leaves the model within a thought. Not for kHarmony: see harmony_place().
+bool ends_in_thought(std::string_view prompt, AnswerStyle style);
+
+/// Whether the model thinks before it answers, or can be told to or not to.
+bool can_think(const Engine& engine, AnswerStyle style);
+
+/// What a template wants of messages with calls, beside what it understands.
+struct CallTurnTraits {
+  bool needs_null_content = false;  // leaves the calls out beside a text that is empty
+  bool reads_thinking = false;      // thoughts are in `thinking`, not in `reasoning_content`
+};
+CallTurnTraits find_call_turn_traits(const Engine& engine);
 
 /// Whether a system message in mid-conversation is rendered where it stands. Templates that know
 /// only a leading one drop it, move it or fail.

@@ -69,6 +69,24 @@ void swiglu(const float* gate, const float* up, float* h, size_t n) {
   });
 }
 
+void geglu(const float* gate, const float* up, float* h, size_t n) {
+  for_lanes(n, [&](size_t i, size_t m) {
+    store_lanes(h + i, gelu_tanh(load_lanes(gate + i, m)) * load_lanes(up + i, m), m);
+  });
+}
+
+void scale(float* x, float factor, size_t n) {
+  const F32x16 f = set1(factor);
+  for_lanes(n, [&](size_t i, size_t m) { store_lanes(x + i, load_lanes(x + i, m) * f, m); });
+}
+
+// x = cap * tanh(x / cap)
+void soft_cap(float* x, float cap, size_t n) {
+  const F32x16 c = set1(cap);
+  for_lanes(n,
+            [&](size_t i, size_t m) { store_lanes(x + i, c * tanh(load_lanes(x + i, m) / c), m); });
+}
+
 void sigmoid_gate(float* x, const float* gate, size_t n) {
   for_lanes(n, [&](size_t i, size_t m) {
     store_lanes(x + i, load_lanes(x + i, m) * sigmoid(load_lanes(gate + i, m)), m);

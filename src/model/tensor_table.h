@@ -17,7 +17,10 @@ enum class TensorId : std::uint8_t {
   kFinalNorm,
   kLmHead,
   kInputNorm,
-  kPostAttentionNorm,
+  kMixerOutNorm,
+  kFeedForwardNorm,
+  kFeedForwardOutNorm,
+  kLayerScale,  // one number
 
   kQProj,
   kKProj,
@@ -52,7 +55,12 @@ enum class TensorId : std::uint8_t {
   kDownProj,
 
   kRouter,
+  kRouterScale,  // of its own norm
+  kExpertScale,  // of weights, one number for each expert
   kCorrectionBias,
+  kExpertsNorm,  // of branches that have norms of their own
+  kExpertsOutNorm,
+  kSharedOutNorm,
   kSharedGateProj,
   kSharedUpProj,
   kSharedDownProj,
@@ -74,9 +82,10 @@ enum class TensorId : std::uint8_t {
 /// How the numbers of a vector are stored; restore() turns them into what blocks compute with.
 enum class StoredAs : std::uint8_t {
   kPlain,
-  kZeroCentred,  // a norm's w as w - 1 in Hugging Face checkpoints, as w in MLX conversions
-  kLogDecay,     // A_log, for -exp(A_log)
-  kTapsLast,     // a convolution's [channels, kernel], for [kernel, channels]
+  kZeroCentred,   // a norm's w as w - 1 in Hugging Face checkpoints, as w in MLX conversions
+  kLogDecay,      // A_log, for -exp(A_log)
+  kTapsLast,      // a convolution's [channels, kernel], for [kernel, channels]
+  kOverRootSize,  // a norm's w of n elements as w * sqrt(n)
 };
 
 /// How a family calls a tensor. "{layer}" and "{expert}" stand for indices.

@@ -234,6 +234,29 @@ TEST(Synthesis, TakesAnyConfigOfAFamily) {
                  {"layer_types", "fewer layers"});
 }
 
+TEST(Synthesis, Gemma4HasTheTensorsOfAConversion) {
+  const fs::path golden = *find_golden("mlx_checkpoints/gemma4-4bit");
+  const TemporaryFolder folder;
+  const SynthesisOptions options = {.folder = folder.path() / "out",
+                                    .config = golden / "config.json"};
+  const auto summary = synthesize_checkpoint(options);
+  ASSERT_TRUE(summary.ok()) << summary.status().message();
+  const Checkpoint converted = Checkpoint::open(golden).value();
+  const Checkpoint written = Checkpoint::open(options.folder).value();
+  ASSERT_EQ(written.tensors().size(), converted.tensors().size());
+  for (const auto& [name, record] : converted.tensors()) {
+    const TensorRecord* const tensor = written.find(name);
+    ASSERT_NE(tensor, nullptr) << name;
+    EXPECT_EQ(tensor->shape, record.shape) << name;
+    EXPECT_EQ(tensor->dtype, record.dtype) << name;
+  }
+  EXPECT_TRUE(Engine::open({.model = options.folder}).ok());
+  // The published model's 25.2 billion parameters at four bits and a half.
+  const auto published = plan_synthesis({.like = "gemma-4-26b-a4b"});
+  ASSERT_TRUE(published.ok()) << published.status().message();
+  EXPECT_NEAR(static_cast<double>(published->tensor_bytes), 25.2e9 * 4.5 / 8, 0.1e9);
+}
+
 TEST(Synthesis, RefusesOptionsThatMakeNoModel) {
   expect_failure(plan_synthesis({}).status(), StatusCode::kInvalidArgument, {"qwen3-coder-next"});
   expect_failure(plan_synthesis({.like = "gpt-7"}).status(), StatusCode::kInvalidArgument,

@@ -85,6 +85,50 @@ json minimax_m2() {
           {"scoring_func", "sigmoid"},  {"use_qk_norm", true},       {"vocab_size", 200064}};
 }
 
+/// The text part of gemma-4-26B-A4B, cut to a full layer and the two before it.
+json gemma4() {
+  const json text = {{"model_type", "gemma4_text"},
+                     {"attention_bias", false},
+                     {"attention_k_eq_v", true},
+                     {"enable_moe_block", true},
+                     {"final_logit_softcapping", 30.0},
+                     {"global_head_dim", 512},
+                     {"head_dim", 256},
+                     {"hidden_activation", "gelu_pytorch_tanh"},
+                     {"hidden_size", 2816},
+                     {"hidden_size_per_layer_input", 0},
+                     {"intermediate_size", 2112},
+                     {"layer_types", {"sliding_attention", "sliding_attention", "full_attention"}},
+                     {"max_position_embeddings", 262144},
+                     {"moe_intermediate_size", 704},
+                     {"num_attention_heads", 16},
+                     {"num_experts", 128},
+                     {"num_global_key_value_heads", 2},
+                     {"num_hidden_layers", 3},
+                     {"num_key_value_heads", 8},
+                     {"num_kv_shared_layers", 0},
+                     {"rms_norm_eps", 1e-6},
+                     {"rope_parameters",
+                      {{"full_attention",
+                        {{"partial_rotary_factor", 0.25},
+                         {"rope_theta", 1000000.0},
+                         {"rope_type", "proportional"}}},
+                       {"sliding_attention", {{"rope_theta", 10000.0}, {"rope_type", "default"}}}}},
+                     {"sliding_window", 1024},
+                     {"tie_word_embeddings", true},
+                     {"top_k_experts", 8},
+                     {"use_bidirectional_attention", "vision"},
+                     {"use_double_wide_mlp", false},
+                     {"vocab_size", 262144}};
+  return {{"model_type", "gemma4"}, {"text_config", text}, {"tie_word_embeddings", true}};
+}
+
+json gemma4_with(const json& fields) {
+  json config = gemma4();
+  config["text_config"].update(fields);
+  return config;
+}
+
 std::string complaint(const json& config) { return read(config).status().message(); }
 
 TEST(Families, Llama31) {
@@ -159,6 +203,87 @@ TEST(Families, RelativesThatComputeOtherwiseAreRefused) {
               HasSubstr("scoring_func"));
   EXPECT_THAT(complaint(with(minimax_m2(), {{"shared_intermediate_size", 64}})),
               HasSubstr("shared_intermediate_size"));
+}
+
+TEST(Families, Gemma4) {
+  const ModelSpec spec = read(gemma4()).value();
+  const auto& sliding = std::get<AttentionSpec>(spec.layers[1].mixer);
+  EXPECT_EQ(sliding.head_dim, 256u);
+  EXPECT_EQ(sliding.num_kv_heads, 8u);
+  EXPECT_EQ(sliding.window, 1024u);
+  EXPECT_FALSE(sliding.keys_are_values);
+  const RopeSpec plain = {.rotary_dim = 256, .theta = 1e4};
+  EXPECT_EQ(sliding.rope, plain);
+  const auto& full = std::get<AttentionSpec>(spec.layers[2].mixer);
+  EXPECT_EQ(full.head_dim, 512u);
+  EXPECT_EQ(full.num_kv_heads, 2u);
+  EXPECT_EQ(full.window, 0u);
+  EXPECT_TRUE(full.keys_are_values);
+  const RopeSpec partial = {
+      .rotary_dim = 512, .theta = 1e6, .scaling = ProportionalRope{.rotated_pairs = 64}};
+  EXPECT_EQ(full.rope, partial);
+  for (const AttentionSpec* attention : {&sliding, &full}) {
+    EXPECT_EQ(attention->scale, 1);
+    EXPECT_TRUE(attention->has_value_norm);
+  }
+  EXPECT_EQ(spec.moe().router.num_experts_per_tok, 8u);
+  EXPECT_EQ(spec.moe().shared_intermediate_size, 2112u);
+  EXPECT_EQ(spec.moe().glu, Glu::kGeglu);
+  EXPECT_EQ(spec.final_logit_softcapping, 30);
+  EXPECT_FLOAT_EQ(spec.embedding_scale * spec.embedding_scale, 2816);
+  EXPECT_TRUE(spec.tie_word_embeddings);
+  // Values of their own, and heads alike, where the config says nothing else.
+  const ModelSpec alike = read(gemma4_with({{"attention_k_eq_v", false},
+                                            {"global_head_dim", nullptr},
+                                            {"final_logit_softcapping", nullptr}}))
+                              .value();
+  const auto& own = std::get<AttentionSpec>(alike.layers[2].mixer);
+  EXPECT_FALSE(own.keys_are_values);
+  EXPECT_EQ(own.num_kv_heads, 8u);
+  EXPECT_EQ(own.head_dim, 256u);
+  EXPECT_EQ(alike.final_logit_softcapping, 0);
+}
+
+TEST(Families, Gemma4ConfigsThatCannotBeAreRefused) {
+  const auto expect_complaint = [](const json& fields, const char* field) {
+    EXPECT_THAT(complaint(gemma4_with(fields)), HasSubstr(std::string("text_config.") + field));
+  };
+  expect_complaint({{"enable_moe_block", false}}, "enable_moe_block");
+  expect_complaint({{"enable_moe_block", nullptr}}, "enable_moe_block");
+  expect_complaint({{"hidden_size_per_layer_input", 256}}, "hidden_size_per_layer_input");
+  expect_complaint({{"num_kv_shared_layers", 2}}, "num_kv_shared_layers");
+  expect_complaint({{"use_double_wide_mlp", true}}, "use_double_wide_mlp");
+  expect_complaint({{"use_bidirectional_attention", "all"}}, "use_bidirectional_attention");
+  expect_complaint({{"hidden_activation", "silu"}}, "hidden_activation");
+  expect_complaint({{"sliding_window", 0}}, "sliding_window");
+  expect_complaint({{"sliding_window", nullptr}}, "sliding_window");
+  expect_complaint({{"final_logit_softcapping", -30}}, "final_logit_softcapping");
+  expect_complaint({{"final_logit_softcapping", 0}}, "final_logit_softcapping");
+  expect_complaint({{"global_head_dim", 8192}}, "global_head_dim");
+  expect_complaint({{"num_attention_heads", 1024}, {"global_head_dim", 4096}}, "global_head_dim");
+  expect_complaint({{"num_global_key_value_heads", 3}}, "num_global_key_value_heads");
+  expect_complaint({{"num_key_value_heads", 3}}, "num_key_value_heads");
+  expect_complaint({{"top_k_experts", 129}}, "top_k_experts");
+  expect_complaint({{"layer_types", {"full_attention"}}}, "layer_types");
+  expect_complaint({{"layer_types", {"full_attention", "linear_attention", "full_attention"}}},
+                   "layer_types");
+  expect_complaint({{"moe_intermediate_size", nullptr}}, "moe_intermediate_size");
+  expect_complaint({{"intermediate_size", 0}}, "intermediate_size");
+  expect_complaint({{"rope_parameters", {{"rope_theta", 1e4}}}},
+                   "rope_parameters.sliding_attention");
+  const auto with_full_rope = [](const json& fields) {
+    json ropes = gemma4()["text_config"]["rope_parameters"];
+    ropes["full_attention"].update(fields);
+    return json{{"rope_parameters", ropes}};
+  };
+  expect_complaint(with_full_rope({{"rope_theta", 0}}),
+                   "rope_parameters.full_attention.rope_theta");
+  expect_complaint(with_full_rope({{"partial_rotary_factor", 0.001}}),
+                   "rope_parameters.full_attention.partial_rotary_factor");
+  expect_complaint(with_full_rope({{"rope_type", "longrope"}}),
+                   "rope_parameters.full_attention.rope_type");
+  expect_complaint(with_full_rope({{"factor", 0}}), "rope_parameters.full_attention.factor");
+  expect_complaint({{"global_head_dim", 511}}, "rope_parameters.full_attention");
 }
 
 TEST(Families, NamesOfAMultimodalModelHaveAPrefix) {

@@ -1,6 +1,7 @@
 #include "model/layers/dense_mlp.h"
 
 #include "kernels/ops.h"
+#include "model/layers/glu.h"
 #include "model/step.h"
 
 namespace flashmoe {
@@ -28,15 +29,15 @@ ScratchSize DenseMlp::scratch_size(std::size_t rows) const {
   return scratch.size();
 }
 
-// y = W_down (silu(W_gate x) * (W_up x))
-Status DenseMlp::forward(StepContext& context, Scratch& scratch, const Activations& x,
+// y = W_down (silu(W_gate x) * (W_up x)), or as Glu says
+Status DenseMlp::forward(StepContext& context, Scratch& scratch, const FeedForwardInput& x,
                          MatrixView<float> y) {
   Ops& ops = context.ops;
   const Buffers buffers(spec_, context.rows, scratch);
-  const LinearTask projections[] = {{.weight = gate_proj_, .x = &x, .y = buffers.gate},
-                                    {.weight = up_proj_, .x = &x, .y = buffers.up}};
+  const LinearTask projections[] = {{.weight = gate_proj_, .x = &x.normed, .y = buffers.gate},
+                                    {.weight = up_proj_, .x = &x.normed, .y = buffers.up}};
   ops.linear(projections);
-  ops.swiglu(buffers.gate, buffers.up, buffers.gate);
+  apply(spec_.glu, ops, buffers.gate, buffers.up, buffers.gate);
   ops.prepare(buffers.gate, *buffers.inner);
   const LinearTask output = {.weight = down_proj_, .x = buffers.inner, .y = y};
   ops.linear({&output, 1});

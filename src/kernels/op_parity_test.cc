@@ -145,6 +145,23 @@ TEST_P(OpParity, GegluOfGatesOfOrdinarySize) {
   });
 }
 
+TEST_P(OpParity, ClampedSwiglu) {
+  for_sizes([&](std::size_t rows, std::size_t cols) {
+    const Matrix gate = mixed_matrix(random_, rows, cols, kGap);
+    const Matrix up = mixed_matrix(random_, rows, cols, 1);
+    Matrix actual(rows, cols, 2), expected = actual, over_gate = gate, over_up = up;
+    const ClampedSwiglu clamp = {.alpha = 1.702f, .limit = 7};
+    ops_->clamped_swiglu(clamp, gate.view(), up.view(), actual.view());
+    ops_->clamped_swiglu(clamp, over_gate.view(), up.view(), over_gate.view());
+    ops_->clamped_swiglu(clamp, gate.view(), over_up.view(), over_up.view());
+    reference_->clamped_swiglu(clamp, gate.view(), up.view(), expected.view());
+    // As swiglu; and exp's argument, of up to 87, is rounded.
+    expect_close(actual, expected, 1e-5);
+    EXPECT_EQ(over_gate, actual);
+    EXPECT_EQ(over_up, actual);
+  });
+}
+
 TEST_P(OpParity, Scale) {
   for_sizes([&](std::size_t rows, std::size_t cols) {
     Matrix actual = mixed_matrix(random_, rows, cols, kGap), expected = actual;

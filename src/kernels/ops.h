@@ -102,6 +102,14 @@ struct RouteRule {
   bool groups_by_best_two = false;
 };
 
+/// gpt-oss' swiglu (Ops::clamped_swiglu).
+struct ClampedSwiglu {
+  float alpha = 1;
+  float limit = 0;  // > 0
+
+  friend bool operator==(const ClampedSwiglu&, const ClampedSwiglu&) = default;
+};
+
 /// The math that models speak. Implementations: reference/ (double, obvious) and cpu/ (SIMD,
 /// threads). Every row's result depends on that row's inputs alone, never on the other rows of the
 /// call, and on cpu/ its bits are those of docs/numerics.md on every target and thread count. Sizes
@@ -146,6 +154,11 @@ class Ops {
   /// up.
   virtual void geglu(MatrixView<const float> gate, MatrixView<const float> up,
                      MatrixView<float> h) = 0;
+
+  /// h = (u + 1) * g * sigmoid(alpha * g), g = min(gate, limit), u = up within +-limit. h may be
+  /// gate or up.
+  virtual void clamped_swiglu(const ClampedSwiglu& clamp, MatrixView<const float> gate,
+                              MatrixView<const float> up, MatrixView<float> h) = 0;
 
   /// x *= factor
   virtual void scale(MatrixView<float> x, float factor) = 0;

@@ -151,6 +151,11 @@ TEST_P(OpsSemantics, GatesSaturateWithoutOverflow) {
   ops_->geglu(matrix(1, 5, gates).view(), matrix(1, 5, {3, 3, 3, 3, 1}).view(), h.view());
   EXPECT_EQ(values_of(h), (std::vector<float>{0, 0, 0, 3e4f, 3e38f}));
 
+  // u + 1 for gates of 0 and of the limit, whatever exceeds it.
+  ops_->clamped_swiglu({.alpha = 100, .limit = 7}, matrix(1, 5, gates).view(),
+                       matrix(1, 5, {3, 3, 3, -9, 9}).view(), h.view());
+  EXPECT_EQ(values_of(h), (std::vector<float>{0, 0, 0, 7 * -6, 7 * 8}));
+
   x = matrix(1, 5, gates);
   ops_->soft_cap(x.view(), 30);
   EXPECT_EQ(values_of(x), (std::vector<float>{-30, -30, 0, 30, 30}));

@@ -161,6 +161,15 @@ void CpuOps::geglu(MatrixView<const float> gate, MatrixView<const float> up, Mat
            [&](std::size_t r) { kernels_.geglu(gate.row(r), up.row(r), h.row(r), h.cols); });
 }
 
+void CpuOps::clamped_swiglu(const ClampedSwiglu& clamp, MatrixView<const float> gate,
+                            MatrixView<const float> up, MatrixView<float> h) {
+  check_same_shape(gate, up);
+  check_same_shape(gate, h);
+  for_rows(h.rows, 2 * h.cols, [&](std::size_t r) {
+    kernels_.clamped_swiglu(gate.row(r), up.row(r), clamp.alpha, clamp.limit, h.row(r), h.cols);
+  });
+}
+
 void CpuOps::scale(MatrixView<float> x, float factor) {
   for_rows(x.rows, x.cols, [&](std::size_t r) { kernels_.scale(x.row(r), factor, x.cols); });
 }

@@ -29,6 +29,8 @@ class CpuOps final : public Ops {
               MatrixView<float> h) override;
   void geglu(MatrixView<const float> gate, MatrixView<const float> up,
              MatrixView<float> h) override;
+  void clamped_swiglu(const ClampedSwiglu& clamp, MatrixView<const float> gate,
+                      MatrixView<const float> up, MatrixView<float> h) override;
   void scale(MatrixView<float> x, float factor) override;
   void soft_cap(MatrixView<float> x, float cap) override;
   void sigmoid_gate(MatrixView<float> x, MatrixView<const float> gate) override;

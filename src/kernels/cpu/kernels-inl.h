@@ -50,6 +50,7 @@ constexpr KernelTable make_kernels(const char* name) {
       .add_scaled = add_scaled,
       .swiglu = swiglu,
       .geglu = geglu,
+      .clamped_swiglu = clamped_swiglu,
       .scale = scale,
       .soft_cap = soft_cap,
       .sigmoid_gate = sigmoid_gate,

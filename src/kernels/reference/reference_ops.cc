@@ -66,6 +66,8 @@ class ReferenceOps final : public Ops {
               MatrixView<float> h) override;
   void geglu(MatrixView<const float> gate, MatrixView<const float> up,
              MatrixView<float> h) override;
+  void clamped_swiglu(const ClampedSwiglu& clamp, MatrixView<const float> gate,
+                      MatrixView<const float> up, MatrixView<float> h) override;
   void scale(MatrixView<float> x, float factor) override;
   void soft_cap(MatrixView<float> x, float cap) override;
   void sigmoid_gate(MatrixView<float> x, MatrixView<const float> gate) override;
@@ -161,6 +163,20 @@ void ReferenceOps::geglu(MatrixView<const float> gate, MatrixView<const float> u
   for (std::size_t r = 0; r < h.rows; ++r) {
     for (std::size_t c = 0; c < h.cols; ++c) {
       h.row(r)[c] = static_cast<float>(gelu_tanh(gate.row(r)[c]) * up.row(r)[c]);
+    }
+  }
+}
+
+// h = (clamp(up, -limit, limit) + 1) * g * sigmoid(alpha g), g = min(gate, limit)
+void ReferenceOps::clamped_swiglu(const ClampedSwiglu& clamp, MatrixView<const float> gate,
+                                  MatrixView<const float> up, MatrixView<float> h) {
+  check_same_shape(gate, up);
+  check_same_shape(gate, h);
+  for (std::size_t r = 0; r < h.rows; ++r) {
+    for (std::size_t c = 0; c < h.cols; ++c) {
+      const double g = std::min(gate.row(r)[c], clamp.limit);
+      const double u = std::clamp(up.row(r)[c], -clamp.limit, clamp.limit);
+      h.row(r)[c] = static_cast<float>((u + 1) * g * sigmoid(clamp.alpha * g));
     }
   }
 }

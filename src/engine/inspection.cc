@@ -182,8 +182,10 @@ Result<ModelInspection> inspect_model(const InspectOptions& options) {
         fmt::format("{}; until then the model takes no chats", chat_status.message()));
   }
   inspection.architecture = architecture_of(spec);
+  const MoeSpec& moe = spec.moe();
   const std::uint64_t expert_parameters =
-      std::uint64_t{3} * spec.hidden_size * spec.moe().intermediate_size;
+      std::uint64_t{3} * spec.hidden_size * moe.intermediate_size +
+      (moe.has_expert_bias ? 2 * moe.intermediate_size + spec.hidden_size : 0);
   inspection.parameter_count =
       roles.dense_parameter_count() + files->footprint().expert_count * expert_parameters;
   inspection.active_parameter_count =

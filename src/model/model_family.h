@@ -50,6 +50,7 @@ extern const ModelFamily kDeepseekV3;
 extern const ModelFamily kGemma4;
 extern const ModelFamily kGlm4Moe;
 extern const ModelFamily kGlm4MoeLite;
+extern const ModelFamily kGptOss;
 extern const ModelFamily kLlama;
 extern const ModelFamily kMinimaxM2;
 extern const ModelFamily kMixtral;

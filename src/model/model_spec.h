@@ -31,6 +31,7 @@ struct AttentionSpec {
   bool has_output_bias = false;  // o_proj adds one
   bool has_value_norm = false;   // of each head, without a weight
   bool keys_are_values = false;  // no v_proj: values are k_proj's output, before norm and rotation
+  bool has_sinks = false;        // each head has a score without a value
   std::size_t window = 0;        // positions it looks back to, its own included; 0: all
   float scale = 0;               // of the scores; 0: 1 / sqrt(head_dim)
 
@@ -74,15 +75,22 @@ struct DeltaNetSpec {
 };
 
 /// What a gated MLP makes of its gate g and the other half u (kernels/ops.h).
-enum class Glu : std::uint8_t {
-  kSwiglu,  // silu(g) u
-  kGeglu,   // gelu(g) u
+struct Glu {
+  enum class Kind : std::uint8_t {
+    kSwiglu,         // silu(g) u
+    kGeglu,          // gelu(g) u
+    kClampedSwiglu,  // gpt-oss' silu, as `clamp` says
+  };
+  Kind kind = Kind::kSwiglu;
+  ClampedSwiglu clamp = {};
+
+  friend bool operator==(const Glu&, const Glu&) = default;
 };
 
 /// A gated MLP that every row passes (layers/dense_mlp.h).
 struct DenseMlpSpec {
   std::size_t intermediate_size = 0;
-  Glu glu = Glu::kSwiglu;
+  Glu glu;
 };
 
 /// Which experts a row passes, and with what weights (layers/router.h).
@@ -96,6 +104,7 @@ struct RouterSpec {
   std::size_t n_group = 1;     // equal runs of experts
   std::size_t topk_group = 1;  // how many of them a row may choose from
   bool groups_by_best_two = false;
+  bool has_bias = false;          // of logits
   bool has_input_norm = false;    // it norms the residual stream itself, in its own way
   bool has_expert_scale = false;  // of weights, for each expert
 };
@@ -106,7 +115,8 @@ struct MoeSpec {
   std::size_t intermediate_size = 0;         // of a routed expert
   std::size_t shared_intermediate_size = 0;  // 0: no shared expert
   bool has_shared_gate = false;              // the shared expert's weight is a sigmoid, else 1
-  Glu glu = Glu::kSwiglu;                    // of all experts
+  Glu glu;                                   // of all experts
+  bool has_expert_bias = false;              // the matrices of routed experts add one
   /// The routed experts norm the residual stream themselves, where the shared one has what the
   /// layer's norm gives; and what either gives is normed before they are added.
   bool has_branch_norms = false;

@@ -79,6 +79,7 @@ void SpeculativeReader::ask_router(Ops& ops, Workspace& workspace, LayerId layer
   ops.prepare(normed, workspace.normed_activations);
   const LinearTask task = router.logits_task(workspace.normed_activations, logits);
   ops.linear({&task, 1});
+  router.add_bias(ops, logits);
   ids_.resize(x.rows * spec_.num_experts_per_tok);
   router_weights_.resize(ids_.size());
   router.choose(ops, logits, ids_, router_weights_);

@@ -31,6 +31,7 @@ constexpr std::array<CommonRow, static_cast<std::size_t>(kCount)> kCommon = {{
     {TensorRole::kAttention, {kOProj, "model.layers.{layer}.self_attn.o_proj"}},
     {TensorRole::kAttention, {kQNorm, "model.layers.{layer}.self_attn.q_norm.weight"}},
     {TensorRole::kAttention, {kKNorm, "model.layers.{layer}.self_attn.k_norm.weight"}},
+    {TensorRole::kAttention, {kSinks, "model.layers.{layer}.self_attn.sinks"}},
 
     {TensorRole::kAttention, {kQAProj, "model.layers.{layer}.self_attn.q_a_proj"}},
     {TensorRole::kAttention, {kQANorm, "model.layers.{layer}.self_attn.q_a_layernorm.weight"}},
@@ -87,6 +88,10 @@ constexpr std::array<CommonRow, static_cast<std::size_t>(kCount)> kCommon = {{
      {kSeparateDown, "model.layers.{layer}.mlp.experts.{expert}.down_proj"}},
     {TensorRole::kRoutedExperts, {kFusedGateUp, "model.layers.{layer}.mlp.experts.gate_up_proj"}},
     {TensorRole::kRoutedExperts, {kFusedDown, "model.layers.{layer}.mlp.experts.down_proj"}},
+    {TensorRole::kRoutedExperts,
+     {kFusedGateUpBias, "model.layers.{layer}.mlp.experts.gate_up_proj_bias"}},
+    {TensorRole::kRoutedExperts,
+     {kFusedDownBias, "model.layers.{layer}.mlp.experts.down_proj_bias"}},
 }};
 
 constexpr bool is_in_order() {

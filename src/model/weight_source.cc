@@ -25,6 +25,7 @@ Status restore(StoredAs stored, std::span<const std::uint64_t> shape, bool is_ml
                std::vector<float>& values) {
   switch (stored) {
     case StoredAs::kPlain:
+    case StoredAs::kInterleaved:
       break;
     case StoredAs::kZeroCentred:
       if (is_mlx) break;

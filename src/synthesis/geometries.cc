@@ -248,6 +248,44 @@ json gemma_4_26b_a4b() {
           {"tie_word_embeddings", true}};
 }
 
+json gpt_oss(int layers, int experts) {
+  json layer_types = json::array();
+  for (int i = 0; i < layers; ++i) {
+    layer_types.push_back(i % 2 == 0 ? "sliding_attention" : "full_attention");
+  }
+  return {{"architectures", {"GptOssForCausalLM"}},
+          {"model_type", "gpt_oss"},
+          {"attention_bias", true},
+          {"eos_token_id", 200002},
+          {"head_dim", 64},
+          {"hidden_act", "silu"},
+          {"hidden_size", 2880},
+          {"intermediate_size", 2880},
+          {"layer_types", layer_types},
+          {"max_position_embeddings", 131072},
+          {"num_attention_heads", 64},
+          {"num_experts_per_tok", 4},
+          {"num_hidden_layers", layers},
+          {"num_key_value_heads", 8},
+          {"num_local_experts", experts},
+          {"rms_norm_eps", 1e-5},
+          {"rope_scaling",
+           {{"beta_fast", 32.0},
+            {"beta_slow", 1.0},
+            {"factor", 32.0},
+            {"original_max_position_embeddings", 4096},
+            {"rope_type", "yarn"},
+            {"truncate", false}}},
+          {"rope_theta", 150000},
+          {"sliding_window", 128},
+          {"swiglu_limit", 7.0},
+          {"tie_word_embeddings", false},
+          {"vocab_size", 201088}};
+}
+
+json gpt_oss_20b() { return gpt_oss(24, 32); }
+json gpt_oss_120b() { return gpt_oss(36, 128); }
+
 json mixtral_8x7b() {
   return {{"architectures", {"MixtralForCausalLM"}},
           {"model_type", "mixtral"},
@@ -300,7 +338,8 @@ constexpr Geometry kGeometries[] = {
     {"qwen3-coder-next", qwen3_coder_next}, {"qwen3-next-80b", qwen3_next_80b},
     {"qwen3.6-35b-a3b", qwen3_6_35b_a3b},   {"qwen3-30b-a3b", qwen3_30b_a3b},
     {"glm-4.5-air", glm_4_5_air},           {"minimax-m2", minimax_m2},
-    {"gemma-4-26b-a4b", gemma_4_26b_a4b},   {"mixtral-8x7b", mixtral_8x7b},
+    {"gemma-4-26b-a4b", gemma_4_26b_a4b},   {"gpt-oss-20b", gpt_oss_20b},
+    {"gpt-oss-120b", gpt_oss_120b},         {"mixtral-8x7b", mixtral_8x7b},
     {"olmoe-1b-7b", olmoe_1b_7b},           {"sprout", sprout}};
 
 Result<json> base_config(const SynthesisOptions& options) {

@@ -234,27 +234,39 @@ TEST(Synthesis, TakesAnyConfigOfAFamily) {
                  {"layer_types", "fewer layers"});
 }
 
-TEST(Synthesis, Gemma4HasTheTensorsOfAConversion) {
-  const fs::path golden = *find_golden("mlx_checkpoints/gemma4-4bit");
-  const TemporaryFolder folder;
-  const SynthesisOptions options = {.folder = folder.path() / "out",
-                                    .config = golden / "config.json"};
-  const auto summary = synthesize_checkpoint(options);
-  ASSERT_TRUE(summary.ok()) << summary.status().message();
-  const Checkpoint converted = Checkpoint::open(golden).value();
-  const Checkpoint written = Checkpoint::open(options.folder).value();
-  ASSERT_EQ(written.tensors().size(), converted.tensors().size());
-  for (const auto& [name, record] : converted.tensors()) {
-    const TensorRecord* const tensor = written.find(name);
-    ASSERT_NE(tensor, nullptr) << name;
-    EXPECT_EQ(tensor->shape, record.shape) << name;
-    EXPECT_EQ(tensor->dtype, record.dtype) << name;
+TEST(Synthesis, AConfigHasTheTensorsOfItsConversion) {
+  for (const std::string name : {"gemma4-4bit", "gpt_oss-4bit"}) {
+    SCOPED_TRACE(name);
+    const fs::path golden = *find_golden("mlx_checkpoints/" + name);
+    const TemporaryFolder folder;
+    const SynthesisOptions options = {.folder = folder.path() / "out",
+                                      .config = golden / "config.json"};
+    const auto summary = synthesize_checkpoint(options);
+    ASSERT_TRUE(summary.ok()) << summary.status().message();
+    const Checkpoint converted = Checkpoint::open(golden).value();
+    const Checkpoint written = Checkpoint::open(options.folder).value();
+    ASSERT_EQ(written.tensors().size(), converted.tensors().size());
+    for (const auto& [tensor_name, record] : converted.tensors()) {
+      const TensorRecord* const tensor = written.find(tensor_name);
+      ASSERT_NE(tensor, nullptr) << tensor_name;
+      EXPECT_EQ(tensor->shape, record.shape) << tensor_name;
+      EXPECT_EQ(tensor->dtype, record.dtype) << tensor_name;
+    }
+    EXPECT_TRUE(Engine::open({.model = options.folder}).ok());
   }
-  EXPECT_TRUE(Engine::open({.model = options.folder}).ok());
-  // The published model's 25.2 billion parameters at four bits and a half.
-  const auto published = plan_synthesis({.like = "gemma-4-26b-a4b"});
-  ASSERT_TRUE(published.ok()) << published.status().message();
-  EXPECT_NEAR(static_cast<double>(published->tensor_bytes), 25.2e9 * 4.5 / 8, 0.1e9);
+}
+
+// What is published of their sizes: billions of parameters, at four bits and a half.
+TEST(Synthesis, GeometriesHaveAsManyParametersAsTheModels) {
+  for (const auto& [name, billions] :
+       {std::pair("gemma-4-26b-a4b", 25.2), std::pair("gpt-oss-20b", 20.9),
+        std::pair("gpt-oss-120b", 116.8)}) {
+    const auto summary = plan_synthesis({.like = name});
+    ASSERT_TRUE(summary.ok()) << summary.status().message();
+    EXPECT_NEAR(static_cast<double>(summary->tensor_bytes) * 8 / 4.5 / 1e9, billions,
+                0.005 * billions)
+        << name;
+  }
 }
 
 TEST(Synthesis, RefusesOptionsThatMakeNoModel) {

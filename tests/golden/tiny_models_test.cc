@@ -210,6 +210,8 @@ INSTANTIATE_TEST_SUITE_P(Golden, TinyModels,
                                            TinyModel{"mlx_checkpoints/glm4_moe_lite-4bit", false},
                                            TinyModel{"minimax_m2", false, /*has_hidden=*/true},
                                            TinyModel{"mlx_checkpoints/minimax_m2-4bit", true},
+                                           TinyModel{"gpt_oss", false, /*has_hidden=*/true},
+                                           TinyModel{"mlx_checkpoints/gpt_oss-4bit", true},
                                            TinyModel{"gemma4", false, /*has_hidden=*/true},
                                            TinyModel{"mlx_checkpoints/gemma4-4bit", true,
                                                      /*has_hidden=*/false, /*tied_row=*/33}));

@@ -129,6 +129,33 @@ json gemma4_with(const json& fields) {
   return config;
 }
 
+json gpt_oss_20b() {
+  return {{"model_type", "gpt_oss"},
+          {"attention_bias", true},
+          {"head_dim", 64},
+          {"hidden_act", "silu"},
+          {"hidden_size", 2880},
+          {"intermediate_size", 2880},
+          {"max_position_embeddings", 131072},
+          {"num_attention_heads", 64},
+          {"num_experts_per_tok", 4},
+          {"num_hidden_layers", 4},
+          {"num_key_value_heads", 8},
+          {"num_local_experts", 32},
+          {"rms_norm_eps", 1e-5},
+          {"rope_scaling",
+           {{"beta_fast", 32.0},
+            {"beta_slow", 1.0},
+            {"factor", 32.0},
+            {"original_max_position_embeddings", 4096},
+            {"rope_type", "yarn"},
+            {"truncate", false}}},
+          {"rope_theta", 150000},
+          {"sliding_window", 128},
+          {"swiglu_limit", 7.0},
+          {"vocab_size", 201088}};
+}
+
 std::string complaint(const json& config) { return read(config).status().message(); }
 
 TEST(Families, Llama31) {
@@ -205,6 +232,53 @@ TEST(Families, RelativesThatComputeOtherwiseAreRefused) {
               HasSubstr("shared_intermediate_size"));
 }
 
+TEST(Families, GptOss) {
+  const ModelSpec spec = read(gpt_oss_20b()).value();
+  for (std::size_t i = 0; i < 4; ++i) {
+    const auto& attention = std::get<AttentionSpec>(spec.layers[i].mixer);
+    EXPECT_EQ(attention.window, i % 2 == 0 ? 128u : 0u);
+    EXPECT_TRUE(attention.has_sinks);
+    EXPECT_TRUE(attention.has_qkv_bias);
+    EXPECT_TRUE(attention.has_output_bias);
+    const YarnRope yarn = {.factor = 32, .original_max_position = 4096, .truncate = false};
+    EXPECT_EQ(std::get<YarnRope>(attention.rope.scaling), yarn);
+    EXPECT_NEAR(attention.rope.attention_factor, 1.3466, 1e-4);
+  }
+  const MoeSpec& moe = spec.moe();
+  const Glu glu = {.kind = Glu::Kind::kClampedSwiglu, .clamp = {.alpha = 1.702f, .limit = 7}};
+  EXPECT_EQ(moe.glu, glu);
+  EXPECT_TRUE(moe.has_expert_bias);
+  EXPECT_TRUE(moe.router.has_bias);
+  EXPECT_TRUE(moe.router.norm_topk_prob);
+  const json other = with(
+      gpt_oss_20b(),
+      {{"layer_types", {"full_attention", "full_attention", "full_attention", "sliding_attention"}},
+       {"sliding_window", 64},
+       {"swiglu_alpha", 2.0}});
+  const ModelSpec spelled = read(other).value();
+  EXPECT_EQ(std::get<AttentionSpec>(spelled.layers[0].mixer).window, 0u);
+  EXPECT_EQ(std::get<AttentionSpec>(spelled.layers[3].mixer).window, 64u);
+  EXPECT_EQ(spelled.moe().glu.clamp.alpha, 2);
+}
+
+TEST(Families, GptOssConfigsThatCannotBeAreRefused) {
+  const auto expect_complaint = [](const json& fields, const char* field) {
+    EXPECT_THAT(complaint(with(gpt_oss_20b(), fields)), HasSubstr(field));
+  };
+  expect_complaint({{"swiglu_limit", 0}}, "swiglu_limit");
+  expect_complaint({{"swiglu_limit", "7"}}, "swiglu_limit");
+  expect_complaint({{"swiglu_alpha", -1}}, "swiglu_alpha");
+  expect_complaint({{"sliding_window", 0}}, "sliding_window");
+  expect_complaint({{"layer_types", {"full_attention"}}}, "layer_types");
+  expect_complaint(
+      {{"layer_types", {"full_attention", "full_attention", "full_attention", "linear_attention"}}},
+      "linear_attention");
+  expect_complaint({{"num_experts_per_tok", 33}}, "num_experts_per_tok");
+  expect_complaint({{"intermediate_size", nullptr}}, "intermediate_size");
+  expect_complaint({{"hidden_act", "gelu"}}, "hidden_act");
+  expect_complaint({{"attention_bias", 1}}, "attention_bias");
+}
+
 TEST(Families, Gemma4) {
   const ModelSpec spec = read(gemma4()).value();
   const auto& sliding = std::get<AttentionSpec>(spec.layers[1].mixer);
@@ -228,7 +302,7 @@ TEST(Families, Gemma4) {
   }
   EXPECT_EQ(spec.moe().router.num_experts_per_tok, 8u);
   EXPECT_EQ(spec.moe().shared_intermediate_size, 2112u);
-  EXPECT_EQ(spec.moe().glu, Glu::kGeglu);
+  EXPECT_EQ(spec.moe().glu.kind, Glu::Kind::kGeglu);
   EXPECT_EQ(spec.final_logit_softcapping, 30);
   EXPECT_FLOAT_EQ(spec.embedding_scale * spec.embedding_scale, 2816);
   EXPECT_TRUE(spec.tie_word_embeddings);

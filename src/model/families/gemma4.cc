@@ -73,7 +73,7 @@ Result<AttentionSpec> read_full(const ConfigReader& reader, AttentionSpec attent
 
 /// The dense MLP is a shared expert: every row passes it, while experts are read.
 Result<MoeSpec> read_gemma_experts(const ConfigReader& reader) {
-  MoeSpec moe{.glu = Glu::kGeglu, .has_branch_norms = true};
+  MoeSpec moe{.glu = {.kind = Glu::Kind::kGeglu}, .has_branch_norms = true};
   // Softmax over the chosen experts' logits, which is what the others' normalised weights are.
   FM_ASSIGN_OR_RETURN(moe.router, read_router_fields(reader, /*norm_topk_prob_default=*/true));
   moe.router.has_input_norm = true;

@@ -52,6 +52,9 @@ Status Attention::declare(LayerTensors& tensors) {
   if (spec_.has_output_bias) {
     FM_RETURN_IF_ERROR(tensors.bias(TensorId::kOProj, hidden_, &o_bias_));
   }
+  if (spec_.has_sinks) {
+    FM_RETURN_IF_ERROR(tensors.vector(TensorId::kSinks, spec_.num_heads, &sinks_));
+  }
   if (spec_.qk_norm == QkNorm::kNone) return Status();
   const bool is_whole = spec_.qk_norm == QkNorm::kWhole;
   FM_RETURN_IF_ERROR(
@@ -73,7 +76,7 @@ ScratchSize Attention::scratch_size(std::size_t rows) const {
 //   [q, gate] = W_q x (+ b_q);  k = W_k x (+ b_k);  v = W_v x (+ b_v)   q and gate: head by head
 //   v = RMSNorm(v), or RMSNorm(k)
 //   q = rope(RMSNorm(q));  k = rope(RMSNorm(k))       where the family has these norms and the gate
-//   y = W_o (softmax(scale q k^T) v * sigmoid(gate)) (+ b_o)
+//   y = W_o (softmax(scale q k^T) v * sigmoid(gate)) (+ b_o)     with a sink beside the scores
 void Attention::forward(StepContext& context, Scratch& scratch, const Activations& x,
                         MatrixView<float> y) {
   Ops& ops = context.ops;
@@ -154,7 +157,8 @@ void Attention::attend(StepContext& context, const Buffers& buffers) {
        .head_dim = head_dim,
        .value_dim = head_dim,
        .value_stride = head_dim,
-       .scale = spec_.scale != 0 ? spec_.scale : 1.0f / std::sqrt(static_cast<float>(head_dim))},
+       .scale = spec_.scale != 0 ? spec_.scale : 1.0f / std::sqrt(static_cast<float>(head_dim)),
+       .sinks = sinks_.empty() ? nullptr : sinks_.data()},
       rows_);
 }
 

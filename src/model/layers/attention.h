@@ -12,7 +12,8 @@
 namespace flashmoe {
 
 /// Grouped-query attention with rotary embedding; as the family has it, with norms of queries and
-/// keys, biases, a window, a gate of the output, and values that are keys.
+/// keys, biases, a window, a gate of the output, and values that are keys, and
+/// sinks.
 /// Sources: transformers modeling_qwen3_next.py, Qwen3NextAttention; modeling_qwen3_moe.py;
 /// modeling_olmoe.py (norms of whole rows); modeling_gemma4.py (values).
 class Attention final : public Mixer {
@@ -59,6 +60,7 @@ class Attention final : public Mixer {
   std::vector<float> q_norm_;  // as QkNorm says
   std::vector<float> k_norm_;
   std::vector<float> v_norm_;  // ones, [head_dim]; empty without
+  std::vector<float> sinks_;   // [num_heads]; empty without
   std::vector<float> q_bias_;  // of the projections' outputs; empty without
   std::vector<float> k_bias_;
   std::vector<float> v_bias_;

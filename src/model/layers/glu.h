@@ -8,13 +8,15 @@
 namespace flashmoe {
 
 /// h = what `glu` makes of gate and up. h may be gate or up.
-inline void apply(Glu glu, Ops& ops, MatrixView<const float> gate, MatrixView<const float> up,
-                  MatrixView<float> h) {
-  switch (glu) {
-    case Glu::kSwiglu:
+inline void apply(const Glu& glu, Ops& ops, MatrixView<const float> gate,
+                  MatrixView<const float> up, MatrixView<float> h) {
+  switch (glu.kind) {
+    case Glu::Kind::kSwiglu:
       return ops.swiglu(gate, up, h);
-    case Glu::kGeglu:
+    case Glu::Kind::kGeglu:
       return ops.geglu(gate, up, h);
+    case Glu::Kind::kClampedSwiglu:
+      return ops.clamped_swiglu(glu.clamp, gate, up, h);
   }
 }
 

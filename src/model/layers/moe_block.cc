@@ -24,8 +24,9 @@ struct MoeBlock::Buffers {
       : assignments(
             std::max(rows_max, std::min(rows_max, kStepRowsMax) * spec.router.num_experts_per_tok)),
         router_logits(scratch.matrix(rows_max, spec.router.num_experts)),
-        expert_gate(scratch.matrix(assignments, spec.intermediate_size)),
-        expert_up(scratch.matrix(assignments, spec.intermediate_size)),
+        expert_gate_up(scratch.matrix(assignments, 2 * spec.intermediate_size)),
+        expert_gate(half(expert_gate_up, 0)),
+        expert_up(half(expert_gate_up, spec.intermediate_size)),
         expert_out(scratch.matrix(assignments, hidden)),
         expert_inner(scratch.activations(assignments, spec.intermediate_size)) {
     if (spec.router.has_input_norm || spec.has_branch_norms) {
@@ -40,6 +41,12 @@ struct MoeBlock::Buffers {
     shared_inner = scratch.activations(rows_max, spec.shared_intermediate_size);
   }
 
+  /// The half of both's columns that begins at `col`.
+  static MatrixView<float> half(MatrixView<float> both, std::size_t col) {
+    return {both.data == nullptr ? nullptr : both.data + col, both.rows, both.cols / 2,
+            both.stride};
+  }
+
   // A decode step of a few rows goes in one wave. Prompts, whose rows pick the same experts again
   // and again, are cut into waves of whole experts: each fits, since an expert has at most
   // `rows_max` rows.
@@ -47,6 +54,7 @@ struct MoeBlock::Buffers {
 
   std::size_t assignments;  // (row, routed expert) pairs computed at a time
   MatrixView<float> router_logits;
+  MatrixView<float> expert_gate_up;  // the next two side by side
   MatrixView<float> expert_gate;
   MatrixView<float> expert_up;
   MatrixView<float> expert_out;
@@ -109,6 +117,7 @@ Status MoeBlock::route(StepContext& context, const Buffers& buffers,
         {.weight = shared_expert_gate_, .x = &x.normed, .y = buffers.shared_score.slice(0, rows)});
   }
   context.ops.linear(books_.tasks);
+  router_.add_bias(context.ops, logits);
   books_.routed_ids.resize(rows * k);
   books_.routed_weights.resize(rows * k);
   router_.choose(context.ops, logits, books_.routed_ids, books_.routed_weights);
@@ -358,14 +367,17 @@ void MoeBlock::run_experts(const Pass& pass, std::uint32_t wave_first_assignment
     const ChosenExpert& expert = books_.chosen[books_.ready[j]];
     const std::size_t n = expert.end - expert.begin;
     const std::span<const std::uint32_t> x_rows(books_.assignment_row.data() + expert.begin, n);
-    books_.tasks.push_back({.weight = books_.ready_matrices[j].gate_proj,
-                            .x = &pass.x,
-                            .x_rows = x_rows,
-                            .y = buffers.expert_gate.slice(count, n)});
-    books_.tasks.push_back({.weight = books_.ready_matrices[j].up_proj,
-                            .x = &pass.x,
-                            .x_rows = x_rows,
-                            .y = buffers.expert_up.slice(count, n)});
+    const ExpertMatrices& matrices = books_.ready_matrices[j];
+    const auto add_task = [&](const WeightView& weight, MatrixView<float> y) {
+      books_.tasks.push_back(
+          {.weight = weight, .x = &pass.x, .x_rows = x_rows, .y = y.slice(count, n)});
+    };
+    if (layout_.gate_up_is_interleaved) {
+      add_task(matrices.gate_up_proj, buffers.expert_gate_up);
+    } else {
+      add_task(matrices.gate_proj, buffers.expert_gate);
+      add_task(matrices.up_proj, buffers.expert_up);
+    }
     count += n;
   }
   if (with_shared) {
@@ -376,6 +388,7 @@ void MoeBlock::run_experts(const Pass& pass, std::uint32_t wave_first_assignment
 
   books_.tasks.clear();
   if (count > 0) {
+    complete_gate_up(pass);
     const MatrixView<float> inner = buffers.expert_gate.slice(0, count);
     apply(spec_.glu, ops, inner, buffers.expert_up.slice(0, count), inner);
     ops.prepare(inner, *buffers.expert_inner);
@@ -402,6 +415,48 @@ void MoeBlock::run_experts(const Pass& pass, std::uint32_t wave_first_assignment
                             .y = buffers.shared_out.slice(0, rows)});
   }
   ops.linear(books_.tasks);
+  for (std::size_t j = 0; j < books_.ready.size(); ++j) {
+    const ChosenExpert& expert = books_.chosen[books_.ready[j]];
+    add_bias(
+        ops, books_.ready_matrices[j].down_bias,
+        buffers.expert_out.slice(expert.begin - wave_first_assignment, expert.end - expert.begin));
+  }
+}
+
+/// Every row of y += an expert's bias, null for none.
+void MoeBlock::add_bias(Ops& ops, const std::byte* bias, MatrixView<float> y) const {
+  if (bias == nullptr) return;
+  books_.bias.resize(y.cols);
+  widen(*layout_.bias, bias, books_.bias);
+  ops.add(y, {books_.bias.data(), y.rows, y.cols, /*stride_in=*/0});
+}
+
+/// What the products with the ready experts' gate and up lack: biases, and the order of columns.
+void MoeBlock::complete_gate_up(const Pass& pass) const {
+  if (!layout_.bias && !layout_.gate_up_is_interleaved) return;
+  Ops& ops = pass.context.ops;
+  const Buffers& buffers = pass.buffers;
+  std::size_t begin = 0;
+  for (std::size_t j = 0; j < books_.ready.size(); ++j) {
+    const ChosenExpert& expert = books_.chosen[books_.ready[j]];
+    const std::size_t n = expert.end - expert.begin;
+    const ExpertMatrices& matrices = books_.ready_matrices[j];
+    add_bias(ops, matrices.gate_up_bias, buffers.expert_gate_up.slice(begin, n));
+    add_bias(ops, matrices.gate_bias, buffers.expert_gate.slice(begin, n));
+    add_bias(ops, matrices.up_bias, buffers.expert_up.slice(begin, n));
+    begin += n;
+  }
+  if (!layout_.gate_up_is_interleaved) return;
+  const std::size_t inner = spec_.intermediate_size;
+  books_.up.resize(inner);
+  for (std::size_t r = 0; r < begin; ++r) {
+    float* const row = buffers.expert_gate_up.row(r);
+    for (std::size_t i = 0; i < inner; ++i) {
+      books_.up[i] = row[2 * i + 1];
+      row[i] = row[2 * i];
+    }
+    std::ranges::copy(books_.up, row + inner);
+  }
 }
 
 }  // namespace flashmoe

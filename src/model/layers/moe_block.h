@@ -44,6 +44,8 @@ struct MoeBooks {
   std::vector<std::size_t> ready;    // of a wave: indices into chosen to compute now
   std::vector<ExpertMatrices> ready_matrices;  // of ready
   std::vector<std::uint32_t> compact_rows;     // 0, 1, 2, ...: rows of compacted buffers
+  std::vector<float> bias;                     // of one expert's matrix, widened
+  std::vector<float> up;                       // of one row whose gate and up come in turns
   std::vector<LinearTask> tasks;
   std::vector<WeightedRow> terms;
   OverlapMeter overlap;
@@ -55,7 +57,7 @@ struct MoeBooks {
 ///   (w, k) = Router(x)
 ///   y = sum over k of w_k Expert_k(x) + sigmoid(W_shared_expert_gate x) Shared(x)
 ///       (without that gate, + Shared(x))
-///   Expert(x) = W_down (silu(W_gate x) * (W_up x)), or as Glu says
+///   Expert(x) = W_down (silu(W_gate x) * (W_up x)), or as Glu says; each product (+ its bias)
 ///
 /// With norms of its branches, x being the residual stream,
 ///
@@ -116,6 +118,8 @@ class MoeBlock final : public FeedForward {
                  const WaveLimits& limits) const;
   Status run_wave(const Pass& pass, std::size_t begin, std::size_t end, bool with_shared) const;
   void run_experts(const Pass& pass, std::uint32_t wave_first_assignment, bool with_shared) const;
+  void add_bias(Ops& ops, const std::byte* bias, MatrixView<float> y) const;
+  void complete_gate_up(const Pass& pass) const;
 
   MoeSpec spec_;
   std::size_t hidden_;

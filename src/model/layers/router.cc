@@ -17,6 +17,9 @@ double sigmoid(float logit) { return 1 / (1 + portable::exp(-static_cast<double>
 
 Status Router::declare(LayerTensors& tensors) {
   FM_RETURN_IF_ERROR(tensors.matrix(TensorId::kRouter, spec_.num_experts, hidden_, &weight_));
+  if (spec_.has_bias) {
+    FM_RETURN_IF_ERROR(tensors.bias(TensorId::kRouter, spec_.num_experts, &bias_));
+  }
   if (spec_.has_input_norm) {
     FM_RETURN_IF_ERROR(tensors.vector(TensorId::kRouterScale, hidden_, &input_norm_));
   }

@@ -96,8 +96,9 @@ class LayerBuilder {
                    "{}: tensor {} is not in the checkpoint; download the model again",
                    checkpoint_.folder().string(), name);
     }
-    const std::vector<std::uint64_t> shape =
-        stack == 1 ? std::vector<std::uint64_t>{rows} : std::vector<std::uint64_t>{stack, rows};
+    // A stack of one may lack the axis, as with weights.
+    std::vector<std::uint64_t> shape = {stack, rows};
+    if (stack == 1 && bias->shape.size() == 1) shape.erase(shape.begin());
     if (bias->shape != shape) {
       return error(StatusCode::kCorrupt,
                    "{}: tensor {} has shape [{}] where [{}] is expected; the model does not match "

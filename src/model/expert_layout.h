@@ -29,8 +29,8 @@ struct ExpertLayout {
 
 /// The matrices of one expert where they lie in its slot.
 struct ExpertMatrices {
-  WeightView
-      gate_up_proj;      // [2 * moe_intermediate_size, hidden], if interleaved; else the next two
+  /// Interleaved: [2 * moe_intermediate_size, hidden]. Else gate_proj and up_proj are there.
+  WeightView gate_up_proj;
   WeightView gate_proj;  // [moe_intermediate_size, hidden]
   WeightView up_proj;    // [moe_intermediate_size, hidden]
   WeightView down_proj;  // [hidden, moe_intermediate_size]

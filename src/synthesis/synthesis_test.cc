@@ -256,6 +256,19 @@ TEST(Synthesis, AConfigHasTheTensorsOfItsConversion) {
   }
 }
 
+TEST(Synthesis, AStackOfOneExpertIsAStack) {
+  const TemporaryFolder folder;
+  nlohmann::json config =
+      Checkpoint::open(*find_golden("mlx_checkpoints/gpt_oss-4bit")).value().config();
+  config["num_local_experts"] = 1;
+  config["num_experts_per_tok"] = 1;
+  const fs::path file = folder.write("config.json", config.dump());
+  const SynthesisOptions options = {.folder = folder.path() / "out", .config = file};
+  ASSERT_TRUE(synthesize_checkpoint(options).ok());
+  const Status status = Engine::open({.model = options.folder}).status();
+  EXPECT_TRUE(status.ok()) << status.message();
+}
+
 // What is published of their sizes: billions of parameters, at four bits and a half.
 TEST(Synthesis, GeometriesHaveAsManyParametersAsTheModels) {
   for (const auto& [name, billions] :

@@ -74,23 +74,9 @@ struct DeltaNetSpec {
   std::size_t state_size() const { return value_heads * key_dim * value_dim; }
 };
 
-/// What a gated MLP makes of its gate g and the other half u (kernels/ops.h).
-struct Glu {
-  enum class Kind : std::uint8_t {
-    kSwiglu,         // silu(g) u
-    kGeglu,          // gelu(g) u
-    kClampedSwiglu,  // gpt-oss' silu, as `clamp` says
-  };
-  Kind kind = Kind::kSwiglu;
-  ClampedSwiglu clamp = {};
-
-  friend bool operator==(const Glu&, const Glu&) = default;
-};
-
 /// A gated MLP that every row passes (layers/dense_mlp.h).
 struct DenseMlpSpec {
   std::size_t intermediate_size = 0;
-  Glu glu;
 };
 
 /// Which experts a row passes, and with what weights (layers/router.h).
@@ -107,6 +93,19 @@ struct RouterSpec {
   bool has_bias = false;          // of logits
   bool has_input_norm = false;    // it norms the residual stream itself, in its own way
   bool has_expert_scale = false;  // of weights, for each expert
+};
+
+/// What an expert makes of its gate g and the other half u (kernels/ops.h).
+struct Glu {
+  enum class Kind : std::uint8_t {
+    kSwiglu,         // silu(g) u
+    kGeglu,          // gelu(g) u
+    kClampedSwiglu,  // gpt-oss' silu, as `clamp` says
+  };
+  Kind kind = Kind::kSwiglu;
+  ClampedSwiglu clamp = {};
+
+  friend bool operator==(const Glu&, const Glu&) = default;
 };
 
 /// Routed experts, and perhaps a shared one (layers/moe_block.h).

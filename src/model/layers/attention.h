@@ -12,8 +12,7 @@
 namespace flashmoe {
 
 /// Grouped-query attention with rotary embedding; as the family has it, with norms of queries and
-/// keys, biases, a window, a gate of the output, and values that are keys, and
-/// sinks.
+/// keys, biases, a window, sinks, a gate of the output, and values that are keys.
 /// Sources: transformers modeling_qwen3_next.py, Qwen3NextAttention; modeling_qwen3_moe.py;
 /// modeling_olmoe.py (norms of whole rows); modeling_gemma4.py (values).
 class Attention final : public Mixer {

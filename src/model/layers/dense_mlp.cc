@@ -1,7 +1,6 @@
 #include "model/layers/dense_mlp.h"
 
 #include "kernels/ops.h"
-#include "model/layers/glu.h"
 #include "model/step.h"
 
 namespace flashmoe {
@@ -29,7 +28,7 @@ ScratchSize DenseMlp::scratch_size(std::size_t rows) const {
   return scratch.size();
 }
 
-// y = W_down (silu(W_gate x) * (W_up x)), or as Glu says
+// y = W_down (silu(W_gate x) * (W_up x))
 Status DenseMlp::forward(StepContext& context, Scratch& scratch, const FeedForwardInput& x,
                          MatrixView<float> y) {
   Ops& ops = context.ops;
@@ -37,7 +36,7 @@ Status DenseMlp::forward(StepContext& context, Scratch& scratch, const FeedForwa
   const LinearTask projections[] = {{.weight = gate_proj_, .x = &x.normed, .y = buffers.gate},
                                     {.weight = up_proj_, .x = &x.normed, .y = buffers.up}};
   ops.linear(projections);
-  apply(spec_.glu, ops, buffers.gate, buffers.up, buffers.gate);
+  ops.swiglu(buffers.gate, buffers.up, buffers.gate);
   ops.prepare(buffers.gate, *buffers.inner);
   const LinearTask output = {.weight = down_proj_, .x = buffers.inner, .y = y};
   ops.linear({&output, 1});

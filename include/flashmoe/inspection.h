@@ -37,12 +37,16 @@ struct TensorGroup {
 /// What config.json says, beyond ModelInfo.
 struct ModelArchitecture {
   std::size_t full_attention_layers = 0;
+  std::size_t sliding_attention_layers = 0;  // attention that looks back to a window
   std::size_t latent_attention_layers = 0;
   std::size_t linear_attention_layers = 0;
   std::size_t moe_layers = 0;
   std::size_t num_attention_heads = 0;
-  std::size_t num_key_value_heads = 0;
+  std::size_t num_key_value_heads = 0;  // of full attention; without any, of sliding attention
   std::size_t head_dim = 0;
+  std::size_t sliding_window = 0;  // of sliding attention, as the next two
+  std::size_t sliding_num_key_value_heads = 0;
+  std::size_t sliding_head_dim = 0;
   std::size_t kv_lora_rank = 0;  // of latent attention, as the next
   std::size_t qk_rope_head_dim = 0;
   std::size_t linear_num_key_heads = 0;

@@ -72,6 +72,7 @@ Json architecture_json(const ModelInspection& model) {
   return {{"model_type", model.info.model_type},
           {"num_hidden_layers", model.info.layer_count},
           {"full_attention_layers", a.full_attention_layers},
+          {"sliding_attention_layers", a.sliding_attention_layers},
           {"latent_attention_layers", a.latent_attention_layers},
           {"linear_attention_layers", a.linear_attention_layers},
           {"moe_layers", a.moe_layers},
@@ -79,6 +80,9 @@ Json architecture_json(const ModelInspection& model) {
           {"num_attention_heads", a.num_attention_heads},
           {"num_key_value_heads", a.num_key_value_heads},
           {"head_dim", a.head_dim},
+          {"sliding_window", a.sliding_window},
+          {"sliding_num_key_value_heads", a.sliding_num_key_value_heads},
+          {"sliding_head_dim", a.sliding_head_dim},
           {"kv_lora_rank", a.kv_lora_rank},
           {"qk_rope_head_dim", a.qk_rope_head_dim},
           {"linear_num_key_heads", a.linear_num_key_heads},
@@ -155,6 +159,7 @@ std::string layers_text(std::size_t count, const ModelArchitecture& a) {
     if (layers > 0) kinds.push_back(fmt::format("{} {}", layers, kind));
   };
   add(a.full_attention_layers, "full attention");
+  add(a.sliding_attention_layers, "sliding attention");
   add(a.latent_attention_layers, "latent attention");
   add(a.linear_attention_layers, "gated DeltaNet");
   return fmt::format("{}: {}; {} with experts", count, fmt::join(kinds, ", "), a.moe_layers);
@@ -174,6 +179,11 @@ std::string architecture_text(const ModelInspection& model) {
   if (a.full_attention_layers > 0) {
     line("attention", fmt::format("{} query heads, {} key/value heads of {}", a.num_attention_heads,
                                   a.num_key_value_heads, a.head_dim));
+  }
+  if (a.sliding_attention_layers > 0) {
+    line("sliding", fmt::format("{} query heads, {} key/value heads of {}, over {} tokens",
+                                a.num_attention_heads, a.sliding_num_key_value_heads,
+                                a.sliding_head_dim, a.sliding_window));
   }
   if (a.latent_attention_layers > 0) {
     line("attention",

@@ -7,7 +7,7 @@
 #include "base/check.h"
 #include "base/page_warmer.h"
 #include "format/weight_catalog.h"
-#include "tensor/float_bits.h"
+#include "tensor/dtype.h"
 
 namespace flashmoe {
 namespace {
@@ -20,26 +20,6 @@ constexpr std::uint64_t kReadSize = std::uint64_t{4} << 20;
 
 /// Reads handed to the queue at a time.
 constexpr std::size_t kReadsInFlight = 32;
-
-std::vector<float> widen(DType dtype, const std::byte* bytes, std::size_t count) {
-  std::vector<float> values(count);
-  for (std::size_t i = 0; i < count; ++i) {
-    switch (dtype) {
-      case DType::kF32:
-        values[i] = load_unaligned<float>(bytes + 4 * i);
-        break;
-      case DType::kBF16:
-        values[i] = float_from_bf16(load_unaligned<std::uint16_t>(bytes + 2 * i));
-        break;
-      case DType::kF16:
-        values[i] = float_from_f16(load_unaligned<std::uint16_t>(bytes + 2 * i));
-        break;
-      default:
-        FM_CHECK(false);
-    }
-  }
-  return values;
-}
 
 }  // namespace
 
@@ -153,7 +133,8 @@ Result<AlignedBuffer> DenseLoader::load(
   }
   for (const Vector& vector : vectors_) {
     const std::size_t count = vector.tensor->size / size_of(vector.tensor->dtype);
-    *vector.out = widen(vector.tensor->dtype, buffer.data() + vector.offset, count);
+    vector.out->resize(count);
+    widen(vector.tensor->dtype, buffer.data() + vector.offset, *vector.out);
     const Status restored =
         restore(vector.stored, vector.tensor->shape, checkpoint_.is_mlx(), *vector.out);
     if (!restored.ok()) {

@@ -25,6 +25,10 @@ void append_segments(const WeightRecord& record, std::uint64_t stack_index, std:
   }
 }
 
+bool is_float(DType dtype) {
+  return dtype == DType::kF32 || dtype == DType::kBF16 || dtype == DType::kF16;
+}
+
 /// One layer's experts while they are found.
 class LayerBuilder {
  public:
@@ -39,6 +43,13 @@ class LayerBuilder {
     if (checkpoint_.find(stacked) != nullptr) return build_stacked();
     if (checkpoint_.find(separate) != nullptr) return build_separate();
     if (find_fused(fused) != nullptr) return build_fused();
+    if (checkpoint_.find(fused + "_blocks") != nullptr) {
+      return error(
+          StatusCode::kUnsupported,
+          "{}: {}_blocks is in MXFP4, which is not supported; use an affine checkpoint, or "
+          "one in bf16, f16 or f32",
+          checkpoint_.folder().string(), fused);
+    }
     return error(StatusCode::kNotFound,
                  "{}: layer {} has no routed experts: none of {}, {}, {} is in the checkpoint",
                  checkpoint_.folder().string(), index_, stacked, separate, fused);
@@ -50,15 +61,73 @@ class LayerBuilder {
  private:
   std::uint64_t inner() const { return moe_.intermediate_size; }
 
-  void append_expert(const WeightRecord& gate, const WeightRecord& up, const WeightRecord& down,
+  /// A matrix, or a stack of them, and what it adds to its products.
+  struct Matrix {
+    WeightRecord record;
+    const TensorRecord* bias = nullptr;  // [rows], or [stack, rows]; null: nothing
+  };
+
+  void append_bias(const TensorRecord* bias, std::uint64_t stack_index, std::uint64_t rows) {
+    if (bias == nullptr) return;
+    const std::uint64_t size = rows * size_of(bias->dtype);
+    layer.segments.push_back({bias->file_index, bias->offset + stack_index * size, size});
+  }
+
+  void append_matrix(const Matrix& matrix, std::uint64_t stack_index, std::uint64_t rows) {
+    append_segments(matrix.record, stack_index, 0, rows, layer.segments);
+    append_bias(matrix.bias, stack_index, rows);
+  }
+
+  void append_expert(const Matrix& gate, const Matrix& up, const Matrix& down,
                      std::uint64_t stack_index) {
-    append_segments(gate, stack_index, 0, inner(), layer.segments);
-    append_segments(up, stack_index, 0, inner(), layer.segments);
-    append_segments(down, stack_index, 0, hidden_, layer.segments);
+    append_matrix(gate, stack_index, inner());
+    append_matrix(up, stack_index, inner());
+    append_matrix(down, stack_index, hidden_);
+  }
+
+  /// The biases of `stack` matrices of `rows` rows, where the family has them; all of a layer's
+  /// are of one type.
+  Result<const TensorRecord*> find_bias(const std::string& name, std::uint64_t stack,
+                                        std::uint64_t rows) {
+    if (!moe_.has_expert_bias) return nullptr;
+    const TensorRecord* const bias = checkpoint_.find(name);
+    if (bias == nullptr) {
+      return error(StatusCode::kNotFound,
+                   "{}: tensor {} is not in the checkpoint; download the model again",
+                   checkpoint_.folder().string(), name);
+    }
+    // A stack of one may lack the axis, as with weights.
+    std::vector<std::uint64_t> shape = {stack, rows};
+    if (stack == 1 && bias->shape.size() == 1) shape.erase(shape.begin());
+    if (bias->shape != shape) {
+      return error(StatusCode::kCorrupt,
+                   "{}: tensor {} has shape [{}] where [{}] is expected; the model does not match "
+                   "its config.json, download it again",
+                   checkpoint_.folder().string(), name, fmt::join(bias->shape, ", "),
+                   fmt::join(shape, ", "));
+    }
+    if (!is_float(bias->dtype) || (layout.bias && *layout.bias != bias->dtype)) {
+      return error(StatusCode::kUnsupported,
+                   "{}: tensor {} has dtype {}; expected F32, BF16 or F16, the same in all of its "
+                   "layer's experts",
+                   checkpoint_.folder().string(), name, to_string(bias->dtype));
+    }
+    layout.bias = bias->dtype;
+    return bias;
+  }
+
+  Result<Matrix> find_matrix(const std::string& path, std::uint64_t stack, std::uint64_t rows,
+                             std::uint64_t cols) {
+    Matrix matrix;
+    FM_ASSIGN_OR_RETURN(matrix.record, find_weight(checkpoint_, path, stack, rows, cols));
+    FM_ASSIGN_OR_RETURN(matrix.bias, find_bias(path + ".bias", stack, rows));
+    return matrix;
   }
 
   void finish(const WeightFormat& gate, const WeightFormat& up, const WeightFormat& down) {
-    layout = {gate, up, down};
+    layout.gate_proj = gate;
+    layout.up_proj = up;
+    layout.down_proj = down;
     layer.segments_per_expert = layer.segments.size() / moe_.router.num_experts;
   }
 
@@ -66,13 +135,13 @@ class LayerBuilder {
   Status build_stacked() {
     const std::uint64_t count = moe_.router.num_experts;
     const auto find = [&](TensorId id, std::uint64_t rows, std::uint64_t cols) {
-      return find_weight(checkpoint_, names_.name(id, index_), count, rows, cols);
+      return find_matrix(names_.name(id, index_), count, rows, cols);
     };
-    FM_ASSIGN_OR_RETURN(const WeightRecord gate, find(TensorId::kStackedGate, inner(), hidden_));
-    FM_ASSIGN_OR_RETURN(const WeightRecord up, find(TensorId::kStackedUp, inner(), hidden_));
-    FM_ASSIGN_OR_RETURN(const WeightRecord down, find(TensorId::kStackedDown, hidden_, inner()));
+    FM_ASSIGN_OR_RETURN(const Matrix gate, find(TensorId::kStackedGate, inner(), hidden_));
+    FM_ASSIGN_OR_RETURN(const Matrix up, find(TensorId::kStackedUp, inner(), hidden_));
+    FM_ASSIGN_OR_RETURN(const Matrix down, find(TensorId::kStackedDown, hidden_, inner()));
     for (std::uint64_t e = 0; e < count; ++e) append_expert(gate, up, down, e);
-    finish(gate.format, up.format, down.format);
+    finish(gate.record.format, up.record.format, down.record.format);
     return Status();
   }
 
@@ -80,12 +149,15 @@ class LayerBuilder {
   Status build_separate() {
     for (std::uint64_t e = 0; e < moe_.router.num_experts; ++e) {
       const auto find = [&](TensorId id, std::uint64_t rows, std::uint64_t cols) {
-        return find_weight(checkpoint_, names_.name(id, index_, e), 1, rows, cols);
+        return find_matrix(names_.name(id, index_, e), 1, rows, cols);
       };
-      FM_ASSIGN_OR_RETURN(const WeightRecord gate, find(TensorId::kSeparateGate, inner(), hidden_));
-      FM_ASSIGN_OR_RETURN(const WeightRecord up, find(TensorId::kSeparateUp, inner(), hidden_));
-      FM_ASSIGN_OR_RETURN(const WeightRecord down, find(TensorId::kSeparateDown, hidden_, inner()));
-      const ExpertLayout this_layout = {gate.format, up.format, down.format};
+      FM_ASSIGN_OR_RETURN(const Matrix gate, find(TensorId::kSeparateGate, inner(), hidden_));
+      FM_ASSIGN_OR_RETURN(const Matrix up, find(TensorId::kSeparateUp, inner(), hidden_));
+      FM_ASSIGN_OR_RETURN(const Matrix down, find(TensorId::kSeparateDown, hidden_, inner()));
+      const ExpertLayout this_layout = {.gate_proj = gate.record.format,
+                                        .up_proj = up.record.format,
+                                        .down_proj = down.record.format,
+                                        .bias = layout.bias};
       if (e == 0) layout = this_layout;
       if (layout != this_layout) {
         return error(StatusCode::kUnsupported,
@@ -137,8 +209,7 @@ class LayerBuilder {
                    checkpoint_.folder().string(), name, fmt::join(tensor->shape, ", "),
                    fmt::join(straight, ", "), fmt::join(transposed, ", "));
     }
-    if (tensor->dtype != DType::kF32 && tensor->dtype != DType::kBF16 &&
-        tensor->dtype != DType::kF16) {
+    if (!is_float(tensor->dtype)) {
       return error(StatusCode::kUnsupported,
                    "{}: tensor {} has dtype {}; expected F32, BF16 or F16",
                    checkpoint_.folder().string(), name, to_string(tensor->dtype));
@@ -161,20 +232,26 @@ class LayerBuilder {
     FM_ASSIGN_OR_RETURN(
         const Fused down,
         find_fused_weight(names_.name(TensorId::kFusedDown, index_), hidden_, inner()));
-    const bool gate_up_is_transposed = is_transposed(gate_up, down);
-    const bool down_is_transposed = is_transposed(down, gate_up);
-    for (std::uint64_t e = 0; e < moe_.router.num_experts; ++e) {
-      if (gate_up_is_transposed) {
-        append_segments(gate_up.record, e, 0, 2 * inner(), layer.segments);
-      } else {
-        append_segments(gate_up.record, e, 0, inner(), layer.segments);
-        append_segments(gate_up.record, e, inner(), inner(), layer.segments);
+    const std::uint64_t count = moe_.router.num_experts;
+    FM_ASSIGN_OR_RETURN(
+        const TensorRecord* const gate_up_bias,
+        find_bias(names_.name(TensorId::kFusedGateUpBias, index_), count, 2 * inner()));
+    FM_ASSIGN_OR_RETURN(const TensorRecord* const down_bias,
+                        find_bias(names_.name(TensorId::kFusedDownBias, index_), count, hidden_));
+    layout.gate_up_is_transposed = is_transposed(gate_up, down);
+    layout.gate_up_is_interleaved =
+        names_.row(TensorId::kFusedGateUp).stored == StoredAs::kInterleaved;
+    layout.down_is_transposed = is_transposed(down, gate_up);
+    const bool is_one = layout.gate_up_is_transposed || layout.gate_up_is_interleaved;
+    for (std::uint64_t e = 0; e < count; ++e) {
+      for (std::uint64_t part = 0; part < (is_one ? 1 : 2); ++part) {
+        const std::uint64_t rows = is_one ? 2 * inner() : inner();
+        append_segments(gate_up.record, e, part * rows, rows, layer.segments);
+        append_bias(gate_up_bias, is_one ? e : 2 * e + part, rows);
       }
-      append_segments(down.record, e, 0, hidden_, layer.segments);
+      append_matrix({down.record, down_bias}, e, hidden_);
     }
     finish(gate_up.record.format, gate_up.record.format, down.record.format);
-    layout.gate_up_is_transposed = gate_up_is_transposed;
-    layout.down_is_transposed = down_is_transposed;
     return Status();
   }
 

@@ -20,7 +20,6 @@ constexpr std::uint64_t kRoundBudgets = 6;
 
 ModelArchitecture architecture_of(const ModelSpec& spec) {
   ModelArchitecture architecture = {
-      .full_attention_layers = spec.count<AttentionSpec>(),
       .latent_attention_layers = spec.count<LatentAttentionSpec>(),
       .linear_attention_layers = spec.count<DeltaNetSpec>(),
       .moe_layers = spec.moe_layer_count(),
@@ -28,7 +27,16 @@ ModelArchitecture architecture_of(const ModelSpec& spec) {
       .shared_expert_intermediate_size = spec.moe().shared_intermediate_size,
       .max_position_embeddings = spec.max_position_embeddings,
       .tie_word_embeddings = spec.tie_word_embeddings};
-  if (const auto* attention = spec.first_mixer<AttentionSpec>()) {
+  for (const LayerSpec& layer : spec.layers) {
+    const auto* attention = std::get_if<AttentionSpec>(&layer.mixer);
+    if (attention == nullptr) continue;
+    if (attention->window != 0 && architecture.sliding_attention_layers++ == 0) {
+      architecture.sliding_window = attention->window;
+      architecture.sliding_num_key_value_heads = attention->num_kv_heads;
+      architecture.sliding_head_dim = attention->head_dim;
+    }
+    const bool is_first_full = attention->window == 0 && architecture.full_attention_layers++ == 0;
+    if (!is_first_full && architecture.head_dim != 0) continue;
     architecture.num_attention_heads = attention->num_heads;
     architecture.num_key_value_heads = attention->num_kv_heads;
     architecture.head_dim = attention->head_dim;
@@ -174,8 +182,10 @@ Result<ModelInspection> inspect_model(const InspectOptions& options) {
         fmt::format("{}; until then the model takes no chats", chat_status.message()));
   }
   inspection.architecture = architecture_of(spec);
+  const MoeSpec& moe = spec.moe();
   const std::uint64_t expert_parameters =
-      std::uint64_t{3} * spec.hidden_size * spec.moe().intermediate_size;
+      std::uint64_t{3} * spec.hidden_size * moe.intermediate_size +
+      (moe.has_expert_bias ? 2 * moe.intermediate_size + spec.hidden_size : 0);
   inspection.parameter_count =
       roles.dense_parameter_count() + files->footprint().expert_count * expert_parameters;
   inspection.active_parameter_count =

@@ -56,6 +56,20 @@ TEST(Inspection, DescribesTheShippedModel) {
   EXPECT_EQ(model->kv_bytes_per_token, 2U * 2 * 2 * 64 * 4);
 }
 
+TEST(Inspection, TellsSlidingLayersFromFullOnes) {
+  const Result<ModelInspection> model =
+      inspect_model({.model = *find_golden("mlx_checkpoints/gemma4-4bit")});
+  ASSERT_TRUE(model.ok()) << model.status().message();
+  const ModelArchitecture& a = model->architecture;
+  EXPECT_EQ(a.full_attention_layers, 1U);
+  EXPECT_EQ(a.num_key_value_heads, 1U);
+  EXPECT_EQ(a.head_dim, 64U);
+  EXPECT_EQ(a.sliding_attention_layers, 2U);
+  EXPECT_EQ(a.sliding_num_key_value_heads, 2U);
+  EXPECT_EQ(a.sliding_head_dim, 32U);
+  EXPECT_EQ(a.sliding_window, 16U);
+}
+
 TEST(Inspection, GivesEveryTensorOfEveryGoldenCheckpointARole) {
   std::size_t seen = 0;
   for (const char* name :

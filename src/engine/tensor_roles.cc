@@ -60,7 +60,9 @@ void TensorRoles::add_experts(std::size_t layer) {
   const TensorTable& names = files_->names();
   const ExpertLayout& layout = files_->layouts()[layer];
   const auto add = [&](TensorId id, const WeightFormat& format, std::size_t expert) {
-    add_matrix(names.name(id, layer, expert), {role_of(id), format});
+    const std::string path = names.name(id, layer, expert);
+    add_matrix(path, {role_of(id), format});
+    if (layout.bias) uses_.emplace(path + ".bias", Use{role_of(id), {.dtype = *layout.bias}});
   };
   // A checkpoint has one of the three spellings; the names of the others are in no file.
   add(TensorId::kStackedGate, layout.gate_proj, 0);
@@ -77,6 +79,10 @@ void TensorRoles::add_experts(std::size_t layer) {
                   Use{TensorRole::kRoutedExperts, layout.gate_proj});
     uses_.emplace(fmt::format("{}{}", names.name(TensorId::kFusedDown, layer), suffix),
                   Use{TensorRole::kRoutedExperts, layout.down_proj});
+  }
+  if (!layout.bias) return;
+  for (const TensorId id : {TensorId::kFusedGateUpBias, TensorId::kFusedDownBias}) {
+    uses_.emplace(names.name(id, layer), Use{role_of(id), {.dtype = *layout.bias}});
   }
 }
 

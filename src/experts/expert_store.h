@@ -14,8 +14,9 @@
 
 namespace flashmoe {
 
-/// The most segments an expert can have: three matrices of weights, scales and biases.
-inline constexpr std::size_t kExpertSegmentsMax = 9;
+/// The most segments an expert can have: three matrices of weights, scales and biases, and what
+/// each adds to its products.
+inline constexpr std::size_t kExpertSegmentsMax = 12;
 
 /// One part of an expert on disk: gate_proj's packed weights, up_proj's scales, ...
 struct ExpertSegment {

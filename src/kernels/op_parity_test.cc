@@ -117,6 +117,74 @@ TEST_P(OpParity, Swiglu) {
   });
 }
 
+TEST_P(OpParity, Geglu) {
+  for_sizes([&](std::size_t rows, std::size_t cols) {
+    const Matrix gate = mixed_matrix(random_, rows, cols, kGap);
+    const Matrix up = filled_matrix(random_, Fill::kNormal, rows, cols, 1);
+    Matrix actual(rows, cols, 2), expected = actual, over_gate = gate, over_up = up;
+    ops_->geglu(gate.view(), up.view(), actual.view());
+    ops_->geglu(over_gate.view(), up.view(), over_gate.view());
+    ops_->geglu(gate.view(), over_up.view(), over_up.view());
+    reference_->geglu(gate.view(), up.view(), expected.view());
+    // As swiglu; and exp's argument, of up to 87, is rounded three times.
+    expect_close(actual, expected, 1.5e-5);
+    EXPECT_EQ(over_gate, actual);
+    EXPECT_EQ(over_up, actual);
+  });
+}
+
+// Where a model's gates are, none of the tail's roundings show.
+TEST_P(OpParity, GegluOfGatesOfOrdinarySize) {
+  for_sizes([&](std::size_t rows, std::size_t cols) {
+    const Matrix gate = filled_matrix(random_, Fill::kNormal, rows, cols, kGap);
+    const Matrix up = filled_matrix(random_, Fill::kNormal, rows, cols, 1);
+    Matrix actual(rows, cols, 2), expected = actual;
+    ops_->geglu(gate.view(), up.view(), actual.view());
+    reference_->geglu(gate.view(), up.view(), expected.view());
+    expect_close(actual, expected, 1e-6);
+  });
+}
+
+TEST_P(OpParity, ClampedSwiglu) {
+  for_sizes([&](std::size_t rows, std::size_t cols) {
+    const Matrix gate = mixed_matrix(random_, rows, cols, kGap);
+    const Matrix up = mixed_matrix(random_, rows, cols, 1);
+    Matrix actual(rows, cols, 2), expected = actual, over_gate = gate, over_up = up;
+    const ClampedSwiglu clamp = {.alpha = 1.702f, .limit = 7};
+    ops_->clamped_swiglu(clamp, gate.view(), up.view(), actual.view());
+    ops_->clamped_swiglu(clamp, over_gate.view(), up.view(), over_gate.view());
+    ops_->clamped_swiglu(clamp, gate.view(), over_up.view(), over_up.view());
+    reference_->clamped_swiglu(clamp, gate.view(), up.view(), expected.view());
+    // As swiglu; and exp's argument, of up to 87, is rounded.
+    expect_close(actual, expected, 1e-5);
+    EXPECT_EQ(over_gate, actual);
+    EXPECT_EQ(over_up, actual);
+  });
+}
+
+TEST_P(OpParity, Scale) {
+  for_sizes([&](std::size_t rows, std::size_t cols) {
+    Matrix actual = mixed_matrix(random_, rows, cols, kGap), expected = actual;
+    ops_->scale(actual.view(), 53.065994f);
+    reference_->scale(expected.view(), 53.065994f);
+    EXPECT_EQ(actual, expected);  // one rounding on both sides
+    EXPECT_TRUE(actual.gaps_intact());
+  });
+}
+
+TEST_P(OpParity, SoftCap) {
+  for_sizes([&](std::size_t rows, std::size_t cols) {
+    const Matrix x = mixed_matrix(random_, rows, cols, kGap);
+    for (const float cap : {0.05f, 1.0f, 30.0f}) {
+      Matrix actual = x, expected = x;
+      ops_->soft_cap(actual.view(), cap);
+      reference_->soft_cap(expected.view(), cap);
+      // A quotient, tanh, which is good to 2e-7, a product.
+      expect_close(actual, expected, 5e-7);
+    }
+  });
+}
+
 TEST_P(OpParity, SigmoidGate) {
   for_sizes([&](std::size_t rows, std::size_t cols) {
     const Matrix x = filled_matrix(random_, Fill::kNormal, rows, cols, kGap);
@@ -167,6 +235,7 @@ TEST_P(OpParity, RouteBySigmoidScores) {
   constexpr std::size_t kRows = 7;
   for (const std::size_t experts : {8u, 24u, 256u}) {
     const Matrix bias = filled_matrix(random_, Fill::kNormal, 1, experts);
+    const Matrix expert_scale = filled_matrix(random_, Fill::kNormal, 1, experts);
     for (const std::size_t groups : {1u, 4u}) {
       for (const bool normalize : {false, true}) {
         SCOPED_TRACE(
@@ -177,6 +246,7 @@ TEST_P(OpParity, RouteBySigmoidScores) {
                                 .score = RouteRule::Score::kSigmoid,
                                 .scale = 2.5f,
                                 .bias = bias.row(0),
+                                .expert_scale = groups == 1 ? nullptr : expert_scale.row(0),
                                 .groups = groups,
                                 .groups_kept = groups == 1 ? 1u : 2u,
                                 .groups_by_best_two = true};

@@ -80,11 +80,11 @@ struct DeltaShape {
 ///   softmax:  chosen by logit; w = softmax of the logits over all experts, or over the k
 ///   sigmoid:  s = sigmoid(logit); chosen by s + bias; w = s, or s / (sum of the k by rank + 1e-20)
 ///
-/// then w *= scale. With groups, equal runs of experts, only those of the best `groups_kept` are
-/// candidates: a group is as good as its best expert, or as the sum of its best two; ties go to the
-/// lower group. The others count as 0 among sigmoid scores, and never among softmax ones, unless
-/// fewer than k are left.
-/// Sources: transformers modeling_qwen3_moe.py, modeling_deepseek_v2.py, modeling_deepseek_v3.py.
+/// then w *= scale, and w *= expert_scale of its expert. With groups, equal runs of experts, only
+/// those of the best `groups_kept` are candidates: a group is as good as its best expert, or as the
+/// sum of its best two; ties go to the lower group. The others count as 0 among sigmoid scores, and
+/// never among softmax ones, unless fewer than k are left. Sources: transformers
+/// modeling_qwen3_moe.py, modeling_deepseek_v2.py, modeling_deepseek_v3.py, modeling_gemma4.py.
 struct RouteRule {
   /// Of experts with sigmoid scores or groups, and of groups.
   static constexpr std::size_t kExpertsMax = 4096;
@@ -95,10 +95,19 @@ struct RouteRule {
   bool normalize = false;  // over the k
   Score score = Score::kSoftmax;
   float scale = 1;
-  const float* bias = nullptr;  // [num_experts]; of sigmoid scores, null for none
-  std::size_t groups = 1;       // divides num_experts
+  const float* bias = nullptr;          // [num_experts]; of sigmoid scores, null for none
+  const float* expert_scale = nullptr;  // [num_experts]; null for none
+  std::size_t groups = 1;               // divides num_experts
   std::size_t groups_kept = 1;
   bool groups_by_best_two = false;
+};
+
+/// gpt-oss' swiglu (Ops::clamped_swiglu).
+struct ClampedSwiglu {
+  float alpha = 1;
+  float limit = 0;  // > 0
+
+  friend bool operator==(const ClampedSwiglu&, const ClampedSwiglu&) = default;
 };
 
 /// The math that models speak. Implementations: reference/ (double, obvious) and cpu/ (SIMD,
@@ -140,6 +149,22 @@ class Ops {
   /// h = silu(gate) * up, silu(x) = x / (1 + exp(-x)). h may be gate or up.
   virtual void swiglu(MatrixView<const float> gate, MatrixView<const float> up,
                       MatrixView<float> h) = 0;
+
+  /// h = gelu(gate) * up, gelu(x) = x/2 (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3))). h may be gate or
+  /// up.
+  virtual void geglu(MatrixView<const float> gate, MatrixView<const float> up,
+                     MatrixView<float> h) = 0;
+
+  /// h = (u + 1) * g * sigmoid(alpha * g), g = min(gate, limit), u = up within +-limit. h may be
+  /// gate or up.
+  virtual void clamped_swiglu(const ClampedSwiglu& clamp, MatrixView<const float> gate,
+                              MatrixView<const float> up, MatrixView<float> h) = 0;
+
+  /// x *= factor
+  virtual void scale(MatrixView<float> x, float factor) = 0;
+
+  /// x = cap * tanh(x / cap), elementwise. cap > 0.
+  virtual void soft_cap(MatrixView<float> x, float cap) = 0;
 
   /// x *= sigmoid(gate), elementwise.
   virtual void sigmoid_gate(MatrixView<float> x, MatrixView<const float> gate) = 0;

@@ -107,6 +107,11 @@ TEST_P(OpsProperty, RowsOfGates) {
       Matrix y(count, cols);
       ops.swiglu(gate.view().slice(begin, count), x.view().slice(begin, count), y.view());
       ops.sigmoid_gate(y.view(), gate.view().slice(begin, count));
+      ops.geglu(y.view(), x.view().slice(begin, count), y.view());
+      ops.clamped_swiglu({.alpha = 1.702f, .limit = 7}, y.view(), x.view().slice(begin, count),
+                         y.view());
+      ops.scale(y.view(), 0.7f);
+      ops.soft_cap(y.view(), 3);
       ops.sigmoid_scale_rows(
           y.view(), MatrixView<const float>{gate.row(begin), count, 1, gate.view().stride});
       ops.add(y.view(), x.view().slice(begin, count));

@@ -115,6 +115,26 @@ TEST_P(OpsSemantics, EqualGroupsGoToTheLowerFirst) {
   EXPECT_EQ(ids[0], 0);
 }
 
+TEST_P(OpsSemantics, AnExpertsScaleWeighsItWhereverItIsChosen) {
+  const Matrix logits = matrix(1, 3, {2, 2, 0});
+  const std::vector<float> scale = {4, 0.5f, 100};
+  std::vector<std::uint16_t> ids(2);
+  std::vector<float> weights(2);
+  ops_->route({.k = 2, .normalize = true, .scale = 2, .expert_scale = scale.data()}, logits.view(),
+              ids, weights);
+  EXPECT_EQ(ids, (std::vector<std::uint16_t>{0, 1}));  // chosen without it
+  EXPECT_EQ(weights, (std::vector<float>{4, 0.5f}));
+}
+
+TEST_P(OpsSemantics, TheCapKeepsSmallNumbersAndTheirSigns) {
+  Matrix x = matrix(1, 3, {-1e-30f, 1e-6f, 3e-3f});
+  const std::vector<float> before = values_of(x);
+  ops_->soft_cap(x.view(), 30);
+  EXPECT_FLOAT_EQ(values_of(x)[0], before[0]);
+  EXPECT_FLOAT_EQ(values_of(x)[1], before[1]);
+  EXPECT_FLOAT_EQ(values_of(x)[2], before[2]);
+}
+
 TEST_P(OpsSemantics, GatesSaturateWithoutOverflow) {
   const std::vector<float> gates = {-3e38f, -1e4f, 0, 1e4f, 3e38f};
   Matrix x = matrix(1, 5, {3, 3, 3, 3, 3});
@@ -128,6 +148,17 @@ TEST_P(OpsSemantics, GatesSaturateWithoutOverflow) {
   Matrix h(1, 5);
   ops_->swiglu(matrix(1, 5, gates).view(), matrix(1, 5, {3, 3, 3, 3, 1}).view(), h.view());
   EXPECT_EQ(values_of(h), (std::vector<float>{0, 0, 0, 3e4f, 3e38f}));
+  ops_->geglu(matrix(1, 5, gates).view(), matrix(1, 5, {3, 3, 3, 3, 1}).view(), h.view());
+  EXPECT_EQ(values_of(h), (std::vector<float>{0, 0, 0, 3e4f, 3e38f}));
+
+  // u + 1 for gates of 0 and of the limit, whatever exceeds it.
+  ops_->clamped_swiglu({.alpha = 100, .limit = 7}, matrix(1, 5, gates).view(),
+                       matrix(1, 5, {3, 3, 3, -9, 9}).view(), h.view());
+  EXPECT_EQ(values_of(h), (std::vector<float>{0, 0, 0, 7 * -6, 7 * 8}));
+
+  x = matrix(1, 5, gates);
+  ops_->soft_cap(x.view(), 30);
+  EXPECT_EQ(values_of(x), (std::vector<float>{-30, -30, 0, 30, 30}));
 }
 
 TEST_P(OpsSemantics, DeltaGatesSaturateWithoutOverflow) {

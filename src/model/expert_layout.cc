@@ -36,16 +36,34 @@ ExpertMatrices expert_matrices(const ExpertLayout& layout, const ExpertView& vie
                                std::size_t hidden, std::size_t intermediate) {
   std::size_t segment = 0;
   ExpertMatrices matrices;
-  if (layout.gate_up_is_transposed) {
-    const WeightView both =
-        transposed(take_matrix(layout.gate_proj, view, 2 * intermediate, hidden, &segment));
-    matrices.gate_proj = both.row_range(0, intermediate);
-    matrices.up_proj = both.row_range(intermediate, intermediate);
+  const auto take_bias = [&](std::size_t rows) -> const std::byte* {
+    if (!layout.bias) return nullptr;
+    const auto bias = view.segment(segment++);
+    FM_CHECK(bias.size() == rows * size_of(*layout.bias));
+    return bias.data();
+  };
+  if (layout.gate_up_is_transposed || layout.gate_up_is_interleaved) {
+    WeightView both = take_matrix(layout.gate_proj, view, 2 * intermediate, hidden, &segment);
+    if (layout.gate_up_is_transposed) both = transposed(both);
+    if (layout.gate_up_is_interleaved) {
+      matrices.gate_up_proj = both;
+      matrices.gate_up_bias = take_bias(2 * intermediate);
+    } else {
+      matrices.gate_proj = both.row_range(0, intermediate);
+      matrices.up_proj = both.row_range(intermediate, intermediate);
+      if (const std::byte* const bias = take_bias(2 * intermediate); bias != nullptr) {
+        matrices.gate_bias = bias;
+        matrices.up_bias = bias + intermediate * size_of(*layout.bias);
+      }
+    }
   } else {
     matrices.gate_proj = take_matrix(layout.gate_proj, view, intermediate, hidden, &segment);
+    matrices.gate_bias = take_bias(intermediate);
     matrices.up_proj = take_matrix(layout.up_proj, view, intermediate, hidden, &segment);
+    matrices.up_bias = take_bias(intermediate);
   }
   matrices.down_proj = take_matrix(layout.down_proj, view, hidden, intermediate, &segment);
+  matrices.down_bias = take_bias(hidden);
   if (layout.down_is_transposed) matrices.down_proj = transposed(matrices.down_proj);
   return matrices;
 }

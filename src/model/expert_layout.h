@@ -2,6 +2,7 @@
 #define FLASHMOE_MODEL_EXPERT_LAYOUT_H_
 
 #include <cstddef>
+#include <optional>
 
 #include "experts/expert_cache.h"
 #include "tensor/weight_view.h"
@@ -10,23 +11,34 @@ namespace flashmoe {
 
 /// What the segments of a layer's experts mean: the formats of their three matrices. Segments come
 /// in the order gate, up, down; each is its weights, followed, if affine, by its scales and its
-/// biases. Transposed, gate and up are one segment, [hidden, 2 * moe_intermediate_size], in which a
-/// row holds an input's gate weights and then its up weights; only floats are transposed.
+/// biases, and then by what it adds to its products, where `bias` says of which type. Gate and up
+/// are one matrix of 2 * moe_intermediate_size rows where it is transposed, [hidden, 2 *
+/// moe_intermediate_size], gate rows first, or interleaved, gate and up rows in turns. Only floats
+/// are.
 struct ExpertLayout {
   WeightFormat gate_proj;
   WeightFormat up_proj;
   WeightFormat down_proj;
   bool gate_up_is_transposed = false;
+  bool gate_up_is_interleaved = false;
   bool down_is_transposed = false;
+  std::optional<DType> bias = std::nullopt;
 
   friend bool operator==(const ExpertLayout&, const ExpertLayout&) = default;
 };
 
 /// The matrices of one expert where they lie in its slot.
 struct ExpertMatrices {
+  /// Interleaved: [2 * moe_intermediate_size, hidden]. Else gate_proj and up_proj are there.
+  WeightView gate_up_proj;
   WeightView gate_proj;  // [moe_intermediate_size, hidden]
   WeightView up_proj;    // [moe_intermediate_size, hidden]
   WeightView down_proj;  // [hidden, moe_intermediate_size]
+  // What they add to their products, of ExpertLayout::bias; null without.
+  const std::byte* gate_up_bias = nullptr;
+  const std::byte* gate_bias = nullptr;
+  const std::byte* up_bias = nullptr;
+  const std::byte* down_bias = nullptr;
 };
 
 /// Reads `view` by `layout`.

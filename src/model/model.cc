@@ -97,6 +97,7 @@ Status Model::run_layers(StepContext& context, const ForwardSinks& sinks) {
   const MatrixView<float> normed = workspace_.normed.slice(0, context.rows);
   const std::span<Network::Layer> layers = network_->layers();
   ops_.embed(network_->embed_tokens(), ids_, x);
+  if (spec().embedding_scale != 1) ops_.scale(x, spec().embedding_scale);
   FM_RETURN_IF_ERROR(context.check(0));
   if (sinks.on_hidden) sinks.on_hidden(0, x);
   for (std::size_t i = 0; i < layers.size(); ++i) {
@@ -119,7 +120,10 @@ void Model::guess(std::size_t index, StepContext& context) {
   times_.guess_seconds += watch.lap();
 }
 
-// x = x + Mixer(RMSNorm(x));  x = x + FeedForward(RMSNorm(x))
+//   x = x + Mixer(RMSNorm(x));  x = x + FeedForward(RMSNorm(x))
+//
+// and where the layer has them, RMSNorm(Mixer(...)), RMSNorm(FeedForward(...)) and a last x = scale
+// x.
 Status Model::run_layer(Network::Layer& layer, StepContext& context) {
   const MatrixView<float> x = workspace_.x.slice(0, context.rows);
   const MatrixView<float> normed = workspace_.normed.slice(0, context.rows);
@@ -131,15 +135,22 @@ Status Model::run_layer(Network::Layer& layer, StepContext& context) {
   ops_.prepare(normed, activations);
   Scratch mixer_scratch = workspace_.scratch();
   FM_RETURN_IF_ERROR(layer.mixer->forward(context, mixer_scratch, activations, y));
+  if (!layer.mixer_out_norm.empty()) {
+    ops_.rms_norm(y, layer.mixer_out_norm.data(), spec().rms_norm_eps, y);
+  }
   ops_.add(x, y);
   ++context.blocks_done;
   times_.mixer_seconds += watch.lap();
 
-  ops_.rms_norm(x, layer.post_attention_norm.data(), spec().rms_norm_eps, normed);
+  ops_.rms_norm(x, layer.feed_forward_norm.data(), spec().rms_norm_eps, normed);
   ops_.prepare(normed, activations);
   Scratch mlp_scratch = workspace_.scratch();
-  FM_RETURN_IF_ERROR(layer.feed_forward->forward(context, mlp_scratch, activations, y));
+  FM_RETURN_IF_ERROR(layer.feed_forward->forward(context, mlp_scratch, {x, activations}, y));
+  if (!layer.feed_forward_out_norm.empty()) {
+    ops_.rms_norm(y, layer.feed_forward_out_norm.data(), spec().rms_norm_eps, y);
+  }
   ops_.add(x, y);
+  if (!layer.scale.empty()) ops_.scale(x, layer.scale.front());
   ++context.blocks_done;
   times_.mlp_seconds += watch.lap();
   return Status();
@@ -169,6 +180,9 @@ Status Model::compute_logits(const StepContext& context, std::span<const Sequenc
     const LinearTask task = {
         .weight = network_->lm_head(), .x = &workspace_.normed_activations, .y = logits};
     ops_.linear({&task, 1});
+    if (spec().final_logit_softcapping != 0) {
+      ops_.soft_cap(logits, spec().final_logit_softcapping);
+    }
     FM_RETURN_IF_ERROR(context.check(0));
     // Sinks hear of consecutive rows together.
     for (std::size_t first = 0; first < count;) {

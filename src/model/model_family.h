@@ -47,8 +47,10 @@ Result<std::vector<std::int32_t>> read_eos_token_ids(const Checkpoint& checkpoin
 
 extern const ModelFamily kDeepseekV2;
 extern const ModelFamily kDeepseekV3;
+extern const ModelFamily kGemma4;
 extern const ModelFamily kGlm4Moe;
 extern const ModelFamily kGlm4MoeLite;
+extern const ModelFamily kGptOss;
 extern const ModelFamily kLlama;
 extern const ModelFamily kMinimaxM2;
 extern const ModelFamily kMixtral;

@@ -29,7 +29,11 @@ struct AttentionSpec {
   QkNorm qk_norm = QkNorm::kNone;
   bool has_qkv_bias = false;     // q_proj, k_proj and v_proj add one
   bool has_output_bias = false;  // o_proj adds one
+  bool has_value_norm = false;   // of each head, without a weight
+  bool keys_are_values = false;  // no v_proj: values are k_proj's output, before norm and rotation
+  bool has_sinks = false;        // each head has a score without a value
   std::size_t window = 0;        // positions it looks back to, its own included; 0: all
+  float scale = 0;               // of the scores; 0: 1 / sqrt(head_dim)
 
   std::size_t query_size() const { return num_heads * head_dim; }
   std::size_t kv_size() const { return num_kv_heads * head_dim; }
@@ -86,6 +90,22 @@ struct RouterSpec {
   std::size_t n_group = 1;     // equal runs of experts
   std::size_t topk_group = 1;  // how many of them a row may choose from
   bool groups_by_best_two = false;
+  bool has_bias = false;          // of logits
+  bool has_input_norm = false;    // it norms the residual stream itself, in its own way
+  bool has_expert_scale = false;  // of weights, for each expert
+};
+
+/// What an expert makes of its gate g and the other half u (kernels/ops.h).
+struct Glu {
+  enum class Kind : std::uint8_t {
+    kSwiglu,         // silu(g) u
+    kGeglu,          // gelu(g) u
+    kClampedSwiglu,  // gpt-oss' silu, as `clamp` says
+  };
+  Kind kind = Kind::kSwiglu;
+  ClampedSwiglu clamp = {};
+
+  friend bool operator==(const Glu&, const Glu&) = default;
 };
 
 /// Routed experts, and perhaps a shared one (layers/moe_block.h).
@@ -94,12 +114,19 @@ struct MoeSpec {
   std::size_t intermediate_size = 0;         // of a routed expert
   std::size_t shared_intermediate_size = 0;  // 0: no shared expert
   bool has_shared_gate = false;              // the shared expert's weight is a sigmoid, else 1
+  Glu glu;                                   // of all experts
+  bool has_expert_bias = false;              // the matrices of routed experts add one
+  /// The routed experts norm the residual stream themselves, where the shared one has what the
+  /// layer's norm gives; and what either gives is normed before they are added.
+  bool has_branch_norms = false;
 };
 
 /// One layer: x += mixer(norm(x)), then x += feed_forward(norm(x)).
 struct LayerSpec {
   std::variant<AttentionSpec, LatentAttentionSpec, DeltaNetSpec> mixer;
   std::variant<DenseMlpSpec, MoeSpec> feed_forward;
+  bool has_output_norms = false;  // what mixer and feed-forward give is normed before it is added
+  bool has_scale = false;         // x *= a number of the layer's, at its end
 
   /// Null where the layer has no experts.
   const MoeSpec* moe() const { return std::get_if<MoeSpec>(&feed_forward); }
@@ -114,6 +141,8 @@ struct ModelSpec {
   std::size_t max_position_embeddings = 0;
   float rms_norm_eps = 0;
   bool tie_word_embeddings = false;
+  float embedding_scale = 1;
+  float final_logit_softcapping = 0;  // logits become cap * tanh(logits / cap); 0: they stay
   std::vector<LayerSpec> layers;
 
   /// The experts of the model's first MoE layer; of none, a spec of zeros. Families have the same

@@ -51,7 +51,7 @@ std::unique_ptr<FeedForward> Network::make_feed_forward(std::size_t layer) {
       return std::make_unique<DenseMlp>(spec, network.spec_.hidden_size);
     }
     std::unique_ptr<FeedForward> operator()(const MoeSpec& spec) const {
-      return std::make_unique<MoeBlock>(spec, network.spec_.hidden_size,
+      return std::make_unique<MoeBlock>(spec, network.spec_.hidden_size, network.spec_.rms_norm_eps,
                                         LayerId{static_cast<std::uint32_t>(layer)},
                                         network.moe_books_);
     }
@@ -88,7 +88,15 @@ Status Network::declare(const TensorTable& table, WeightSource& source) {
     LayerTensors tensors(table, i, source);
     FM_RETURN_IF_ERROR(tensors.vector(TensorId::kInputNorm, hidden, &layer.input_norm));
     FM_RETURN_IF_ERROR(
-        tensors.vector(TensorId::kPostAttentionNorm, hidden, &layer.post_attention_norm));
+        tensors.vector(TensorId::kFeedForwardNorm, hidden, &layer.feed_forward_norm));
+    if (spec_.layers[i].has_output_norms) {
+      FM_RETURN_IF_ERROR(tensors.vector(TensorId::kMixerOutNorm, hidden, &layer.mixer_out_norm));
+      FM_RETURN_IF_ERROR(
+          tensors.vector(TensorId::kFeedForwardOutNorm, hidden, &layer.feed_forward_out_norm));
+    }
+    if (spec_.layers[i].has_scale) {
+      FM_RETURN_IF_ERROR(tensors.vector(TensorId::kLayerScale, 1, &layer.scale));
+    }
     FM_RETURN_IF_ERROR(layer.mixer->declare(tensors));
     FM_RETURN_IF_ERROR(layer.feed_forward->declare(tensors));
   }

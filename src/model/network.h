@@ -25,8 +25,11 @@ namespace flashmoe {
 class Network {
  public:
   struct Layer {
-    std::vector<float> input_norm;           // [hidden]
-    std::vector<float> post_attention_norm;  // [hidden]
+    std::vector<float> input_norm;             // [hidden]
+    std::vector<float> mixer_out_norm;         // [hidden], or empty
+    std::vector<float> feed_forward_norm;      // [hidden]
+    std::vector<float> feed_forward_out_norm;  // [hidden], or empty
+    std::vector<float> scale;                  // one number, or empty
     std::unique_ptr<Mixer> mixer;
     std::unique_ptr<FeedForward> feed_forward;
   };

@@ -60,6 +60,8 @@ std::vector<float> inverse_frequencies(const RopeSpec& rope) {
       frequency = scaled(*linear, frequency);
     } else if (const auto* llama3 = std::get_if<Llama3Rope>(&rope.scaling)) {
       frequency = scaled(*llama3, frequency);
+    } else if (const auto* part = std::get_if<ProportionalRope>(&rope.scaling)) {
+      frequency = j < part->rotated_pairs ? frequency / part->factor : 0;
     }
     inv_freq[j] = static_cast<float>(frequency);
   }

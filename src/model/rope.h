@@ -35,12 +35,20 @@ struct YarnRope {
   friend bool operator==(const YarnRope&, const YarnRope&) = default;
 };
 
+/// The first pairs rotate by the frequencies that they would have if all did, divided by the
+/// factor; the others stay as they are.
+struct ProportionalRope {
+  std::size_t rotated_pairs = 0;
+  double factor = 1;
+  friend bool operator==(const ProportionalRope&, const ProportionalRope&) = default;
+};
+
 /// Rotary position embedding: the angle of pair j at a position is position * theta^(-2j /
 /// rotary_dim), unless scaled.
 struct RopeSpec {
   std::size_t rotary_dim = 0;  // the first elements of each head that rotate
   double theta = 0;
-  std::variant<std::monostate, LinearRope, Llama3Rope, YarnRope> scaling;
+  std::variant<std::monostate, LinearRope, Llama3Rope, YarnRope, ProportionalRope> scaling;
   float attention_factor = 1;  // of cosines and sines
 
   friend bool operator==(const RopeSpec&, const RopeSpec&) = default;

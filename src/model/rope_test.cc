@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 
 #include <array>
+#include <cmath>
 
 namespace flashmoe {
 namespace {
@@ -46,6 +47,21 @@ TEST(Rope, YarnBlendsBetweenTwoNumbersOfRotations) {
        .theta = 10000,
        .scaling = YarnRope{.factor = 40, .original_max_position = 4096}},
       {1, 0.1, 0.0055, 2.5e-05, 3.33380358e-06});
+}
+
+// transformers 5.23, _compute_proportional_rope_parameters: exponents over the whole head.
+TEST(Rope, ProportionalLeavesTheLaterPairsAlone) {
+  const std::vector<float> inv_freq = inverse_frequencies(
+      {.rotary_dim = 64, .theta = 1e6, .scaling = ProportionalRope{.rotated_pairs = 8}});
+  ASSERT_EQ(inv_freq.size(), 32u);
+  EXPECT_EQ(inv_freq[0], 1);
+  EXPECT_NEAR(inv_freq[7], std::pow(1e6, -14.0 / 64), 1e-8);
+  for (std::size_t j = 8; j < 32; ++j) EXPECT_EQ(inv_freq[j], 0);
+  const std::vector<float> slower =
+      inverse_frequencies({.rotary_dim = 64,
+                           .theta = 1e6,
+                           .scaling = ProportionalRope{.rotated_pairs = 8, .factor = 4}});
+  EXPECT_FLOAT_EQ(slower[7], inv_freq[7] / 4);
 }
 
 }  // namespace

@@ -73,10 +73,13 @@ void SpeculativeReader::ask_router(Ops& ops, Workspace& workspace, LayerId layer
   const Router& router = *of.feed_forward->router();
   const MatrixView<float> normed = workspace.normed.slice(0, x.rows);
   const MatrixView<float> logits = workspace.scratch().matrix(x.rows, spec_.num_experts);
-  ops.rms_norm(x, of.post_attention_norm.data(), network_.spec().rms_norm_eps, normed);
+  const std::span<const float> own = router.input_norm();
+  ops.rms_norm(x, own.empty() ? of.feed_forward_norm.data() : own.data(),
+               network_.spec().rms_norm_eps, normed);
   ops.prepare(normed, workspace.normed_activations);
   const LinearTask task = router.logits_task(workspace.normed_activations, logits);
   ops.linear({&task, 1});
+  router.add_bias(ops, logits);
   ids_.resize(x.rows * spec_.num_experts_per_tok);
   router_weights_.resize(ids_.size());
   router.choose(ops, logits, ids_, router_weights_);

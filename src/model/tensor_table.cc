@@ -19,8 +19,11 @@ constexpr std::array<CommonRow, static_cast<std::size_t>(kCount)> kCommon = {{
     {TensorRole::kNorm, {kFinalNorm, "model.norm.weight"}},
     {TensorRole::kLmHead, {kLmHead, "lm_head"}},
     {TensorRole::kNorm, {kInputNorm, "model.layers.{layer}.input_layernorm.weight"}},
+    {TensorRole::kNorm, {kMixerOutNorm, "model.layers.{layer}.mixer_out_layernorm.weight"}},
+    {TensorRole::kNorm, {kFeedForwardNorm, "model.layers.{layer}.post_attention_layernorm.weight"}},
     {TensorRole::kNorm,
-     {kPostAttentionNorm, "model.layers.{layer}.post_attention_layernorm.weight"}},
+     {kFeedForwardOutNorm, "model.layers.{layer}.post_feedforward_layernorm.weight"}},
+    {TensorRole::kNorm, {kLayerScale, "model.layers.{layer}.layer_scalar"}},
 
     {TensorRole::kAttention, {kQProj, "model.layers.{layer}.self_attn.q_proj"}},
     {TensorRole::kAttention, {kKProj, "model.layers.{layer}.self_attn.k_proj"}},
@@ -28,6 +31,7 @@ constexpr std::array<CommonRow, static_cast<std::size_t>(kCount)> kCommon = {{
     {TensorRole::kAttention, {kOProj, "model.layers.{layer}.self_attn.o_proj"}},
     {TensorRole::kAttention, {kQNorm, "model.layers.{layer}.self_attn.q_norm.weight"}},
     {TensorRole::kAttention, {kKNorm, "model.layers.{layer}.self_attn.k_norm.weight"}},
+    {TensorRole::kAttention, {kSinks, "model.layers.{layer}.self_attn.sinks"}},
 
     {TensorRole::kAttention, {kQAProj, "model.layers.{layer}.self_attn.q_a_proj"}},
     {TensorRole::kAttention, {kQANorm, "model.layers.{layer}.self_attn.q_a_layernorm.weight"}},
@@ -57,7 +61,15 @@ constexpr std::array<CommonRow, static_cast<std::size_t>(kCount)> kCommon = {{
 
     {TensorRole::kRouter, {kRouter, "model.layers.{layer}.mlp.gate"}},
     {TensorRole::kRouter,
+     {kRouterScale, "model.layers.{layer}.router.scale", StoredAs::kOverRootSize}},
+    {TensorRole::kRouter, {kExpertScale, "model.layers.{layer}.router.per_expert_scale"}},
+    {TensorRole::kRouter,
      {kCorrectionBias, "model.layers.{layer}.mlp.gate.e_score_correction_bias"}},
+    {TensorRole::kNorm, {kExpertsNorm, "model.layers.{layer}.pre_feedforward_layernorm_2.weight"}},
+    {TensorRole::kNorm,
+     {kExpertsOutNorm, "model.layers.{layer}.post_feedforward_layernorm_2.weight"}},
+    {TensorRole::kNorm,
+     {kSharedOutNorm, "model.layers.{layer}.post_feedforward_layernorm_1.weight"}},
     {TensorRole::kSharedExpert,
      {kSharedGateProj, "model.layers.{layer}.mlp.shared_expert.gate_proj"}},
     {TensorRole::kSharedExpert, {kSharedUpProj, "model.layers.{layer}.mlp.shared_expert.up_proj"}},
@@ -76,6 +88,10 @@ constexpr std::array<CommonRow, static_cast<std::size_t>(kCount)> kCommon = {{
      {kSeparateDown, "model.layers.{layer}.mlp.experts.{expert}.down_proj"}},
     {TensorRole::kRoutedExperts, {kFusedGateUp, "model.layers.{layer}.mlp.experts.gate_up_proj"}},
     {TensorRole::kRoutedExperts, {kFusedDown, "model.layers.{layer}.mlp.experts.down_proj"}},
+    {TensorRole::kRoutedExperts,
+     {kFusedGateUpBias, "model.layers.{layer}.mlp.experts.gate_up_proj_bias"}},
+    {TensorRole::kRoutedExperts,
+     {kFusedDownBias, "model.layers.{layer}.mlp.experts.down_proj_bias"}},
 }};
 
 constexpr bool is_in_order() {

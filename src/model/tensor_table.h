@@ -17,7 +17,10 @@ enum class TensorId : std::uint8_t {
   kFinalNorm,
   kLmHead,
   kInputNorm,
-  kPostAttentionNorm,
+  kMixerOutNorm,
+  kFeedForwardNorm,
+  kFeedForwardOutNorm,
+  kLayerScale,  // one number
 
   kQProj,
   kKProj,
@@ -25,6 +28,7 @@ enum class TensorId : std::uint8_t {
   kOProj,
   kQNorm,
   kKNorm,
+  kSinks,
 
   kQAProj,  // of latent attention
   kQANorm,
@@ -52,7 +56,12 @@ enum class TensorId : std::uint8_t {
   kDownProj,
 
   kRouter,
+  kRouterScale,  // of its own norm
+  kExpertScale,  // of weights, one number for each expert
   kCorrectionBias,
+  kExpertsNorm,  // of branches that have norms of their own
+  kExpertsOutNorm,
+  kSharedOutNorm,
   kSharedGateProj,
   kSharedUpProj,
   kSharedDownProj,
@@ -67,16 +76,21 @@ enum class TensorId : std::uint8_t {
   kSeparateDown,
   kFusedGateUp,  // [num_experts, 2 * out, in], gate rows first (transformers 5)
   kFusedDown,    // [num_experts, out, in]; or both transposed
+  kFusedGateUpBias,
+  kFusedDownBias,
 
   kCount
 };
 
-/// How the numbers of a vector are stored; restore() turns them into what blocks compute with.
+/// How numbers are stored: those of a vector, which restore() turns into what blocks compute with,
+/// or the rows of a matrix.
 enum class StoredAs : std::uint8_t {
   kPlain,
-  kZeroCentred,  // a norm's w as w - 1 in Hugging Face checkpoints, as w in MLX conversions
-  kLogDecay,     // A_log, for -exp(A_log)
-  kTapsLast,     // a convolution's [channels, kernel], for [kernel, channels]
+  kZeroCentred,   // a norm's w as w - 1 in Hugging Face checkpoints, as w in MLX conversions
+  kLogDecay,      // A_log, for -exp(A_log)
+  kTapsLast,      // a convolution's [channels, kernel], for [kernel, channels]
+  kOverRootSize,  // a norm's w of n elements as w * sqrt(n)
+  kInterleaved,   // fused experts' gate and up rows in turns, rather than one after the other
 };
 
 /// How a family calls a tensor. "{layer}" and "{expert}" stand for indices.

@@ -25,6 +25,7 @@ Status restore(StoredAs stored, std::span<const std::uint64_t> shape, bool is_ml
                std::vector<float>& values) {
   switch (stored) {
     case StoredAs::kPlain:
+    case StoredAs::kInterleaved:
       break;
     case StoredAs::kZeroCentred:
       if (is_mlx) break;
@@ -42,6 +43,11 @@ Status restore(StoredAs stored, std::span<const std::uint64_t> shape, bool is_ml
       FM_CHECK(!shape.empty());
       values = tap_major(values, shape.front());
       break;
+    case StoredAs::kOverRootSize: {
+      const auto root = static_cast<float>(std::sqrt(static_cast<double>(values.size())));
+      for (float& value : values) value /= root;
+      break;
+    }
   }
   return Status();
 }

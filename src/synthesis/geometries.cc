@@ -204,6 +204,88 @@ json minimax_m2() {
           {"vocab_size", 200064}};
 }
 
+/// The text part of gemma-4-26B-A4B, in the form of the multimodal model.
+json gemma_4_26b_a4b() {
+  json layer_types = json::array();
+  for (int i = 0; i < 30; ++i) {
+    layer_types.push_back(i % 6 == 5 ? "full_attention" : "sliding_attention");
+  }
+  const json text = {{"model_type", "gemma4_text"},
+                     {"attention_bias", false},
+                     {"attention_k_eq_v", true},
+                     {"bos_token_id", 2},
+                     {"enable_moe_block", true},
+                     {"eos_token_id", 1},
+                     {"final_logit_softcapping", 30.0},
+                     {"global_head_dim", 512},
+                     {"head_dim", 256},
+                     {"hidden_activation", "gelu_pytorch_tanh"},
+                     {"hidden_size", 2816},
+                     {"hidden_size_per_layer_input", 0},
+                     {"intermediate_size", 2112},
+                     {"layer_types", layer_types},
+                     {"max_position_embeddings", 262144},
+                     {"moe_intermediate_size", 704},
+                     {"num_attention_heads", 16},
+                     {"num_experts", 128},
+                     {"num_global_key_value_heads", 2},
+                     {"num_hidden_layers", 30},
+                     {"num_key_value_heads", 8},
+                     {"num_kv_shared_layers", 0},
+                     {"rms_norm_eps", 1e-6},
+                     {"rope_parameters",
+                      {{"full_attention",
+                        {{"partial_rotary_factor", 0.25},
+                         {"rope_theta", 1000000.0},
+                         {"rope_type", "proportional"}}},
+                       {"sliding_attention", {{"rope_theta", 10000.0}, {"rope_type", "default"}}}}},
+                     {"sliding_window", 1024},
+                     {"top_k_experts", 8},
+                     {"vocab_size", 262144}};
+  return {{"architectures", {"Gemma4ForConditionalGeneration"}},
+          {"model_type", "gemma4"},
+          {"text_config", text},
+          {"tie_word_embeddings", true}};
+}
+
+json gpt_oss(int layers, int experts) {
+  json layer_types = json::array();
+  for (int i = 0; i < layers; ++i) {
+    layer_types.push_back(i % 2 == 0 ? "sliding_attention" : "full_attention");
+  }
+  return {{"architectures", {"GptOssForCausalLM"}},
+          {"model_type", "gpt_oss"},
+          {"attention_bias", true},
+          {"eos_token_id", 200002},
+          {"head_dim", 64},
+          {"hidden_act", "silu"},
+          {"hidden_size", 2880},
+          {"intermediate_size", 2880},
+          {"layer_types", layer_types},
+          {"max_position_embeddings", 131072},
+          {"num_attention_heads", 64},
+          {"num_experts_per_tok", 4},
+          {"num_hidden_layers", layers},
+          {"num_key_value_heads", 8},
+          {"num_local_experts", experts},
+          {"rms_norm_eps", 1e-5},
+          {"rope_scaling",
+           {{"beta_fast", 32.0},
+            {"beta_slow", 1.0},
+            {"factor", 32.0},
+            {"original_max_position_embeddings", 4096},
+            {"rope_type", "yarn"},
+            {"truncate", false}}},
+          {"rope_theta", 150000},
+          {"sliding_window", 128},
+          {"swiglu_limit", 7.0},
+          {"tie_word_embeddings", false},
+          {"vocab_size", 201088}};
+}
+
+json gpt_oss_20b() { return gpt_oss(24, 32); }
+json gpt_oss_120b() { return gpt_oss(36, 128); }
+
 json mixtral_8x7b() {
   return {{"architectures", {"MixtralForCausalLM"}},
           {"model_type", "mixtral"},
@@ -252,15 +334,13 @@ struct Geometry {
   json (*config)();
 };
 
-constexpr Geometry kGeometries[] = {{"qwen3-coder-next", qwen3_coder_next},
-                                    {"qwen3-next-80b", qwen3_next_80b},
-                                    {"qwen3.6-35b-a3b", qwen3_6_35b_a3b},
-                                    {"qwen3-30b-a3b", qwen3_30b_a3b},
-                                    {"glm-4.5-air", glm_4_5_air},
-                                    {"minimax-m2", minimax_m2},
-                                    {"mixtral-8x7b", mixtral_8x7b},
-                                    {"olmoe-1b-7b", olmoe_1b_7b},
-                                    {"sprout", sprout}};
+constexpr Geometry kGeometries[] = {
+    {"qwen3-coder-next", qwen3_coder_next}, {"qwen3-next-80b", qwen3_next_80b},
+    {"qwen3.6-35b-a3b", qwen3_6_35b_a3b},   {"qwen3-30b-a3b", qwen3_30b_a3b},
+    {"glm-4.5-air", glm_4_5_air},           {"minimax-m2", minimax_m2},
+    {"gemma-4-26b-a4b", gemma_4_26b_a4b},   {"gpt-oss-20b", gpt_oss_20b},
+    {"gpt-oss-120b", gpt_oss_120b},         {"mixtral-8x7b", mixtral_8x7b},
+    {"olmoe-1b-7b", olmoe_1b_7b},           {"sprout", sprout}};
 
 Result<json> base_config(const SynthesisOptions& options) {
   if (options.like.empty() == options.config.empty()) {

@@ -92,7 +92,9 @@ class ModuleRecorder : public WeightSource {
       case TensorId::kKProj:
       case TensorId::kVProj:
       case TensorId::kOProj:
+      case TensorId::kRouter:
       case TensorId::kCorrectionBias:
+      case TensorId::kSinks:
         return uniform(-0.1f, 0.1f);
       default:
         return uniform(0.9f, 1.1f);
@@ -104,12 +106,15 @@ class ModuleRecorder : public WeightSource {
     const std::uint64_t count = moe.router.num_experts;
     const std::uint64_t inner = moe.intermediate_size;
     const std::uint64_t hidden = spec_.hidden_size;
-    const auto name = [&](TensorId id) { return names_.name(id, layer); };
-    FM_RETURN_IF_ERROR(
-        add_matrix(name(TensorId::kStackedGate), {count, inner}, hidden, kGain, kBits));
-    FM_RETURN_IF_ERROR(
-        add_matrix(name(TensorId::kStackedUp), {count, inner}, hidden, kGain, kBits));
-    return add_matrix(name(TensorId::kStackedDown), {count, hidden}, inner, kResidualGain, kBits);
+    const auto add = [&](TensorId id, std::uint64_t rows, std::uint64_t cols, float gain) {
+      const std::string path = names_.name(id, layer);
+      FM_RETURN_IF_ERROR(add_matrix(path, {count, rows}, cols, gain, kBits));
+      if (!moe.has_expert_bias) return Status();
+      return add_tensor({path + ".bias", DType::kBF16, {count, rows}}, uniform(-0.1f, 0.1f));
+    };
+    FM_RETURN_IF_ERROR(add(TensorId::kStackedGate, inner, hidden, kGain));
+    FM_RETURN_IF_ERROR(add(TensorId::kStackedUp, inner, hidden, kGain));
+    return add(TensorId::kStackedDown, hidden, inner, kResidualGain);
   }
 
   /// Adds a tensor to the last module.

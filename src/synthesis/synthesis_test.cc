@@ -234,6 +234,54 @@ TEST(Synthesis, TakesAnyConfigOfAFamily) {
                  {"layer_types", "fewer layers"});
 }
 
+TEST(Synthesis, AConfigHasTheTensorsOfItsConversion) {
+  for (const std::string name : {"gemma4-4bit", "gpt_oss-4bit"}) {
+    SCOPED_TRACE(name);
+    const fs::path golden = *find_golden("mlx_checkpoints/" + name);
+    const TemporaryFolder folder;
+    const SynthesisOptions options = {.folder = folder.path() / "out",
+                                      .config = golden / "config.json"};
+    const auto summary = synthesize_checkpoint(options);
+    ASSERT_TRUE(summary.ok()) << summary.status().message();
+    const Checkpoint converted = Checkpoint::open(golden).value();
+    const Checkpoint written = Checkpoint::open(options.folder).value();
+    ASSERT_EQ(written.tensors().size(), converted.tensors().size());
+    for (const auto& [tensor_name, record] : converted.tensors()) {
+      const TensorRecord* const tensor = written.find(tensor_name);
+      ASSERT_NE(tensor, nullptr) << tensor_name;
+      EXPECT_EQ(tensor->shape, record.shape) << tensor_name;
+      EXPECT_EQ(tensor->dtype, record.dtype) << tensor_name;
+    }
+    EXPECT_TRUE(Engine::open({.model = options.folder}).ok());
+  }
+}
+
+TEST(Synthesis, AStackOfOneExpertIsAStack) {
+  const TemporaryFolder folder;
+  nlohmann::json config =
+      Checkpoint::open(*find_golden("mlx_checkpoints/gpt_oss-4bit")).value().config();
+  config["num_local_experts"] = 1;
+  config["num_experts_per_tok"] = 1;
+  const fs::path file = folder.write("config.json", config.dump());
+  const SynthesisOptions options = {.folder = folder.path() / "out", .config = file};
+  ASSERT_TRUE(synthesize_checkpoint(options).ok());
+  const Status status = Engine::open({.model = options.folder}).status();
+  EXPECT_TRUE(status.ok()) << status.message();
+}
+
+// What is published of their sizes: billions of parameters, at four bits and a half.
+TEST(Synthesis, GeometriesHaveAsManyParametersAsTheModels) {
+  for (const auto& [name, billions] :
+       {std::pair("gemma-4-26b-a4b", 25.2), std::pair("gpt-oss-20b", 20.9),
+        std::pair("gpt-oss-120b", 116.8)}) {
+    const auto summary = plan_synthesis({.like = name});
+    ASSERT_TRUE(summary.ok()) << summary.status().message();
+    EXPECT_NEAR(static_cast<double>(summary->tensor_bytes) * 8 / 4.5 / 1e9, billions,
+                0.005 * billions)
+        << name;
+  }
+}
+
 TEST(Synthesis, RefusesOptionsThatMakeNoModel) {
   expect_failure(plan_synthesis({}).status(), StatusCode::kInvalidArgument, {"qwen3-coder-next"});
   expect_failure(plan_synthesis({.like = "gpt-7"}).status(), StatusCode::kInvalidArgument,

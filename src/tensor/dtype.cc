@@ -3,6 +3,7 @@
 #include <array>
 
 #include "base/check.h"
+#include "tensor/float_bits.h"
 
 namespace flashmoe {
 namespace {
@@ -40,6 +41,24 @@ const DTypeInfo& info_of(DType dtype) {
 }  // namespace
 
 std::size_t size_of(DType dtype) { return info_of(dtype).size; }
+
+void widen(DType dtype, const std::byte* bytes, std::span<float> out) {
+  for (std::size_t i = 0; i < out.size(); ++i) {
+    switch (dtype) {
+      case DType::kF32:
+        out[i] = load_unaligned<float>(bytes + 4 * i);
+        break;
+      case DType::kBF16:
+        out[i] = float_from_bf16(load_unaligned<std::uint16_t>(bytes + 2 * i));
+        break;
+      case DType::kF16:
+        out[i] = float_from_f16(load_unaligned<std::uint16_t>(bytes + 2 * i));
+        break;
+      default:
+        FM_CHECK(false);
+    }
+  }
+}
 
 std::string_view to_string(DType dtype) { return info_of(dtype).name; }
 

@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <optional>
+#include <span>
 #include <string_view>
 
 namespace flashmoe {
@@ -29,6 +30,9 @@ enum class DType : std::uint8_t {
 
 /// Bytes of one element.
 std::size_t size_of(DType dtype);
+
+/// The F32, BF16 or F16 numbers at `bytes`, at any address, as floats.
+void widen(DType dtype, const std::byte* bytes, std::span<float> out);
 
 /// The safetensors spelling: "BF16", "U32", ...
 std::string_view to_string(DType dtype);

@@ -44,6 +44,19 @@ TEST(FloatBits, HalvesConvertExactly) {
   }
 }
 
+TEST(DType, NumbersAtAnyAddressAreWidenedExactly) {
+  const unsigned char bytes[] = {0, 0x80, 0x3f, 0x40, 0xc0, 0, 0x3c, 0, 0, 0x80, 0x3f};
+  const auto* const begin = reinterpret_cast<const std::byte*>(bytes) + 1;
+  std::vector<float> out(2);
+  widen(DType::kBF16, begin, out);
+  EXPECT_EQ(out, (std::vector<float>{1, -3}));
+  out.resize(1);
+  widen(DType::kF16, begin + 4, out);
+  EXPECT_EQ(out[0], 1);
+  widen(DType::kF32, begin + 6, out);
+  EXPECT_EQ(out[0], 1);
+}
+
 TEST(FloatBits, Bfloat16IsTheUpperHalfOfAFloat) {
   EXPECT_EQ(float_from_bf16(0x3f80), 1.0f);
   EXPECT_EQ(float_from_bf16(0xc040), -3.0f);

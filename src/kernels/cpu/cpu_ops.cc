@@ -154,6 +154,30 @@ void CpuOps::swiglu(MatrixView<const float> gate, MatrixView<const float> up, Ma
            [&](std::size_t r) { kernels_.swiglu(gate.row(r), up.row(r), h.row(r), h.cols); });
 }
 
+void CpuOps::geglu(MatrixView<const float> gate, MatrixView<const float> up, MatrixView<float> h) {
+  check_same_shape(gate, up);
+  check_same_shape(gate, h);
+  for_rows(h.rows, 2 * h.cols,
+           [&](std::size_t r) { kernels_.geglu(gate.row(r), up.row(r), h.row(r), h.cols); });
+}
+
+void CpuOps::clamped_swiglu(const ClampedSwiglu& clamp, MatrixView<const float> gate,
+                            MatrixView<const float> up, MatrixView<float> h) {
+  check_same_shape(gate, up);
+  check_same_shape(gate, h);
+  for_rows(h.rows, 2 * h.cols, [&](std::size_t r) {
+    kernels_.clamped_swiglu(gate.row(r), up.row(r), clamp.alpha, clamp.limit, h.row(r), h.cols);
+  });
+}
+
+void CpuOps::scale(MatrixView<float> x, float factor) {
+  for_rows(x.rows, x.cols, [&](std::size_t r) { kernels_.scale(x.row(r), factor, x.cols); });
+}
+
+void CpuOps::soft_cap(MatrixView<float> x, float cap) {
+  for_rows(x.rows, 2 * x.cols, [&](std::size_t r) { kernels_.soft_cap(x.row(r), cap, x.cols); });
+}
+
 void CpuOps::sigmoid_gate(MatrixView<float> x, MatrixView<const float> gate) {
   check_same_shape(x, gate);
   for_rows(x.rows, 2 * x.cols,
@@ -210,6 +234,9 @@ void CpuOps::route(const RouteRule& rule, MatrixView<const float> logits,
     }
     if (rule.scale != 1) {
       for (std::size_t i = 0; i < k; ++i) row_weights[i] *= rule.scale;
+    }
+    if (rule.expert_scale != nullptr) {
+      for (std::size_t i = 0; i < k; ++i) row_weights[i] *= rule.expert_scale[row_ids[i]];
     }
   });
 }

@@ -27,6 +27,12 @@ class CpuOps final : public Ops {
   void add(MatrixView<float> x, MatrixView<const float> y) override;
   void swiglu(MatrixView<const float> gate, MatrixView<const float> up,
               MatrixView<float> h) override;
+  void geglu(MatrixView<const float> gate, MatrixView<const float> up,
+             MatrixView<float> h) override;
+  void clamped_swiglu(const ClampedSwiglu& clamp, MatrixView<const float> gate,
+                      MatrixView<const float> up, MatrixView<float> h) override;
+  void scale(MatrixView<float> x, float factor) override;
+  void soft_cap(MatrixView<float> x, float cap) override;
   void sigmoid_gate(MatrixView<float> x, MatrixView<const float> gate) override;
   void sigmoid_scale_rows(MatrixView<float> x, MatrixView<const float> gate) override;
   void route(const RouteRule& rule, MatrixView<const float> logits, std::span<std::uint16_t> ids,

@@ -69,6 +69,40 @@ void swiglu(const float* gate, const float* up, float* h, size_t n) {
   });
 }
 
+void geglu(const float* gate, const float* up, float* h, size_t n) {
+  for_lanes(n, [&](size_t i, size_t m) {
+    store_lanes(h + i, gelu_tanh(load_lanes(gate + i, m)) * load_lanes(up + i, m), m);
+  });
+}
+
+// h = (u + 1) * (g / (1 + exp(-alpha g))), g = min(limit, gate), u = up within +-limit; this order
+// of min and max keeps NaN.
+void clamped_swiglu(const float* gate, const float* up, float alpha, float limit, float* h,
+                    size_t n) {
+  const F32x16 a = set1(alpha);
+  const F32x16 high = set1(limit);
+  const F32x16 low = set1(-limit);
+  const F32x16 one = set1(1.0f);
+  for_lanes(n, [&](size_t i, size_t m) {
+    const F32x16 g = min(high, load_lanes(gate + i, m));
+    const F32x16 u = max(low, min(high, load_lanes(up + i, m)));
+    const F32x16 gated = g / (one + exp(set1(0.0f) - a * g));
+    store_lanes(h + i, (u + one) * gated, m);
+  });
+}
+
+void scale(float* x, float factor, size_t n) {
+  const F32x16 f = set1(factor);
+  for_lanes(n, [&](size_t i, size_t m) { store_lanes(x + i, load_lanes(x + i, m) * f, m); });
+}
+
+// x = cap * tanh(x / cap)
+void soft_cap(float* x, float cap, size_t n) {
+  const F32x16 c = set1(cap);
+  for_lanes(n,
+            [&](size_t i, size_t m) { store_lanes(x + i, c * tanh(load_lanes(x + i, m) / c), m); });
+}
+
 void sigmoid_gate(float* x, const float* gate, size_t n) {
   for_lanes(n, [&](size_t i, size_t m) {
     store_lanes(x + i, load_lanes(x + i, m) * sigmoid(load_lanes(gate + i, m)), m);

@@ -90,6 +90,11 @@ struct KernelTable {
   void (*add)(float* x, const float* y, size_t n);
   void (*add_scaled)(float* y, float weight, const float* d, size_t n);
   void (*swiglu)(const float* gate, const float* up, float* h, size_t n);
+  void (*geglu)(const float* gate, const float* up, float* h, size_t n);
+  void (*clamped_swiglu)(const float* gate, const float* up, float alpha, float limit, float* h,
+                         size_t n);
+  void (*scale)(float* x, float factor, size_t n);
+  void (*soft_cap)(float* x, float cap, size_t n);
   void (*sigmoid_gate)(float* x, const float* gate, size_t n);
   void (*sigmoid_scale)(float* x, float gate, size_t n);
   void (*delta_gates)(const float* a, const float* b, const float* neg_exp_a, const float* dt_bias,

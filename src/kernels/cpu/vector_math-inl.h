@@ -36,6 +36,29 @@ inline F32x16 sigmoid(F32x16 x) {
 
 inline F32x16 silu(F32x16 x) { return x / (set1(1.0f) + exp(set1(0.0f) - x)); }
 
+/// x/2 (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3))), and (1 + tanh(u)) / 2 is sigmoid(2 u).
+inline F32x16 gelu_tanh(F32x16 x) {
+  const F32x16 twice = x * fma(x * x, set1(0.071354816273f), set1(1.59576912161f));
+  return x / (set1(1.0f) + exp(set1(0.0f) - twice));
+}
+
+/// Below 0.625 a polynomial (Cephes' tanhf), which keeps the bits that 1 - 2 / (1 + exp(2 |x|))
+/// would lose.
+inline F32x16 tanh(F32x16 x) {
+  const F32x16 zero = set1(0.0f);
+  const F32x16 one = set1(1.0f);
+  const F32x16 magnitude = select_less(x, zero, zero - x, x);
+  const F32x16 far = one - set1(2.0f) / (one + exp(magnitude + magnitude));
+  const F32x16 z = x * x;
+  F32x16 p = set1(-5.70498872745e-3f);
+  p = fma(p, z, set1(2.06390887954e-2f));
+  p = fma(p, z, set1(-5.37397155531e-2f));
+  p = fma(p, z, set1(1.33314422036e-1f));
+  p = fma(p, z, set1(-3.33332819422e-1f));
+  const F32x16 near = fma(x * z, p, x);
+  return select_less(magnitude, set1(0.625f), near, select_less(x, zero, zero - far, far));
+}
+
 /// max(x, 0) + log1p(exp(-|x|)), log1p(e) = 2 atanh(s) with s = e / (2 + e) <= 1/3.
 inline F32x16 softplus(F32x16 x) {
   const F32x16 zero = set1(0.0f);

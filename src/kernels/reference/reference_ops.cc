@@ -24,6 +24,13 @@ double sigmoid(double x) { return 1 / (1 + std::exp(-x)); }
 
 double silu(double x) { return x / (1 + std::exp(-x)); }
 
+// x/2 (1 + tanh(u)), u = sqrt(2/pi) (x + 0.044715 x^3); (1 + tanh(u)) / 2 = sigmoid(2 u), which
+// cancels nothing.
+double gelu_tanh(double x) {
+  constexpr double kTwoSqrtTwoOverPi = 1.5957691216057308;
+  return x * sigmoid(kTwoSqrtTwoOverPi * (x + 0.044715 * x * x * x));
+}
+
 // log(1 + exp(x)), which is x to the last bit of a float above 20.
 double softplus(double x) { return x > 20 ? x : std::log1p(std::exp(x)); }
 
@@ -57,6 +64,12 @@ class ReferenceOps final : public Ops {
   void add(MatrixView<float> x, MatrixView<const float> y) override;
   void swiglu(MatrixView<const float> gate, MatrixView<const float> up,
               MatrixView<float> h) override;
+  void geglu(MatrixView<const float> gate, MatrixView<const float> up,
+             MatrixView<float> h) override;
+  void clamped_swiglu(const ClampedSwiglu& clamp, MatrixView<const float> gate,
+                      MatrixView<const float> up, MatrixView<float> h) override;
+  void scale(MatrixView<float> x, float factor) override;
+  void soft_cap(MatrixView<float> x, float cap) override;
   void sigmoid_gate(MatrixView<float> x, MatrixView<const float> gate) override;
   void sigmoid_scale_rows(MatrixView<float> x, MatrixView<const float> gate) override;
   void route(const RouteRule& rule, MatrixView<const float> logits, std::span<std::uint16_t> ids,
@@ -142,6 +155,47 @@ void ReferenceOps::swiglu(MatrixView<const float> gate, MatrixView<const float> 
   }
 }
 
+// h = gelu(gate) * up
+void ReferenceOps::geglu(MatrixView<const float> gate, MatrixView<const float> up,
+                         MatrixView<float> h) {
+  check_same_shape(gate, up);
+  check_same_shape(gate, h);
+  for (std::size_t r = 0; r < h.rows; ++r) {
+    for (std::size_t c = 0; c < h.cols; ++c) {
+      h.row(r)[c] = static_cast<float>(gelu_tanh(gate.row(r)[c]) * up.row(r)[c]);
+    }
+  }
+}
+
+// h = (clamp(up, -limit, limit) + 1) * g * sigmoid(alpha g), g = min(gate, limit)
+void ReferenceOps::clamped_swiglu(const ClampedSwiglu& clamp, MatrixView<const float> gate,
+                                  MatrixView<const float> up, MatrixView<float> h) {
+  check_same_shape(gate, up);
+  check_same_shape(gate, h);
+  for (std::size_t r = 0; r < h.rows; ++r) {
+    for (std::size_t c = 0; c < h.cols; ++c) {
+      const double g = std::min(gate.row(r)[c], clamp.limit);
+      const double u = std::clamp(up.row(r)[c], -clamp.limit, clamp.limit);
+      h.row(r)[c] = static_cast<float>((u + 1) * g * sigmoid(clamp.alpha * g));
+    }
+  }
+}
+
+void ReferenceOps::scale(MatrixView<float> x, float factor) {
+  for (std::size_t r = 0; r < x.rows; ++r) {
+    for (float& value : x.row_span(r)) value *= factor;
+  }
+}
+
+// x = cap * tanh(x / cap)
+void ReferenceOps::soft_cap(MatrixView<float> x, float cap) {
+  for (std::size_t r = 0; r < x.rows; ++r) {
+    for (float& value : x.row_span(r)) {
+      value = static_cast<float>(cap * std::tanh(static_cast<double>(value) / cap));
+    }
+  }
+}
+
 void ReferenceOps::sigmoid_gate(MatrixView<float> x, MatrixView<const float> gate) {
   check_same_shape(x, gate);
   for (std::size_t r = 0; r < x.rows; ++r) {
@@ -161,7 +215,8 @@ void ReferenceOps::sigmoid_scale_rows(MatrixView<float> x, MatrixView<const floa
 }
 
 // s = softmax(logits) or sigmoid(logits); of s + bias in the groups kept, the k largest, the
-// smaller id first among equals; their s, with normalize divided by the sum of these, times scale.
+// smaller id first among equals; their s, with normalize divided by the sum of these, times scale
+// and expert_scale.
 void ReferenceOps::route(const RouteRule& rule, MatrixView<const float> logits,
                          std::span<std::uint16_t> ids, std::span<float> weights) {
   const std::size_t experts = logits.cols;
@@ -219,7 +274,8 @@ void ReferenceOps::route(const RouteRule& rule, MatrixView<const float> logits,
     }
     for (std::size_t i = 0; i < rule.k; ++i) {
       ids[r * rule.k + i] = static_cast<std::uint16_t>(order[i]);
-      weights[r * rule.k + i] = static_cast<float>(rule.scale * term(order[i]) / sum);
+      const double of_expert = rule.expert_scale == nullptr ? 1 : rule.expert_scale[order[i]];
+      weights[r * rule.k + i] = static_cast<float>(rule.scale * of_expert * term(order[i]) / sum);
     }
   }
 }

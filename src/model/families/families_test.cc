@@ -85,6 +85,77 @@ json minimax_m2() {
           {"scoring_func", "sigmoid"},  {"use_qk_norm", true},       {"vocab_size", 200064}};
 }
 
+/// The text part of gemma-4-26B-A4B, cut to a full layer and the two before it.
+json gemma4() {
+  const json text = {{"model_type", "gemma4_text"},
+                     {"attention_bias", false},
+                     {"attention_k_eq_v", true},
+                     {"enable_moe_block", true},
+                     {"final_logit_softcapping", 30.0},
+                     {"global_head_dim", 512},
+                     {"head_dim", 256},
+                     {"hidden_activation", "gelu_pytorch_tanh"},
+                     {"hidden_size", 2816},
+                     {"hidden_size_per_layer_input", 0},
+                     {"intermediate_size", 2112},
+                     {"layer_types", {"sliding_attention", "sliding_attention", "full_attention"}},
+                     {"max_position_embeddings", 262144},
+                     {"moe_intermediate_size", 704},
+                     {"num_attention_heads", 16},
+                     {"num_experts", 128},
+                     {"num_global_key_value_heads", 2},
+                     {"num_hidden_layers", 3},
+                     {"num_key_value_heads", 8},
+                     {"num_kv_shared_layers", 0},
+                     {"rms_norm_eps", 1e-6},
+                     {"rope_parameters",
+                      {{"full_attention",
+                        {{"partial_rotary_factor", 0.25},
+                         {"rope_theta", 1000000.0},
+                         {"rope_type", "proportional"}}},
+                       {"sliding_attention", {{"rope_theta", 10000.0}, {"rope_type", "default"}}}}},
+                     {"sliding_window", 1024},
+                     {"tie_word_embeddings", true},
+                     {"top_k_experts", 8},
+                     {"use_bidirectional_attention", "vision"},
+                     {"use_double_wide_mlp", false},
+                     {"vocab_size", 262144}};
+  return {{"model_type", "gemma4"}, {"text_config", text}, {"tie_word_embeddings", true}};
+}
+
+json gemma4_with(const json& fields) {
+  json config = gemma4();
+  config["text_config"].update(fields);
+  return config;
+}
+
+json gpt_oss_20b() {
+  return {{"model_type", "gpt_oss"},
+          {"attention_bias", true},
+          {"head_dim", 64},
+          {"hidden_act", "silu"},
+          {"hidden_size", 2880},
+          {"intermediate_size", 2880},
+          {"max_position_embeddings", 131072},
+          {"num_attention_heads", 64},
+          {"num_experts_per_tok", 4},
+          {"num_hidden_layers", 4},
+          {"num_key_value_heads", 8},
+          {"num_local_experts", 32},
+          {"rms_norm_eps", 1e-5},
+          {"rope_scaling",
+           {{"beta_fast", 32.0},
+            {"beta_slow", 1.0},
+            {"factor", 32.0},
+            {"original_max_position_embeddings", 4096},
+            {"rope_type", "yarn"},
+            {"truncate", false}}},
+          {"rope_theta", 150000},
+          {"sliding_window", 128},
+          {"swiglu_limit", 7.0},
+          {"vocab_size", 201088}};
+}
+
 std::string complaint(const json& config) { return read(config).status().message(); }
 
 TEST(Families, Llama31) {
@@ -159,6 +230,134 @@ TEST(Families, RelativesThatComputeOtherwiseAreRefused) {
               HasSubstr("scoring_func"));
   EXPECT_THAT(complaint(with(minimax_m2(), {{"shared_intermediate_size", 64}})),
               HasSubstr("shared_intermediate_size"));
+}
+
+TEST(Families, GptOss) {
+  const ModelSpec spec = read(gpt_oss_20b()).value();
+  for (std::size_t i = 0; i < 4; ++i) {
+    const auto& attention = std::get<AttentionSpec>(spec.layers[i].mixer);
+    EXPECT_EQ(attention.window, i % 2 == 0 ? 128u : 0u);
+    EXPECT_TRUE(attention.has_sinks);
+    EXPECT_TRUE(attention.has_qkv_bias);
+    EXPECT_TRUE(attention.has_output_bias);
+    const YarnRope yarn = {.factor = 32, .original_max_position = 4096, .truncate = false};
+    EXPECT_EQ(std::get<YarnRope>(attention.rope.scaling), yarn);
+    EXPECT_NEAR(attention.rope.attention_factor, 1.3466, 1e-4);
+  }
+  const MoeSpec& moe = spec.moe();
+  const Glu glu = {.kind = Glu::Kind::kClampedSwiglu, .clamp = {.alpha = 1.702f, .limit = 7}};
+  EXPECT_EQ(moe.glu, glu);
+  EXPECT_TRUE(moe.has_expert_bias);
+  EXPECT_TRUE(moe.router.has_bias);
+  EXPECT_TRUE(moe.router.norm_topk_prob);
+  const json other = with(
+      gpt_oss_20b(),
+      {{"layer_types", {"full_attention", "full_attention", "full_attention", "sliding_attention"}},
+       {"sliding_window", 64},
+       {"swiglu_alpha", 2.0}});
+  const ModelSpec spelled = read(other).value();
+  EXPECT_EQ(std::get<AttentionSpec>(spelled.layers[0].mixer).window, 0u);
+  EXPECT_EQ(std::get<AttentionSpec>(spelled.layers[3].mixer).window, 64u);
+  EXPECT_EQ(spelled.moe().glu.clamp.alpha, 2);
+}
+
+TEST(Families, GptOssConfigsThatCannotBeAreRefused) {
+  const auto expect_complaint = [](const json& fields, const char* field) {
+    EXPECT_THAT(complaint(with(gpt_oss_20b(), fields)), HasSubstr(field));
+  };
+  expect_complaint({{"swiglu_limit", 0}}, "swiglu_limit");
+  expect_complaint({{"swiglu_limit", "7"}}, "swiglu_limit");
+  expect_complaint({{"swiglu_alpha", -1}}, "swiglu_alpha");
+  expect_complaint({{"sliding_window", 0}}, "sliding_window");
+  expect_complaint({{"layer_types", {"full_attention"}}}, "layer_types");
+  expect_complaint(
+      {{"layer_types", {"full_attention", "full_attention", "full_attention", "linear_attention"}}},
+      "linear_attention");
+  expect_complaint({{"num_experts_per_tok", 33}}, "num_experts_per_tok");
+  expect_complaint({{"intermediate_size", nullptr}}, "intermediate_size");
+  expect_complaint({{"hidden_act", "gelu"}}, "hidden_act");
+  expect_complaint({{"attention_bias", 1}}, "attention_bias");
+}
+
+TEST(Families, Gemma4) {
+  const ModelSpec spec = read(gemma4()).value();
+  const auto& sliding = std::get<AttentionSpec>(spec.layers[1].mixer);
+  EXPECT_EQ(sliding.head_dim, 256u);
+  EXPECT_EQ(sliding.num_kv_heads, 8u);
+  EXPECT_EQ(sliding.window, 1024u);
+  EXPECT_FALSE(sliding.keys_are_values);
+  const RopeSpec plain = {.rotary_dim = 256, .theta = 1e4};
+  EXPECT_EQ(sliding.rope, plain);
+  const auto& full = std::get<AttentionSpec>(spec.layers[2].mixer);
+  EXPECT_EQ(full.head_dim, 512u);
+  EXPECT_EQ(full.num_kv_heads, 2u);
+  EXPECT_EQ(full.window, 0u);
+  EXPECT_TRUE(full.keys_are_values);
+  const RopeSpec partial = {
+      .rotary_dim = 512, .theta = 1e6, .scaling = ProportionalRope{.rotated_pairs = 64}};
+  EXPECT_EQ(full.rope, partial);
+  for (const AttentionSpec* attention : {&sliding, &full}) {
+    EXPECT_EQ(attention->scale, 1);
+    EXPECT_TRUE(attention->has_value_norm);
+  }
+  EXPECT_EQ(spec.moe().router.num_experts_per_tok, 8u);
+  EXPECT_EQ(spec.moe().shared_intermediate_size, 2112u);
+  EXPECT_EQ(spec.moe().glu.kind, Glu::Kind::kGeglu);
+  EXPECT_EQ(spec.final_logit_softcapping, 30);
+  EXPECT_FLOAT_EQ(spec.embedding_scale * spec.embedding_scale, 2816);
+  EXPECT_TRUE(spec.tie_word_embeddings);
+  // Values of their own, and heads alike, where the config says nothing else.
+  const ModelSpec alike = read(gemma4_with({{"attention_k_eq_v", false},
+                                            {"global_head_dim", nullptr},
+                                            {"final_logit_softcapping", nullptr}}))
+                              .value();
+  const auto& own = std::get<AttentionSpec>(alike.layers[2].mixer);
+  EXPECT_FALSE(own.keys_are_values);
+  EXPECT_EQ(own.num_kv_heads, 8u);
+  EXPECT_EQ(own.head_dim, 256u);
+  EXPECT_EQ(alike.final_logit_softcapping, 0);
+}
+
+TEST(Families, Gemma4ConfigsThatCannotBeAreRefused) {
+  const auto expect_complaint = [](const json& fields, const char* field) {
+    EXPECT_THAT(complaint(gemma4_with(fields)), HasSubstr(std::string("text_config.") + field));
+  };
+  expect_complaint({{"enable_moe_block", false}}, "enable_moe_block");
+  expect_complaint({{"enable_moe_block", nullptr}}, "enable_moe_block");
+  expect_complaint({{"hidden_size_per_layer_input", 256}}, "hidden_size_per_layer_input");
+  expect_complaint({{"num_kv_shared_layers", 2}}, "num_kv_shared_layers");
+  expect_complaint({{"use_double_wide_mlp", true}}, "use_double_wide_mlp");
+  expect_complaint({{"use_bidirectional_attention", "all"}}, "use_bidirectional_attention");
+  expect_complaint({{"hidden_activation", "silu"}}, "hidden_activation");
+  expect_complaint({{"sliding_window", 0}}, "sliding_window");
+  expect_complaint({{"sliding_window", nullptr}}, "sliding_window");
+  expect_complaint({{"final_logit_softcapping", -30}}, "final_logit_softcapping");
+  expect_complaint({{"final_logit_softcapping", 0}}, "final_logit_softcapping");
+  expect_complaint({{"global_head_dim", 8192}}, "global_head_dim");
+  expect_complaint({{"num_attention_heads", 1024}, {"global_head_dim", 4096}}, "global_head_dim");
+  expect_complaint({{"num_global_key_value_heads", 3}}, "num_global_key_value_heads");
+  expect_complaint({{"num_key_value_heads", 3}}, "num_key_value_heads");
+  expect_complaint({{"top_k_experts", 129}}, "top_k_experts");
+  expect_complaint({{"layer_types", {"full_attention"}}}, "layer_types");
+  expect_complaint({{"layer_types", {"full_attention", "linear_attention", "full_attention"}}},
+                   "layer_types");
+  expect_complaint({{"moe_intermediate_size", nullptr}}, "moe_intermediate_size");
+  expect_complaint({{"intermediate_size", 0}}, "intermediate_size");
+  expect_complaint({{"rope_parameters", {{"rope_theta", 1e4}}}},
+                   "rope_parameters.sliding_attention");
+  const auto with_full_rope = [](const json& fields) {
+    json ropes = gemma4()["text_config"]["rope_parameters"];
+    ropes["full_attention"].update(fields);
+    return json{{"rope_parameters", ropes}};
+  };
+  expect_complaint(with_full_rope({{"rope_theta", 0}}),
+                   "rope_parameters.full_attention.rope_theta");
+  expect_complaint(with_full_rope({{"partial_rotary_factor", 0.001}}),
+                   "rope_parameters.full_attention.partial_rotary_factor");
+  expect_complaint(with_full_rope({{"rope_type", "longrope"}}),
+                   "rope_parameters.full_attention.rope_type");
+  expect_complaint(with_full_rope({{"factor", 0}}), "rope_parameters.full_attention.factor");
+  expect_complaint({{"global_head_dim", 511}}, "rope_parameters.full_attention");
 }
 
 TEST(Families, NamesOfAMultimodalModelHaveAPrefix) {

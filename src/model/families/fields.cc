@@ -6,17 +6,12 @@
 #include "base/portable_math.h"
 
 namespace flashmoe {
-namespace {
-
-constexpr std::size_t kHeadDimMax = 4096;
-
-}  // namespace
-
 Status contradiction(const ConfigReader& reader, const FieldNames& field, std::string_view reason) {
   return reader.reject(StatusCode::kCorrupt, field, reason);
 }
 
-Result<ModelSpec> read_model_fields(const ConfigReader& reader, double rms_norm_eps_default) {
+Result<ModelSpec> read_model_fields(const ConfigReader& reader, double rms_norm_eps_default,
+                                    std::string_view activation) {
   ModelSpec spec;
   FM_ASSIGN_OR_RETURN(spec.model_type, reader.string("model_type"));
   FM_ASSIGN_OR_RETURN(spec.vocab_size, reader.uint("vocab_size", 1, 1u << 24));
@@ -27,9 +22,11 @@ Result<ModelSpec> read_model_fields(const ConfigReader& reader, double rms_norm_
                       reader.number_or("rms_norm_eps", rms_norm_eps_default, 0.0, 1.0));
   spec.rms_norm_eps = static_cast<float>(eps);
   FM_ASSIGN_OR_RETURN(spec.tie_word_embeddings, reader.boolean_or("tie_word_embeddings", false));
-  FM_ASSIGN_OR_RETURN(const std::string act, reader.string_or("hidden_act", "silu"));
-  if (act != "silu") {
-    return reader.reject(StatusCode::kUnsupported, "hidden_act", "only silu is supported");
+  const FieldNames act_field = {"hidden_act", "hidden_activation"};
+  FM_ASSIGN_OR_RETURN(const std::string act, reader.string_or(act_field, std::string(activation)));
+  if (act != activation) {
+    return reader.reject(StatusCode::kUnsupported, act_field,
+                         fmt::format("this family is supported with {} alone", activation));
   }
   return spec;
 }
@@ -43,8 +40,8 @@ namespace {
 /// How a rotary embedding is stretched; in rope_scaling (transformers 4) or rope_parameters.
 class RopeScalingReader {
  public:
-  RopeScalingReader(const ConfigReader& reader, ConfigReader object)
-      : reader_(reader), object_(std::move(object)) {}
+  RopeScalingReader(const ConfigReader& reader, ConfigReader object, std::size_t head_dim)
+      : reader_(reader), object_(std::move(object)), head_dim_(head_dim) {}
 
   Status read(RopeSpec& rope) {
     FM_ASSIGN_OR_RETURN(const std::string type,
@@ -53,9 +50,10 @@ class RopeScalingReader {
     if (type == "linear") return read_linear(rope);
     if (type == "llama3") return read_llama3(rope);
     if (type == "yarn") return read_yarn(rope);
+    if (type == "proportional") return read_proportional(rope);
     return object_.reject(StatusCode::kUnsupported, {"rope_type", "type"},
-                          "only default, linear, llama3 and yarn are supported; remove the scaling "
-                          "and keep within the original context");
+                          "only default, linear, llama3, yarn and proportional are supported; "
+                          "remove the scaling and keep within the original context");
   }
 
  private:
@@ -72,6 +70,15 @@ class RopeScalingReader {
   Status read_linear(RopeSpec& rope) const {
     LinearRope scaling;
     FM_ASSIGN_OR_RETURN(scaling.factor, factor());
+    rope.scaling = scaling;
+    return Status();
+  }
+
+  /// Where a part of each head rotates, its frequencies go by the whole.
+  Status read_proportional(RopeSpec& rope) const {
+    ProportionalRope scaling{.rotated_pairs = rope.rotary_dim / 2};
+    FM_ASSIGN_OR_RETURN(scaling.factor, object_.number_or("factor", 1, 1e-3, 1e6));
+    rope.rotary_dim = head_dim_;
     rope.scaling = scaling;
     return Status();
   }
@@ -112,7 +119,34 @@ class RopeScalingReader {
 
   const ConfigReader& reader_;
   ConfigReader object_;
+  std::size_t head_dim_;
 };
+
+/// Where a rotary embedding is described.
+struct RopeFields {
+  FieldNames theta;
+  FieldNames fraction;
+  FieldNames scaling;
+};
+
+Result<RopeSpec> read_rope_fields(const ConfigReader& reader, const RopeFields& fields,
+                                  std::size_t head_dim, const HeadDefaults& defaults) {
+  RopeSpec rope;
+  FM_ASSIGN_OR_RETURN(rope.theta, reader.number_or(fields.theta, defaults.rope_theta, 1.01, 1e12));
+  FM_ASSIGN_OR_RETURN(const double fraction,
+                      reader.number_or(fields.fraction, defaults.rotary_fraction, 0.0, 1.0));
+  rope.rotary_dim = static_cast<std::size_t>(static_cast<double>(head_dim) * fraction);
+  const std::size_t rotating = rope.rotary_dim;
+  if (reader.has(fields.scaling)) {
+    FM_ASSIGN_OR_RETURN(ConfigReader object, reader.object(fields.scaling));
+    FM_RETURN_IF_ERROR(RopeScalingReader(reader, std::move(object), head_dim).read(rope));
+  }
+  if (rotating < 2 || rope.rotary_dim % 2 != 0) {
+    return contradiction(reader, fields.fraction,
+                         "must give an even, positive number of rotary dimensions of head_dim");
+  }
+  return rope;
+}
 
 }  // namespace
 
@@ -123,28 +157,28 @@ Result<RopeSpec> read_rope(const ConfigReader& reader, std::size_t head_dim,
     return reader.reject(StatusCode::kUnsupported, kind,
                          "this family is supported with one rotary embedding for all layers");
   }
-  RopeSpec rope;
-  FM_ASSIGN_OR_RETURN(rope.theta, reader.number_or({"rope_theta", "rope_parameters.rope_theta"},
-                                                   defaults.rope_theta, 1.01, 1e12));
-  FM_ASSIGN_OR_RETURN(
-      const double fraction,
-      reader.number_or({"partial_rotary_factor", "rope_parameters.partial_rotary_factor"},
-                       defaults.rotary_fraction, 0.0, 1.0));
-  rope.rotary_dim = static_cast<std::size_t>(static_cast<double>(head_dim) * fraction);
-  if (rope.rotary_dim == 0 || rope.rotary_dim % 2 != 0) {
-    return contradiction(reader, "partial_rotary_factor",
-                         "must give an even, positive number of rotary dimensions of head_dim");
-  }
-  const FieldNames scaling = {"rope_parameters", "rope_scaling"};
-  if (reader.has(scaling)) {
-    FM_ASSIGN_OR_RETURN(ConfigReader object, reader.object(scaling));
-    FM_RETURN_IF_ERROR(RopeScalingReader(reader, std::move(object)).read(rope));
-  }
-  return rope;
+  return read_rope_fields(
+      reader,
+      {.theta = {"rope_theta", "rope_parameters.rope_theta"},
+       .fraction = {"partial_rotary_factor", "rope_parameters.partial_rotary_factor"},
+       .scaling = {"rope_parameters", "rope_scaling"}},
+      head_dim, defaults);
 }
 
-Result<AttentionSpec> read_attention_fields(const ConfigReader& reader,
-                                            const HeadDefaults& defaults) {
+Result<RopeSpec> read_rope_of(std::string_view layer_type, const ConfigReader& reader,
+                              std::size_t head_dim, const HeadDefaults& defaults) {
+  const std::string object = fmt::format("rope_parameters.{}", layer_type);
+  FM_RETURN_IF_ERROR(reader.object(std::string_view(object)).status());
+  const std::string theta = object + ".rope_theta";
+  const std::string fraction = object + ".partial_rotary_factor";
+  return read_rope_fields(reader,
+                          {.theta = std::string_view(theta),
+                           .fraction = std::string_view(fraction),
+                           .scaling = std::string_view(object)},
+                          head_dim, defaults);
+}
+
+Result<AttentionSpec> read_heads(const ConfigReader& reader, const HeadDefaults& defaults) {
   AttentionSpec attention;
   FM_ASSIGN_OR_RETURN(attention.num_heads, reader.uint("num_attention_heads", 1, 1024));
   attention.num_kv_heads = attention.num_heads;
@@ -167,7 +201,12 @@ Result<AttentionSpec> read_attention_fields(const ConfigReader& reader,
   if (attention.head_dim > kHeadDimMax || attention.query_size() > kWidthMax) {
     return contradiction(reader, "num_attention_heads", "gives heads that are too wide");
   }
+  return attention;
+}
 
+Result<AttentionSpec> read_attention_fields(const ConfigReader& reader,
+                                            const HeadDefaults& defaults) {
+  FM_ASSIGN_OR_RETURN(AttentionSpec attention, read_heads(reader, defaults));
   FM_ASSIGN_OR_RETURN(attention.rope, read_rope(reader, attention.head_dim, defaults));
   return attention;
 }
@@ -203,11 +242,12 @@ Result<RouterSpec> read_router_fields(const ConfigReader& reader, bool norm_topk
   FM_ASSIGN_OR_RETURN(
       router.num_experts,
       reader.uint({"num_experts", "num_local_experts", "n_routed_experts"}, 1, 65535));
-  FM_ASSIGN_OR_RETURN(router.num_experts_per_tok, reader.uint("num_experts_per_tok", 1, 65535));
+  const FieldNames chosen = {"num_experts_per_tok", "top_k_experts"};
+  FM_ASSIGN_OR_RETURN(router.num_experts_per_tok, reader.uint(chosen, 1, 65535));
   FM_ASSIGN_OR_RETURN(router.norm_topk_prob,
                       reader.boolean_or("norm_topk_prob", norm_topk_prob_default));
   if (router.num_experts_per_tok > router.num_experts) {
-    return contradiction(reader, "num_experts_per_tok", "must not exceed num_experts");
+    return contradiction(reader, chosen, "must not exceed num_experts");
   }
   return router;
 }

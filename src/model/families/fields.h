@@ -18,12 +18,15 @@ namespace flashmoe {
 
 /// The largest width of anything.
 inline constexpr std::uint64_t kWidthMax = 1u << 20;
+/// The largest head_dim.
+inline constexpr std::size_t kHeadDimMax = 4096;
 
 /// What is wrong with a field whose value contradicts another.
 Status contradiction(const ConfigReader& reader, const FieldNames& field, std::string_view reason);
 
-/// Everything but the layers. Errors: kUnsupported for an activation other than silu.
-Result<ModelSpec> read_model_fields(const ConfigReader& reader, double rms_norm_eps_default = 1e-6);
+/// Everything but the layers. Errors: kUnsupported for an activation other than `activation`.
+Result<ModelSpec> read_model_fields(const ConfigReader& reader, double rms_norm_eps_default = 1e-6,
+                                    std::string_view activation = "silu");
 
 /// num_hidden_layers.
 Result<std::size_t> read_layer_count(const ConfigReader& reader);
@@ -40,6 +43,14 @@ struct HeadDefaults {
 /// that differ from layer to layer.
 Result<RopeSpec> read_rope(const ConfigReader& reader, std::size_t head_dim,
                            const HeadDefaults& defaults);
+
+/// That of one kind of layers, where rope_parameters has an object for each: "full_attention".
+/// Errors: as above, and kNotFound where rope_parameters has no such object.
+Result<RopeSpec> read_rope_of(std::string_view layer_type, const ConfigReader& reader,
+                              std::size_t head_dim, const HeadDefaults& defaults);
+
+/// num_attention_heads, num_key_value_heads and head_dim.
+Result<AttentionSpec> read_heads(const ConfigReader& reader, const HeadDefaults& defaults);
 
 /// Heads and rotary embedding; gate, norms and biases are the family's to say. Errors: those of
 /// read_rope.

@@ -92,7 +92,7 @@ Result<ModelSpec> read_hybrid(const ConfigReader& reader, bool is_grouped_by_hea
 constexpr TensorRow kHybridTensors[] = {
     {TensorId::kFinalNorm, "model.norm.weight", StoredAs::kZeroCentred},
     {TensorId::kInputNorm, "model.layers.{layer}.input_layernorm.weight", StoredAs::kZeroCentred},
-    {TensorId::kPostAttentionNorm, "model.layers.{layer}.post_attention_layernorm.weight",
+    {TensorId::kFeedForwardNorm, "model.layers.{layer}.post_attention_layernorm.weight",
      StoredAs::kZeroCentred},
     {TensorId::kQNorm, "model.layers.{layer}.self_attn.q_norm.weight", StoredAs::kZeroCentred},
     {TensorId::kKNorm, "model.layers.{layer}.self_attn.k_norm.weight", StoredAs::kZeroCentred},

@@ -38,15 +38,22 @@ Status Attention::declare(LayerTensors& tensors) {
   const std::size_t kv_rows = spec_.kv_size();
   FM_RETURN_IF_ERROR(tensors.matrix(TensorId::kQProj, q_rows, hidden_, &q_proj_));
   FM_RETURN_IF_ERROR(tensors.matrix(TensorId::kKProj, kv_rows, hidden_, &k_proj_));
-  FM_RETURN_IF_ERROR(tensors.matrix(TensorId::kVProj, kv_rows, hidden_, &v_proj_));
+  if (!spec_.keys_are_values) {
+    FM_RETURN_IF_ERROR(tensors.matrix(TensorId::kVProj, kv_rows, hidden_, &v_proj_));
+  }
   FM_RETURN_IF_ERROR(tensors.matrix(TensorId::kOProj, hidden_, spec_.query_size(), &o_proj_));
   if (spec_.has_qkv_bias) {
     FM_RETURN_IF_ERROR(tensors.bias(TensorId::kQProj, q_rows, &q_bias_));
     FM_RETURN_IF_ERROR(tensors.bias(TensorId::kKProj, kv_rows, &k_bias_));
-    FM_RETURN_IF_ERROR(tensors.bias(TensorId::kVProj, kv_rows, &v_bias_));
+    if (!spec_.keys_are_values) {
+      FM_RETURN_IF_ERROR(tensors.bias(TensorId::kVProj, kv_rows, &v_bias_));
+    }
   }
   if (spec_.has_output_bias) {
     FM_RETURN_IF_ERROR(tensors.bias(TensorId::kOProj, hidden_, &o_bias_));
+  }
+  if (spec_.has_sinks) {
+    FM_RETURN_IF_ERROR(tensors.vector(TensorId::kSinks, spec_.num_heads, &sinks_));
   }
   if (spec_.qk_norm == QkNorm::kNone) return Status();
   const bool is_whole = spec_.qk_norm == QkNorm::kWhole;
@@ -67,8 +74,9 @@ ScratchSize Attention::scratch_size(std::size_t rows) const {
 }
 
 //   [q, gate] = W_q x (+ b_q);  k = W_k x (+ b_k);  v = W_v x (+ b_v)   q and gate: head by head
+//   v = RMSNorm(v), or RMSNorm(k)
 //   q = rope(RMSNorm(q));  k = rope(RMSNorm(k))       where the family has these norms and the gate
-//   y = W_o (softmax(q k^T / sqrt(head_dim)) v * sigmoid(gate)) (+ b_o)
+//   y = W_o (softmax(scale q k^T) v * sigmoid(gate)) (+ b_o)     with a sink beside the scores
 Status Attention::forward(StepContext& context, Scratch& scratch, const Activations& x,
                           MatrixView<float> y) {
   Ops& ops = context.ops;
@@ -79,7 +87,7 @@ Status Attention::forward(StepContext& context, Scratch& scratch, const Activati
   const LinearTask projections[] = {{.weight = q_proj_, .x = &x, .y = buffers.query_gate},
                                     {.weight = k_proj_, .x = &x, .y = buffers.keys},
                                     {.weight = v_proj_, .x = &x, .y = buffers.values}};
-  ops.linear(projections);
+  ops.linear(std::span(projections).first(spec_.keys_are_values ? 2 : 3));
   FM_RETURN_IF_ERROR(context.check(0.4));
   add_bias(ops, q_bias_, buffers.query_gate);
   add_bias(ops, k_bias_, buffers.keys);
@@ -88,6 +96,10 @@ Status Attention::forward(StepContext& context, Scratch& scratch, const Activati
   const MatrixView<float> q_heads(buffers.query_gate.data, rows * spec_.num_heads, head_dim,
                                   query_stride());
   const MatrixView<float> k_heads(buffers.keys.data, rows * spec_.num_kv_heads, head_dim);
+  if (spec_.has_value_norm) {
+    const MatrixView<float> v_heads(buffers.values.data, k_heads.rows, head_dim);
+    ops.rms_norm(spec_.keys_are_values ? k_heads : v_heads, v_norm_.data(), rms_norm_eps_, v_heads);
+  }
   if (spec_.qk_norm == QkNorm::kHeads) {
     ops.rms_norm(q_heads, q_norm_.data(), rms_norm_eps_, q_heads);
     ops.rms_norm(k_heads, k_norm_.data(), rms_norm_eps_, k_heads);
@@ -142,13 +154,15 @@ void Attention::attend(StepContext& context, const Buffers& buffers) {
                        .out = buffers.attended.row(r)});
     }
   }
-  context.ops.attention({.num_heads = spec_.num_heads,
-                         .num_kv_heads = spec_.num_kv_heads,
-                         .head_dim = head_dim,
-                         .value_dim = head_dim,
-                         .value_stride = head_dim,
-                         .scale = 1.0f / std::sqrt(static_cast<float>(head_dim))},
-                        rows_);
+  context.ops.attention(
+      {.num_heads = spec_.num_heads,
+       .num_kv_heads = spec_.num_kv_heads,
+       .head_dim = head_dim,
+       .value_dim = head_dim,
+       .value_stride = head_dim,
+       .scale = spec_.scale != 0 ? spec_.scale : 1.0f / std::sqrt(static_cast<float>(head_dim)),
+       .sinks = sinks_.empty() ? nullptr : sinks_.data()},
+      rows_);
 }
 
 }  // namespace flashmoe

@@ -12,9 +12,9 @@
 namespace flashmoe {
 
 /// Grouped-query attention with rotary embedding; as the family has it, with norms of queries and
-/// keys, biases, a window, and a gate of the output.
+/// keys, biases, a window, sinks, a gate of the output, and values that are keys.
 /// Sources: transformers modeling_qwen3_next.py, Qwen3NextAttention; modeling_qwen3_moe.py;
-/// modeling_olmoe.py (norms of whole rows).
+/// modeling_olmoe.py (norms of whole rows); modeling_gemma4.py (values).
 class Attention final : public Mixer {
  public:
   /// `layer`: which layer of the model this is. `rope`: which of StepContext::rope is its own.
@@ -29,6 +29,8 @@ class Attention final : public Mixer {
         rope_(rope),
         rows_(rows) {
     FM_CHECK(!spec.has_output_gate || spec.qk_norm != QkNorm::kWhole);
+    FM_CHECK(!spec.keys_are_values || spec.has_value_norm);
+    if (spec.has_value_norm) v_norm_.assign(spec.head_dim, 1.0f);
   }
 
   Status declare(LayerTensors& tensors) override;
@@ -52,10 +54,12 @@ class Attention final : public Mixer {
 
   WeightView q_proj_;          // [num_heads * query_stride(), hidden]
   WeightView k_proj_;          // [num_kv_heads * head_dim, hidden]
-  WeightView v_proj_;          // likewise
+  WeightView v_proj_;          // likewise; none where keys are values
   WeightView o_proj_;          // [hidden, num_heads * head_dim]
   std::vector<float> q_norm_;  // as QkNorm says
   std::vector<float> k_norm_;
+  std::vector<float> v_norm_;  // ones, [head_dim]; empty without
+  std::vector<float> sinks_;   // [num_heads]; empty without
   std::vector<float> q_bias_;  // of the projections' outputs; empty without
   std::vector<float> k_bias_;
   std::vector<float> v_bias_;

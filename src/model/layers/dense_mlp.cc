@@ -29,12 +29,12 @@ ScratchSize DenseMlp::scratch_size(std::size_t rows) const {
 }
 
 // y = W_down (silu(W_gate x) * (W_up x))
-Status DenseMlp::forward(StepContext& context, Scratch& scratch, const Activations& x,
+Status DenseMlp::forward(StepContext& context, Scratch& scratch, const FeedForwardInput& x,
                          MatrixView<float> y) {
   Ops& ops = context.ops;
   const Buffers buffers(spec_, context.rows, scratch);
-  const LinearTask projections[] = {{.weight = gate_proj_, .x = &x, .y = buffers.gate},
-                                    {.weight = up_proj_, .x = &x, .y = buffers.up}};
+  const LinearTask projections[] = {{.weight = gate_proj_, .x = &x.normed, .y = buffers.gate},
+                                    {.weight = up_proj_, .x = &x.normed, .y = buffers.up}};
   ops.linear(projections);
   ops.swiglu(buffers.gate, buffers.up, buffers.gate);
   ops.prepare(buffers.gate, *buffers.inner);

@@ -14,7 +14,7 @@ class DenseMlp final : public FeedForward {
 
   Status declare(LayerTensors& tensors) override;
   ScratchSize scratch_size(std::size_t rows) const override;
-  Status forward(StepContext& context, Scratch& scratch, const Activations& x,
+  Status forward(StepContext& context, Scratch& scratch, const FeedForwardInput& x,
                  MatrixView<float> y) override;
 
  private:

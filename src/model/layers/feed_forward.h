@@ -14,6 +14,12 @@ namespace flashmoe {
 struct StepContext;
 class Router;
 
+/// What a feed-forward gets of a step's rows.
+struct FeedForwardInput {
+  MatrixView<const float> residual;  // [rows, hidden]: the stream that its output is added to
+  const Activations& normed;         // prepared [rows, hidden]: the layer's norm of it
+};
+
 /// The half of a layer that every row passes on its own: what it asks of the checkpoint and of the
 /// scratch memory, and its equation. It owns its weights' views; their bytes are the loader's.
 class FeedForward {
@@ -27,10 +33,9 @@ class FeedForward {
   /// Scratch memory for steps of up to `rows` rows.
   virtual ScratchSize scratch_size(std::size_t rows) const = 0;
 
-  /// y = FeedForward(x) for every row. x: prepared [rows, hidden]; y: [rows, hidden]. Errors: those
-  /// of ExpertCache::acquire and ExpertLease::wait, and of StepContext::check; y is then
-  /// unspecified.
-  virtual Status forward(StepContext& context, Scratch& scratch, const Activations& x,
+  /// y = FeedForward(x) for every row. y: [rows, hidden]. Errors: those of ExpertCache::acquire and
+  /// ExpertLease::wait, and of StepContext::check; y is then unspecified.
+  virtual Status forward(StepContext& context, Scratch& scratch, const FeedForwardInput& x,
                          MatrixView<float> y) = 0;
 
   /// Picks the block's routed experts; null where it has none.

@@ -7,6 +7,7 @@
 
 #include "base/check.h"
 #include "base/stopwatch.h"
+#include "model/layers/glu.h"
 #include "model/miss_handler.h"
 #include "model/speculative_reader.h"
 
@@ -23,16 +24,27 @@ struct MoeBlock::Buffers {
       : assignments(
             std::max(rows_max, std::min(rows_max, kStepRowsMax) * spec.router.num_experts_per_tok)),
         router_logits(scratch.matrix(rows_max, spec.router.num_experts)),
-        expert_gate(scratch.matrix(assignments, spec.intermediate_size)),
-        expert_up(scratch.matrix(assignments, spec.intermediate_size)),
+        expert_gate_up(scratch.matrix(assignments, 2 * spec.intermediate_size)),
+        expert_gate(half(expert_gate_up, 0)),
+        expert_up(half(expert_gate_up, spec.intermediate_size)),
         expert_out(scratch.matrix(assignments, hidden)),
         expert_inner(scratch.activations(assignments, spec.intermediate_size)) {
+    if (spec.router.has_input_norm || spec.has_branch_norms) {
+      normed = scratch.matrix(rows_max, hidden);
+      normed_x = scratch.activations(rows_max, hidden);
+    }
     if (spec.shared_intermediate_size == 0) return;
     if (spec.has_shared_gate) shared_score = scratch.matrix(rows_max, 1);
     shared_gate = scratch.matrix(rows_max, spec.shared_intermediate_size);
     shared_up = scratch.matrix(rows_max, spec.shared_intermediate_size);
     shared_out = scratch.matrix(rows_max, hidden);
     shared_inner = scratch.activations(rows_max, spec.shared_intermediate_size);
+  }
+
+  /// The half of both's columns that begins at `col`.
+  static MatrixView<float> half(MatrixView<float> both, std::size_t col) {
+    return {both.data == nullptr ? nullptr : both.data + col, both.rows, both.cols / 2,
+            both.stride};
   }
 
   // A decode step of a few rows goes in one wave. Prompts, whose rows pick the same experts again
@@ -42,11 +54,14 @@ struct MoeBlock::Buffers {
 
   std::size_t assignments;  // (row, routed expert) pairs computed at a time
   MatrixView<float> router_logits;
+  MatrixView<float> expert_gate_up;  // the next two side by side
   MatrixView<float> expert_gate;
   MatrixView<float> expert_up;
   MatrixView<float> expert_out;
   Activations* expert_inner;
-  MatrixView<float> shared_score;  // what its gate says
+  MatrixView<float> normed;         // by the router, then for the routed experts
+  Activations* normed_x = nullptr;  // of normed
+  MatrixView<float> shared_score;   // what its gate says
   MatrixView<float> shared_gate;
   MatrixView<float> shared_up;
   MatrixView<float> shared_out;
@@ -55,6 +70,11 @@ struct MoeBlock::Buffers {
 
 Status MoeBlock::declare(LayerTensors& tensors) {
   FM_RETURN_IF_ERROR(router_.declare(tensors));
+  if (spec_.has_branch_norms) {
+    FM_RETURN_IF_ERROR(tensors.vector(TensorId::kExpertsNorm, hidden_, &experts_norm_));
+    FM_RETURN_IF_ERROR(tensors.vector(TensorId::kExpertsOutNorm, hidden_, &experts_out_norm_));
+    FM_RETURN_IF_ERROR(tensors.vector(TensorId::kSharedOutNorm, hidden_, &shared_out_norm_));
+  }
   if (!has_shared()) return Status();
   const std::size_t inner = spec_.shared_intermediate_size;
   if (spec_.has_shared_gate) {
@@ -72,19 +92,32 @@ ScratchSize MoeBlock::scratch_size(std::size_t rows) const {
   return scratch.size();
 }
 
-Status MoeBlock::route(const Pass& pass) const {
-  StepContext& context = pass.context;
+/// A norm of the block's own, prepared; the one before is gone.
+const Activations& MoeBlock::norm(const Buffers& buffers, Ops& ops,
+                                  MatrixView<const float> residual,
+                                  std::span<const float> weight) const {
+  const MatrixView<float> normed = buffers.normed.slice(0, residual.rows);
+  ops.rms_norm(residual, weight.data(), rms_norm_eps_, normed);
+  ops.prepare(normed, *buffers.normed_x);
+  return *buffers.normed_x;
+}
+
+Status MoeBlock::route(StepContext& context, const Buffers& buffers,
+                       const FeedForwardInput& x) const {
   const std::size_t rows = context.rows;
   const std::size_t k = spec_.router.num_experts_per_tok;
-  const MatrixView<float> logits = pass.buffers.router_logits.slice(0, rows);
+  const MatrixView<float> logits = buffers.router_logits.slice(0, rows);
+  const Activations& router_x = router_.input_norm().empty()
+                                    ? x.normed
+                                    : norm(buffers, context.ops, x.residual, router_.input_norm());
   books_.tasks.clear();
-  books_.tasks.push_back(router_.logits_task(pass.x, logits));
+  books_.tasks.push_back(router_.logits_task(router_x, logits));
   if (has_shared() && spec_.has_shared_gate) {
-    books_.tasks.push_back({.weight = shared_expert_gate_,
-                            .x = &pass.x,
-                            .y = pass.buffers.shared_score.slice(0, rows)});
+    books_.tasks.push_back(
+        {.weight = shared_expert_gate_, .x = &x.normed, .y = buffers.shared_score.slice(0, rows)});
   }
   context.ops.linear(books_.tasks);
+  router_.add_bias(context.ops, logits);
   books_.routed_ids.resize(rows * k);
   books_.routed_weights.resize(rows * k);
   router_.choose(context.ops, logits, books_.routed_ids, books_.routed_weights);
@@ -184,15 +217,18 @@ Status MoeBlock::acquire(StepContext& context, std::size_t begin, std::size_t en
   return Status();
 }
 
-Status MoeBlock::forward(StepContext& context, Scratch& scratch, const Activations& x,
+Status MoeBlock::forward(StepContext& context, Scratch& scratch, const FeedForwardInput& x,
                          MatrixView<float> y) {
   FM_CHECK(context.experts != nullptr);
   const Buffers buffers(spec_, hidden_, context.rows_max, scratch);
-  const Pass pass{context, buffers, x};
   Stopwatch watch;
-  FM_RETURN_IF_ERROR(route(pass));
+  FM_RETURN_IF_ERROR(route(context, buffers, x));
   context.times.router_seconds += watch.lap();
   group_by_expert(context.rows);
+  const Pass pass{
+      context, buffers,
+      spec_.has_branch_norms ? norm(buffers, context.ops, x.residual, experts_norm_) : x.normed,
+      x.normed};
   for (std::size_t r = 0; r < context.rows; ++r) std::fill_n(y.row(r), y.cols, 0.0f);
   books_.leases.resize(books_.chosen.size());
   const Status status = run_waves(pass, y);
@@ -205,6 +241,10 @@ Status MoeBlock::forward(StepContext& context, Scratch& scratch, const Activatio
   const MatrixView<float> shared = buffers.shared_out.slice(0, context.rows);
   if (spec_.has_shared_gate) {
     context.ops.sigmoid_scale_rows(shared, buffers.shared_score.slice(0, context.rows));
+  }
+  if (spec_.has_branch_norms) {
+    context.ops.rms_norm(y, experts_out_norm_.data(), rms_norm_eps_, y);
+    context.ops.rms_norm(shared, shared_out_norm_.data(), rms_norm_eps_, shared);
   }
   context.ops.add(y, shared);
   return Status();
@@ -327,26 +367,30 @@ void MoeBlock::run_experts(const Pass& pass, std::uint32_t wave_first_assignment
     const ChosenExpert& expert = books_.chosen[books_.ready[j]];
     const std::size_t n = expert.end - expert.begin;
     const std::span<const std::uint32_t> x_rows(books_.assignment_row.data() + expert.begin, n);
-    books_.tasks.push_back({.weight = books_.ready_matrices[j].gate_proj,
-                            .x = &pass.x,
-                            .x_rows = x_rows,
-                            .y = buffers.expert_gate.slice(count, n)});
-    books_.tasks.push_back({.weight = books_.ready_matrices[j].up_proj,
-                            .x = &pass.x,
-                            .x_rows = x_rows,
-                            .y = buffers.expert_up.slice(count, n)});
+    const ExpertMatrices& matrices = books_.ready_matrices[j];
+    const auto add_task = [&](const WeightView& weight, MatrixView<float> y) {
+      books_.tasks.push_back(
+          {.weight = weight, .x = &pass.x, .x_rows = x_rows, .y = y.slice(count, n)});
+    };
+    if (layout_.gate_up_is_interleaved) {
+      add_task(matrices.gate_up_proj, buffers.expert_gate_up);
+    } else {
+      add_task(matrices.gate_proj, buffers.expert_gate);
+      add_task(matrices.up_proj, buffers.expert_up);
+    }
     count += n;
   }
   if (with_shared) {
-    books_.tasks.push_back({.weight = shared_gate_proj_, .x = &pass.x, .y = shared_gate});
-    books_.tasks.push_back({.weight = shared_up_proj_, .x = &pass.x, .y = shared_up});
+    books_.tasks.push_back({.weight = shared_gate_proj_, .x = &pass.shared_x, .y = shared_gate});
+    books_.tasks.push_back({.weight = shared_up_proj_, .x = &pass.shared_x, .y = shared_up});
   }
   ops.linear(books_.tasks);
 
   books_.tasks.clear();
   if (count > 0) {
+    complete_gate_up(pass);
     const MatrixView<float> inner = buffers.expert_gate.slice(0, count);
-    ops.swiglu(inner, buffers.expert_up.slice(0, count), inner);
+    apply(spec_.glu, ops, inner, buffers.expert_up.slice(0, count), inner);
     ops.prepare(inner, *buffers.expert_inner);
     while (books_.compact_rows.size() < count) {
       books_.compact_rows.push_back(static_cast<std::uint32_t>(books_.compact_rows.size()));
@@ -364,13 +408,55 @@ void MoeBlock::run_experts(const Pass& pass, std::uint32_t wave_first_assignment
     }
   }
   if (with_shared) {
-    ops.swiglu(shared_gate, shared_up, shared_gate);
+    apply(spec_.glu, ops, shared_gate, shared_up, shared_gate);
     ops.prepare(shared_gate, *buffers.shared_inner);
     books_.tasks.push_back({.weight = shared_down_proj_,
                             .x = buffers.shared_inner,
                             .y = buffers.shared_out.slice(0, rows)});
   }
   ops.linear(books_.tasks);
+  for (std::size_t j = 0; j < books_.ready.size(); ++j) {
+    const ChosenExpert& expert = books_.chosen[books_.ready[j]];
+    add_bias(
+        ops, books_.ready_matrices[j].down_bias,
+        buffers.expert_out.slice(expert.begin - wave_first_assignment, expert.end - expert.begin));
+  }
+}
+
+/// Every row of y += an expert's bias, null for none.
+void MoeBlock::add_bias(Ops& ops, const std::byte* bias, MatrixView<float> y) const {
+  if (bias == nullptr) return;
+  books_.bias.resize(y.cols);
+  widen(*layout_.bias, bias, books_.bias);
+  ops.add(y, {books_.bias.data(), y.rows, y.cols, /*stride_in=*/0});
+}
+
+/// What the products with the ready experts' gate and up lack: biases, and the order of columns.
+void MoeBlock::complete_gate_up(const Pass& pass) const {
+  if (!layout_.bias && !layout_.gate_up_is_interleaved) return;
+  Ops& ops = pass.context.ops;
+  const Buffers& buffers = pass.buffers;
+  std::size_t begin = 0;
+  for (std::size_t j = 0; j < books_.ready.size(); ++j) {
+    const ChosenExpert& expert = books_.chosen[books_.ready[j]];
+    const std::size_t n = expert.end - expert.begin;
+    const ExpertMatrices& matrices = books_.ready_matrices[j];
+    add_bias(ops, matrices.gate_up_bias, buffers.expert_gate_up.slice(begin, n));
+    add_bias(ops, matrices.gate_bias, buffers.expert_gate.slice(begin, n));
+    add_bias(ops, matrices.up_bias, buffers.expert_up.slice(begin, n));
+    begin += n;
+  }
+  if (!layout_.gate_up_is_interleaved) return;
+  const std::size_t inner = spec_.intermediate_size;
+  books_.up.resize(inner);
+  for (std::size_t r = 0; r < begin; ++r) {
+    float* const row = buffers.expert_gate_up.row(r);
+    for (std::size_t i = 0; i < inner; ++i) {
+      books_.up[i] = row[2 * i + 1];
+      row[i] = row[2 * i];
+    }
+    std::ranges::copy(books_.up, row + inner);
+  }
 }
 
 }  // namespace flashmoe

@@ -17,6 +17,15 @@ double sigmoid(float logit) { return 1 / (1 + portable::exp(-static_cast<double>
 
 Status Router::declare(LayerTensors& tensors) {
   FM_RETURN_IF_ERROR(tensors.matrix(TensorId::kRouter, spec_.num_experts, hidden_, &weight_));
+  if (spec_.has_bias) {
+    FM_RETURN_IF_ERROR(tensors.bias(TensorId::kRouter, spec_.num_experts, &bias_));
+  }
+  if (spec_.has_input_norm) {
+    FM_RETURN_IF_ERROR(tensors.vector(TensorId::kRouterScale, hidden_, &input_norm_));
+  }
+  if (spec_.has_expert_scale) {
+    FM_RETURN_IF_ERROR(tensors.vector(TensorId::kExpertScale, spec_.num_experts, &expert_scale_));
+  }
   if (!spec_.has_correction_bias) return Status();
   return tensors.vector(TensorId::kCorrectionBias, spec_.num_experts, &correction_bias_);
 }
@@ -28,6 +37,7 @@ void Router::choose(Ops& ops, MatrixView<const float> logits, std::span<std::uin
              .score = spec_.score,
              .scale = spec_.routed_scaling_factor,
              .bias = correction_bias_.empty() ? nullptr : correction_bias_.data(),
+             .expert_scale = expert_scale_.empty() ? nullptr : expert_scale_.data(),
              .groups = spec_.n_group,
              .groups_kept = spec_.topk_group,
              .groups_by_best_two = spec_.groups_by_best_two},
@@ -60,7 +70,8 @@ void Router::weigh(MatrixView<const float> logits, std::span<const std::uint16_t
       for (std::size_t e = 0; e < logits.cols; ++e) sum += term(e);
     }
     for (std::size_t i = 0; i < k; ++i) {
-      const double weight = chosen[i] == kNoExpert ? 0 : term(chosen[i]) / sum;
+      const double weight =
+          chosen[i] == kNoExpert ? 0 : scale_of(chosen[i]) * term(chosen[i]) / sum;
       weights[r * k + i] = static_cast<float>(spec_.routed_scaling_factor * weight);
     }
   }
@@ -71,11 +82,14 @@ double Router::preference(std::span<const float> logits, std::size_t expert) con
   return sigmoid(logits[expert]) + (correction_bias_.empty() ? 0 : correction_bias_[expert]);
 }
 
-/// Whatever weights are normalised by, they are proportional to exp(logit), or to sigmoid scores.
+/// Whatever weights are normalised by, they are proportional to exp(logit), or to sigmoid scores,
+/// times what scales the expert.
 double Router::relative_weight(std::span<const float> logits, std::size_t to,
                                std::size_t from) const {
-  if (is_sigmoid()) return sigmoid(logits[to]) / sigmoid(logits[from]);
-  return portable::exp(static_cast<double>(logits[to]) - static_cast<double>(logits[from]));
+  const double scales = scale_of(from) == 0 ? 0 : scale_of(to) / scale_of(from);
+  if (is_sigmoid()) return scales * sigmoid(logits[to]) / sigmoid(logits[from]);
+  return scales *
+         portable::exp(static_cast<double>(logits[to]) - static_cast<double>(logits[from]));
 }
 
 }  // namespace flashmoe

@@ -18,7 +18,8 @@ namespace flashmoe {
 /// Scores, selection and weights of a layer's experts: the one place that knows how a family
 /// routes. Whoever guesses, replaces or replays choices asks it too.
 ///
-///   logits = W_router x, of which RouteRule (kernels/ops.h) makes ids and weights
+///   logits = W_router x (+ b), of which RouteRule (kernels/ops.h) makes ids and weights
+///   x = the layer's norm of the residual stream, or input_norm()'s
 class Router {
  public:
   Router(const RouterSpec& spec, std::size_t hidden_size) : spec_(spec), hidden_(hidden_size) {}
@@ -27,9 +28,18 @@ class Router {
 
   Status declare(LayerTensors& tensors);
 
-  /// logits [rows, num_experts] of x, to be computed beside other products of it.
+  /// The weights [hidden] of a router's own RMS norm of the residual stream; empty: it takes what
+  /// the layer's norm gives.
+  std::span<const float> input_norm() const { return input_norm_; }
+
+  /// logits [rows, num_experts] of x, to be computed beside other products of it; add_bias() makes
+  /// them whole.
   LinearTask logits_task(const Activations& x, MatrixView<float> logits) const {
     return {.weight = weight_, .x = &x, .y = logits};
+  }
+
+  void add_bias(Ops& ops, MatrixView<float> logits) const {
+    if (!bias_.empty()) ops.add(logits, {bias_.data(), logits.rows, logits.cols, /*stride_in=*/0});
   }
 
   /// The experts of each row in rank order and their weights; both [rows, k].
@@ -48,11 +58,17 @@ class Router {
 
  private:
   bool is_sigmoid() const { return spec_.score == RouteRule::Score::kSigmoid; }
+  double scale_of(std::size_t expert) const {
+    return expert_scale_.empty() ? 1 : expert_scale_[expert];
+  }
 
   RouterSpec spec_;
   std::size_t hidden_;
-  WeightView weight_;                   // [num_experts, hidden]
+  WeightView weight_;        // [num_experts, hidden]
+  std::vector<float> bias_;  // of logits, [num_experts]; empty without
+  std::vector<float> input_norm_;
   std::vector<float> correction_bias_;  // [num_experts]; empty without
+  std::vector<float> expert_scale_;     // [num_experts]; empty without
 };
 
 }  // namespace flashmoe

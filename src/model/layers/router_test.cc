@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <map>
 #include <vector>
 
 namespace flashmoe {
@@ -32,6 +33,38 @@ TEST(Router, WeighsAsSoftmaxOverTheChosenOrOverAll) {
       EXPECT_NEAR(weights[i], term(ids[i]) / sum, 1e-6) << i;
     }
   }
+}
+
+/// Hands out what a test says of a router's vectors.
+class RouterVectors final : public WeightSource {
+ public:
+  bool has_matrix(const TensorRef& /*tensor*/) const override { return true; }
+  Status matrix(const TensorRef& /*tensor*/, const MatrixShape& /*shape*/,
+                WeightView* /*out*/) override {
+    return Status();
+  }
+  Status vector(const TensorRef& tensor, std::span<const TensorShape> /*accepted_shapes*/,
+                std::vector<float>* out) override {
+    *out = values.at(tensor.id);
+    return Status();
+  }
+  std::map<TensorId, std::vector<float>> values;
+};
+
+TEST(Router, AnExpertsScaleWeighsWhoeverItIsGivenTo) {
+  RouterVectors source;
+  source.values[TensorId::kExpertScale] = {1, 2, 0.5f, 0};
+  const TensorTable table;
+  LayerTensors tensors(table, 0, source);
+  Router router({.num_experts = 4, .num_experts_per_tok = 2, .has_expert_scale = true}, 8);
+  ASSERT_TRUE(router.declare(tensors).ok());
+  std::vector<float> logits = {0, 0, 0, 0};
+  const std::vector<std::uint16_t> ids = {1, 2};
+  std::vector<float> weights(2);
+  router.weigh(MatrixView<float>(logits.data(), 1, 4), ids, weights);
+  EXPECT_EQ(weights, (std::vector<float>{1, 0.25f}));
+  EXPECT_EQ(router.relative_weight(logits, 1, 2), 4);
+  EXPECT_EQ(router.relative_weight(logits, 1, 3), 0);
 }
 
 TEST(Router, RelativeWeightIsTheRatioOfWeights) {

@@ -56,7 +56,8 @@ Json reply_to(ApiResult<DialectRequest> request, const OutputParser::Options& op
   return Json::parse(out);
 }
 
-Told openai(const OutputParser::Options& options, const std::string& output, std::size_t step) {
+Told told_by_openai(const OutputParser::Options& options, const std::string& output,
+                    std::size_t step) {
   const Json body = {{"messages", {{{"role", "user"}, {"content", "x"}}}}};
   const Json message =
       reply_to(read_openai_chat(body, "m"), options, output, step)["choices"][0]["message"];
@@ -71,7 +72,8 @@ Told openai(const OutputParser::Options& options, const std::string& output, std
   return told;
 }
 
-Told responses(const OutputParser::Options& options, const std::string& output, std::size_t step) {
+Told told_by_responses(const OutputParser::Options& options, const std::string& output,
+                       std::size_t step) {
   static ResponseStore store(1 << 20);
   Told told;
   const Json reply =
@@ -86,7 +88,8 @@ Told responses(const OutputParser::Options& options, const std::string& output, 
   return told;
 }
 
-Told anthropic(const OutputParser::Options& options, const std::string& output, std::size_t step) {
+Told told_by_anthropic(const OutputParser::Options& options, const std::string& output,
+                       std::size_t step) {
   const Json body = {{"max_tokens", 9}, {"messages", {{{"role", "user"}, {"content", "x"}}}}};
   Told told;
   const Json reply = reply_to(read_anthropic_messages(body, "m"), options, output, step);
@@ -100,7 +103,8 @@ Told anthropic(const OutputParser::Options& options, const std::string& output, 
   return told;
 }
 
-Told ollama(const OutputParser::Options& options, const std::string& output, std::size_t step) {
+Told told_by_ollama(const OutputParser::Options& options, const std::string& output,
+                    std::size_t step) {
   const Json body = {{"stream", false}, {"messages", {{{"role", "user"}, {"content", "x"}}}}};
   const Json message = reply_to(read_ollama_chat(body, "m"), options, output, step)["message"];
   Told told;
@@ -114,7 +118,8 @@ Told ollama(const OutputParser::Options& options, const std::string& output, std
 }
 
 using Dialect = Told (*)(const OutputParser::Options&, const std::string&, std::size_t);
-constexpr Dialect kDialects[] = {openai, responses, anthropic, ollama};
+constexpr Dialect kDialects[] = {told_by_openai, told_by_responses, told_by_anthropic,
+                                 told_by_ollama};
 
 const OutputParser::Options& in_channels() {
   static const OutputParser::Options options = {
@@ -170,10 +175,10 @@ TEST(ScriptedAnswers, InSeveralMessagesAreParagraphsOrParts) {
   const std::string output =
       "<|channel|>commentary<|message|>One.<|end|><|start|>assistant<|channel|>analysis<|message|>"
       "I think.<|end|><|start|>assistant<|channel|>final<|message|>Two.";
-  for (const Dialect dialect : {openai, ollama}) {
+  for (const Dialect dialect : {told_by_openai, told_by_ollama}) {
     EXPECT_EQ(dialect(in_channels(), output, 3).texts, std::vector<std::string>{"One.\n\nTwo."});
   }
-  for (const Dialect dialect : {responses, anthropic}) {
+  for (const Dialect dialect : {told_by_responses, told_by_anthropic}) {
     const Told told = dialect(in_channels(), output, 3);
     EXPECT_EQ(told.texts, (std::vector<std::string>{"One.", "Two."}));
     EXPECT_EQ(told.thoughts, std::vector<std::string>{"I think."});

@@ -13,13 +13,13 @@ constexpr std::string_view kStart = "<|start|>";
 constexpr std::string_view kChannel = "<|channel|>";
 constexpr std::string_view kConstrain = "<|constrain|>";
 constexpr std::string_view kMessage = "<|message|>";
-constexpr std::string_view kEnd = "<|end|>";
+constexpr std::string_view kEndOfMessage = "<|end|>";
 constexpr std::string_view kRole = "assistant";
 constexpr std::string_view kAnalysis = "analysis";
 constexpr std::string_view kRecipient = "to=";
 
 // Those that end a body. Mostly <|call|> and <|return|> end the output, and do not come.
-constexpr std::array kClosings = {kEnd, std::string_view("<|call|>"),
+constexpr std::array kClosings = {kEndOfMessage, std::string_view("<|call|>"),
                                   std::string_view("<|return|>")};
 /// What begins the next message where a model forgets to end one.
 constexpr std::array kOpenings = {kStart, kChannel};
@@ -261,7 +261,8 @@ std::vector<OutputForm::Track> harmony_answer(CallForm& form, const HarmonyAnswe
   const auto header = [&](std::string_view channel) {
     return Literal{std::string(kChannel) + std::string(channel) + std::string(kMessage)};
   };
-  const OutputForm::Free thought{.marks = {{.text = std::string(kEnd)}}, .is_open = answer.is_open};
+  const OutputForm::Free thought{.marks = {{.text = std::string(kEndOfMessage)}},
+                                 .is_open = answer.is_open};
   const Literal opening{std::string(kStart) + role};
   std::vector<Track> texts = answer.texts;
   if (answer.has_free_text) {
@@ -285,7 +286,7 @@ std::vector<OutputForm::Track> harmony_answer(CallForm& form, const HarmonyAnswe
   if (place == HarmonyPlace::kHeader) return {{next}};
   if (place == HarmonyPlace::kThoughts) return {{thought, opening, next}};
   // Where the text that is gone on with is not wanted, it ends.
-  if (texts.empty()) return {{Literal{std::string(kEnd)}, opening, next}};
+  if (texts.empty()) return {{Literal{std::string(kEndOfMessage)}, opening, next}};
   return texts;
 }
 

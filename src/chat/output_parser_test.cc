@@ -372,6 +372,13 @@ TEST(MiniMaxCalls, StandSideBySideInABlock) {
       "now[{}]edit[{\"text\": \"\\n a\\n\"}]Done.");
 }
 
+TEST(MiniMaxCalls, HaveNamesBetweenWholeMarks) {
+  EXPECT_EQ(
+      minimax("<minimax:tool_call>\n<invoke name=\"edit\">\n<parameter name=\">x</parameter>\n"
+              "<parameter name=\"line\">3</parameter>\n</invoke>\n</minimax:tool_call>"),
+      "edit[{\">x</parameter>\\n<parameter name=\\\"line\": \"3\"}]");
+}
+
 TEST(MiniMaxCalls, ThatBreakOffOrAreNoneSaySo) {
   EXPECT_EQ(
       minimax("<minimax:tool_call>\n<invoke name=\"edit\">\n<parameter name=\"path\">ab</para"),

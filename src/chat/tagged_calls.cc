@@ -130,7 +130,7 @@ class TaggedCallReader : public ToolCallReader {
       text.erase(0, next == std::string_view::npos ? text.size() : begin + next);
       return Progress::kGoOn;
     }
-    const std::size_t end = rest.find(tags_.key_close);
+    const std::size_t end = end_of_key(rest);
     if (end == std::string_view::npos) {
       if (rest.size() <= kNameMax) return Progress::kWait;
       text.erase(0, begin + 1);
@@ -242,6 +242,14 @@ class TaggedCallReader : public ToolCallReader {
     return text.size();
   }
 
+  /// Where what closes the key begins, of which `text` begins with what opens it: the two may look
+  /// alike. npos if it does not come, or too late to be a key's.
+  std::size_t end_of_key(std::string_view text) const {
+    const std::size_t end = text.find(tags_.key_close, tags_.key_open.size());
+    const bool is_near = end != std::string_view::npos && end + tags_.key_close.size() <= kNameMax;
+    return is_near ? end : std::string_view::npos;
+  }
+
   enum class Follow : std::uint8_t { kCall, kMaybe, kOther };
 
   /// Whether a call goes on with `text`: by a parameter that the function has and that has not been
@@ -257,7 +265,7 @@ class TaggedCallReader : public ToolCallReader {
       return unfinished;
     }
     if (!rest.starts_with(tags_.key_open)) return Follow::kOther;
-    const std::size_t end = rest.find(tags_.key_close);
+    const std::size_t end = end_of_key(rest);
     if (end == std::string_view::npos) {
       return rest.size() > kNameMax ? Follow::kOther : unfinished;
     }

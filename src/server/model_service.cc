@@ -118,15 +118,15 @@ ModelService::ModelService(const Engine& engine, bool allow_control_tokens)
 void ModelService::fit_call_turns(Json& messages) const {
   for (Json& message : messages) {
     if (!message.contains("tool_calls")) continue;
-    Json& content = message["content"];
     if (call_turns_.reads_thinking && message.contains("reasoning_content")) {
       // Such templates take thoughts or a text, and put either where thoughts are.
       std::string thoughts = message["reasoning_content"].get<std::string>();
+      const Json& content = message["content"];
       if (content.is_string() && content != "") thoughts += "\n\n" + content.get<std::string>();
+      message["content"] = "";
       message["thinking"] = std::move(thoughts);
-      content = "";
     }
-    if (call_turns_.needs_null_content && content == "") content = nullptr;
+    if (call_turns_.needs_null_content && message["content"] == "") message["content"] = nullptr;
   }
 }
 

@@ -218,8 +218,12 @@ void ChatTemplate::probe() {
   for (const Json& content : {Json(""), Json(nullptr)}) {
     const std::string from_object = tool_turn(content, object);
     const std::string from_string = tool_turn(content, as_string);
+    // Where the template has a notation of its own for objects, a string would stand in its place
+    // as JSON that the model has never seen there. An object as Python prints it is no notation.
+    const bool has_notation = holds(from_object, "needle") && !holds(from_object, "\"needle\"") &&
+                              !holds(from_object, "'needle'");
     traits_.takes_argument_objects |= holds(from_object, "needle");
-    traits_.takes_argument_strings |= holds(from_string, as_string);
+    traits_.takes_argument_strings |= !has_notation && holds(from_string, as_string);
     if (content.is_null()) {
       traits_.takes_null_content =
           (holds(from_object, "needle") || holds(from_string, as_string)) &&

@@ -151,6 +151,20 @@ TEST(ChatMessages, ArgumentStringsStayVerbatimWhereTheTemplateTakesThem) {
   EXPECT_EQ(render(kEither, tool_turn({{"b", 1}})), R"({"b": 1})");
 }
 
+// In the manner of Gemma 4.
+constexpr const char* kNotation =
+    "{% for m in messages %}{% for c in m.tool_calls or [] %}{% set a = c.function.arguments %}"
+    "{% if a is string %}{{ a }}{% else %}{% for k, v in a|items %}{{ k }}:{{ v }},{% endfor %}"
+    "{% endif %}{% endfor %}{% endfor %}";
+constexpr const char* kPrinted =
+    "{% for m in messages %}{% for c in m.tool_calls or [] %}{{ c.function.arguments }}"
+    "{% endfor %}{% endfor %}";
+
+TEST(ChatMessages, ArgumentStringsBecomeObjectsWhereTheTemplateHasANotationForThose) {
+  EXPECT_EQ(render(kNotation, tool_turn(R"({"b":1})")), "b:1,");
+  EXPECT_EQ(render(kPrinted, tool_turn(R"({"b":1})")), R"({"b":1})");
+}
+
 TEST(ChatMessages, ArgumentObjectsBecomeStringsWhereTheTemplateNeedsThem) {
   EXPECT_EQ(render(kString, tool_turn(R"({"b":1})", nullptr)), "f\n{\"b\":1}");
   EXPECT_EQ(render(kString, tool_turn({{"b", 1}}, nullptr)), "f\n{\"b\":1}");

@@ -8,19 +8,22 @@ import urllib.request
 
 from serving import MODEL, ROOT, TOOLS, Server
 
-FUNCTIONS = [tool["function"] for tool in TOOLS]
+# A model that knows no such notation finds no end of a text by itself.
+FUNCTIONS = json.loads(json.dumps([tool["function"] for tool in TOOLS]).replace(
+    '{"type": "string"}', '{"type": "string", "maxLength": 8}'))
+TOOLS = [{"type": "function", "function": function} for function in FUNCTIONS]
 WEATHER = [{"role": "user", "content": "What is the weather in Paris?"}]
 SCHEMA = {"type": "object", "properties": {"sky": {"enum": ["rain", "sun"]}}, "required": ["sky"],
           "additionalProperties": False}
 
 
-def model_with_template(name):
-    """A folder with the shipped model and another chat template."""
+def model_with_template(name, behind=""):
+    """A folder with the shipped model and another chat template, which ends with `behind`."""
     folder = pathlib.Path(tempfile.mkdtemp())
     for file in MODEL.iterdir():
         if file.name != "chat_template.jinja":
             (folder / file.name).symlink_to(file)
-    (folder / "chat_template.jinja").write_text((ROOT / "tests" / "templates" / name).read_text())
+    (folder / "chat_template.jinja").write_text((ROOT / "tests" / "templates" / name).read_text().rstrip() + behind)
     return folder
 
 
@@ -58,7 +61,7 @@ class Style:
             body["response_format"] = {"type": "json_schema", "json_schema": {"name": "x", "schema": schema}}
         else:
             choice = {"type": "function", "function": {"name": name}} if name else "required"
-            body |= {"tools": TOOLS, "tool_choice": choice}
+            body = {"tools": TOOLS, "tool_choice": choice} | body
         message = self.server.post("/v1/chat/completions", body)["choices"][0]["message"]
         return message["content"] or "", message.get("reasoning_content"), [
             (call["function"]["name"], json.loads(call["function"]["arguments"]))
@@ -137,7 +140,16 @@ class Style:
             self.assertEqual(json.loads("".join(part.get("arguments") or "" for part in parts)), calls[0][1])
 
 
-class Harmony(Style, unittest.TestCase):
+class Marked(Style):
+    """Those whose calls stand between marks."""
+
+    def test_stop_strings_within_a_call_do_not_end_it(self):
+        stops = ["commentary", "json", "functions", "city", "call", ":"]
+        self.assertEqual(self.openai("get_weather", stop=stops[:4]), self.openai("get_weather"))
+        self.assertEqual(self.openai("get_weather", stop=stops[2:]), self.openai("get_weather"))
+
+
+class Harmony(Marked, unittest.TestCase):
     TEMPLATE, SYNTAX = "channels.jinja", "harmony"
 
     def test_thoughts_beside_a_call_are_of_the_prompt(self):
@@ -160,12 +172,35 @@ class Harmony(Style, unittest.TestCase):
 
     def test_tools_that_must_not_be_called_are_not(self):
         for seed in range(4):
-            text, _, calls = self.openai(tools=TOOLS, tool_choice="none", schema=None, seed=seed, temperature=1)
+            text, _, calls = self.openai(tool_choice="none", seed=seed, temperature=1)
             self.assertEqual(calls, [])
             self.assertNotIn("functions.", text)
 
 
-class SilentCalls(Style, unittest.TestCase):
+class HarmonyThoughts(unittest.TestCase):
+    """A prompt that leaves the model within its thoughts, out of which this one finds no way."""
+
+    def test_they_are_told_as_thoughts(self):
+        behind = "{%- if add_generation_prompt %}{{- '<|channel|>analysis<|message|>' }}{%- endif %}"
+        server = Server("--memory", "300MB", "--context", "1024", model=model_with_template("channels.jinja", behind))
+        try:
+            greedy = {"messages": WEATHER, "temperature": 0, "max_tokens": 8, "model": "x"}
+            message = server.post("/v1/chat/completions", greedy)["choices"][0]["message"]
+            thought = message["reasoning_content"]
+            self.assertTrue(thought)
+            self.assertFalse(message["content"])
+            content = server.post("/v1/messages", greedy)["content"]
+            self.assertEqual([(block["type"], block.get("thinking")) for block in content], [("thinking", thought)])
+            output = server.post("/v1/responses", {"input": WEATHER, "temperature": 0, "max_output_tokens": 8})["output"]
+            self.assertEqual([item["content"][0]["text"] for item in output if item["type"] == "reasoning"], [thought])
+            message = server.post("/api/chat", {"messages": WEATHER, "stream": False,
+                                                "options": {"temperature": 0, "num_predict": 8}})["message"]
+            self.assertEqual((message["content"], message["thinking"]), ("", thought))
+        finally:
+            self.assertEqual(server.stop(), 0)
+
+
+class SilentCalls(Marked, unittest.TestCase):
     TEMPLATE, SYNTAX = "silent_calls.jinja", "deepseek-v3.1"
 
     def test_calls_beside_empty_content_are_of_the_prompt(self):
@@ -188,7 +223,7 @@ class BareCalls(Style, unittest.TestCase):
         self.assertEqual((json.loads(text), calls), ({"name": "calculator", "parameters": {}}, []))
 
 
-class BracedCalls(Style, unittest.TestCase):
+class BracedCalls(Marked, unittest.TestCase):
     TEMPLATE, SYNTAX = "braced_calls.jinja", "gemma"
 
     def test_values_of_every_kind_are_json(self):
@@ -198,7 +233,7 @@ class BracedCalls(Style, unittest.TestCase):
                       "required": ["on", "none"]},
             "text": {"enum": ["}<,"]}}, "required": ["texts", "inner", "text"]}
         tool = {"type": "function", "function": {"name": "f", "parameters": parameters}}
-        body = {"messages": WEATHER, "tools": [tool], "tool_choice": "required", "max_tokens": 100, "temperature": 0}
+        body = {"messages": WEATHER, "tools": [tool], "tool_choice": "required", "max_tokens": 400, "temperature": 0}
         call = self.server.post("/v1/chat/completions", body)["choices"][0]["message"]["tool_calls"][0]
         self.assertEqual(json.loads(call["function"]["arguments"]),
                          {"texts": ["a \"b\""] * 2, "inner": {"on": True, "none": None}, "text": "}<,"})

@@ -28,20 +28,20 @@ void append_segments(const WeightRecord& record, std::uint64_t stack_index, std:
 /// One layer's experts while they are found.
 class LayerBuilder {
  public:
-  LayerBuilder(const Checkpoint& checkpoint, const TensorTable& names, const MoeSpec& moe,
+  LayerBuilder(const ModelPackage& package, const TensorTable& names, const MoeSpec& moe,
                std::size_t hidden_size, std::size_t layer)
-      : checkpoint_(checkpoint), names_(names), moe_(moe), hidden_(hidden_size), index_(layer) {}
+      : package_(package), names_(names), moe_(moe), hidden_(hidden_size), index_(layer) {}
 
   Status build() {
     const std::string stacked = names_.name(TensorId::kStackedGate, index_) + ".weight";
     const std::string separate = names_.name(TensorId::kSeparateGate, index_, 0) + ".weight";
     const std::string fused = names_.name(TensorId::kFusedGateUp, index_);
-    if (checkpoint_.find(stacked) != nullptr) return build_stacked();
-    if (checkpoint_.find(separate) != nullptr) return build_separate();
+    if (package_.find(stacked) != nullptr) return build_stacked();
+    if (package_.find(separate) != nullptr) return build_separate();
     if (find_fused(fused) != nullptr) return build_fused();
     return error(StatusCode::kNotFound,
                  "{}: layer {} has no routed experts: none of {}, {}, {} is in the checkpoint",
-                 checkpoint_.folder().string(), index_, stacked, separate, fused);
+                 package_.path().string(), index_, stacked, separate, fused);
   }
 
   ExpertStore::Layer layer;
@@ -66,7 +66,7 @@ class LayerBuilder {
   Status build_stacked() {
     const std::uint64_t count = moe_.router.num_experts;
     const auto find = [&](TensorId id, std::uint64_t rows, std::uint64_t cols) {
-      return find_weight(checkpoint_, names_.name(id, index_), count, rows, cols);
+      return find_weight(package_, names_.name(id, index_), count, rows, cols);
     };
     FM_ASSIGN_OR_RETURN(const WeightRecord gate, find(TensorId::kStackedGate, inner(), hidden_));
     FM_ASSIGN_OR_RETURN(const WeightRecord up, find(TensorId::kStackedUp, inner(), hidden_));
@@ -80,7 +80,7 @@ class LayerBuilder {
   Status build_separate() {
     for (std::uint64_t e = 0; e < moe_.router.num_experts; ++e) {
       const auto find = [&](TensorId id, std::uint64_t rows, std::uint64_t cols) {
-        return find_weight(checkpoint_, names_.name(id, index_, e), 1, rows, cols);
+        return find_weight(package_, names_.name(id, index_, e), 1, rows, cols);
       };
       FM_ASSIGN_OR_RETURN(const WeightRecord gate, find(TensorId::kSeparateGate, inner(), hidden_));
       FM_ASSIGN_OR_RETURN(const WeightRecord up, find(TensorId::kSeparateUp, inner(), hidden_));
@@ -91,8 +91,7 @@ class LayerBuilder {
         return error(StatusCode::kUnsupported,
                      "{}: the expert of {} is stored in another format than expert 0 of its layer; "
                      "convert the checkpoint so that a layer's experts agree",
-                     checkpoint_.folder().string(),
-                     names_.name(TensorId::kSeparateGate, index_, e));
+                     package_.path().string(), names_.name(TensorId::kSeparateGate, index_, e));
       }
       append_expert(gate, up, down, 0);
     }
@@ -102,8 +101,8 @@ class LayerBuilder {
 
   /// Fused tensors are parameters: some writers add ".weight" to their names, some do not.
   const TensorRecord* find_fused(const std::string& name) const {
-    const TensorRecord* tensor = checkpoint_.find(name);
-    return tensor != nullptr ? tensor : checkpoint_.find(name + ".weight");
+    const TensorRecord* tensor = package_.find(name);
+    return tensor != nullptr ? tensor : package_.find(name + ".weight");
   }
 
   /// A fused tensor, and which ways round its shape can be read.
@@ -118,7 +117,7 @@ class LayerBuilder {
     const TensorRecord* tensor = find_fused(name);
     if (tensor == nullptr) {
       return error(StatusCode::kNotFound, "{}: tensor {} is not in the checkpoint",
-                   checkpoint_.folder().string(), name);
+                   package_.path().string(), name);
     }
     const std::vector<std::uint64_t> straight = {moe_.router.num_experts, rows, cols};
     const std::vector<std::uint64_t> transposed = {moe_.router.num_experts, cols, rows};
@@ -134,14 +133,14 @@ class LayerBuilder {
       return error(StatusCode::kCorrupt,
                    "{}: tensor {} has shape [{}] where [{}], or transposed [{}], is expected; the "
                    "model does not match its config.json, download it again",
-                   checkpoint_.folder().string(), name, fmt::join(tensor->shape, ", "),
+                   package_.path().string(), name, fmt::join(tensor->shape, ", "),
                    fmt::join(straight, ", "), fmt::join(transposed, ", "));
     }
     if (tensor->dtype != DType::kF32 && tensor->dtype != DType::kBF16 &&
         tensor->dtype != DType::kF16) {
       return error(StatusCode::kUnsupported,
                    "{}: tensor {} has dtype {}; expected F32, BF16 or F16",
-                   checkpoint_.folder().string(), name, to_string(tensor->dtype));
+                   package_.path().string(), name, tensor->type_name());
     }
     return fused;
   }
@@ -178,7 +177,7 @@ class LayerBuilder {
     return Status();
   }
 
-  const Checkpoint& checkpoint_;
+  const ModelPackage& package_;
   const TensorTable& names_;
   const MoeSpec& moe_;
   std::uint64_t hidden_;
@@ -187,7 +186,7 @@ class LayerBuilder {
 
 }  // namespace
 
-Result<ExpertIndex> build_expert_index(const Checkpoint& checkpoint, const TensorTable& names,
+Result<ExpertIndex> build_expert_index(const ModelPackage& package, const TensorTable& names,
                                        const ModelSpec& spec) {
   ExpertIndex index;
   for (std::size_t i = 0; i < spec.layers.size(); ++i) {
@@ -195,7 +194,7 @@ Result<ExpertIndex> build_expert_index(const Checkpoint& checkpoint, const Tenso
     ExpertStore::Layer& layer = index.layers.emplace_back();
     ExpertLayout& layout = index.layouts.emplace_back();
     if (moe == nullptr) continue;
-    LayerBuilder builder(checkpoint, names, *moe, spec.hidden_size, i);
+    LayerBuilder builder(package, names, *moe, spec.hidden_size, i);
     FM_RETURN_IF_ERROR(builder.build());
     layer = std::move(builder.layer);
     layout = builder.layout;

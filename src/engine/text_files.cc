@@ -5,7 +5,7 @@
 namespace flashmoe {
 
 Result<TextFiles> load_text_files(ModelFiles& files) {
-  const std::filesystem::path& folder = files.checkpoint().folder();
+  const std::filesystem::path& folder = files.package().text_folder();
   TextFiles text;
   Result<std::unique_ptr<Tokenizer>> tokenizer = Tokenizer::load(folder);
   if (tokenizer.ok()) {

@@ -20,7 +20,7 @@ struct NamedTensor {
 
 /// Where a weight should be found, and of which logical shape.
 struct Wanted {
-  const Checkpoint& checkpoint;
+  const ModelPackage& package;
   std::string_view path;
   std::uint64_t stack;
   std::uint64_t rows;
@@ -29,13 +29,12 @@ struct Wanted {
 
 NamedTensor find_named(const Wanted& wanted, std::string_view suffix) {
   std::string name = fmt::format("{}{}", wanted.path, suffix);
-  const TensorRecord* record = wanted.checkpoint.find(name);
+  const TensorRecord* record = wanted.package.find(name);
   return {std::move(name), record};
 }
 
 std::string place_of(const Wanted& wanted, const NamedTensor& tensor) {
-  return fmt::format("{}: tensor {}", wanted.checkpoint.files()[tensor.record->file_index].string(),
-                     printable(tensor.name));
+  return wanted.package.place_of(tensor.name, *tensor.record);
 }
 
 /// [rows, last], behind the stack axis where there is one.
@@ -132,7 +131,7 @@ Result<PackedWidths> choose_widths(const Wanted& wanted, const ModuleQuantizatio
                  place_of(wanted, weight), listed.group_size, wanted.cols);
   }
   if (!inferred || !is_affine_bits(inferred->bits) || !is_affine_group_size(inferred->group_size)) {
-    const TensorRecord& scales = *wanted.checkpoint.find(fmt::format("{}.scales", wanted.path));
+    const TensorRecord& scales = *wanted.package.find(fmt::format("{}.scales", wanted.path));
     return error(StatusCode::kCorrupt,
                  "{} has shape [{}] and its scales [{}], which fit no affine quantisation of [{}]; "
                  "the model does not match its config.json, download it again",
@@ -151,7 +150,7 @@ Result<WeightRecord> affine_weight(const Wanted& wanted, const ModuleQuantizatio
     return error(StatusCode::kNotFound,
                  "{}: tensor {} is absent, though the scales beside it are there; download the "
                  "model again",
-                 wanted.checkpoint.folder().string(), printable(biases.name));
+                 wanted.package.path().string(), printable(biases.name));
   }
   if (weight.record->dtype != DType::kU32) {
     return error(StatusCode::kCorrupt, "{} has scales, so its dtype should be U32, not {}",
@@ -185,24 +184,22 @@ Result<WeightRecord> affine_weight(const Wanted& wanted, const ModuleQuantizatio
 
 }  // namespace
 
-bool has_weight(const Checkpoint& checkpoint, const std::string& path) {
-  return checkpoint.find(path + ".weight") != nullptr;
+bool has_weight(const ModelPackage& package, const std::string& path) {
+  return package.find(path + ".weight") != nullptr;
 }
 
-Result<WeightRecord> find_weight(const Checkpoint& checkpoint, std::string_view path,
+Result<WeightRecord> find_weight(const ModelPackage& package, std::string_view path,
                                  std::uint64_t stack, std::uint64_t rows, std::uint64_t cols) {
-  const Wanted wanted{checkpoint, path, stack, rows, cols};
-  FM_ASSIGN_OR_RETURN(
-      const ModuleQuantization listed,
-      read_module_quantization(checkpoint.config(), (checkpoint.folder() / "config.json").string(),
-                               path));
+  const Wanted wanted{package, path, stack, rows, cols};
+  FM_ASSIGN_OR_RETURN(const ModuleQuantization listed,
+                      read_module_quantization(package.config(), package.config_file(), path));
   NamedTensor weight = find_named(wanted, ".weight");
   if (weight.record == nullptr) weight = find_named(wanted, "");
   if (weight.record == nullptr) {
     return error(StatusCode::kNotFound,
                  "{}: tensor {}.weight is absent; the download is incomplete, or the model is "
                  "another than config.json says",
-                 checkpoint.folder().string(), printable(path));
+                 package.path().string(), printable(path));
   }
   const NamedTensor scales = find_named(wanted, ".scales");
   const bool is_listed = listed.kind == ModuleQuantization::Kind::kAffine;
@@ -212,7 +209,7 @@ Result<WeightRecord> find_weight(const Checkpoint& checkpoint, std::string_view 
     return error(StatusCode::kNotFound,
                  "{}: tensor {} is absent, though config.json lists {} as quantised; download the "
                  "model again",
-                 checkpoint.folder().string(), printable(scales.name), printable(path));
+                 package.path().string(), printable(scales.name), printable(path));
   }
   if (is_denied) {
     return error(StatusCode::kCorrupt,

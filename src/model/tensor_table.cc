@@ -94,10 +94,13 @@ std::string replace_placeholder(std::string text, std::string_view placeholder, 
 
 }  // namespace
 
-const TensorRow& TensorTable::row(TensorId id) const {
+TensorRow TensorTable::row(TensorId id) const {
   const auto own =
       std::find_if(own_.begin(), own_.end(), [id](const TensorRow& row) { return row.id == id; });
-  return own != own_.end() ? *own : kCommon[static_cast<std::size_t>(id)].row;
+  TensorRow row = own != own_.end() ? *own : kCommon[static_cast<std::size_t>(id)].row;
+  const bool is_centred = spelling_ == TensorSpelling::kMlx;
+  if (is_centred && row.stored == StoredAs::kZeroCentred) row.stored = StoredAs::kPlain;
+  return row;
 }
 
 std::string TensorTable::name(TensorId id) const {

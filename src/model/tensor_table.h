@@ -7,6 +7,7 @@
 #include <string_view>
 
 #include "flashmoe/tensor_role.h"
+#include "format/tensor_spelling.h"
 
 namespace flashmoe {
 
@@ -74,7 +75,7 @@ enum class TensorId : std::uint8_t {
 /// How the numbers of a vector are stored; restore() turns them into what blocks compute with.
 enum class StoredAs : std::uint8_t {
   kPlain,
-  kZeroCentred,  // a norm's w as w - 1 in Hugging Face checkpoints, as w in MLX conversions
+  kZeroCentred,  // a norm's w as w - 1; MLX conversions hold w
   kLogDecay,     // A_log, for -exp(A_log)
   kTapsLast,     // a convolution's [channels, kernel], for [kernel, channels]
 };
@@ -92,12 +93,19 @@ struct TensorPrefixes {
   std::string_view head = "";
 };
 
-/// The names of a family's tensors: its own rows, and for the others the names that most families
-/// share. A value; the rows must outlive it.
+/// The names of a family's tensors in one spelling: its own rows, and for the others the names that
+/// most families share. A value; the rows must outlive it.
 class TensorTable {
  public:
   constexpr TensorTable() = default;
   constexpr explicit TensorTable(std::span<const TensorRow> own) : own_(own) {}
+
+  /// The same as `spelling` has it.
+  TensorTable spelled(TensorSpelling spelling) const {
+    TensorTable table = *this;
+    table.spelling_ = spelling;
+    return table;
+  }
 
   /// The same names behind other prefixes.
   TensorTable with_prefixes(const TensorPrefixes& prefixes) const {
@@ -106,13 +114,14 @@ class TensorTable {
     return table;
   }
 
-  const TensorRow& row(TensorId id) const;
+  TensorRow row(TensorId id) const;
   std::string name(TensorId id) const;
   std::string name(TensorId id, std::size_t layer) const;
   std::string name(TensorId id, std::size_t layer, std::size_t expert) const;
 
  private:
   std::span<const TensorRow> own_;
+  TensorSpelling spelling_ = TensorSpelling::kHuggingFace;
   TensorPrefixes prefixes_;
 };
 

@@ -88,11 +88,9 @@ class LayerTensors {
   WeightSource& source_;
 };
 
-/// Brings a vector from what it is `stored` as in a tensor of `shape` to what blocks compute with;
-/// `is_mlx`: as MLX conversions store it. Errors: kCorrupt for a value that is not finite where one
-/// must be, without the tensor's name.
-Status restore(StoredAs stored, std::span<const std::uint64_t> shape, bool is_mlx,
-               std::vector<float>& values);
+/// Brings a vector from what it is `stored` as in a tensor of `shape` to what blocks compute with.
+/// Errors: kCorrupt for a value that is not finite where one must be, without the tensor's name.
+Status restore(StoredAs stored, std::span<const std::uint64_t> shape, std::vector<float>& values);
 
 }  // namespace flashmoe
 

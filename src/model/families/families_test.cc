@@ -14,9 +14,9 @@ using nlohmann::json;
 using ::testing::HasSubstr;
 
 Result<ModelSpec> read(const json& config) {
-  const Checkpoint checkpoint = Checkpoint::planned("model", config, json::object());
-  FM_ASSIGN_OR_RETURN(const ModelFamily* const family, find_model_family(checkpoint));
-  return read_model_spec(*family, checkpoint);
+  const ModelPackage package = ModelPackage::planned("model", config, json::object());
+  FM_ASSIGN_OR_RETURN(const ModelFamily* const family, find_model_family(package));
+  return read_model_spec(*family, package);
 }
 
 json with(json config, const json& fields) {
@@ -165,10 +165,10 @@ TEST(Families, NamesOfAMultimodalModelHaveAPrefix) {
   const json text = with(minimax_m2(), {{"model_type", "minimax_m2"}});
   const json config = {
       {"model_type", "minimax_m2"}, {"text_config", text}, {"tie_word_embeddings", true}};
-  const Checkpoint checkpoint = Checkpoint::planned("model", config, json::object());
-  const ModelFamily* const family = find_model_family(checkpoint).value();
-  EXPECT_TRUE(read_model_spec(*family, checkpoint).value().tie_word_embeddings);
-  const TensorTable names = mlx_tensor_names(*family, checkpoint);
+  const ModelPackage package = ModelPackage::planned("model", config, json::object());
+  const ModelFamily* const family = find_model_family(package).value();
+  EXPECT_TRUE(read_model_spec(*family, package).value().tie_word_embeddings);
+  const TensorTable names = mlx_tensor_names(*family, package);
   EXPECT_EQ(names.name(TensorId::kRouter, 3),
             "language_model.model.layers.3.block_sparse_moe.gate");
   EXPECT_EQ(names.name(TensorId::kLmHead), "language_model.lm_head");

@@ -21,6 +21,7 @@
 #include "cli/option_values.h"
 #include "cli/output.h"
 #include "cli/progress_bar.h"
+#include "format/gguf_package.h"
 #include "server/request_bounds.h"
 #include "server/server.h"
 
@@ -145,6 +146,14 @@ std::uint64_t folder_size(const std::string& folder) {
   std::error_code failure;
   const Result<std::filesystem::path> files = find_model_folder(folder);
   if (!files.ok()) return 0;  // opening it says why
+  if (const auto gguf = find_gguf_file(*files); gguf.ok() && gguf->has_value()) {
+    const Result<ModelPackage> package = ModelPackage::open(**gguf);
+    if (!package.ok()) return 0;
+    for (const std::filesystem::path& file : package->files()) {
+      size += std::filesystem::file_size(file, failure);
+    }
+    return size;
+  }
   for (const auto& entry : std::filesystem::directory_iterator(*files, failure)) {
     if (entry.is_regular_file(failure)) size += entry.file_size(failure);
   }

@@ -78,9 +78,9 @@ Status DenseLoader::vector(const TensorRef& wanted, std::span<const TensorShape>
   }
   if (std::find(accepted_shapes.begin(), accepted_shapes.end(), tensor->shape) ==
       accepted_shapes.end()) {
-    return error(StatusCode::kCorrupt, "{} has shape [{}] where config.json implies [{}]",
+    return error(StatusCode::kCorrupt, "{} has shape [{}] where {} implies [{}]",
                  package_.place_of(name, *tensor), fmt::join(tensor->shape, ", "),
-                 fmt::join(accepted_shapes.front(), ", "));
+                 package_.config_name(), fmt::join(accepted_shapes.front(), ", "));
   }
   if (tensor->dtype != DType::kF32 && tensor->dtype != DType::kBF16 &&
       tensor->dtype != DType::kF16) {

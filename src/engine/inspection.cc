@@ -49,6 +49,18 @@ ModelArchitecture architecture_of(const ModelSpec& spec) {
   return architecture;
 }
 
+std::string layout_of(TensorSpelling spelling) {
+  switch (spelling) {
+    case TensorSpelling::kMlx:
+      return "mlx";
+    case TensorSpelling::kGguf:
+      return "gguf";
+    case TensorSpelling::kHuggingFace:
+      break;
+  }
+  return "hugging_face";
+}
+
 std::vector<InspectedTensor> list_tensors(const ModelPackage& package, const TensorRoles& roles) {
   std::vector<InspectedTensor> tensors;
   for (const auto& [name, record] : package.tensors()) {
@@ -181,7 +193,7 @@ Result<ModelInspection> inspect_model(const InspectOptions& options) {
   inspection.active_parameter_count =
       roles.dense_parameter_count() + inspection.architecture.moe_layers *
                                           spec.moe().router.num_experts_per_tok * expert_parameters;
-  inspection.is_mlx = files->package().spelling() == TensorSpelling::kMlx;
+  inspection.layout = layout_of(files->package().spelling());
   inspection.has_tokenizer = text.tokenizer != nullptr;
   inspection.file_count = files->package().files().size();
   inspection.tensors = list_tensors(files->package(), roles);

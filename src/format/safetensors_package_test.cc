@@ -312,7 +312,7 @@ TEST_F(CheckpointTest, SaysWhatIsMissingInAFolderWithoutWeights) {
   folder_.write("weights.safetensors", shard_of({"a"}));
   expect_failure(open_status(folder_), StatusCode::kNotFound,
                  {"but weights.safetensors", "model.safetensors"});
-  for (const char* name : {"weights.gguf", "consolidated.safetensors"}) {
+  for (const char* name : {"pytorch_model.bin", "consolidated.safetensors"}) {
     const fs::path path = folder_.write(name, "");
     expect_failure(open_status(folder_), StatusCode::kUnsupported, {name, "Hugging Face"});
     fs::remove(path);

@@ -9,7 +9,8 @@ namespace flashmoe {
 /// names of each, and how the numbers behind them are stored.
 enum class TensorSpelling : std::uint8_t {
   kHuggingFace,
-  kMlx,  // experts stacked, 1 added to zero-centred norms, convolutions transposed
+  kMlx,   // experts stacked, 1 added to zero-centred norms, convolutions transposed
+  kGguf,  // llama.cpp's names, and what its converter does to weights (docs/formats.md)
 };
 
 }  // namespace flashmoe

@@ -46,6 +46,8 @@ std::vector<std::uint64_t> shape_with(const Wanted& wanted, std::uint64_t last) 
 /// True if `tensor` is [stack, rows, anything]; a stack of one may lack the axis or have it.
 bool has_leading_shape(const Wanted& wanted, const TensorRecord& tensor) {
   const auto& shape = tensor.shape;
+  // A matrix of one row may be a vector (GGUF).
+  if (shape.size() == 1) return wanted.stack == 1 && wanted.rows == 1;
   if (shape.size() == 2) return wanted.stack == 1 && shape[0] == wanted.rows;
   return shape.size() == 3 && shape[0] == wanted.stack && shape[1] == wanted.rows;
 }
@@ -54,11 +56,12 @@ Status check_shape(const Wanted& wanted, const NamedTensor& tensor, std::uint64_
   if (has_leading_shape(wanted, *tensor.record) && tensor.record->shape.back() == last) {
     return Status();
   }
-  return error(StatusCode::kCorrupt,
-               "{} has shape [{}], but by config.json it should have [{}]; the two files do not "
-               "belong together, download both again",
+  const bool is_gguf = wanted.package.spelling() == TensorSpelling::kGguf;
+  return error(StatusCode::kCorrupt, "{} has shape [{}], but by {} it should have [{}]; {}",
                place_of(wanted, tensor), fmt::join(tensor.record->shape, ", "),
-               fmt::join(shape_with(wanted, last), ", "));
+               wanted.package.config_name(), fmt::join(shape_with(wanted, last), ", "),
+               is_gguf ? "download the file again"
+                       : "the two files do not belong together, download both again");
 }
 
 bool is_weight_float(DType dtype) {
@@ -67,6 +70,12 @@ bool is_weight_float(DType dtype) {
 
 Result<WeightRecord> float_weight(const Wanted& wanted, const NamedTensor& weight) {
   const DType dtype = weight.record->dtype;
+  if (weight.record->ggml_type != nullptr && !weight.record->ggml_type->dtype) {
+    return error(StatusCode::kUnsupported,
+                 "{} has ggml type {}, which this build cannot compute with; use a GGUF file in "
+                 "F32, F16 or BF16, or the model's safetensors",
+                 place_of(wanted, weight), weight.record->type_name());
+  }
   if (dtype == DType::kU32) {
     return error(StatusCode::kCorrupt,
                  "{} holds packed weights (U32), but {}.scales is absent; download the model again",

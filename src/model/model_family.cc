@@ -55,6 +55,7 @@ Result<ModelSpec> read_model_spec(const ModelFamily& family, const ModelPackage&
 
 TensorTable find_tensor_names(const ModelFamily& family, const ModelPackage& package) {
   const TensorTable plain = family.tensors.spelled(package.spelling());
+  if (package.spelling() == TensorSpelling::kGguf) return plain;
   for (const TensorPrefixes& prefixes : {kHfMultimodal, kMlxMultimodal}) {
     const TensorTable names = plain.with_prefixes(prefixes);
     // Of a download that is not whole, one of them may be missing.

@@ -78,6 +78,10 @@ enum class StoredAs : std::uint8_t {
   kZeroCentred,  // a norm's w as w - 1; MLX conversions hold w
   kLogDecay,     // A_log, for -exp(A_log)
   kTapsLast,     // a convolution's [channels, kernel], for [kernel, channels]
+
+  // Of matrices, whose bytes stay as they are: blocks ask for them and compute accordingly.
+  kInterleavedPairs,  // rows of a head in the order of rotary pairs (2i, 2i + 1), for (i, i + half)
+  kTiledHeads,        // value head j belongs to key head j % key_heads
 };
 
 /// How a family calls a tensor. "{layer}" and "{expert}" stand for indices.
@@ -98,7 +102,10 @@ struct TensorPrefixes {
 class TensorTable {
  public:
   constexpr TensorTable() = default;
-  constexpr explicit TensorTable(std::span<const TensorRow> own) : own_(own) {}
+  /// `gguf`: the family's own rows in GGUF's spelling.
+  constexpr explicit TensorTable(std::span<const TensorRow> own,
+                                 std::span<const TensorRow> gguf = {})
+      : own_(own), own_gguf_(gguf) {}
 
   /// The same as `spelling` has it.
   TensorTable spelled(TensorSpelling spelling) const {
@@ -121,6 +128,7 @@ class TensorTable {
 
  private:
   std::span<const TensorRow> own_;
+  std::span<const TensorRow> own_gguf_;
   TensorSpelling spelling_ = TensorSpelling::kHuggingFace;
   TensorPrefixes prefixes_;
 };

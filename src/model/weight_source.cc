@@ -24,6 +24,8 @@ std::vector<float> tap_major(const std::vector<float>& weight, std::size_t chann
 Status restore(StoredAs stored, std::span<const std::uint64_t> shape, std::vector<float>& values) {
   switch (stored) {
     case StoredAs::kPlain:
+    case StoredAs::kInterleavedPairs:
+    case StoredAs::kTiledHeads:
       break;
     case StoredAs::kZeroCentred:
       for (float& value : values) value += 1.0f;

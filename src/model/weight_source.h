@@ -55,6 +55,8 @@ class LayerTensors {
       : table_(table), layer_(layer), source_(source) {}
 
   bool has_matrix(TensorId id) const { return source_.has_matrix(ref(id)); }
+  /// How the rows of a matrix are to be read.
+  StoredAs stored_as(TensorId id) const { return table_.row(id).stored; }
   Status matrix(TensorId id, std::size_t rows, std::size_t cols, WeightView* out) {
     return source_.matrix(ref(id), {rows, cols}, out);
   }

@@ -15,7 +15,7 @@ namespace {
 
 using testing::ElementsAre;
 
-constexpr std::uint32_t kF32 = 0;
+constexpr std::uint32_t kFloat = 0;
 constexpr std::uint32_t kQ40 = 2;
 constexpr std::uint64_t kHuge = std::uint64_t{1} << 60;
 
@@ -38,7 +38,7 @@ GgufBytes two_tensors() {
   gguf.text("general.architecture", "tiny").u32("tiny.block_count", 2).f32("tiny.eps", 0.5f);
   gguf.boolean("flag", true).texts("names", {"a", "", "cc"}).i32s("types", {1, 3, -2});
   gguf.tensor("b", {64, 3}, kQ40, std::string(2 * 18 * 3, 'q'));
-  gguf.tensor("a", {5}, kF32, std::string(20, 'f'));
+  gguf.tensor("a", {5}, kFloat, std::string(20, 'f'));
   return gguf;
 }
 
@@ -72,7 +72,7 @@ TEST(GgufHeader, HasTypedMetadataAndTensorsByOffset) {
 
 TEST(GgufHeader, TakesTheFilesOwnAlignment) {
   GgufBytes gguf;
-  gguf.u32("general.alignment", 4096).tensor("a", {1}, kF32, "abcd");
+  gguf.u32("general.alignment", 4096).tensor("a", {1}, kFloat, "abcd");
   const auto header = parse_gguf(gguf.bytes(3, 4096));
   ASSERT_TRUE(header.ok()) << header.status().message();
   EXPECT_EQ(header->tensors[0].offset, 4096u);
@@ -134,22 +134,22 @@ TEST(GgufHeader, BelievesNoTensor) {
                        std::uint64_t offset = 0) {
     return GgufBytes().tensor_at("t", dims, type, offset).bytes() + std::string(64, 'x');
   };
-  expect_refused(with({}, kF32), {"tensor t has 0 dimensions"});
-  expect_refused(with({1, 1, 1, 1, 1}, kF32), {"tensor t has 5 dimensions"});
-  expect_refused(with({0, 4}, kF32), {"shape [4, 0]"});
-  expect_refused(with({kHuge, 32}, kF32), {"shape"});
+  expect_refused(with({}, kFloat), {"tensor t has 0 dimensions"});
+  expect_refused(with({1, 1, 1, 1, 1}, kFloat), {"tensor t has 5 dimensions"});
+  expect_refused(with({0, 4}, kFloat), {"shape [4, 0]"});
+  expect_refused(with({kHuge, 32}, kFloat), {"shape"});
   expect_refused(with({kHuge * 8 - 32}, 28), {"shape"});
   expect_refused(with({48, 1}, kQ40), {"rows of 48", "blocks of 32", "Q4_0"});
   expect_refused(with({4}, 4), {"tensor t has ggml type 4"}, StatusCode::kUnsupported);
   expect_refused(with({4}, 137), {"ggml type 137", "ik_llama.cpp"}, StatusCode::kUnsupported);
-  expect_refused(with({4}, kF32, 8), {"offset 8", "no multiple of 32"});
-  expect_refused(with({4}, kF32, 64), {"cut short"});
-  expect_refused(with({17}, kF32), {"cut short"});
-  expect_refused(with({4}, kF32, kHuge), {"cut short"});
-  expect_refused(GgufBytes().tensor_at("t", {16}, kF32, 0).tensor_at("u", {4}, kF32, 32).bytes() +
+  expect_refused(with({4}, kFloat, 8), {"offset 8", "no multiple of 32"});
+  expect_refused(with({4}, kFloat, 64), {"cut short"});
+  expect_refused(with({17}, kFloat), {"cut short"});
+  expect_refused(with({4}, kFloat, kHuge), {"cut short"});
+  expect_refused(GgufBytes().tensor_at("t", {16}, kFloat, 0).tensor_at("u", {4}, kFloat, 32).bytes() +
                      std::string(64, 'x'),
                  {"tensors t and u share bytes"});
-  expect_refused(GgufBytes().tensor_at("t", {4}, kF32, 0).tensor_at("t", {4}, kF32, 32).bytes() +
+  expect_refused(GgufBytes().tensor_at("t", {4}, kFloat, 0).tensor_at("t", {4}, kFloat, 32).bytes() +
                      std::string(64, 'x'),
                  {"tensor t appears twice"});
 }

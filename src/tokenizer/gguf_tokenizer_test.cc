@@ -23,7 +23,7 @@ constexpr std::int32_t kUnused = 5;
 /// How byte-level BPE spells a byte that is printable ASCII, or a space.
 std::string spelled(char byte) { return byte == ' ' ? "\u0120" : std::string(1, byte); }
 
-class GgufTokenizer : public testing::Test {
+class GgufTokenizer : public ::testing::Test {
  protected:
   /// A byte-level tokenizer of lower case, digits and spaces: "<s>" 0, "</s>" 1, "<think>" 2, an
   /// unused id 3, then the characters, then "th" and "the".
@@ -82,7 +82,7 @@ TEST_F(GgufTokenizer, EndsTextsAndTurns) {
   gguf.u32("tokenizer.ggml.eot_token_id", 2);
   const auto tokenizer = load(gguf);
   ASSERT_TRUE(tokenizer.ok()) << tokenizer.status().message();
-  EXPECT_THAT((*tokenizer)->end_ids(), testing::UnorderedElementsAre(1, 2));
+  EXPECT_THAT((*tokenizer)->end_ids(), ::testing::UnorderedElementsAre(1, 2));
 }
 
 TEST_F(GgufTokenizer, HasEveryPreTokenizersPattern) {

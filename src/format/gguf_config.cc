@@ -307,17 +307,30 @@ class ConfigTranslator {
     if (scale && *scale != 0) config_["routed_scaling_factor"] = *scale;
     FM_ASSIGN_OR_RETURN(const std::uint64_t groups, uint_or_none("expert_group_count"));
     FM_ASSIGN_OR_RETURN(const std::uint64_t used, uint_or_none("expert_group_used_count"));
-    if (groups > 1) {
-      config_["n_group"] = groups;
-      config_["topk_group"] = used;
-      config_["topk_method"] = "group_limited_greedy";
-    }
+    if (groups > 1) set_groups(groups, used);
     FM_ASSIGN_OR_RETURN(const std::uint64_t scores, uint_or_none("expert_gating_func"));
-    if (architecture_.name == "deepseek2") return read_deepseek_version(scores);
+    if (architecture_.name == "deepseek2") {
+      FM_RETURN_IF_ERROR(read_deepseek_version(scores));
+      if (groups == 0) set_published_groups(experts);
+      return Status();
+    }
     if (scores == 0 || scores == architecture_.scores) return Status();
     return reject(
         StatusCode::kUnsupported, "expert_gating_func",
         fmt::format("is {}; this architecture is supported with {}", scores, architecture_.scores));
+  }
+
+  void set_groups(std::uint64_t groups, std::uint64_t used) {
+    config_["n_group"] = groups;
+    config_["topk_group"] = used;
+    config_["topk_method"] = "group_limited_greedy";
+  }
+
+  /// Early conversions leave out the groups of DeepSeek-V2 and V3, which llama.cpp did without:
+  /// those of the published models, by their number of experts.
+  void set_published_groups(std::uint64_t experts) {
+    if (config_["model_type"] == "deepseek_v2" && experts == 160) set_groups(8, 3);
+    if (config_["model_type"] == "deepseek_v3" && experts == 256) set_groups(8, 4);
   }
 
   /// DeepSeek-V2, V3 and GLM-4.7-Flash are one architecture to llama.cpp.

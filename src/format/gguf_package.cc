@@ -178,6 +178,12 @@ class GgufPackageReader {
   /// Brings the metadata, of the first part, into the package's words.
   Status finish(GgufFile first) {
     const GgufMetadata& metadata = first.header.metadata;
+    if (contents.tensors.empty()) {
+      return error(StatusCode::kUnsupported,
+                   "{}: this GGUF file has no tensors: it is a vocabulary without weights, no "
+                   "model; give the model's own",
+                   metadata.file());
+    }
     contents.config_file = contents.path;
     contents.generation_file = contents.path;
     contents.spelling = TensorSpelling::kGguf;

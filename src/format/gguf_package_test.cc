@@ -93,6 +93,28 @@ TEST_F(GgufPackage, TellsTheModelsOfOneArchitectureApart) {
   EXPECT_FALSE(config_of(deepseek).contains("q_lora_rank"));
 }
 
+TEST_F(GgufPackage, KnowsTheGroupsThatEarlyConversionsOfDeepseekLeaveOut) {
+  const auto with = [&](std::uint32_t experts, std::uint32_t scores, std::uint32_t groups) {
+    GgufBytes gguf;
+    gguf.text("general.architecture", "deepseek2").u32("deepseek2.block_count", 4);
+    gguf.u32("deepseek2.embedding_length", 64).u32("deepseek2.attention.head_count", 4);
+    gguf.f32("deepseek2.attention.layer_norm_rms_epsilon", 0.5f);
+    gguf.u32("deepseek2.attention.kv_lora_rank", 16).u32("deepseek2.rope.dimension_count", 8);
+    gguf.u32("deepseek2.attention.key_length", 24).u32("deepseek2.attention.value_length", 16);
+    gguf.u32("deepseek2.expert_count", experts).u32("deepseek2.expert_gating_func", scores);
+    if (groups != 0) gguf.u32("deepseek2.expert_group_count", groups);
+    if (groups != 0) gguf.u32("deepseek2.expert_group_used_count", 1);
+    return config_of(gguf);
+  };
+  EXPECT_EQ(with(256, 2, 0)["n_group"], 8);
+  EXPECT_EQ(with(256, 2, 0)["topk_group"], 4);
+  EXPECT_EQ(with(160, 1, 0)["topk_group"], 3);
+  EXPECT_EQ(with(256, 2, 2)["n_group"], 2);
+  EXPECT_FALSE(with(256, 2, 1).contains("n_group"));
+  EXPECT_FALSE(with(384, 2, 0).contains("n_group"));
+  EXPECT_FALSE(with(64, 1, 0).contains("n_group"));
+}
+
 TEST_F(GgufPackage, LeavesOutLayersThatPredictFurtherTokens) {
   GgufBytes gguf = metadata_of("glm4moe");
   gguf.u32("glm4moe.nextn_predict_layers", 1);
@@ -139,8 +161,9 @@ TEST_F(GgufPackage, NamesTheKeyThatIsWrong) {
   GgufBytes scaled = metadata_of("llama");
   scaled.tensor("rope_freqs.weight", {8}, kF32, std::string(32, '\0'));
   expect_failure(status_of(scaled), StatusCode::kUnsupported, {"rope_freqs.weight"});
-  expect_failure(open(metadata_of("qwen3moe")).status(), StatusCode::kCorrupt,
-                 {"token_embd.weight"});
+  GgufBytes headless = metadata_of("qwen3moe");
+  headless.tensor("output.weight", {8}, kF32, std::string(32, '\0'));
+  expect_failure(open(headless).status(), StatusCode::kCorrupt, {"token_embd.weight"});
 }
 
 TEST_F(GgufPackage, HasGenerationDefaults) {
@@ -163,7 +186,8 @@ TEST_F(GgufPackage, RefusesFilesThatAreNoModelByName) {
       {GgufBytes().text("general.architecture", "clip"), "mmproj"},
       {GgufBytes().text("general.type", "adapter"), "LoRA"},
       {GgufBytes().text("adapter.type", "lora"), "LoRA"},
-      {GgufBytes().text("general.type", "imatrix"), "imatrix"}};
+      {GgufBytes().text("general.type", "imatrix"), "imatrix"},
+      {metadata_of("qwen3moe"), "vocabulary"}};
   for (const auto& [gguf, word] : files) {
     expect_failure(open(gguf).status(), StatusCode::kUnsupported, {"m.gguf", word});
   }

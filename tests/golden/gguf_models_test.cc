@@ -3,7 +3,6 @@
 // widened to F32 first: names, metadata and the order of weights are what these tests are about.
 #include <gtest/gtest.h>
 
-#include <cstring>
 #include <fstream>
 
 #include "base/testing/temporary_folder.h"
@@ -11,35 +10,31 @@
 #include "format/gguf.h"
 #include "format/testing/expect_failure.h"
 #include "format/testing/gguf_bytes.h"
+#include "kernels/formats/ggml_formats.h"
 #include "support/collect.h"
 #include "support/test_files.h"
-#include "tensor/float_bits.h"
 
 namespace flashmoe::testing {
 namespace {
 
 constexpr std::uint32_t kF32 = 0;
-constexpr std::uint32_t kQ80 = 8;
 
 std::string read_bytes(const std::filesystem::path& path) {
   std::ifstream in(path, std::ios::binary);
   return std::string(std::istreambuf_iterator<char>(in), {});
 }
 
-/// Q8_0: blocks of an f16 scale and 32 int8, w = scale * q.
-std::string widened(const std::string& blocks) {
-  constexpr std::size_t kBlock = 34;
-  std::string floats;
-  for (std::size_t at = 0; at < blocks.size(); at += kBlock) {
-    const float scale = float_from_f16(load_unaligned<std::uint16_t>(&blocks[at]));
-    for (std::size_t i = 2; i < kBlock; ++i) {
-      floats += bytes_of(scale * static_cast<float>(static_cast<std::int8_t>(blocks[at + i])));
-    }
-  }
-  return floats;
+/// Whether blocks of that type are to be widened.
+bool is_packed(const GgmlType& type) { return !type.dtype.has_value(); }
+
+std::string widened(const GgufTensor& tensor, std::string_view blocks) {
+  std::vector<float> floats(tensor.size / tensor.type->block_size * tensor.type->block);
+  EXPECT_TRUE(formats::dequantize_ggml(*tensor.type, std::as_bytes(std::span(blocks)), floats));
+  return {reinterpret_cast<const char*>(floats.data()), floats.size() * sizeof(float)};
 }
 
-/// The file with F32 in place of Q8_0, in as many parts as asked for, the first without tensors.
+/// The file with F32 in place of quantised types, in as many parts as asked for, the first without
+/// tensors.
 std::filesystem::path widen_file(const std::filesystem::path& path, const TemporaryFolder& folder,
                                  std::size_t parts) {
   const std::string bytes = read_bytes(path);
@@ -49,11 +44,11 @@ std::filesystem::path widen_file(const std::filesystem::path& path, const Tempor
   for (const auto& [key, value] : header.metadata.values()) files[0].value(key, value);
   for (std::size_t i = 0; i < header.tensors.size(); ++i) {
     const GgufTensor& tensor = header.tensors[i];
-    const bool is_packed = tensor.type->id == kQ80;
     std::string data = bytes.substr(tensor.offset, tensor.size);
     files[parts == 1 ? 0 : 1 + i % (parts - 1)].tensor(
         tensor.name, {tensor.shape.rbegin(), tensor.shape.rend()},
-        is_packed ? kF32 : tensor.type->id, is_packed ? widened(data) : std::move(data));
+        is_packed(*tensor.type) ? kF32 : tensor.type->id,
+        is_packed(*tensor.type) ? widened(tensor, data) : std::move(data));
   }
   if (parts == 1) return folder.write("model.gguf", files[0].bytes());
   for (std::size_t i = 0; i < parts; ++i) {
@@ -140,7 +135,11 @@ INSTANTIATE_TEST_SUITE_P(Golden, GgufModels,
                          ::testing::Values("qwen3moe-bf16", "qwen3moe-q8_0", "qwen3next-q8_0",
                                            "qwen35moe-q8_0", "llama-mixtral-q8_0", "olmoe-q8_0",
                                            "minimax-m2-q8_0", "glm4moe-q8_0", "deepseek2-q8_0",
-                                           "deepseek2-lite-q8_0", "deepseek2-glm-q8_0"),
+                                           "deepseek2-lite-q8_0", "deepseek2-glm-q8_0",
+                                           "types-q4_0", "types-q4_1", "types-q5_0", "types-q5_1",
+                                           "types-q2_k", "types-q3_k", "types-q4_k", "types-q4_k_m",
+                                           "types-q5_k", "types-q6_k", "types-iq4_nl",
+                                           "types-iq4_xs", "types-mxfp4"),
                          [](const auto& info) {
                            std::string name = info.param;
                            for (char& c : name) c = c == '-' ? '_' : c;

@@ -292,16 +292,13 @@ Result<std::vector<Finding>> examine(const std::filesystem::path& given) {
     return error(StatusCode::kNotFound, "{}: no such folder or file", given.string());
   }
   FM_ASSIGN_OR_RETURN(const std::filesystem::path model, find_model_folder(given));
-  const std::filesystem::path folder = std::filesystem::is_directory(model, failure)
-                                           ? model
-                                           : std::filesystem::absolute(model).parent_path();
   const MemoryInfo memory = read_memory_info();
   std::vector<Finding> findings = {
       check_cpu(),          check_cores(),           check_open_files(),
       check_memory(memory), check_memory_pressure(), check_huge_pages(memory.huge_page_mode),
       check_io_uring()};
-  findings.push_back(check_direct_io(folder));
-  findings.push_back(check_disk_speed(folder));
+  findings.push_back(check_direct_io(model));
+  findings.push_back(check_disk_speed(model));
   if (is_model_folder(model)) {
     findings.push_back(check_model(model, default_budget_bytes(memory)));
   }

@@ -7,6 +7,7 @@
 #include "base/testing/temporary_folder.h"
 #include "format/testing/expect_failure.h"
 #include "format/testing/gguf_bytes.h"
+#include "format/weight_catalog.h"
 
 namespace flashmoe {
 namespace {
@@ -178,6 +179,27 @@ TEST_F(GgufPackage, HasGenerationDefaults) {
   EXPECT_EQ(defaults["temperature"], 0.5);
   EXPECT_EQ(defaults["top_k"], 20);
   EXPECT_EQ(defaults["eos_token_id"], nlohmann::json({2, 1}));
+}
+
+TEST_F(GgufPackage, MakesMatricesOfFloatsAndNamesOtherTypes) {
+  constexpr std::uint32_t kBf16 = 30, kQ4K = 12;
+  GgufBytes gguf = metadata_of("qwen3moe");
+  gguf.tensor("row.weight", {64}, kF32, std::string(64 * 4, '\0'));
+  gguf.tensor("stack.weight", {8, 4, 3}, kBf16, std::string(8 * 4 * 3 * 2, '\0'));
+  gguf.tensor("packed.weight", {256, 2}, kQ4K, std::string(2 * 144, '\0'));
+  add_embedding(gguf);
+  const Result<ModelPackage> package = open(gguf);
+  ASSERT_TRUE(package.ok()) << package.status().message();
+  EXPECT_TRUE(find_weight(*package, "row", 1, 1, 64).ok());  // one row may be a vector
+  const auto stack = find_weight(*package, "stack", 3, 4, 8);
+  ASSERT_TRUE(stack.ok()) << stack.status().message();
+  EXPECT_EQ(stack->format.dtype, DType::kBF16);
+  expect_failure(find_weight(*package, "row", 1, 2, 32).status(), StatusCode::kCorrupt,
+                 {"m.gguf", "tensor row.weight", "by the metadata", "download the file again"});
+  expect_failure(find_weight(*package, "packed", 1, 2, 256).status(), StatusCode::kUnsupported,
+                 {"m.gguf", "tensor packed.weight", "ggml type Q4_K"});
+  EXPECT_EQ(package->find("packed.weight")->type_name(), "Q4_K");
+  EXPECT_EQ(package->find("packed.weight")->element_count(), 512u);
 }
 
 TEST_F(GgufPackage, RefusesFilesThatAreNoModelByName) {

@@ -48,5 +48,11 @@ TEST(Rope, YarnBlendsBetweenTwoNumbersOfRotations) {
       {1, 0.1, 0.0055, 2.5e-05, 3.33380358e-06});
 }
 
+TEST(Rope, SortsPairsThatLieSideBySide) {
+  std::vector<float> head = {0, 1, 2, 3, 4, 5};
+  deinterleave_pairs(head.data(), head.size(), head.data());
+  EXPECT_EQ(head, (std::vector<float>{0, 2, 4, 1, 3, 5}));
+}
+
 }  // namespace
 }  // namespace flashmoe

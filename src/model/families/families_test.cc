@@ -176,5 +176,27 @@ TEST(Families, NamesOfAMultimodalModelHaveAPrefix) {
             "language_model.model.layers.3.block_sparse_moe.experts.7.w3");
 }
 
+TEST(TensorTable, HasLlamaCppsNamesAndWhatItsConverterDoes) {
+  const auto row = [](const ModelFamily& family, TensorId id) {
+    return family.tensors.spelled(TensorSpelling::kGguf).row(id);
+  };
+  EXPECT_EQ(row(kMixtral, TensorId::kQProj).stored, StoredAs::kInterleavedPairs);
+  EXPECT_EQ(row(kLlama, TensorId::kKProj).stored, StoredAs::kInterleavedPairs);
+  EXPECT_EQ(row(kQwen3Moe, TensorId::kQProj).stored, StoredAs::kPlain);
+  EXPECT_EQ(row(kQwen35Moe, TensorId::kInProjQkv).stored, StoredAs::kTiledHeads);
+  EXPECT_EQ(row(kQwen3Next, TensorId::kInProjQkv).stored, StoredAs::kPlain);
+  // 1 is added already, and -exp(A_log) is there.
+  EXPECT_EQ(row(kQwen3Next, TensorId::kInputNorm).stored, StoredAs::kPlain);
+  EXPECT_EQ(row(kQwen3Next, TensorId::kALog).stored, StoredAs::kPlain);
+  EXPECT_EQ(kQwen3Next.tensors.row(TensorId::kInputNorm).stored, StoredAs::kZeroCentred);
+  EXPECT_EQ(kQwen3Next.tensors.spelled(TensorSpelling::kMlx).row(TensorId::kInputNorm).stored,
+            StoredAs::kPlain);
+  EXPECT_EQ(row(kGlm4Moe, TensorId::kPostAttentionNorm).name,
+            "blk.{layer}.post_attention_norm.weight");
+  EXPECT_EQ(row(kQwen3Moe, TensorId::kPostAttentionNorm).name, "blk.{layer}.ffn_norm.weight");
+  EXPECT_EQ(kOlmoe.tensors.spelled(TensorSpelling::kGguf).name(TensorId::kSeparateUp, 2, 5),
+            "blk.2.ffn_up.5");
+}
+
 }  // namespace
 }  // namespace flashmoe

@@ -146,12 +146,14 @@ TEST(GgufHeader, BelievesNoTensor) {
   expect_refused(with({4}, kFloat, 64), {"cut short"});
   expect_refused(with({17}, kFloat), {"cut short"});
   expect_refused(with({4}, kFloat, kHuge), {"cut short"});
-  expect_refused(GgufBytes().tensor_at("t", {16}, kFloat, 0).tensor_at("u", {4}, kFloat, 32).bytes() +
-                     std::string(64, 'x'),
-                 {"tensors t and u share bytes"});
-  expect_refused(GgufBytes().tensor_at("t", {4}, kFloat, 0).tensor_at("t", {4}, kFloat, 32).bytes() +
-                     std::string(64, 'x'),
-                 {"tensor t appears twice"});
+  expect_refused(
+      GgufBytes().tensor_at("t", {16}, kFloat, 0).tensor_at("u", {4}, kFloat, 32).bytes() +
+          std::string(64, 'x'),
+      {"tensors t and u share bytes"});
+  expect_refused(
+      GgufBytes().tensor_at("t", {4}, kFloat, 0).tensor_at("t", {4}, kFloat, 32).bytes() +
+          std::string(64, 'x'),
+      {"tensor t appears twice"});
 }
 
 TEST(GgufHeader, AsksForMoreBytesOnlyWhereTheFileHasThem) {

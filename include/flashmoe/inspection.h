@@ -65,9 +65,9 @@ struct ModelInspection {
   ModelArchitecture architecture;
   std::uint64_t parameter_count = 0;         // weights that the model computes with
   std::uint64_t active_parameter_count = 0;  // of them, those that one token meets
-  bool is_mlx = false;                       // as MLX converts; else as Hugging Face stores
+  std::string layout;                        // whose names: "hugging_face", "mlx" or "gguf"
   bool has_tokenizer = false;
-  std::size_t file_count = 0;            // safetensors files
+  std::size_t file_count = 0;            // that hold tensors
   std::string format;                    // of most of the bytes
   std::vector<TensorGroup> groups;       // by role, larger ones first
   std::vector<InspectedTensor> tensors;  // by name

@@ -156,7 +156,7 @@ std::string model_name(const fs::path& path) {
   const std::string repository = folder.parent_path().parent_path().filename().string();
   if (folder.parent_path().filename() != "snapshots" ||
       !repository.starts_with(kRepositoryPrefix)) {
-    return folder.filename().string();
+    return folder.extension() == ".gguf" ? folder.stem().string() : folder.filename().string();
   }
   const std::string name = repository.substr(kRepositoryPrefix.size());
   const std::size_t at = name.find("--");

@@ -138,6 +138,7 @@ TEST_F(HubCache, CallsAModelByItsRepository) {
   root_.write("a-model/config.json", "{}");
   EXPECT_EQ(model_name(root_ / "a-model"), "a-model");
   EXPECT_EQ(model_name(root_ / "a-model/"), "a-model");
+  EXPECT_EQ(model_name(root_ / "a-model-Q8_0.gguf"), "a-model-Q8_0");
   EXPECT_EQ(model_name(root_ / "a-model/../a-model"), "a-model");
 }
 

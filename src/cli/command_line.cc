@@ -32,8 +32,8 @@ Examples:
   flash-moe serve MODEL
   flash-moe COMMAND --help
 
-MODEL is a folder as downloaded: config.json, tokenizer.json and *.safetensors. FLASHMOE_MODEL, FLASHMOE_MEMORY and the
-like in the environment, and lines as memory = "12GiB" in ~/.config/flash-moe/config.toml, are defaults for options.)";
+MODEL is a folder as downloaded: config.json, tokenizer.json and *.safetensors; or a GGUF file. FLASHMOE_MODEL, FLASHMOE_MEMORY and
+the like in the environment, and lines as memory = "12GiB" in ~/.config/flash-moe/config.toml, are defaults for options.)";
 
 constexpr const char* kHelpExamples = R"(
 Examples:

@@ -19,6 +19,7 @@
 #include "cli/commands.h"
 #include "cli/output.h"
 #include "flashmoe/inspection.h"
+#include "format/gguf_package.h"
 #include "io/disk_probe.h"
 #include "kernels/cpu/cpu_ops.h"
 
@@ -246,9 +247,11 @@ Finding check_disk_speed(const std::filesystem::path& folder) {
   return finding;
 }
 
-/// Whether `folder` looks like a model's, whole or not: a link to nowhere is a sign of one too.
+/// Whether `folder`, or file, looks like a model's, whole or not: a link to nowhere is a sign of
+/// one too.
 bool is_model_folder(const std::filesystem::path& folder) {
   std::error_code ignored;
+  if (const auto gguf = find_gguf_file(folder); !gguf.ok() || gguf->has_value()) return true;
   for (const char* name : {"config.json", "model.safetensors", "model.safetensors.index.json"}) {
     const auto type = std::filesystem::symlink_status(folder / name, ignored).type();
     if (type != std::filesystem::file_type::not_found) return true;
@@ -286,18 +289,18 @@ Finding check_model(const std::filesystem::path& folder, std::uint64_t budget_by
 Result<std::vector<Finding>> examine(const std::filesystem::path& given) {
   std::error_code failure;
   if (!std::filesystem::exists(given, failure)) {
-    return error(StatusCode::kNotFound, "{}: no such folder", given.string());
+    return error(StatusCode::kNotFound, "{}: no such folder or file", given.string());
   }
-  FM_ASSIGN_OR_RETURN(const std::filesystem::path folder, find_model_folder(given));
+  FM_ASSIGN_OR_RETURN(const std::filesystem::path model, find_model_folder(given));
   const MemoryInfo memory = read_memory_info();
   std::vector<Finding> findings = {
       check_cpu(),          check_cores(),           check_open_files(),
       check_memory(memory), check_memory_pressure(), check_huge_pages(memory.huge_page_mode),
       check_io_uring()};
-  findings.push_back(check_direct_io(folder));
-  findings.push_back(check_disk_speed(folder));
-  if (is_model_folder(folder)) {
-    findings.push_back(check_model(folder, default_budget_bytes(memory)));
+  findings.push_back(check_direct_io(model));
+  findings.push_back(check_disk_speed(model));
+  if (is_model_folder(model)) {
+    findings.push_back(check_model(model, default_budget_bytes(memory)));
   }
   return findings;
 }

@@ -113,7 +113,7 @@ Json to_json(const ModelInspection& model, bool with_tensors) {
   const MemoryPlan& least = model.minimum;
   Json json = {{"architecture", architecture_json(model)},
                {"checkpoint",
-                {{"layout", model.is_mlx ? "mlx" : "hugging_face"},
+                {{"layout", model.layout},
                  {"format", model.format},
                  {"file_count", model.file_count},
                  {"has_tokenizer", model.has_tokenizer}}},
@@ -165,6 +165,11 @@ std::string layers_text(std::size_t count, const ModelArchitecture& a) {
   return fmt::format("{}: {}; {} with experts", count, fmt::join(kinds, ", "), a.moe_layers);
 }
 
+std::string_view layout_name(std::string_view layout) {
+  if (layout == "mlx") return "MLX layout";
+  return layout == "gguf" ? "GGUF" : "Hugging Face layout";
+}
+
 std::string architecture_text(const ModelInspection& model) {
   const ModelArchitecture& a = model.architecture;
   const ModelInfo& info = model.info;
@@ -207,9 +212,8 @@ std::string architecture_text(const ModelInspection& model) {
                                  a.tie_word_embeddings ? ", embedding tied to lm_head" : ""));
   line("context", fmt::format("up to {} tokens", a.max_position_embeddings));
   line("checkpoint", fmt::format("{} in {} file{}, {}{}", model.format, model.file_count,
-                                 model.file_count == 1 ? "" : "s",
-                                 model.is_mlx ? "MLX layout" : "Hugging Face layout",
-                                 model.has_tokenizer ? "" : ", no tokenizer.json: token ids only"));
+                                 model.file_count == 1 ? "" : "s", layout_name(model.layout),
+                                 model.has_tokenizer ? "" : ", no tokenizer: token ids only"));
   return text;
 }
 

@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "cli/option_groups.h"
+#include "format/gguf_package.h"
 #include "format/printable.h"
 
 namespace flashmoe::cli {
@@ -19,11 +20,13 @@ struct Given {
   std::string model;   // -m, or a preset
 };
 
-/// A folder that could hold a model, rather than the words of a prompt.
+/// A folder or file that could hold a model, rather than the words of a prompt.
 bool is_model(const std::string& text) {
   std::error_code ignored;
   const std::filesystem::path path(text);
-  return std::filesystem::exists(path / "config.json", ignored) ||
+  const auto gguf = find_gguf_file(path);
+  return !gguf.ok() || gguf->has_value() ||
+         std::filesystem::exists(path / "config.json", ignored) ||
          std::filesystem::is_directory(path / "snapshots", ignored);
 }
 
@@ -67,7 +70,7 @@ void add_model_and_prompt_arguments(CLI::App& command, std::string& model,
                                     std::vector<std::string>& prompts) {
   auto given = std::make_shared<Given>();
   CLI::Option* const first =
-      command.add_option("MODEL", given->first, "Model folder, as downloaded");
+      command.add_option("MODEL", given->first, "Model folder, as downloaded, or GGUF file");
   CLI::Option* const second =
       command.add_option("PROMPT", given->second, "What to say to the model");
   CLI::Option* const flag = add_model_flag(command, *given);

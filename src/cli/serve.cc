@@ -21,6 +21,7 @@
 #include "cli/option_values.h"
 #include "cli/output.h"
 #include "cli/progress_bar.h"
+#include "format/gguf_package.h"
 #include "server/request_bounds.h"
 #include "server/server.h"
 
@@ -140,15 +141,23 @@ Status read_api_keys(const std::string& path, std::vector<std::string>& keys) {
   return Status();
 }
 
-std::uint64_t folder_size(const std::string& folder) {
-  std::uint64_t size = 0;
+/// Says of the model's files what clients may ask. Opening it says what is wrong with them.
+void describe_files(const std::string& model, server::ServerOptions& options) {
   std::error_code failure;
-  const Result<std::filesystem::path> files = find_model_folder(folder);
-  if (!files.ok()) return 0;  // opening it says why
-  for (const auto& entry : std::filesystem::directory_iterator(*files, failure)) {
-    if (entry.is_regular_file(failure)) size += entry.file_size(failure);
+  const Result<std::filesystem::path> files = find_model_folder(model);
+  if (!files.ok()) return;
+  if (const auto gguf = find_gguf_file(*files); gguf.ok() && gguf->has_value()) {
+    options.model_format = "gguf";
+    const Result<ModelPackage> package = ModelPackage::open(**gguf);
+    if (!package.ok()) return;
+    for (const std::filesystem::path& file : package->files()) {
+      options.model_size += std::filesystem::file_size(file, failure);
+    }
+    return;
   }
-  return size;
+  for (const auto& entry : std::filesystem::directory_iterator(*files, failure)) {
+    if (entry.is_regular_file(failure)) options.model_size += entry.file_size(failure);
+  }
 }
 
 Result<std::unique_ptr<Engine>> open_for_serving(const ServeOptions& options) {
@@ -235,7 +244,7 @@ Result<int> serve(const ServeOptions& options) {
     wanted.body_size_max = *body_max;
   }
   wanted.model_id = options.alias.empty() ? model_name(options.engine.model) : options.alias;
-  wanted.model_size = folder_size(options.engine.model);
+  describe_files(options.engine.model, wanted);
   wanted.allow_control_tokens = options.allow_control_tokens;
   wanted.scheduler.queue_max = options.queue;
   wanted.scheduler.cache_folder = options.cache_dir;

@@ -31,12 +31,12 @@ std::uint64_t DenseLoader::place(const TensorRecord& tensor) {
 }
 
 bool DenseLoader::has_matrix(const TensorRef& tensor) const {
-  return has_weight(checkpoint_, tensor.name);
+  return has_weight(package_, tensor.name);
 }
 
 Status DenseLoader::matrix(const TensorRef& tensor, const MatrixShape& shape, WeightView* out) {
   FM_ASSIGN_OR_RETURN(const WeightRecord record,
-                      find_weight(checkpoint_, tensor.name, shape.stack, shape.rows, shape.cols));
+                      find_weight(package_, tensor.name, shape.stack, shape.rows, shape.cols));
   *out = {.format = record.format, .rows = shape.stack * shape.rows, .cols = shape.cols};
   Matrix matrix{.out = out, .weight_offset = place(*record.weight)};
   if (record.format.kind == WeightFormat::Kind::kAffine) {
@@ -50,23 +50,22 @@ Status DenseLoader::matrix(const TensorRef& tensor, const MatrixShape& shape, We
 Status DenseLoader::vector(const TensorRef& wanted, std::span<const TensorShape> accepted_shapes,
                            std::vector<float>* out) {
   const std::string& name = wanted.name;
-  const TensorRecord* tensor = checkpoint_.find(name);
+  const TensorRecord* tensor = package_.find(name);
   if (tensor == nullptr) {
     return error(StatusCode::kNotFound,
                  "{}: tensor {} is not in the checkpoint; download the model again",
-                 checkpoint_.folder().string(), name);
+                 package_.path().string(), name);
   }
   if (std::find(accepted_shapes.begin(), accepted_shapes.end(), tensor->shape) ==
       accepted_shapes.end()) {
-    return error(StatusCode::kCorrupt,
-                 "{}: tensor {} has shape [{}] where config.json implies [{}]",
-                 checkpoint_.files()[tensor->file_index].string(), name,
-                 fmt::join(tensor->shape, ", "), fmt::join(accepted_shapes.front(), ", "));
+    return error(StatusCode::kCorrupt, "{} has shape [{}] where {} implies [{}]",
+                 package_.place_of(name, *tensor), fmt::join(tensor->shape, ", "),
+                 package_.config_name(), fmt::join(accepted_shapes.front(), ", "));
   }
   if (tensor->dtype != DType::kF32 && tensor->dtype != DType::kBF16 &&
       tensor->dtype != DType::kF16) {
-    return error(StatusCode::kUnsupported, "{}: tensor {} has dtype {}; expected F32, BF16 or F16",
-                 checkpoint_.files()[tensor->file_index].string(), name, to_string(tensor->dtype));
+    return error(StatusCode::kUnsupported, "{} has dtype {}; expected F32, BF16 or F16",
+                 package_.place_of(name, *tensor), tensor->type_name());
   }
   vectors_.push_back({tensor, name, wanted.stored, out, place(*tensor)});
   widened_size_ += tensor->size / size_of(tensor->dtype) * sizeof(float);
@@ -135,12 +134,10 @@ Result<AlignedBuffer> DenseLoader::load(
     const std::size_t count = vector.tensor->size / size_of(vector.tensor->dtype);
     vector.out->resize(count);
     widen(vector.tensor->dtype, buffer.data() + vector.offset, *vector.out);
-    const Status restored =
-        restore(vector.stored, vector.tensor->shape, checkpoint_.is_mlx(), *vector.out);
+    const Status restored = restore(vector.stored, vector.tensor->shape, *vector.out);
     if (!restored.ok()) {
-      return error(restored.code(), "{}: tensor {} {}; download the model again",
-                   checkpoint_.files()[vector.tensor->file_index].string(), vector.name,
-                   restored.message());
+      return error(restored.code(), "{} {}; download the model again",
+                   package_.place_of(vector.name, *vector.tensor), restored.message());
     }
   }
   return buffer;

@@ -9,19 +9,19 @@
 
 #include "base/aligned_buffer.h"
 #include "base/result.h"
-#include "format/checkpoint.h"
+#include "format/model_package.h"
 #include "io/file.h"
 #include "io/read_queue.h"
 #include "model/weight_source.h"
 
 namespace flashmoe {
 
-/// Finds a model's dense weights in a checkpoint and loads them into one buffer. Until load() only
+/// Finds a model's dense weights in a package and loads them into one buffer. Until load() only
 /// headers are used, so it also tells what loading would take.
 class DenseLoader : public WeightSource {
  public:
-  /// `checkpoint` must outlive the loader.
-  explicit DenseLoader(const Checkpoint& checkpoint) : checkpoint_(checkpoint) {}
+  /// `package` must outlive the loader.
+  explicit DenseLoader(const ModelPackage& package) : package_(package) {}
 
   bool has_matrix(const TensorRef& tensor) const override;
   Status matrix(const TensorRef& tensor, const MatrixShape& shape, WeightView* out) override;
@@ -31,7 +31,7 @@ class DenseLoader : public WeightSource {
   /// Bytes of memory that everything declared so far takes: as stored, and vectors also as f32.
   std::uint64_t size() const { return size_ + widened_size_; }
 
-  /// Reads everything declared, in file order, and fills the outputs. `files` are the checkpoint's.
+  /// Reads everything declared, in file order, and fills the outputs. `files` are the package's.
   /// The buffer that is returned holds the matrices and must outlive their views.
   Result<AlignedBuffer> load(std::span<const File> files, ReadQueue& queue,
                              const std::function<void(std::uint64_t, std::uint64_t)>& on_progress);
@@ -60,7 +60,7 @@ class DenseLoader : public WeightSource {
   Status read_parts(std::span<const File> files, ReadQueue& queue, AlignedBuffer& buffer,
                     const std::function<void(std::uint64_t, std::uint64_t)>& on_progress);
 
-  const Checkpoint& checkpoint_;
+  const ModelPackage& package_;
   std::vector<Part> parts_;
   std::vector<Matrix> matrices_;
   std::vector<Vector> vectors_;

@@ -36,8 +36,8 @@ IoBackend backend_of(IoChoice choice) {
   return IoBackend::kAuto;
 }
 
-Result<SamplingOptions> read_recommended_sampling(const Checkpoint& checkpoint) {
-  const ConfigReader reader = checkpoint.generation_config_reader();
+Result<SamplingOptions> read_recommended_sampling(const ModelPackage& package) {
+  const ConfigReader reader = package.generation_config_reader();
   SamplingOptions sampling;
   FM_ASSIGN_OR_RETURN(sampling.repeat_penalty,
                       reader.number_or("repetition_penalty", 1.0, 0.01, 100.0));
@@ -103,7 +103,7 @@ Status EngineImpl::load(const EngineOptions& options) {
   FM_ASSIGN_OR_RETURN(const std::unique_ptr<ModelFiles> files, ModelFiles::open(options.model));
   info_ = model_info(*files);
   sessions_max_ = options.sessions;
-  FM_ASSIGN_OR_RETURN(recommended_sampling_, read_recommended_sampling(files->checkpoint()));
+  FM_ASSIGN_OR_RETURN(recommended_sampling_, read_recommended_sampling(files->package()));
   residency_options_ = options.residency;
   speculation_ = options.speculation;
   snapshots_ = options.may_change_residency ? 2 : snapshots_of(options.residency);

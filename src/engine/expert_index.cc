@@ -32,27 +32,27 @@ bool is_float(DType dtype) {
 /// One layer's experts while they are found.
 class LayerBuilder {
  public:
-  LayerBuilder(const Checkpoint& checkpoint, const TensorTable& names, const MoeSpec& moe,
+  LayerBuilder(const ModelPackage& package, const TensorTable& names, const MoeSpec& moe,
                std::size_t hidden_size, std::size_t layer)
-      : checkpoint_(checkpoint), names_(names), moe_(moe), hidden_(hidden_size), index_(layer) {}
+      : package_(package), names_(names), moe_(moe), hidden_(hidden_size), index_(layer) {}
 
   Status build() {
     const std::string stacked = names_.name(TensorId::kStackedGate, index_) + ".weight";
     const std::string separate = names_.name(TensorId::kSeparateGate, index_, 0) + ".weight";
     const std::string fused = names_.name(TensorId::kFusedGateUp, index_);
-    if (checkpoint_.find(stacked) != nullptr) return build_stacked();
-    if (checkpoint_.find(separate) != nullptr) return build_separate();
+    if (package_.find(stacked) != nullptr) return build_stacked();
+    if (package_.find(separate) != nullptr) return build_separate();
     if (find_fused(fused) != nullptr) return build_fused();
-    if (checkpoint_.find(fused + "_blocks") != nullptr) {
+    if (package_.find(fused + "_blocks") != nullptr) {
       return error(
           StatusCode::kUnsupported,
           "{}: {}_blocks is in MXFP4, which is not supported; use an affine checkpoint, or "
           "one in bf16, f16 or f32",
-          checkpoint_.folder().string(), fused);
+          package_.path().string(), fused);
     }
     return error(StatusCode::kNotFound,
                  "{}: layer {} has no routed experts: none of {}, {}, {} is in the checkpoint",
-                 checkpoint_.folder().string(), index_, stacked, separate, fused);
+                 package_.path().string(), index_, stacked, separate, fused);
   }
 
   ExpertStore::Layer layer;
@@ -90,11 +90,11 @@ class LayerBuilder {
   Result<const TensorRecord*> find_bias(const std::string& name, std::uint64_t stack,
                                         std::uint64_t rows) {
     if (!moe_.has_expert_bias) return nullptr;
-    const TensorRecord* const bias = checkpoint_.find(name);
+    const TensorRecord* const bias = package_.find(name);
     if (bias == nullptr) {
       return error(StatusCode::kNotFound,
                    "{}: tensor {} is not in the checkpoint; download the model again",
-                   checkpoint_.folder().string(), name);
+                   package_.path().string(), name);
     }
     // A stack of one may lack the axis, as with weights.
     std::vector<std::uint64_t> shape = {stack, rows};
@@ -103,14 +103,14 @@ class LayerBuilder {
       return error(StatusCode::kCorrupt,
                    "{}: tensor {} has shape [{}] where [{}] is expected; the model does not match "
                    "its config.json, download it again",
-                   checkpoint_.folder().string(), name, fmt::join(bias->shape, ", "),
+                   package_.path().string(), name, fmt::join(bias->shape, ", "),
                    fmt::join(shape, ", "));
     }
     if (!is_float(bias->dtype) || (layout.bias && *layout.bias != bias->dtype)) {
       return error(StatusCode::kUnsupported,
                    "{}: tensor {} has dtype {}; expected F32, BF16 or F16, the same in all of its "
                    "layer's experts",
-                   checkpoint_.folder().string(), name, to_string(bias->dtype));
+                   package_.path().string(), name, to_string(bias->dtype));
     }
     layout.bias = bias->dtype;
     return bias;
@@ -119,7 +119,7 @@ class LayerBuilder {
   Result<Matrix> find_matrix(const std::string& path, std::uint64_t stack, std::uint64_t rows,
                              std::uint64_t cols) {
     Matrix matrix;
-    FM_ASSIGN_OR_RETURN(matrix.record, find_weight(checkpoint_, path, stack, rows, cols));
+    FM_ASSIGN_OR_RETURN(matrix.record, find_weight(package_, path, stack, rows, cols));
     FM_ASSIGN_OR_RETURN(matrix.bias, find_bias(path + ".bias", stack, rows));
     return matrix;
   }
@@ -163,8 +163,7 @@ class LayerBuilder {
         return error(StatusCode::kUnsupported,
                      "{}: the expert of {} is stored in another format than expert 0 of its layer; "
                      "convert the checkpoint so that a layer's experts agree",
-                     checkpoint_.folder().string(),
-                     names_.name(TensorId::kSeparateGate, index_, e));
+                     package_.path().string(), names_.name(TensorId::kSeparateGate, index_, e));
       }
       append_expert(gate, up, down, 0);
     }
@@ -174,8 +173,8 @@ class LayerBuilder {
 
   /// Fused tensors are parameters: some writers add ".weight" to their names, some do not.
   const TensorRecord* find_fused(const std::string& name) const {
-    const TensorRecord* tensor = checkpoint_.find(name);
-    return tensor != nullptr ? tensor : checkpoint_.find(name + ".weight");
+    const TensorRecord* tensor = package_.find(name);
+    return tensor != nullptr ? tensor : package_.find(name + ".weight");
   }
 
   /// A fused tensor, and which ways round its shape can be read.
@@ -190,7 +189,7 @@ class LayerBuilder {
     const TensorRecord* tensor = find_fused(name);
     if (tensor == nullptr) {
       return error(StatusCode::kNotFound, "{}: tensor {} is not in the checkpoint",
-                   checkpoint_.folder().string(), name);
+                   package_.path().string(), name);
     }
     const std::vector<std::uint64_t> straight = {moe_.router.num_experts, rows, cols};
     const std::vector<std::uint64_t> transposed = {moe_.router.num_experts, cols, rows};
@@ -206,13 +205,13 @@ class LayerBuilder {
       return error(StatusCode::kCorrupt,
                    "{}: tensor {} has shape [{}] where [{}], or transposed [{}], is expected; the "
                    "model does not match its config.json, download it again",
-                   checkpoint_.folder().string(), name, fmt::join(tensor->shape, ", "),
+                   package_.path().string(), name, fmt::join(tensor->shape, ", "),
                    fmt::join(straight, ", "), fmt::join(transposed, ", "));
     }
     if (!is_float(tensor->dtype)) {
       return error(StatusCode::kUnsupported,
                    "{}: tensor {} has dtype {}; expected F32, BF16 or F16",
-                   checkpoint_.folder().string(), name, to_string(tensor->dtype));
+                   package_.path().string(), name, tensor->type_name());
     }
     return fused;
   }
@@ -255,7 +254,7 @@ class LayerBuilder {
     return Status();
   }
 
-  const Checkpoint& checkpoint_;
+  const ModelPackage& package_;
   const TensorTable& names_;
   const MoeSpec& moe_;
   std::uint64_t hidden_;
@@ -264,7 +263,7 @@ class LayerBuilder {
 
 }  // namespace
 
-Result<ExpertIndex> build_expert_index(const Checkpoint& checkpoint, const TensorTable& names,
+Result<ExpertIndex> build_expert_index(const ModelPackage& package, const TensorTable& names,
                                        const ModelSpec& spec) {
   ExpertIndex index;
   for (std::size_t i = 0; i < spec.layers.size(); ++i) {
@@ -272,7 +271,7 @@ Result<ExpertIndex> build_expert_index(const Checkpoint& checkpoint, const Tenso
     ExpertStore::Layer& layer = index.layers.emplace_back();
     ExpertLayout& layout = index.layouts.emplace_back();
     if (moe == nullptr) continue;
-    LayerBuilder builder(checkpoint, names, *moe, spec.hidden_size, i);
+    LayerBuilder builder(package, names, *moe, spec.hidden_size, i);
     FM_RETURN_IF_ERROR(builder.build());
     layer = std::move(builder.layer);
     layout = builder.layout;

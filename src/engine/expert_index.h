@@ -5,24 +5,24 @@
 
 #include "base/result.h"
 #include "experts/expert_store.h"
-#include "format/checkpoint.h"
+#include "format/model_package.h"
 #include "model/expert_layout.h"
 #include "model/model_spec.h"
 #include "model/tensor_table.h"
 
 namespace flashmoe {
 
-/// Where the routed experts of a checkpoint lie, and how to read them: the one place where files
+/// Where the routed experts of a package lie, and how to read them: the one place where files
 /// meet math.
 struct ExpertIndex {
   std::vector<ExpertStore::Layer> layers;  // one per model layer
   std::vector<ExpertLayout> layouts;       // one per model layer
 };
 
-/// Finds the routed experts in whichever of the family's three spellings a checkpoint has. Reads
+/// Finds the routed experts in whichever of the family's three spellings a package has. Reads
 /// headers only. Errors: kNotFound, naming the spellings tried; kCorrupt for shapes that contradict
 /// the config.
-Result<ExpertIndex> build_expert_index(const Checkpoint& checkpoint, const TensorTable& names,
+Result<ExpertIndex> build_expert_index(const ModelPackage& package, const TensorTable& names,
                                        const ModelSpec& spec);
 
 }  // namespace flashmoe

@@ -57,18 +57,30 @@ ModelArchitecture architecture_of(const ModelSpec& spec) {
   return architecture;
 }
 
-std::vector<InspectedTensor> list_tensors(const Checkpoint& checkpoint, const TensorRoles& roles) {
+std::string layout_of(TensorSpelling spelling) {
+  switch (spelling) {
+    case TensorSpelling::kMlx:
+      return "mlx";
+    case TensorSpelling::kGguf:
+      return "gguf";
+    case TensorSpelling::kHuggingFace:
+      break;
+  }
+  return "hugging_face";
+}
+
+std::vector<InspectedTensor> list_tensors(const ModelPackage& package, const TensorRoles& roles) {
   std::vector<InspectedTensor> tensors;
-  for (const auto& [name, record] : checkpoint.tensors()) {
+  for (const auto& [name, record] : package.tensors()) {
     const TensorRoles::Use* use = roles.find(name);
-    const std::string dtype(to_string(record.dtype));
+    const std::string dtype(record.type_name());
     tensors.push_back({.name = name,
                        .role = use == nullptr ? TensorRole::kUnused : use->role,
                        .format = use == nullptr ? dtype : format_name(use->format),
                        .dtype = dtype,
                        .shape = record.shape,
                        .size_bytes = record.size,
-                       .file = checkpoint.files()[record.file_index].filename().string()});
+                       .file = package.files()[record.file_index].filename().string()});
   }
   return tensors;
 }
@@ -191,10 +203,10 @@ Result<ModelInspection> inspect_model(const InspectOptions& options) {
   inspection.active_parameter_count =
       roles.dense_parameter_count() + inspection.architecture.moe_layers *
                                           spec.moe().router.num_experts_per_tok * expert_parameters;
-  inspection.is_mlx = files->checkpoint().is_mlx();
+  inspection.layout = layout_of(files->package().spelling());
   inspection.has_tokenizer = text.tokenizer != nullptr;
-  inspection.file_count = files->checkpoint().files().size();
-  inspection.tensors = list_tensors(files->checkpoint(), roles);
+  inspection.file_count = files->package().files().size();
+  inspection.tensors = list_tensors(files->package(), roles);
   inspection.groups = group_tensors(inspection.tensors);
   inspection.format = main_format(inspection.groups);
   for (std::uint32_t layer = 0; layer < files->store().layer_count(); ++layer) {

@@ -43,7 +43,7 @@ TEST(Inspection, DescribesTheShippedModel) {
   EXPECT_EQ(model->architecture.linear_attention_layers, 6U);
   EXPECT_EQ(model->architecture.moe_layers, 8U);
   EXPECT_EQ(model->format, "affine 4-bit g64");
-  EXPECT_TRUE(model->is_mlx);
+  EXPECT_EQ(model->layout, "mlx");
   EXPECT_TRUE(model->has_tokenizer);
   EXPECT_EQ(model->file_count, 4U);
   // 384 x 64 weights in each of three matrices, at 4 bits and two BF16 for 64 of them.

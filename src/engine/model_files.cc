@@ -21,20 +21,17 @@ constexpr std::uint64_t kProcessBytes = std::uint64_t{16} << 20;
 /// Memory of half a byte of tokenizer.json while it is parsed and after.
 constexpr std::uint64_t kTokenizerHalfFactor = 5;
 
-/// Memory of one entry of the checkpoint's tensor table, with its name and its part in the header
+/// Memory of one entry of the package's tensor table, with its name and its part in the header
 /// and in the index while those are parsed.
 constexpr std::uint64_t kTensorEntryBytes = 400;
 
 /// The books of the cache and its policy for one expert, and for its slot.
 constexpr std::uint64_t kExpertEntryBytes = 256;
 
-std::uint64_t process_bytes(const Checkpoint& checkpoint, const ExpertStore& store) {
-  std::error_code ignored;
-  const std::uintmax_t tokenizer_size =
-      std::filesystem::file_size(checkpoint.folder() / "tokenizer.json", ignored);
-  std::uint64_t bytes = kProcessBytes + checkpoint.tensors().size() * kTensorEntryBytes +
+std::uint64_t process_bytes(const ModelPackage& package, const ExpertStore& store) {
+  std::uint64_t bytes = kProcessBytes + package.tensors().size() * kTensorEntryBytes +
                         ThreadPool::available_core_count() * linear_scratch_size();
-  if (!ignored) bytes += kTokenizerHalfFactor * tokenizer_size / 2;
+  bytes += kTokenizerHalfFactor * package.tokenizer_size() / 2;
   for (std::uint32_t i = 0; i < store.layer_count(); ++i) {
     const LayerId layer{i};
     if (store.expert_count(layer) == 0) continue;
@@ -60,14 +57,13 @@ ModelInfo model_info(const ModelFiles& files) {
           .warnings = files.warnings()};
 }
 
-ModelFiles::ModelFiles(Checkpoint checkpoint)
-    : checkpoint_(std::move(checkpoint)), loader_(checkpoint_) {}
+ModelFiles::ModelFiles(ModelPackage package) : package_(std::move(package)), loader_(package_) {}
 
 Result<std::unique_ptr<ModelFiles>> ModelFiles::open(const std::filesystem::path& folder) {
-  FM_ASSIGN_OR_RETURN(Checkpoint checkpoint, Checkpoint::open(folder));
-  std::unique_ptr<ModelFiles> files(new ModelFiles(std::move(checkpoint)));
+  FM_ASSIGN_OR_RETURN(ModelPackage package, ModelPackage::open(folder));
+  std::unique_ptr<ModelFiles> files(new ModelFiles(std::move(package)));
   FM_ASSIGN_OR_RETURN(ModelSpec spec, files->read_spec());
-  const std::string& complaint = files->checkpoint_.index_complaint();
+  const std::string& complaint = files->package_.complaint();
   const Status status = files->find_weights(std::move(spec));
   if (complaint.empty() || status.ok()) {
     FM_RETURN_IF_ERROR(status);
@@ -80,40 +76,40 @@ Result<std::unique_ptr<ModelFiles>> ModelFiles::open(const std::filesystem::path
 }
 
 Result<ModelSpec> ModelFiles::read_spec() {
-  FM_ASSIGN_OR_RETURN(const ModelFamily* const family, find_model_family(checkpoint_));
-  FM_ASSIGN_OR_RETURN(ModelSpec spec, read_model_spec(*family, checkpoint_));
-  names_ = find_tensor_names(*family, checkpoint_);
-  FM_ASSIGN_OR_RETURN(eos_token_ids_, read_eos_token_ids(checkpoint_, spec.vocab_size));
+  FM_ASSIGN_OR_RETURN(const ModelFamily* const family, find_model_family(package_));
+  FM_ASSIGN_OR_RETURN(ModelSpec spec, read_model_spec(*family, package_));
+  names_ = find_tensor_names(*family, package_);
+  FM_ASSIGN_OR_RETURN(eos_token_ids_, read_eos_token_ids(package_, spec.vocab_size));
   return spec;
 }
 
 Status ModelFiles::find_weights(ModelSpec spec) {
   if (spec.tie_word_embeddings) {
-    FM_ASSIGN_OR_RETURN(const bool has_own, has_own_head(checkpoint_, names_));
+    FM_ASSIGN_OR_RETURN(const bool has_own, has_own_head(package_, names_));
     spec.tie_word_embeddings = !has_own;
     if (has_own) {
       warnings_.push_back(fmt::format(
           "{}: tie_word_embeddings says that {} is the embedding, but the files hold another, "
           "which is used; if it is wrong, remove it from the files",
-          (checkpoint_.folder() / "config.json").string(), names_.name(TensorId::kLmHead)));
+          package_.config_file(), names_.name(TensorId::kLmHead)));
     }
   }
   network_ = std::make_unique<Network>(std::move(spec));
-  if (!checkpoint_.index_complaint().empty()) {
+  if (!package_.complaint().empty()) {
     warnings_.push_back(
         fmt::format("{}; the weight files that are there hold all that the model needs, and are "
                     "used",
-                    checkpoint_.index_complaint()));
+                    package_.complaint()));
   }
   FM_RETURN_IF_ERROR(network_->declare(names_, loader_));
-  FM_ASSIGN_OR_RETURN(ExpertIndex index, build_expert_index(checkpoint_, names_, network_->spec()));
+  FM_ASSIGN_OR_RETURN(ExpertIndex index, build_expert_index(package_, names_, network_->spec()));
   layouts_ = std::move(index.layouts);
   network_->set_expert_layouts(layouts_);
   FM_ASSIGN_OR_RETURN(ExpertStore store,
-                      ExpertStore::open(checkpoint_.files(), std::move(index.layers)));
+                      ExpertStore::open(package_.files(), std::move(index.layers)));
   store_ = std::make_unique<ExpertStore>(std::move(store));
 
-  footprint_.process_bytes = process_bytes(checkpoint_, *store_);
+  footprint_.process_bytes = process_bytes(package_, *store_);
   footprint_.dense_bytes = loader_.size() + network_->derived_bytes();
   footprint_.io_bytes = kReadQueueBufferBytesMax;
   for (std::uint32_t i = 0; i < store_->layer_count(); ++i) {
@@ -130,10 +126,10 @@ void ModelFiles::add_end_token(std::int32_t id) {
 }
 
 std::string ModelFiles::identity() const {
-  const nlohmann::json& config = checkpoint_.config();
+  const nlohmann::json& config = package_.config();
   std::string text = config.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
   text += fmt::format("\n{}\n{}\n", store_->slot_size(), fmt::join(store_->expert_counts(), " "));
-  for (const std::filesystem::path& path : checkpoint_.files()) {
+  for (const std::filesystem::path& path : package_.files()) {
     std::error_code ignored;
     const std::uintmax_t size = std::filesystem::file_size(path, ignored);
     const auto time = std::filesystem::last_write_time(path, ignored).time_since_epoch();
@@ -145,7 +141,7 @@ std::string ModelFiles::identity() const {
 Result<AlignedBuffer> ModelFiles::load_dense(
     ReadQueue& queue, const std::function<void(std::uint64_t, std::uint64_t)>& on_progress) {
   std::vector<File> files;
-  for (const std::filesystem::path& path : checkpoint_.files()) {
+  for (const std::filesystem::path& path : package_.files()) {
     FM_ASSIGN_OR_RETURN(File file, File::open(path, File::Mode::kDirect));
     files.push_back(std::move(file));
   }

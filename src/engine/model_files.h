@@ -11,7 +11,7 @@
 #include "engine/memory_planner.h"
 #include "experts/expert_store.h"
 #include "flashmoe/engine.h"
-#include "format/checkpoint.h"
+#include "format/model_package.h"
 #include "model/expert_layout.h"
 #include "model/model_family.h"
 #include "model/network.h"
@@ -26,7 +26,7 @@ class ModelFiles {
   /// Errors name the file, the field or tensor, and the remedy.
   static Result<std::unique_ptr<ModelFiles>> open(const std::filesystem::path& folder);
 
-  const Checkpoint& checkpoint() const { return checkpoint_; }
+  const ModelPackage& package() const { return package_; }
   /// How the model's tensors are called here.
   const TensorTable& names() const { return names_; }
   const ModelSpec& spec() const { return network_->spec(); }
@@ -56,11 +56,11 @@ class ModelFiles {
   std::unique_ptr<ExpertStore> take_store() { return std::move(store_); }
 
  private:
-  explicit ModelFiles(Checkpoint checkpoint);
+  explicit ModelFiles(ModelPackage package);
   Result<ModelSpec> read_spec();
   Status find_weights(ModelSpec spec);
 
-  Checkpoint checkpoint_;
+  ModelPackage package_;
   TensorTable names_;
   std::vector<ExpertLayout> layouts_;
   std::unique_ptr<ExpertStore> store_;

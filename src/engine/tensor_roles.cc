@@ -35,11 +35,11 @@ void TensorRoles::add_matrix(const std::string& path, const Use& use) {
 }
 
 bool TensorRoles::has_matrix(const TensorRef& tensor) const {
-  return has_weight(files_->checkpoint(), tensor.name);
+  return has_weight(files_->package(), tensor.name);
 }
 
 Status TensorRoles::matrix(const TensorRef& tensor, const MatrixShape& shape, WeightView* /*out*/) {
-  FM_ASSIGN_OR_RETURN(const WeightRecord record, find_weight(files_->checkpoint(), tensor.name,
+  FM_ASSIGN_OR_RETURN(const WeightRecord record, find_weight(files_->package(), tensor.name,
                                                              shape.stack, shape.rows, shape.cols));
   add_matrix(tensor.name, {role_of(tensor.id), record.format});
   parameter_count_ += shape.stack * shape.rows * shape.cols;
@@ -49,10 +49,10 @@ Status TensorRoles::matrix(const TensorRef& tensor, const MatrixShape& shape, We
 Status TensorRoles::vector(const TensorRef& tensor,
                            std::span<const TensorShape> /*accepted_shapes*/,
                            std::vector<float>* /*out*/) {
-  const TensorRecord* record = files_->checkpoint().find(tensor.name);
+  const TensorRecord* record = files_->package().find(tensor.name);
   FM_CHECK(record != nullptr);  // ModelFiles::open() declared the same tensors to its loader
   uses_.emplace(tensor.name, Use{role_of(tensor.id), {.dtype = record->dtype}});
-  parameter_count_ += record->size / size_of(record->dtype);
+  parameter_count_ += record->element_count();
   return Status();
 }
 

@@ -15,10 +15,10 @@ namespace {
 
 constexpr std::uint64_t kPieceSize = std::uint64_t{2} << 20;
 
-Result<bool> are_equal(const Checkpoint& checkpoint, const TensorRecord& a, const TensorRecord& b) {
+Result<bool> are_equal(const ModelPackage& package, const TensorRecord& a, const TensorRecord& b) {
   if (a.dtype != b.dtype || a.shape != b.shape) return false;
   const auto open = [&](const TensorRecord& tensor) {
-    return File::open(checkpoint.files()[tensor.file_index], File::Mode::kBuffered);
+    return File::open(package.files()[tensor.file_index], File::Mode::kBuffered);
   };
   FM_ASSIGN_OR_RETURN(const File file_a, open(a));
   FM_ASSIGN_OR_RETURN(const File file_b, open(b));
@@ -39,17 +39,17 @@ Result<bool> are_equal(const Checkpoint& checkpoint, const TensorRecord& a, cons
 
 }  // namespace
 
-Result<bool> has_own_head(const Checkpoint& checkpoint, const TensorTable& names) {
+Result<bool> has_own_head(const ModelPackage& package, const TensorTable& names) {
   const std::string head = names.name(TensorId::kLmHead);
   const std::string embedding = names.name(TensorId::kEmbedTokens);
-  if (!has_weight(checkpoint, head)) return false;
+  if (!has_weight(package, head)) return false;
   // The weight last: scales and biases are small.
   for (const std::string_view part : {".scales", ".biases", ".weight"}) {
-    const TensorRecord* const of_head = checkpoint.find(head + std::string(part));
-    const TensorRecord* const of_embedding = checkpoint.find(embedding + std::string(part));
+    const TensorRecord* const of_head = package.find(head + std::string(part));
+    const TensorRecord* const of_embedding = package.find(embedding + std::string(part));
     if (of_head == nullptr && of_embedding == nullptr) continue;
     if (of_head == nullptr || of_embedding == nullptr) return true;
-    FM_ASSIGN_OR_RETURN(const bool equal, are_equal(checkpoint, *of_head, *of_embedding));
+    FM_ASSIGN_OR_RETURN(const bool equal, are_equal(package, *of_head, *of_embedding));
     if (!equal) return true;
   }
   return false;

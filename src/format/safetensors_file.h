@@ -15,7 +15,7 @@
 namespace flashmoe {
 
 /// One safetensors file and whole tensors read from it: references, traces, fixtures. (A model's
-/// weights go through Checkpoint instead.) Safe to share between threads.
+/// weights go through ModelPackage instead.) Safe to share between threads.
 class SafetensorsFile {
  public:
   /// Reads the header. Errors: those of File::open and read_safetensors_header.

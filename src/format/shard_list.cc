@@ -240,11 +240,10 @@ Status no_weights(const fs::path& folder, const Names& all_names) {
   for (const std::string& name : all_names) {
     const bool is_consolidated =
         name.starts_with("consolidated") && name.ends_with(".safetensors");  // Mistral's
-    if (is_consolidated || name.ends_with(".gguf") || name.ends_with(".bin") ||
-        name.ends_with(".pth")) {
+    if (is_consolidated || name.ends_with(".bin") || name.ends_with(".pth")) {
       return error(StatusCode::kUnsupported,
                    "{}: {}, but {}, a format that flash-moe does not read; download a safetensors "
-                   "checkpoint (MLX, or Hugging Face bf16)",
+                   "checkpoint (MLX, or Hugging Face bf16) or a GGUF file",
                    folder.string(), kNone, printable(name));
     }
   }

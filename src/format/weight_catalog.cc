@@ -20,7 +20,7 @@ struct NamedTensor {
 
 /// Where a weight should be found, and of which logical shape.
 struct Wanted {
-  const Checkpoint& checkpoint;
+  const ModelPackage& package;
   std::string_view path;
   std::uint64_t stack;
   std::uint64_t rows;
@@ -29,13 +29,12 @@ struct Wanted {
 
 NamedTensor find_named(const Wanted& wanted, std::string_view suffix) {
   std::string name = fmt::format("{}{}", wanted.path, suffix);
-  const TensorRecord* record = wanted.checkpoint.find(name);
+  const TensorRecord* record = wanted.package.find(name);
   return {std::move(name), record};
 }
 
 std::string place_of(const Wanted& wanted, const NamedTensor& tensor) {
-  return fmt::format("{}: tensor {}", wanted.checkpoint.files()[tensor.record->file_index].string(),
-                     printable(tensor.name));
+  return wanted.package.place_of(tensor.name, *tensor.record);
 }
 
 /// [rows, last], behind the stack axis where there is one.
@@ -47,6 +46,8 @@ std::vector<std::uint64_t> shape_with(const Wanted& wanted, std::uint64_t last) 
 /// True if `tensor` is [stack, rows, anything]; a stack of one may lack the axis or have it.
 bool has_leading_shape(const Wanted& wanted, const TensorRecord& tensor) {
   const auto& shape = tensor.shape;
+  // A matrix of one row may be a vector (GGUF).
+  if (shape.size() == 1) return wanted.stack == 1 && wanted.rows == 1;
   if (shape.size() == 2) return wanted.stack == 1 && shape[0] == wanted.rows;
   return shape.size() == 3 && shape[0] == wanted.stack && shape[1] == wanted.rows;
 }
@@ -55,11 +56,12 @@ Status check_shape(const Wanted& wanted, const NamedTensor& tensor, std::uint64_
   if (has_leading_shape(wanted, *tensor.record) && tensor.record->shape.back() == last) {
     return Status();
   }
-  return error(StatusCode::kCorrupt,
-               "{} has shape [{}], but by config.json it should have [{}]; the two files do not "
-               "belong together, download both again",
+  const bool is_gguf = wanted.package.spelling() == TensorSpelling::kGguf;
+  return error(StatusCode::kCorrupt, "{} has shape [{}], but by {} it should have [{}]; {}",
                place_of(wanted, tensor), fmt::join(tensor.record->shape, ", "),
-               fmt::join(shape_with(wanted, last), ", "));
+               wanted.package.config_name(), fmt::join(shape_with(wanted, last), ", "),
+               is_gguf ? "download the file again"
+                       : "the two files do not belong together, download both again");
 }
 
 bool is_weight_float(DType dtype) {
@@ -68,6 +70,12 @@ bool is_weight_float(DType dtype) {
 
 Result<WeightRecord> float_weight(const Wanted& wanted, const NamedTensor& weight) {
   const DType dtype = weight.record->dtype;
+  if (weight.record->ggml_type != nullptr && !weight.record->ggml_type->dtype) {
+    return error(StatusCode::kUnsupported,
+                 "{} has ggml type {}, which this build cannot compute with; use a GGUF file in "
+                 "F32, F16 or BF16, or the model's safetensors",
+                 place_of(wanted, weight), weight.record->type_name());
+  }
   if (dtype == DType::kU32) {
     return error(StatusCode::kCorrupt,
                  "{} holds packed weights (U32), but {}.scales is absent; download the model again",
@@ -132,7 +140,7 @@ Result<PackedWidths> choose_widths(const Wanted& wanted, const ModuleQuantizatio
                  place_of(wanted, weight), listed.group_size, wanted.cols);
   }
   if (!inferred || !is_affine_bits(inferred->bits) || !is_affine_group_size(inferred->group_size)) {
-    const TensorRecord& scales = *wanted.checkpoint.find(fmt::format("{}.scales", wanted.path));
+    const TensorRecord& scales = *wanted.package.find(fmt::format("{}.scales", wanted.path));
     return error(StatusCode::kCorrupt,
                  "{} has shape [{}] and its scales [{}], which fit no affine quantisation of [{}]; "
                  "the model does not match its config.json, download it again",
@@ -151,7 +159,7 @@ Result<WeightRecord> affine_weight(const Wanted& wanted, const ModuleQuantizatio
     return error(StatusCode::kNotFound,
                  "{}: tensor {} is absent, though the scales beside it are there; download the "
                  "model again",
-                 wanted.checkpoint.folder().string(), printable(biases.name));
+                 wanted.package.path().string(), printable(biases.name));
   }
   if (weight.record->dtype != DType::kU32) {
     return error(StatusCode::kCorrupt, "{} has scales, so its dtype should be U32, not {}",
@@ -185,24 +193,22 @@ Result<WeightRecord> affine_weight(const Wanted& wanted, const ModuleQuantizatio
 
 }  // namespace
 
-bool has_weight(const Checkpoint& checkpoint, const std::string& path) {
-  return checkpoint.find(path + ".weight") != nullptr;
+bool has_weight(const ModelPackage& package, const std::string& path) {
+  return package.find(path + ".weight") != nullptr;
 }
 
-Result<WeightRecord> find_weight(const Checkpoint& checkpoint, std::string_view path,
+Result<WeightRecord> find_weight(const ModelPackage& package, std::string_view path,
                                  std::uint64_t stack, std::uint64_t rows, std::uint64_t cols) {
-  const Wanted wanted{checkpoint, path, stack, rows, cols};
-  FM_ASSIGN_OR_RETURN(
-      const ModuleQuantization listed,
-      read_module_quantization(checkpoint.config(), (checkpoint.folder() / "config.json").string(),
-                               path));
+  const Wanted wanted{package, path, stack, rows, cols};
+  FM_ASSIGN_OR_RETURN(const ModuleQuantization listed,
+                      read_module_quantization(package.config(), package.config_file(), path));
   NamedTensor weight = find_named(wanted, ".weight");
   if (weight.record == nullptr) weight = find_named(wanted, "");
   if (weight.record == nullptr) {
     return error(StatusCode::kNotFound,
                  "{}: tensor {}.weight is absent; the download is incomplete, or the model is "
                  "another than config.json says",
-                 checkpoint.folder().string(), printable(path));
+                 package.path().string(), printable(path));
   }
   const NamedTensor scales = find_named(wanted, ".scales");
   const bool is_listed = listed.kind == ModuleQuantization::Kind::kAffine;
@@ -212,7 +218,7 @@ Result<WeightRecord> find_weight(const Checkpoint& checkpoint, std::string_view 
     return error(StatusCode::kNotFound,
                  "{}: tensor {} is absent, though config.json lists {} as quantised; download the "
                  "model again",
-                 checkpoint.folder().string(), printable(scales.name), printable(path));
+                 package.path().string(), printable(scales.name), printable(path));
   }
   if (is_denied) {
     return error(StatusCode::kCorrupt,

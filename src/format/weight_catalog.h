@@ -7,12 +7,12 @@
 #include <string_view>
 
 #include "base/result.h"
-#include "format/checkpoint.h"
+#include "format/model_package.h"
 #include "tensor/weight_view.h"
 
 namespace flashmoe {
 
-/// Where the parts of one weight matrix, or of a stack of equal ones, lie in a checkpoint.
+/// Where the parts of one weight matrix, or of a stack of equal ones, lie in a package.
 struct WeightRecord {
   WeightFormat format;
   std::uint64_t stack = 1;  // matrices stacked on the leading axis: num_experts for fused experts
@@ -30,12 +30,12 @@ struct WeightRecord {
 /// module (docs/formats.md). Errors: kNotFound if there is no such tensor, kCorrupt if shapes,
 /// dtypes or the quantisation contradict each other, kUnsupported for modes other than affine, each
 /// naming the tensor.
-Result<WeightRecord> find_weight(const Checkpoint& checkpoint, std::string_view path,
+Result<WeightRecord> find_weight(const ModelPackage& package, std::string_view path,
                                  std::uint64_t stack, std::uint64_t rows, std::uint64_t cols);
 
 /// Whether the module called `path` has a weight matrix, for models that are stored in several
 /// ways.
-bool has_weight(const Checkpoint& checkpoint, const std::string& path);
+bool has_weight(const ModelPackage& package, const std::string& path);
 
 }  // namespace flashmoe
 

@@ -1,23 +1,23 @@
 // Opens checkpoints that other software wrote: the shipped model and the golden fixtures.
 #include <gtest/gtest.h>
 
-#include "format/checkpoint.h"
+#include "format/model_package.h"
 #include "format/testing/golden_data.h"
 #include "format/weight_catalog.h"
 
 namespace flashmoe {
 namespace {
 
-Checkpoint open_golden(const std::filesystem::path& folder) {
-  auto checkpoint = Checkpoint::open(folder);
-  EXPECT_TRUE(checkpoint.ok()) << checkpoint.status().message();
-  return std::move(*checkpoint);
+ModelPackage open_golden(const std::filesystem::path& folder) {
+  auto package = ModelPackage::open(folder);
+  EXPECT_TRUE(package.ok()) << package.status().message();
+  return std::move(*package);
 }
 
 /// The format of the weight `path` of layer 0, whose shape is given.
-WeightFormat format_of(const Checkpoint& checkpoint, std::string_view path, std::uint64_t stack,
+WeightFormat format_of(const ModelPackage& package, std::string_view path, std::uint64_t stack,
                        std::uint64_t rows, std::uint64_t cols) {
-  const auto record = find_weight(checkpoint, path, stack, rows, cols);
+  const auto record = find_weight(package, path, stack, rows, cols);
   EXPECT_TRUE(record.ok()) << record.status().message();
   return record.ok() ? record->format : WeightFormat();
 }
@@ -31,27 +31,27 @@ constexpr WeightFormat affine(std::uint32_t bits, std::uint32_t group_size) {
   if (!folder) GTEST_SKIP() << name << " is not in this clone"
 
 TEST(WeightCatalogGolden, ShippedModelHasFourBitExpertsAndEightBitRouters) {
-  const Checkpoint checkpoint = open_golden(shipped_model());
-  EXPECT_TRUE(checkpoint.is_mlx());
-  EXPECT_EQ(checkpoint.files().size(), 4u);
+  const ModelPackage package = open_golden(shipped_model());
+  EXPECT_EQ(package.spelling(), TensorSpelling::kMlx);
+  EXPECT_EQ(package.files().size(), 4u);
   const auto experts =
-      find_weight(checkpoint, "model.layers.0.mlp.switch_mlp.gate_proj", 128, 64, 384);
+      find_weight(package, "model.layers.0.mlp.switch_mlp.gate_proj", 128, 64, 384);
   ASSERT_TRUE(experts.ok()) << experts.status().message();
   EXPECT_EQ(experts->stack, 128u);
   EXPECT_EQ(experts->format.kind, WeightFormat::Kind::kAffine);
   EXPECT_EQ(experts->format.bits, 4u);
   EXPECT_EQ(experts->weight->size, 128u * 64 * 384 / 2);
   EXPECT_EQ(experts->scales->size, 128u * experts->rows * experts->format.scale_row_size(384));
-  EXPECT_EQ(format_of(checkpoint, "model.layers.0.mlp.gate", 1, 128, 384).bits, 8u);
+  EXPECT_EQ(format_of(package, "model.layers.0.mlp.gate", 1, 128, 384).bits, 8u);
 }
 
 TEST(WeightCatalogGolden, HuggingFaceCheckpointIsBf16) {
   FM_GOLDEN_OR_SKIP(folder, "qwen3_next");
-  const Checkpoint checkpoint = open_golden(*folder);
-  EXPECT_FALSE(checkpoint.is_mlx());
+  const ModelPackage package = open_golden(*folder);
+  EXPECT_EQ(package.spelling(), TensorSpelling::kHuggingFace);
   const WeightFormat bf16{.kind = WeightFormat::Kind::kFloat, .dtype = DType::kBF16};
-  EXPECT_EQ(format_of(checkpoint, "model.layers.0.mlp.experts.15.down_proj", 1, 128, 64), bf16);
-  EXPECT_EQ(format_of(checkpoint, "lm_head", 1, 384, 128), bf16);
+  EXPECT_EQ(format_of(package, "model.layers.0.mlp.experts.15.down_proj", 1, 128, 64), bf16);
+  EXPECT_EQ(format_of(package, "lm_head", 1, 384, 128), bf16);
 }
 
 TEST(WeightCatalogGolden, MlxConversionsHaveTheirWidths) {
@@ -70,12 +70,12 @@ TEST(WeightCatalogGolden, MlxConversionsHaveTheirWidths) {
     const auto folder = find_golden(expected.name);
     if (!folder) continue;  // the smaller two are in every clone
     SCOPED_TRACE(expected.name);
-    const Checkpoint checkpoint = open_golden(*folder);
-    EXPECT_TRUE(checkpoint.is_mlx());
-    EXPECT_EQ(format_of(checkpoint, "model.layers.0.mlp.switch_mlp.gate_proj", 16, 64, 128),
+    const ModelPackage package = open_golden(*folder);
+    EXPECT_EQ(package.spelling(), TensorSpelling::kMlx);
+    EXPECT_EQ(format_of(package, "model.layers.0.mlp.switch_mlp.gate_proj", 16, 64, 128),
               expected.experts);
-    EXPECT_EQ(format_of(checkpoint, "model.layers.0.mlp.gate", 1, 16, 128), expected.router);
-    EXPECT_EQ(format_of(checkpoint, "lm_head", 1, 384, 128), expected.head);
+    EXPECT_EQ(format_of(package, "model.layers.0.mlp.gate", 1, 16, 128), expected.router);
+    EXPECT_EQ(format_of(package, "lm_head", 1, 384, 128), expected.head);
   }
 }
 

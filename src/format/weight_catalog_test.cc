@@ -38,19 +38,19 @@ class Fixture {
       EXPECT_TRUE(written.ok()) << written.message();
     }
     EXPECT_TRUE(writer->finish().ok());
-    auto checkpoint = Checkpoint::open(folder_.path());
-    EXPECT_TRUE(checkpoint.ok()) << checkpoint.status().message();
-    checkpoint_ = std::make_unique<Checkpoint>(std::move(*checkpoint));
+    auto package = ModelPackage::open(folder_.path());
+    EXPECT_TRUE(package.ok()) << package.status().message();
+    package_ = std::make_unique<ModelPackage>(std::move(*package));
   }
 
   Result<WeightRecord> find(std::string_view path, std::uint64_t stack, std::uint64_t rows,
                             std::uint64_t cols) const {
-    return find_weight(*checkpoint_, path, stack, rows, cols);
+    return find_weight(*package_, path, stack, rows, cols);
   }
 
  private:
   TemporaryFolder folder_;
-  std::unique_ptr<Checkpoint> checkpoint_;
+  std::unique_ptr<ModelPackage> package_;
 };
 
 /// The three tensors of an affine weight "p" of [rows, cols].

@@ -205,7 +205,8 @@ TEST_P(SequenceParity, DeltaRuleOfEveryShape) {
   constexpr double kTolerance = 1e-5;
   for (const DeltaShape& shape :
        {DeltaShape{1, 1, 8, 8}, DeltaShape{2, 4, 24, 20}, DeltaShape{1, 3, 16, 33},
-        DeltaShape{2, 2, 5, 1}, DeltaShape{1, 2, 128, 128}, DeltaShape{2, 6, 64, 96}}) {
+        DeltaShape{2, 2, 5, 1}, DeltaShape{1, 2, 128, 128}, DeltaShape{2, 6, 64, 96},
+        DeltaShape{2, 6, 16, 8, /*is_tiled=*/true}}) {
     check_delta(shape, {1}, kTolerance);
     check_delta(shape, {33}, kTolerance);
     check_delta(shape, {1, 2, 0, 5, 1}, kTolerance);

@@ -70,9 +70,15 @@ struct DeltaSegment {
 };
 struct DeltaShape {
   std::size_t key_heads = 0;
-  std::size_t value_heads = 0;  // value head j belongs to key head j / (value_heads / key_heads)
+  std::size_t value_heads = 0;
   std::size_t key_dim = 0;
   std::size_t value_dim = 0;
+  /// Value head j belongs to key head j % key_heads, rather than j / (value_heads / key_heads).
+  bool is_tiled = false;
+
+  std::size_t key_head_of(std::size_t value_head) const {
+    return is_tiled ? value_head % key_heads : value_head / (value_heads / key_heads);
+  }
 };
 
 /// How experts are chosen from a router's logits, and weighed.

@@ -20,16 +20,16 @@ constexpr TensorPrefixes kHfMultimodal = {"model.language_model.", ""};
 constexpr TensorPrefixes kMlxMultimodal = {"language_model.model.", "language_model."};
 
 /// The fields of the text model: config.json itself, or the object inside it.
-Result<ConfigReader> text_reader(const Checkpoint& checkpoint) {
-  const ConfigReader reader = checkpoint.config_reader();
+Result<ConfigReader> text_reader(const ModelPackage& package) {
+  const ConfigReader reader = package.config_reader();
   return reader.has("text_config.hidden_size") ? reader.object("text_config")
                                                : Result<ConfigReader>(reader);
 }
 
 }  // namespace
 
-Result<const ModelFamily*> find_model_family(const Checkpoint& checkpoint) {
-  const ConfigReader reader = checkpoint.config_reader();
+Result<const ModelFamily*> find_model_family(const ModelPackage& package) {
+  const ConfigReader reader = package.config_reader();
   FM_ASSIGN_OR_RETURN(const std::string model_type, reader.string("model_type"));
   std::string supported;
   for (const ModelFamily* family : kFamilies) {
@@ -38,13 +38,13 @@ Result<const ModelFamily*> find_model_family(const Checkpoint& checkpoint) {
     supported += fmt::format("{}{}", supported.empty() ? "" : ", ", family->model_type);
   }
   return error(StatusCode::kUnsupported,
-               "{}: model_type '{}' is not supported; this build runs: {}",
-               (checkpoint.folder() / "config.json").string(), printable(model_type), supported);
+               "{}: model_type '{}' is not supported; this build runs: {}", package.config_file(),
+               printable(model_type), supported);
 }
 
-Result<ModelSpec> read_model_spec(const ModelFamily& family, const Checkpoint& checkpoint) {
-  const ConfigReader whole = checkpoint.config_reader();
-  FM_ASSIGN_OR_RETURN(const ConfigReader text, text_reader(checkpoint));
+Result<ModelSpec> read_model_spec(const ModelFamily& family, const ModelPackage& package) {
+  const ConfigReader whole = package.config_reader();
+  FM_ASSIGN_OR_RETURN(const ConfigReader text, text_reader(package));
   FM_ASSIGN_OR_RETURN(ModelSpec spec, family.read_config(text));
   spec.model_type = family.model_type;
   // Of a multimodal model, the outer object decides where both say something.
@@ -53,29 +53,32 @@ Result<ModelSpec> read_model_spec(const ModelFamily& family, const Checkpoint& c
   return spec;
 }
 
-TensorTable find_tensor_names(const ModelFamily& family, const Checkpoint& checkpoint) {
+TensorTable find_tensor_names(const ModelFamily& family, const ModelPackage& package) {
+  const TensorTable plain = family.tensors.spelled(package.spelling());
+  if (package.spelling() == TensorSpelling::kGguf) return plain;
   for (const TensorPrefixes& prefixes : {kHfMultimodal, kMlxMultimodal}) {
-    const TensorTable names = family.tensors.with_prefixes(prefixes);
+    const TensorTable names = plain.with_prefixes(prefixes);
     // Of a download that is not whole, one of them may be missing.
-    if (has_weight(checkpoint, names.name(TensorId::kEmbedTokens)) ||
-        checkpoint.find(names.name(TensorId::kInputNorm, 0)) != nullptr) {
+    if (has_weight(package, names.name(TensorId::kEmbedTokens)) ||
+        package.find(names.name(TensorId::kInputNorm, 0)) != nullptr) {
       return names;
     }
   }
-  return family.tensors;
+  return plain;
 }
 
-TensorTable mlx_tensor_names(const ModelFamily& family, const Checkpoint& checkpoint) {
-  const bool is_multimodal = checkpoint.config_reader().has("text_config.hidden_size");
-  return is_multimodal ? family.tensors.with_prefixes(kMlxMultimodal) : family.tensors;
+TensorTable mlx_tensor_names(const ModelFamily& family, const ModelPackage& package) {
+  const bool is_multimodal = package.config_reader().has("text_config.hidden_size");
+  const TensorTable plain = family.tensors.spelled(TensorSpelling::kMlx);
+  return is_multimodal ? plain.with_prefixes(kMlxMultimodal) : plain;
 }
 
-Result<std::vector<std::int32_t>> read_eos_token_ids(const Checkpoint& checkpoint,
+Result<std::vector<std::int32_t>> read_eos_token_ids(const ModelPackage& package,
                                                      std::size_t vocab_size) {
   std::vector<std::int32_t> all;
-  FM_ASSIGN_OR_RETURN(const ConfigReader text, text_reader(checkpoint));
+  FM_ASSIGN_OR_RETURN(const ConfigReader text, text_reader(package));
   for (const ConfigReader& reader :
-       {checkpoint.generation_config_reader(), checkpoint.config_reader(), text}) {
+       {package.generation_config_reader(), package.config_reader(), text}) {
     if (!reader.has("eos_token_id")) continue;
     FM_ASSIGN_OR_RETURN(const std::vector<std::uint64_t> ids,
                         reader.uint_list("eos_token_id", 0, vocab_size - 1));

@@ -6,8 +6,8 @@
 #include <vector>
 
 #include "base/result.h"
-#include "format/checkpoint.h"
 #include "format/config_reader.h"
+#include "format/model_package.h"
 #include "model/model_spec.h"
 #include "model/tensor_table.h"
 
@@ -24,25 +24,25 @@ struct ModelFamily {
   Result<ModelSpec> (*read_config)(const ConfigReader& reader) = nullptr;
 };
 
-/// What the config of a checkpoint says, which for a multimodal model is in its `text_config`.
+/// What the config of a package says, which for a multimodal model is in its `text_config`.
 /// Errors name the field and the remedy.
-Result<ModelSpec> read_model_spec(const ModelFamily& family, const Checkpoint& checkpoint);
+Result<ModelSpec> read_model_spec(const ModelFamily& family, const ModelPackage& package);
 
-/// The names of `family` as the checkpoint spells them: multimodal models have a prefix before
+/// The names of `family` as the package spells them: multimodal models have a prefix before
 /// those of their text part.
-TensorTable find_tensor_names(const ModelFamily& family, const Checkpoint& checkpoint);
+TensorTable find_tensor_names(const ModelFamily& family, const ModelPackage& package);
 
-/// The names that MLX conversions of such a checkpoint have.
-TensorTable mlx_tensor_names(const ModelFamily& family, const Checkpoint& checkpoint);
+/// The names that MLX conversions of such a model have.
+TensorTable mlx_tensor_names(const ModelFamily& family, const ModelPackage& package);
 
-/// The family of a checkpoint by its config's `model_type`. Errors: kUnsupported, naming those
+/// The family of a package by its config's `model_type`. Errors: kUnsupported, naming those
 /// supported.
-Result<const ModelFamily*> find_model_family(const Checkpoint& checkpoint);
+Result<const ModelFamily*> find_model_family(const ModelPackage& package);
 
 /// The tokens that end a text, by config.json and generation_config.json: one id or a list in
 /// either. A generation_config.json that names fewer than config.json is more often incomplete than
 /// meant so. Errors: kCorrupt for ids beyond the vocabulary.
-Result<std::vector<std::int32_t>> read_eos_token_ids(const Checkpoint& checkpoint,
+Result<std::vector<std::int32_t>> read_eos_token_ids(const ModelPackage& package,
                                                      std::size_t vocab_size);
 
 extern const ModelFamily kDeepseekV2;

@@ -1,8 +1,11 @@
 #include "model/rope.h"
 
 #include <algorithm>
+#include <array>
 #include <cmath>
+#include <cstring>
 
+#include "base/check.h"
 #include "base/portable_math.h"
 
 namespace flashmoe {
@@ -44,6 +47,16 @@ YarnBounds yarn_bounds(const YarnRope& scaling, const RopeSpec& rope) {
 }
 
 }  // namespace
+
+void deinterleave_pairs(const float* from, std::size_t size, float* to) {
+  FM_DCHECK(size <= kRotaryDimMax);
+  std::array<float, kRotaryDimMax> sorted;
+  for (std::size_t i = 0; i < size / 2; ++i) {
+    sorted[i] = from[2 * i];
+    sorted[size / 2 + i] = from[2 * i + 1];
+  }
+  std::memcpy(to, sorted.data(), size * sizeof(float));
+}
 
 std::vector<float> inverse_frequencies(const RopeSpec& rope) {
   std::vector<float> inv_freq(rope.rotary_dim / 2);

@@ -58,6 +58,13 @@ struct RopeSpec {
 /// in double from +, -, x and / alone, rounded to float.
 std::vector<float> inverse_frequencies(const RopeSpec& rope);
 
+/// The most elements of a head that rotate.
+inline constexpr std::size_t kRotaryDimMax = 4096;
+
+/// Pairs (2i, 2i + 1) of `from` become pairs (i, i + half) of `to`, which may be `from`. `size`: at
+/// most kRotaryDimMax.
+void deinterleave_pairs(const float* from, std::size_t size, float* to);
+
 }  // namespace flashmoe
 
 #endif  // FLASHMOE_MODEL_ROPE_H_

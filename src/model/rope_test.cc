@@ -64,5 +64,11 @@ TEST(Rope, ProportionalLeavesTheLaterPairsAlone) {
   EXPECT_FLOAT_EQ(slower[7], inv_freq[7] / 4);
 }
 
+TEST(Rope, SortsPairsThatLieSideBySide) {
+  std::vector<float> head = {0, 1, 2, 3, 4, 5};
+  deinterleave_pairs(head.data(), head.size(), head.data());
+  EXPECT_EQ(head, (std::vector<float>{0, 2, 4, 1, 3, 5}));
+}
+
 }  // namespace
 }  // namespace flashmoe

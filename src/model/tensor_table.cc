@@ -102,6 +102,64 @@ constexpr bool is_in_order() {
 }
 static_assert(is_in_order(), "the table has one row for every TensorId, in their order");
 
+/// What most families are called in GGUF files; a tensor that is not listed is in none. What
+/// llama.cpp's converter has done already (norms hold w, ssm_a is -exp(A_log)) is plain here.
+constexpr TensorRow kGguf[] = {
+    {kEmbedTokens, "token_embd"},
+    {kFinalNorm, "output_norm.weight"},
+    {kLmHead, "output"},
+    {kInputNorm, "blk.{layer}.attn_norm.weight"},
+    {kFeedForwardNorm, "blk.{layer}.ffn_norm.weight"},
+
+    {kQProj, "blk.{layer}.attn_q"},
+    {kKProj, "blk.{layer}.attn_k"},
+    {kVProj, "blk.{layer}.attn_v"},
+    {kOProj, "blk.{layer}.attn_output"},
+    {kQNorm, "blk.{layer}.attn_q_norm.weight"},
+    {kKNorm, "blk.{layer}.attn_k_norm.weight"},
+
+    {kQAProj, "blk.{layer}.attn_q_a"},
+    {kQANorm, "blk.{layer}.attn_q_a_norm.weight"},
+    {kQBProj, "blk.{layer}.attn_q_b"},
+    {kKvAProj, "blk.{layer}.attn_kv_a_mqa"},
+    {kKvANorm, "blk.{layer}.attn_kv_a_norm.weight"},
+    {kKvBProj, "blk.{layer}.attn_kv_b"},
+    {kEmbedQ, "blk.{layer}.attn_k_b"},
+    {kUnembedOut, "blk.{layer}.attn_v_b"},
+
+    {kInProjQkvz, "blk.{layer}.ssm_in"},
+    {kInProjBa, "blk.{layer}.ssm_ba"},
+    {kInProjQkv, "blk.{layer}.attn_qkv"},
+    {kInProjZ, "blk.{layer}.attn_gate"},
+    {kInProjB, "blk.{layer}.ssm_beta"},
+    {kInProjA, "blk.{layer}.ssm_alpha"},
+    {kConv1d, "blk.{layer}.ssm_conv1d.weight", StoredAs::kTapsLast},
+    {kALog, "blk.{layer}.ssm_a"},
+    {kDtBias, "blk.{layer}.ssm_dt.bias"},
+    {kDeltaNorm, "blk.{layer}.ssm_norm.weight"},
+    {kOutProj, "blk.{layer}.ssm_out"},
+
+    {kGateProj, "blk.{layer}.ffn_gate"},
+    {kUpProj, "blk.{layer}.ffn_up"},
+    {kDownProj, "blk.{layer}.ffn_down"},
+
+    {kRouter, "blk.{layer}.ffn_gate_inp"},
+    {kCorrectionBias, "blk.{layer}.exp_probs_b.bias"},
+    {kSharedGateProj, "blk.{layer}.ffn_gate_shexp"},
+    {kSharedUpProj, "blk.{layer}.ffn_up_shexp"},
+    {kSharedDownProj, "blk.{layer}.ffn_down_shexp"},
+    {kSharedExpertGate, "blk.{layer}.ffn_gate_inp_shexp"},
+
+    {kStackedGate, "blk.{layer}.ffn_gate_exps"},
+    {kStackedUp, "blk.{layer}.ffn_up_exps"},
+    {kStackedDown, "blk.{layer}.ffn_down_exps"},
+    {kSeparateGate, "blk.{layer}.ffn_gate.{expert}"},
+    {kSeparateUp, "blk.{layer}.ffn_up.{expert}"},
+    {kSeparateDown, "blk.{layer}.ffn_down.{expert}"},
+    {kFusedGateUp, "blk.{layer}.ffn_gate_up_exps"},
+    {kFusedDown, "blk.{layer}.ffn_down_exps"},
+};
+
 std::string replace_placeholder(std::string text, std::string_view placeholder, std::size_t index) {
   const std::size_t at = text.find(placeholder);
   if (at != std::string::npos) text.replace(at, placeholder.size(), std::to_string(index));
@@ -110,10 +168,22 @@ std::string replace_placeholder(std::string text, std::string_view placeholder, 
 
 }  // namespace
 
-const TensorRow& TensorTable::row(TensorId id) const {
-  const auto own =
-      std::find_if(own_.begin(), own_.end(), [id](const TensorRow& row) { return row.id == id; });
-  return own != own_.end() ? *own : kCommon[static_cast<std::size_t>(id)].row;
+TensorRow TensorTable::row(TensorId id) const {
+  const auto find_in = [id](std::span<const TensorRow> rows) {
+    const auto row =
+        std::find_if(rows.begin(), rows.end(), [id](const TensorRow& r) { return r.id == id; });
+    return row == rows.end() ? nullptr : &*row;
+  };
+  if (spelling_ == TensorSpelling::kGguf) {
+    const TensorRow* row = find_in(own_gguf_);
+    if (row == nullptr) row = find_in(kGguf);
+    return row == nullptr ? TensorRow{id, ""} : *row;
+  }
+  const TensorRow* const own = find_in(own_);
+  TensorRow row = own != nullptr ? *own : kCommon[static_cast<std::size_t>(id)].row;
+  const bool is_centred = spelling_ == TensorSpelling::kMlx;
+  if (is_centred && row.stored == StoredAs::kZeroCentred) row.stored = StoredAs::kPlain;
+  return row;
 }
 
 std::string TensorTable::name(TensorId id) const {

@@ -7,6 +7,7 @@
 #include <string_view>
 
 #include "flashmoe/tensor_role.h"
+#include "format/tensor_spelling.h"
 
 namespace flashmoe {
 
@@ -86,11 +87,15 @@ enum class TensorId : std::uint8_t {
 /// or the rows of a matrix.
 enum class StoredAs : std::uint8_t {
   kPlain,
-  kZeroCentred,   // a norm's w as w - 1 in Hugging Face checkpoints, as w in MLX conversions
+  kZeroCentred,   // a norm's w as w - 1; MLX conversions hold w
   kLogDecay,      // A_log, for -exp(A_log)
   kTapsLast,      // a convolution's [channels, kernel], for [kernel, channels]
   kOverRootSize,  // a norm's w of n elements as w * sqrt(n)
-  kInterleaved,   // fused experts' gate and up rows in turns, rather than one after the other
+
+  // Of matrices, whose bytes stay as they are: blocks ask for them and compute accordingly.
+  kInterleaved,       // fused experts' gate and up rows in turns, rather than one after the other
+  kInterleavedPairs,  // rows of a head in the order of rotary pairs (2i, 2i + 1), for (i, i + half)
+  kTiledHeads,        // value head j belongs to key head j % key_heads
 };
 
 /// How a family calls a tensor. "{layer}" and "{expert}" stand for indices.
@@ -106,12 +111,22 @@ struct TensorPrefixes {
   std::string_view head = "";
 };
 
-/// The names of a family's tensors: its own rows, and for the others the names that most families
-/// share. A value; the rows must outlive it.
+/// The names of a family's tensors in one spelling: its own rows, and for the others the names that
+/// most families share. A value; the rows must outlive it.
 class TensorTable {
  public:
   constexpr TensorTable() = default;
-  constexpr explicit TensorTable(std::span<const TensorRow> own) : own_(own) {}
+  /// `gguf`: the family's own rows in GGUF's spelling.
+  constexpr explicit TensorTable(std::span<const TensorRow> own,
+                                 std::span<const TensorRow> gguf = {})
+      : own_(own), own_gguf_(gguf) {}
+
+  /// The same as `spelling` has it.
+  TensorTable spelled(TensorSpelling spelling) const {
+    TensorTable table = *this;
+    table.spelling_ = spelling;
+    return table;
+  }
 
   /// The same names behind other prefixes.
   TensorTable with_prefixes(const TensorPrefixes& prefixes) const {
@@ -120,13 +135,15 @@ class TensorTable {
     return table;
   }
 
-  const TensorRow& row(TensorId id) const;
+  TensorRow row(TensorId id) const;
   std::string name(TensorId id) const;
   std::string name(TensorId id, std::size_t layer) const;
   std::string name(TensorId id, std::size_t layer, std::size_t expert) const;
 
  private:
   std::span<const TensorRow> own_;
+  std::span<const TensorRow> own_gguf_;
+  TensorSpelling spelling_ = TensorSpelling::kHuggingFace;
   TensorPrefixes prefixes_;
 };
 

@@ -21,14 +21,14 @@ std::vector<float> tap_major(const std::vector<float>& weight, std::size_t chann
 
 }  // namespace
 
-Status restore(StoredAs stored, std::span<const std::uint64_t> shape, bool is_mlx,
-               std::vector<float>& values) {
+Status restore(StoredAs stored, std::span<const std::uint64_t> shape, std::vector<float>& values) {
   switch (stored) {
     case StoredAs::kPlain:
     case StoredAs::kInterleaved:
+    case StoredAs::kInterleavedPairs:
+    case StoredAs::kTiledHeads:
       break;
     case StoredAs::kZeroCentred:
-      if (is_mlx) break;
       for (float& value : values) value += 1.0f;
       break;
     case StoredAs::kLogDecay:

@@ -55,6 +55,8 @@ class LayerTensors {
       : table_(table), layer_(layer), source_(source) {}
 
   bool has_matrix(TensorId id) const { return source_.has_matrix(ref(id)); }
+  /// How the rows of a matrix are to be read.
+  StoredAs stored_as(TensorId id) const { return table_.row(id).stored; }
   Status matrix(TensorId id, std::size_t rows, std::size_t cols, WeightView* out) {
     return source_.matrix(ref(id), {rows, cols}, out);
   }
@@ -88,11 +90,9 @@ class LayerTensors {
   WeightSource& source_;
 };
 
-/// Brings a vector from what it is `stored` as in a tensor of `shape` to what blocks compute with;
-/// `is_mlx`: as MLX conversions store it. Errors: kCorrupt for a value that is not finite where one
-/// must be, without the tensor's name.
-Status restore(StoredAs stored, std::span<const std::uint64_t> shape, bool is_mlx,
-               std::vector<float>& values);
+/// Brings a vector from what it is `stored` as in a tensor of `shape` to what blocks compute with.
+/// Errors: kCorrupt for a value that is not finite where one must be, without the tensor's name.
+Status restore(StoredAs stored, std::span<const std::uint64_t> shape, std::vector<float>& values);
 
 }  // namespace flashmoe
 

@@ -58,6 +58,7 @@ class ModelEndpoints : public Endpoints {
              .digest = fmt::format("{:016x}", name_hash(engine.info().identity)),
              .context = engine.memory_plan().context,
              .size = options_.model_size,
+             .format = options_.model_format,
              .created = unix_seconds()};
     add_routes();
   }

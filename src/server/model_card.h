@@ -12,11 +12,12 @@ namespace flashmoe::server {
 
 /// What clients are told of the model.
 struct ModelCard {
-  std::string id;           // the name it answers to
-  std::string model_type;   // as config.json has it
-  std::string digest;       // of the model's identity, hexadecimal
-  std::size_t context = 0;  // tokens
-  std::uint64_t size = 0;   // of the files, bytes
+  std::string id;                      // the name it answers to
+  std::string model_type;              // as config.json has it
+  std::string digest;                  // of the model's identity, hexadecimal
+  std::size_t context = 0;             // tokens
+  std::uint64_t size = 0;              // of the files, bytes
+  std::string format = "safetensors";  // of the files
   std::int64_t created = 0;
 };
 

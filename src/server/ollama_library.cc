@@ -10,7 +10,7 @@ namespace {
 
 /// What Ollama's clients show of a model, as far as it is known.
 Json ollama_details(const ModelCard& card) {
-  return {{"parent_model", ""},        {"format", "safetensors"},
+  return {{"parent_model", ""},        {"format", card.format},
           {"family", card.model_type}, {"families", Json::array({card.model_type})},
           {"parameter_size", ""},      {"quantization_level", ""}};
 }

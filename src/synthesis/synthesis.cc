@@ -11,7 +11,7 @@
 
 #include "base/thread_pool.h"
 #include "base/units.h"
-#include "format/checkpoint.h"
+#include "format/model_package.h"
 #include "format/shard_plan.h"
 #include "model/model_family.h"
 #include "synthesis/geometries.h"
@@ -38,7 +38,7 @@ Result<Plan> make_plan(const SynthesisOptions& options) {
   }
   FM_ASSIGN_OR_RETURN(const nlohmann::json json, geometry_config(options));
   // Messages about fields name the file they come from.
-  const Checkpoint planned = Checkpoint::planned(
+  const ModelPackage planned = ModelPackage::planned(
       options.config.empty() ? fs::path(options.like) : options.config.parent_path(), json,
       generation_config(json));
   FM_ASSIGN_OR_RETURN(const ModelFamily* family, find_model_family(planned));

@@ -13,7 +13,7 @@
 #include "base/testing/temporary_folder.h"
 #include "flashmoe/engine.h"
 #include "flashmoe/inspection.h"
-#include "format/checkpoint.h"
+#include "format/model_package.h"
 #include "format/safetensors_file.h"
 #include "format/testing/expect_failure.h"
 #include "format/testing/golden_data.h"
@@ -65,10 +65,10 @@ TEST(Synthesis, SproutHasTheTensorsOfTheShippedModel) {
   const fs::path out = folder.path() / "sprout";
   const auto summary = synthesize_checkpoint({.folder = out, .like = "sprout"});
   ASSERT_TRUE(summary.ok()) << summary.status().message();
-  const Checkpoint shipped = Checkpoint::open(shipped_model()).value();
-  const Result<Checkpoint> written = Checkpoint::open(out);
+  const ModelPackage shipped = ModelPackage::open(shipped_model()).value();
+  const Result<ModelPackage> written = ModelPackage::open(out);
   ASSERT_TRUE(written.ok()) << written.status().message();
-  EXPECT_TRUE(written->is_mlx());
+  EXPECT_EQ(written->spelling(), TensorSpelling::kMlx);
   ASSERT_EQ(written->tensors().size(), shipped.tensors().size());
   for (const auto& [name, record] : shipped.tensors()) {
     const TensorRecord* tensor = written->find(name);
@@ -103,7 +103,7 @@ TEST(Synthesis, GivesTheSameBytesWhateverTheShardsAndThreads) {
   ASSERT_TRUE(many.ok()) << many.status().message();
   EXPECT_GT(many->file_count, 2u);
   EXPECT_EQ(contents(folder.path() / "one"), contents(folder.path() / "many"));
-  EXPECT_TRUE(Checkpoint::open(options.folder).ok());
+  EXPECT_TRUE(ModelPackage::open(options.folder).ok());
 
   options.folder = folder.path() / "other";
   options.seed = 1;
@@ -212,7 +212,7 @@ TEST(Synthesis, TextGoesInAndComesOut) {
 
 TEST(Synthesis, TakesAnyConfigOfAFamily) {
   const TemporaryFolder folder;
-  nlohmann::json config = Checkpoint::open(shipped_model()).value().config();
+  nlohmann::json config = ModelPackage::open(shipped_model()).value().config();
   config["hidden_size"] = 96;  // no multiple of a group: these matrices stay bf16
   config["layer_types"] = {"linear_attention", "full_attention", "linear_attention"};
   config["num_hidden_layers"] = 3;
@@ -221,12 +221,12 @@ TEST(Synthesis, TakesAnyConfigOfAFamily) {
   SynthesisOptions options = {.folder = folder.path() / "out", .config = file, .layers = 2};
   const auto summary = synthesize_checkpoint(options);
   ASSERT_TRUE(summary.ok()) << summary.status().message();
-  const Checkpoint checkpoint = Checkpoint::open(options.folder).value();
-  EXPECT_EQ(checkpoint.find("model.layers.0.mlp.gate.weight")->dtype, DType::kBF16);
-  EXPECT_EQ(checkpoint.find("model.layers.0.mlp.gate.scales"), nullptr);
-  EXPECT_NE(checkpoint.find("model.layers.0.mlp.switch_mlp.down_proj.scales"), nullptr);
-  EXPECT_NE(checkpoint.find("model.layers.1.mlp.gate_proj.weight"), nullptr);
-  EXPECT_EQ(checkpoint.find("model.layers.2.input_layernorm.weight"), nullptr);
+  const ModelPackage package = ModelPackage::open(options.folder).value();
+  EXPECT_EQ(package.find("model.layers.0.mlp.gate.weight")->dtype, DType::kBF16);
+  EXPECT_EQ(package.find("model.layers.0.mlp.gate.scales"), nullptr);
+  EXPECT_NE(package.find("model.layers.0.mlp.switch_mlp.down_proj.scales"), nullptr);
+  EXPECT_NE(package.find("model.layers.1.mlp.gate_proj.weight"), nullptr);
+  EXPECT_EQ(package.find("model.layers.2.input_layernorm.weight"), nullptr);
   EXPECT_TRUE(Engine::open({.model = options.folder}).ok());
 
   options = {.folder = folder.path() / "more", .config = file, .layers = 4};
@@ -243,8 +243,8 @@ TEST(Synthesis, AConfigHasTheTensorsOfItsConversion) {
                                       .config = golden / "config.json"};
     const auto summary = synthesize_checkpoint(options);
     ASSERT_TRUE(summary.ok()) << summary.status().message();
-    const Checkpoint converted = Checkpoint::open(golden).value();
-    const Checkpoint written = Checkpoint::open(options.folder).value();
+    const ModelPackage converted = ModelPackage::open(golden).value();
+    const ModelPackage written = ModelPackage::open(options.folder).value();
     ASSERT_EQ(written.tensors().size(), converted.tensors().size());
     for (const auto& [tensor_name, record] : converted.tensors()) {
       const TensorRecord* const tensor = written.find(tensor_name);
@@ -259,7 +259,7 @@ TEST(Synthesis, AConfigHasTheTensorsOfItsConversion) {
 TEST(Synthesis, AStackOfOneExpertIsAStack) {
   const TemporaryFolder folder;
   nlohmann::json config =
-      Checkpoint::open(*find_golden("mlx_checkpoints/gpt_oss-4bit")).value().config();
+      ModelPackage::open(*find_golden("mlx_checkpoints/gpt_oss-4bit")).value().config();
   config["num_local_experts"] = 1;
   config["num_experts_per_tok"] = 1;
   const fs::path file = folder.write("config.json", config.dump());
@@ -308,7 +308,7 @@ TEST(Synthesis, RefusesAFolderThatHoldsSomething) {
 
   fs::create_directory(folder.path() / "empty");
   EXPECT_TRUE(synthesize_checkpoint(tiny(folder.path() / "empty/")).ok());
-  EXPECT_TRUE(Checkpoint::open(folder.path() / "empty").ok());
+  EXPECT_TRUE(ModelPackage::open(folder.path() / "empty").ok());
 }
 
 TEST(Synthesis, SaysSoBeforeWritingToADiskThatIsTooSmall) {

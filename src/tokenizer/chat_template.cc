@@ -9,7 +9,9 @@
 #include "base/byte_order_mark.h"
 #include "base/model_download.h"
 #include "base/units.h"
+#include "format/gguf_package.h"
 #include "tokenizer/chat_messages.h"
+#include "tokenizer/gguf_tokenizer.h"
 
 namespace flashmoe {
 namespace {
@@ -115,8 +117,26 @@ jinja::OriginMap origins_of(const Json& variables, const Json& special_tokens,
 
 }  // namespace
 
+Result<ChatTemplate> ChatTemplate::load(const EmbeddedTokenizer& embedded) {
+  if (!embedded.chat_template) {
+    return error(StatusCode::kNotFound,
+                 "{}: tokenizer.chat_template: is absent: the model is for plain completion, or "
+                 "was converted without its template",
+                 embedded.file);
+  }
+  auto loaded =
+      parse(*embedded.chat_template, special_tokens_of(Json(tokenizer_config_of(embedded))));
+  if (!loaded.ok()) return loaded.status().with_prefix(embedded.file + ": tokenizer.chat_template");
+  return loaded;
+}
+
 Result<ChatTemplate> ChatTemplate::load(const fs::path& folder) {
   FM_ASSIGN_OR_RETURN(const fs::path model_folder, find_model_folder(folder));
+  FM_ASSIGN_OR_RETURN(const std::optional<fs::path> gguf, find_gguf_file(model_folder));
+  if (gguf) {
+    FM_ASSIGN_OR_RETURN(const EmbeddedTokenizer embedded, load_gguf_tokenizer(*gguf));
+    return load(embedded);
+  }
   constexpr const char* kMapName = "special_tokens_map.json";
   for (const char* name :
        {kMapName, "tokenizer_config.json", "chat_template.jinja", "chat_template.json"}) {

@@ -16,6 +16,7 @@
 namespace flashmoe {
 
 class Tokenizer;
+struct EmbeddedTokenizer;
 
 /// Which of several equivalent forms of a message a template understands. Found out when the
 /// template is loaded, by rendering short conversations and looking at the result.
@@ -32,10 +33,13 @@ class ChatTemplate {
  public:
   /// Reads chat_template.jinja of `model_folder`, else chat_template of its tokenizer_config.json
   /// (a string, or a list of {name, template} of which "default" is taken), else of its
-  /// chat_template.json, and the special tokens of tokenizer_config.json. Errors: kNotFound if the
-  /// folder has no template; kIo; kCorrupt and kUnsupported as Template::parse gives them, with the
-  /// file's name.
+  /// chat_template.json, and the special tokens of tokenizer_config.json; of a GGUF file
+  /// (find_gguf_file()) what it has inside. Errors: kNotFound if there is no template; kIo;
+  /// kCorrupt and kUnsupported as Template::parse gives them, with the file's name.
   static Result<ChatTemplate> load(const std::filesystem::path& model_folder);
+
+  /// The same of what a GGUF file has inside. Errors: kNotFound, kCorrupt, kUnsupported, naming it.
+  static Result<ChatTemplate> load(const EmbeddedTokenizer& embedded);
 
   /// A template by its source. `special_tokens` is an object of template variables: bos_token, ...
   static Result<ChatTemplate> parse(std::string_view source,

@@ -17,6 +17,8 @@
 
 namespace flashmoe {
 
+struct EmbeddedTokenizer;
+
 /// How text becomes ids.
 struct EncodeOptions {
   enum class AddedTokens : std::uint8_t {
@@ -47,9 +49,13 @@ struct DecodeOptions {
 class Tokenizer {
  public:
   /// Reads tokenizer.json and, where they are there, tokenizer_config.json and
-  /// special_tokens_map.json of a model's folder, or of what find_model_folder() makes of it.
+  /// special_tokens_map.json of a model's folder, or of what find_model_folder() makes of it; of a
+  /// GGUF file (find_gguf_file()) what it has inside.
   /// Errors name file, field and remedy: kNotFound, kIo, kCorrupt, kUnsupported.
   static Result<std::unique_ptr<Tokenizer>> load(const std::filesystem::path& model_folder);
+
+  /// The same from what a GGUF file has inside.
+  static Result<std::unique_ptr<Tokenizer>> load(const EmbeddedTokenizer& embedded);
 
   /// The same from the files' contents; `config_json` may be empty.
   static Result<std::unique_ptr<Tokenizer>> from_json(std::string_view tokenizer_json,

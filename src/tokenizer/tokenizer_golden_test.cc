@@ -7,6 +7,8 @@
 #include <nlohmann/json.hpp>
 
 #include "base/testing/repository.h"
+#include "base/testing/temporary_folder.h"
+#include "format/testing/gguf_bytes.h"
 #include "tokenizer/detokenizer.h"
 #include "tokenizer/tokenizer.h"
 
@@ -26,7 +28,38 @@ struct GoldenCase {
   const char* name;
   fs::path model_folder;
   fs::path samples;
+  const char* pre = nullptr;  // of the same tokenizer in a GGUF file
 };
+
+/// A GGUF file with the tokenizer of `tokenizer_json`, as llama.cpp's converter writes it.
+std::string to_gguf(const fs::path& tokenizer_json, std::string_view pre) {
+  const nlohmann::json json = nlohmann::json::parse(std::ifstream(tokenizer_json));
+  constexpr std::int32_t kNormal = 1, kControl = 3, kUserDefined = 4, kUnused = 5;
+  std::vector<std::string> tokens;
+  std::vector<std::int32_t> types;
+  const auto set = [&](std::size_t id, const std::string& text, std::int32_t type) {
+    for (std::size_t i = tokens.size(); i <= id; ++i) {
+      tokens.push_back("[PAD" + std::to_string(i) + "]");
+      types.push_back(kUnused);
+    }
+    tokens[id] = text;
+    types[id] = type;
+  };
+  for (const auto& [text, id] : json["model"]["vocab"].items()) set(id, text, kNormal);
+  for (const auto& added : json["added_tokens"]) {
+    set(added["id"], added["content"], added["special"] ? kControl : kUserDefined);
+  }
+  std::vector<std::string> merges;
+  for (const auto& merge : json["model"]["merges"]) {
+    merges.push_back(merge.is_string()
+                         ? merge.get<std::string>()
+                         : merge[0].get<std::string>() + " " + merge[1].get<std::string>());
+  }
+  GgufBytes gguf;
+  gguf.text("tokenizer.ggml.model", "gpt2").text("tokenizer.ggml.pre", pre);
+  gguf.texts("tokenizer.ggml.tokens", tokens).i32s("tokenizer.ggml.token_type", types);
+  return gguf.texts("tokenizer.ggml.merges", merges).bytes();
+}
 
 class TokenizerGolden : public testing::TestWithParam<GoldenCase> {
  protected:
@@ -35,7 +68,12 @@ class TokenizerGolden : public testing::TestWithParam<GoldenCase> {
     for (const fs::path& path : {golden.model_folder / "tokenizer.json", golden.samples}) {
       if (!fs::exists(path)) GTEST_SKIP() << path << " is not here";
     }
-    auto loaded = Tokenizer::load(golden.model_folder);
+    TemporaryFolder folder;
+    fs::path model = golden.model_folder;
+    if (golden.pre != nullptr) {
+      model = folder.write("m.gguf", to_gguf(golden.model_folder / "tokenizer.json", golden.pre));
+    }
+    auto loaded = Tokenizer::load(model);
     ASSERT_TRUE(loaded.ok()) << loaded.status().message();
     tokenizer_ = std::move(loaded).value();
     std::ifstream file(golden.samples);
@@ -74,7 +112,13 @@ INSTANTIATE_TEST_SUITE_P(
                     GoldenCase{"deepseek_v3", shared_dir() / "tokenizers/deepseek_v3",
                                shared_dir() / "golden/text/deepseek_v3.tokens.json"},
                     GoldenCase{"gptoss", shared_dir() / "tokenizers/gptoss",
-                               shared_dir() / "golden/text/gptoss.tokens.json"}),
+                               shared_dir() / "golden/text/gptoss.tokens.json"},
+                    GoldenCase{"qwen3_gguf", shared_dir() / "tokenizers/qwen3",
+                               shared_dir() / "golden/text/qwen3.tokens.json", "qwen2"},
+                    GoldenCase{"deepseek_v3_gguf", shared_dir() / "tokenizers/deepseek_v3",
+                               shared_dir() / "golden/text/deepseek_v3.tokens.json", "deepseek-v3"},
+                    GoldenCase{"gptoss_gguf", shared_dir() / "tokenizers/gptoss",
+                               shared_dir() / "golden/text/gptoss.tokens.json", "gpt-4o"}),
     [](const auto& info) { return std::string(info.param.name); });
 
 }  // namespace

@@ -7,6 +7,8 @@
 #include "base/model_download.h"
 #include "base/units.h"
 #include "base/utf8.h"
+#include "format/gguf_package.h"
+#include "tokenizer/gguf_tokenizer.h"
 #include "tokenizer/tokenizer.h"
 #include "tokenizer/tokenizer_file.h"
 #include "tokenizer/tokenizer_state.h"
@@ -152,8 +154,32 @@ Status Tokenizer::State::read_config(const nlohmann::json& config) {
   return set("add_eos_token", "eos_token", eos_token, false, frame.suffix);
 }
 
+Result<std::unique_ptr<Tokenizer>> Tokenizer::load(const EmbeddedTokenizer& embedded) {
+  const auto build = [&]() -> Result<std::unique_ptr<State>> {
+    FM_ASSIGN_OR_RETURN(const TokenizerFile file, tokenizer_file_of(embedded));
+    FM_ASSIGN_OR_RETURN(std::unique_ptr<State> state, State::build(file));
+    FM_RETURN_IF_ERROR(state->read_config(tokenizer_config_of(embedded)));
+    std::vector<std::string>& ends = state->end_tokens;
+    for (const std::uint64_t id : embedded.end_ids) {
+      if (id >= embedded.tokens.size()) continue;
+      const std::string_view token = embedded.tokens[id];
+      if (std::find(ends.begin(), ends.end(), token) == ends.end()) ends.emplace_back(token);
+    }
+    return state;
+  };
+  Result<std::unique_ptr<State>> state = build();
+  if (!state.ok()) return of_file(embedded.file, state.status());
+  return std::unique_ptr<Tokenizer>(new Tokenizer(std::move(state).value()));
+}
+
 Result<std::unique_ptr<Tokenizer>> Tokenizer::load(const std::filesystem::path& folder) {
   FM_ASSIGN_OR_RETURN(const std::filesystem::path model_folder, find_model_folder(folder));
+  FM_ASSIGN_OR_RETURN(const std::optional<std::filesystem::path> gguf,
+                      find_gguf_file(model_folder));
+  if (gguf) {
+    FM_ASSIGN_OR_RETURN(const EmbeddedTokenizer embedded, load_gguf_tokenizer(*gguf));
+    return load(embedded);
+  }
   const std::filesystem::path path = model_folder / "tokenizer.json";
   FM_RETURN_IF_ERROR(check_downloaded_text(path));
   std::unique_ptr<State> state;

@@ -172,6 +172,18 @@ TEST(Doctor, JudgesNoDiskByASmallFile) {
   EXPECT_THAT(result.output, HasSubstr("-> give doctor the folder of a model"));
 }
 
+TEST(Doctor, JudgesAGgufFileAsAModel) {
+  const auto model = shared_path("golden/gguf/qwen3moe-bf16.gguf");
+  if (!model) GTEST_SKIP() << "qwen3moe-bf16.gguf is not on this machine";
+  const CommandResult result = run_flash_moe({"doctor", model->string()});
+  EXPECT_THAT(result.output, HasSubstr("model       qwen3_moe"));
+  const CommandResult inspection = run_flash_moe({"inspect", model->string()});
+  EXPECT_EQ(inspection.exit_code, 0) << inspection.errors;
+  EXPECT_THAT(inspection.output, HasSubstr("BF16 in 1 file, GGUF"));
+  const CommandResult generation = run_flash_moe({"run", model->string(), "--raw", "a", "-n", "3"});
+  EXPECT_EQ(generation.exit_code, 0) << generation.errors;
+}
+
 TEST(Doctor, WantsAFolderThatExists) {
   const CommandResult result = run_flash_moe({"doctor", "/nonexistent"});
   EXPECT_EQ(result.exit_code, 1);

@@ -16,7 +16,7 @@ inline void expect_failure(const Status& status, StatusCode code,
                            std::initializer_list<std::string_view> words) {
   EXPECT_EQ(to_string(status.code()), to_string(code)) << status.message();
   for (const std::string_view word : words) {
-    EXPECT_THAT(status.message(), testing::HasSubstr(std::string(word)));
+    EXPECT_THAT(status.message(), ::testing::HasSubstr(std::string(word)));
   }
 }
 

@@ -78,7 +78,6 @@ void CpuOps::delta_rule(const DeltaShape& shape, MatrixView<const float> q,
     FM_CHECK(segment.row_end <= std::min({q.rows, k.rows, v.rows, o.rows, decay.rows, beta.rows}));
     row_count += segment.row_end - segment.row_begin;
   }
-  const std::size_t heads_per_key = shape.value_heads / shape.key_heads;
   const std::size_t ranges = (shape.value_dim + kDeltaColumns - 1) / kDeltaColumns;
   const std::size_t units_per_segment = shape.value_heads * ranges;
   const std::size_t rows_each = row_count / std::max<std::size_t>(segments.size(), 1) + 1;
@@ -89,8 +88,8 @@ void CpuOps::delta_rule(const DeltaShape& shape, MatrixView<const float> q,
              const std::size_t begin = unit % ranges * kDeltaColumns;
              const std::size_t first = segment.row_begin;
              kernels_.delta_rule({
-                 .q = q.row(first) + head / heads_per_key * shape.key_dim,
-                 .k = k.row(first) + head / heads_per_key * shape.key_dim,
+                 .q = q.row(first) + shape.key_head_of(head) * shape.key_dim,
+                 .k = k.row(first) + shape.key_head_of(head) * shape.key_dim,
                  .v = v.row(first) + head * shape.value_dim,
                  .decay = decay.row(first) + head,
                  .beta = beta.row(first) + head,

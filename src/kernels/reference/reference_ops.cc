@@ -438,7 +438,7 @@ void ReferenceOps::delta_rule(const DeltaShape& shape, MatrixView<const float> q
     FM_CHECK(segment.row_end <= v.rows);
     for (std::size_t t = segment.row_begin; t < segment.row_end; ++t) {
       for (std::size_t h = 0; h < value_heads; ++h) {
-        const std::size_t key_head = h / (value_heads / key_heads);
+        const std::size_t key_head = shape.key_head_of(h);
         const float* q_t = q.row(t) + key_head * key_dim;
         const float* k_t = k.row(t) + key_head * key_dim;
         float* state = segment.state + h * key_dim * value_dim;

@@ -1,6 +1,7 @@
 // Dense models, as the degenerate case without experts: Llama (and SmolLM2, Mistral saved as such),
 // Qwen3. Sources: transformers models/llama/modeling_llama.py, models/qwen3/modeling_qwen3.py.
 #include "model/families/fields.h"
+#include "model/families/tensor_names.h"
 #include "model/model_family.h"
 
 namespace flashmoe {
@@ -32,7 +33,9 @@ Result<ModelSpec> read_qwen3(const ConfigReader& reader) {
 
 }  // namespace
 
-const ModelFamily kLlama = {.model_type = "llama", .read_config = read_llama};
+const ModelFamily kLlama = {.model_type = "llama",
+                            .tensors = TensorTable({}, kGgufLlamaTensors),
+                            .read_config = read_llama};
 const ModelFamily kQwen3 = {.model_type = "qwen3", .read_config = read_qwen3};
 
 }  // namespace flashmoe

@@ -14,9 +14,9 @@ using nlohmann::json;
 using ::testing::HasSubstr;
 
 Result<ModelSpec> read(const json& config) {
-  const Checkpoint checkpoint = Checkpoint::planned("model", config, json::object());
-  FM_ASSIGN_OR_RETURN(const ModelFamily* const family, find_model_family(checkpoint));
-  return read_model_spec(*family, checkpoint);
+  const ModelPackage package = ModelPackage::planned("model", config, json::object());
+  FM_ASSIGN_OR_RETURN(const ModelFamily* const family, find_model_family(package));
+  return read_model_spec(*family, package);
 }
 
 json with(json config, const json& fields) {
@@ -364,15 +364,37 @@ TEST(Families, NamesOfAMultimodalModelHaveAPrefix) {
   const json text = with(minimax_m2(), {{"model_type", "minimax_m2"}});
   const json config = {
       {"model_type", "minimax_m2"}, {"text_config", text}, {"tie_word_embeddings", true}};
-  const Checkpoint checkpoint = Checkpoint::planned("model", config, json::object());
-  const ModelFamily* const family = find_model_family(checkpoint).value();
-  EXPECT_TRUE(read_model_spec(*family, checkpoint).value().tie_word_embeddings);
-  const TensorTable names = mlx_tensor_names(*family, checkpoint);
+  const ModelPackage package = ModelPackage::planned("model", config, json::object());
+  const ModelFamily* const family = find_model_family(package).value();
+  EXPECT_TRUE(read_model_spec(*family, package).value().tie_word_embeddings);
+  const TensorTable names = mlx_tensor_names(*family, package);
   EXPECT_EQ(names.name(TensorId::kRouter, 3),
             "language_model.model.layers.3.block_sparse_moe.gate");
   EXPECT_EQ(names.name(TensorId::kLmHead), "language_model.lm_head");
   EXPECT_EQ(names.name(TensorId::kSeparateUp, 3, 7),
             "language_model.model.layers.3.block_sparse_moe.experts.7.w3");
+}
+
+TEST(TensorTable, HasLlamaCppsNamesAndWhatItsConverterDoes) {
+  const auto row = [](const ModelFamily& family, TensorId id) {
+    return family.tensors.spelled(TensorSpelling::kGguf).row(id);
+  };
+  EXPECT_EQ(row(kMixtral, TensorId::kQProj).stored, StoredAs::kInterleavedPairs);
+  EXPECT_EQ(row(kLlama, TensorId::kKProj).stored, StoredAs::kInterleavedPairs);
+  EXPECT_EQ(row(kQwen3Moe, TensorId::kQProj).stored, StoredAs::kPlain);
+  EXPECT_EQ(row(kQwen35Moe, TensorId::kInProjQkv).stored, StoredAs::kTiledHeads);
+  EXPECT_EQ(row(kQwen3Next, TensorId::kInProjQkv).stored, StoredAs::kPlain);
+  // 1 is added already, and -exp(A_log) is there.
+  EXPECT_EQ(row(kQwen3Next, TensorId::kInputNorm).stored, StoredAs::kPlain);
+  EXPECT_EQ(row(kQwen3Next, TensorId::kALog).stored, StoredAs::kPlain);
+  EXPECT_EQ(kQwen3Next.tensors.row(TensorId::kInputNorm).stored, StoredAs::kZeroCentred);
+  EXPECT_EQ(kQwen3Next.tensors.spelled(TensorSpelling::kMlx).row(TensorId::kInputNorm).stored,
+            StoredAs::kPlain);
+  EXPECT_EQ(row(kGlm4Moe, TensorId::kFeedForwardNorm).name,
+            "blk.{layer}.post_attention_norm.weight");
+  EXPECT_EQ(row(kQwen3Moe, TensorId::kFeedForwardNorm).name, "blk.{layer}.ffn_norm.weight");
+  EXPECT_EQ(kOlmoe.tensors.spelled(TensorSpelling::kGguf).name(TensorId::kSeparateUp, 2, 5),
+            "blk.2.ffn_up.5");
 }
 
 }  // namespace

@@ -29,7 +29,7 @@ Result<ModelSpec> read_glm4_moe(const ConfigReader& reader) {
 
 const ModelFamily kGlm4Moe = {
     .model_type = "glm4_moe",
-    .tensors = TensorTable(kSharedExpertsTensors),
+    .tensors = TensorTable(kSharedExpertsTensors, {&kGgufPostAttentionNorm, 1}),
     .read_config = read_glm4_moe,
 };
 

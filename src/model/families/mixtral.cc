@@ -24,7 +24,7 @@ Result<ModelSpec> read_mixtral(const ConfigReader& reader) {
 
 const ModelFamily kMixtral = {
     .model_type = "mixtral",
-    .tensors = TensorTable(kBlockSparseMoeTensors),
+    .tensors = TensorTable(kBlockSparseMoeTensors, kGgufLlamaTensors),
     .read_config = read_mixtral,
 };
 

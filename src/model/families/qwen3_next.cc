@@ -8,6 +8,7 @@
 
 #include "format/printable.h"
 #include "model/families/fields.h"
+#include "model/families/tensor_names.h"
 #include "model/model_family.h"
 
 namespace flashmoe {
@@ -98,18 +99,24 @@ constexpr TensorRow kHybridTensors[] = {
     {TensorId::kKNorm, "model.layers.{layer}.self_attn.k_norm.weight", StoredAs::kZeroCentred},
 };
 
+/// llama.cpp's converter puts the value heads of Qwen3.5 into another order, in all tensors alike.
+constexpr TensorRow kGgufTiledTensors[] = {
+    kGgufPostAttentionNorm,
+    {TensorId::kInProjQkv, "blk.{layer}.attn_qkv", StoredAs::kTiledHeads},
+};
+
 }  // namespace
 
 const ModelFamily kQwen3Next = {
     .model_type = "qwen3_next",
-    .tensors = TensorTable(kHybridTensors),
+    .tensors = TensorTable(kHybridTensors, {&kGgufPostAttentionNorm, 1}),
     .read_config = [](const ConfigReader& reader) { return read_hybrid(reader, true); },
 };
 
 const ModelFamily kQwen35Moe = {
     .model_type = "qwen3_5_moe",
     .also_called = "qwen3_5_moe_text",
-    .tensors = TensorTable(kHybridTensors),
+    .tensors = TensorTable(kHybridTensors, kGgufTiledTensors),
     .read_config = [](const ConfigReader& reader) { return read_hybrid(reader, false); },
 };
 

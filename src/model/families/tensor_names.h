@@ -14,6 +14,16 @@ inline constexpr TensorRow kSharedExpertsTensors[] = {
     {TensorId::kSharedDownProj, "model.layers.{layer}.mlp.shared_experts.down_proj"},
 };
 
+/// GGUF's for the norm before the feed-forward, where it is not ffn_norm.
+inline constexpr TensorRow kGgufPostAttentionNorm = {TensorId::kFeedForwardNorm,
+                                                     "blk.{layer}.post_attention_norm.weight"};
+
+/// GGUF's for the architecture llama, whose rotary pairs lie side by side.
+inline constexpr TensorRow kGgufLlamaTensors[] = {
+    {TensorId::kQProj, "blk.{layer}.attn_q", StoredAs::kInterleavedPairs},
+    {TensorId::kKProj, "blk.{layer}.attn_k", StoredAs::kInterleavedPairs},
+};
+
 /// Mixtral's for what most families call mlp, gate_proj, up_proj and down_proj.
 inline constexpr TensorRow kBlockSparseMoeTensors[] = {
     {TensorId::kRouter, "model.layers.{layer}.block_sparse_moe.gate"},

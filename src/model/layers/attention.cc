@@ -52,6 +52,7 @@ Status Attention::declare(LayerTensors& tensors) {
   if (spec_.has_output_bias) {
     FM_RETURN_IF_ERROR(tensors.bias(TensorId::kOProj, hidden_, &o_bias_));
   }
+  is_interleaved_ = tensors.stored_as(TensorId::kQProj) == StoredAs::kInterleavedPairs;
   if (spec_.has_sinks) {
     FM_RETURN_IF_ERROR(tensors.vector(TensorId::kSinks, spec_.num_heads, &sinks_));
   }
@@ -106,6 +107,13 @@ Status Attention::forward(StepContext& context, Scratch& scratch, const Activati
   } else if (spec_.qk_norm == QkNorm::kWhole) {
     ops.rms_norm(buffers.query_gate, q_norm_.data(), rms_norm_eps_, buffers.query_gate);
     ops.rms_norm(buffers.keys, k_norm_.data(), rms_norm_eps_, buffers.keys);
+  }
+  if (is_interleaved_) {
+    for (const MatrixView<float>& heads : {q_heads, k_heads}) {
+      for (std::size_t i = 0; i < heads.rows; ++i) {
+        deinterleave_pairs(heads.row(i), head_dim, heads.row(i));
+      }
+    }
   }
   const RopeAngles& angles = context.rope[rope_];
   ops.rope(q_heads, spec_.num_heads, angles.cos, angles.sin);

@@ -50,6 +50,7 @@ class Attention final : public Mixer {
   float rms_norm_eps_;
   std::size_t layer_;
   std::size_t rope_;
+  bool is_interleaved_ = false;  // queries and keys are projected in the order of rotary pairs
   std::vector<AttentionRow>& rows_;
 
   WeightView q_proj_;          // [num_heads * query_stride(), hidden]

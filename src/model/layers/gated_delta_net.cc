@@ -1,7 +1,9 @@
 #include "model/layers/gated_delta_net.h"
 
+#include <array>
 #include <cmath>
 #include <cstring>
+#include <span>
 
 #include "model/step.h"
 
@@ -12,13 +14,10 @@ void copy_floats(float* to, const float* from, std::size_t count) {
   std::memcpy(to, from, count * sizeof(float));
 }
 
-/// The projections come grouped by key head: q, k [key_dim]; v, z [ratio * value_dim]; and b, a
-/// [ratio]. The convolution wants all q, then all k, then all v, each head-major; the gates want
-/// all b and all a.
-void ungroup(const DeltaNetSpec& spec, const float* qkvz, const float* ba, float* qkv, float* z,
-             float* b, float* a) {
-  const std::size_t ratio = spec.heads_ratio();
-  const std::size_t group_values = ratio * spec.value_dim;
+/// Projections that come grouped by key head: q, k [key_dim]; v, z [ratio * value_dim]. The
+/// convolution wants all q, then all k, then all v, each head-major.
+void ungroup_qkvz(const DeltaNetSpec& spec, const float* qkvz, float* qkv, float* z) {
+  const std::size_t group_values = spec.heads_ratio() * spec.value_dim;
   float* k = qkv + spec.keys_size();
   float* v = k + spec.keys_size();
   for (std::size_t g = 0; g < spec.key_heads; ++g) {
@@ -27,6 +26,13 @@ void ungroup(const DeltaNetSpec& spec, const float* qkvz, const float* ba, float
     copy_floats(v + g * group_values, qkvz + 2 * spec.key_dim, group_values);
     copy_floats(z + g * group_values, qkvz + 2 * spec.key_dim + group_values, group_values);
     qkvz += 2 * (spec.key_dim + group_values);
+  }
+}
+
+/// Likewise b, a [ratio], where the gates want all b and all a.
+void ungroup_ba(const DeltaNetSpec& spec, const float* ba, float* b, float* a) {
+  const std::size_t ratio = spec.heads_ratio();
+  for (std::size_t g = 0; g < spec.key_heads; ++g) {
     copy_floats(b + g * ratio, ba, ratio);
     copy_floats(a + g * ratio, ba + ratio, ratio);
     ba += 2 * ratio;
@@ -56,20 +62,29 @@ struct GatedDeltaNet::Buffers {
 Status GatedDeltaNet::declare(LayerTensors& tensors) {
   const std::size_t qkvz_rows = 2 * spec_.keys_size() + 2 * spec_.values_size();
   const std::size_t heads = spec_.value_heads;
-  if (spec_.is_grouped_by_head) {
+  // Files of a family that groups may have either pair taken apart already.
+  const auto is_grouped = [&](TensorId grouped, TensorId apart) {
+    return spec_.is_grouped_by_head && (tensors.has_matrix(grouped) || !tensors.has_matrix(apart));
+  };
+  if (is_grouped(TensorId::kInProjQkvz, TensorId::kInProjQkv)) {
     FM_RETURN_IF_ERROR(tensors.matrix(TensorId::kInProjQkvz, qkvz_rows, hidden_, &in_proj_qkvz_));
-    FM_RETURN_IF_ERROR(tensors.matrix(TensorId::kInProjBa, 2 * heads, hidden_, &in_proj_ba_));
   } else {
     FM_RETURN_IF_ERROR(
         tensors.matrix(TensorId::kInProjQkv, spec_.conv_channels(), hidden_, &in_proj_qkv_));
     FM_RETURN_IF_ERROR(
         tensors.matrix(TensorId::kInProjZ, spec_.values_size(), hidden_, &in_proj_z_));
+  }
+  if (is_grouped(TensorId::kInProjBa, TensorId::kInProjB)) {
+    FM_RETURN_IF_ERROR(tensors.matrix(TensorId::kInProjBa, 2 * heads, hidden_, &in_proj_ba_));
+  } else {
     FM_RETURN_IF_ERROR(tensors.matrix(TensorId::kInProjB, heads, hidden_, &in_proj_b_));
     FM_RETURN_IF_ERROR(tensors.matrix(TensorId::kInProjA, heads, hidden_, &in_proj_a_));
   }
+  is_tiled_ = tensors.stored_as(TensorId::kInProjQkv) == StoredAs::kTiledHeads;
   FM_RETURN_IF_ERROR(tensors.matrix(TensorId::kOutProj, hidden_, spec_.values_size(), &out_proj_));
-  // [channels, 1, kernel] as PyTorch has it, [channels, kernel, 1] as MLX does: the same bytes.
+  // As PyTorch, GGUF and MLX have it: the same bytes.
   const TensorShape conv[] = {{spec_.conv_channels(), 1, spec_.conv_kernel},
+                              {spec_.conv_channels(), spec_.conv_kernel},
                               {spec_.conv_channels(), spec_.conv_kernel, 1}};
   FM_RETURN_IF_ERROR(tensors.vector(TensorId::kConv1d, conv, &conv_));
   FM_RETURN_IF_ERROR(tensors.vector(TensorId::kALog, heads, &neg_exp_a_));
@@ -90,24 +105,33 @@ ScratchSize GatedDeltaNet::scratch_size(std::size_t rows) const {
 
 /// [q, k, v], z, b and a of every row, each where the rest of the block expects it.
 void GatedDeltaNet::project(Ops& ops, const Activations& x, const Buffers& b) const {
-  if (!spec_.is_grouped_by_head) {
-    const LinearTask projections[] = {{.weight = in_proj_qkv_, .x = &x, .y = b.conv_in},
-                                      {.weight = in_proj_z_, .x = &x, .y = b.z},
-                                      {.weight = in_proj_b_, .x = &x, .y = b.beta},
-                                      {.weight = in_proj_a_, .x = &x, .y = b.decay}};
-    ops.linear(projections);
-    return;
-  }
   const std::size_t rows = b.z.rows;
   const MatrixView<float> qkvz(b.projections.data, rows,
                                2 * spec_.keys_size() + 2 * spec_.values_size());
   const MatrixView<float> ba(qkvz.row(rows), rows, 2 * spec_.value_heads);
-  const LinearTask projections[] = {{.weight = in_proj_qkvz_, .x = &x, .y = qkvz},
-                                    {.weight = in_proj_ba_, .x = &x, .y = ba}};
-  ops.linear(projections);
+  const bool is_qkvz_grouped = in_proj_qkvz_.rows > 0;
+  const bool is_ba_grouped = in_proj_ba_.rows > 0;
+  std::array<LinearTask, 4> tasks;
+  std::size_t count = 0;
+  const auto add = [&](const WeightView& weight, MatrixView<float> y) {
+    tasks[count++] = {.weight = weight, .x = &x, .y = y};
+  };
+  if (is_qkvz_grouped) {
+    add(in_proj_qkvz_, qkvz);
+  } else {
+    add(in_proj_qkv_, b.conv_in);
+    add(in_proj_z_, b.z);
+  }
+  if (is_ba_grouped) {
+    add(in_proj_ba_, ba);
+  } else {
+    add(in_proj_b_, b.beta);
+    add(in_proj_a_, b.decay);
+  }
+  ops.linear(std::span(tasks).first(count));
   for (std::size_t r = 0; r < rows; ++r) {
-    ungroup(spec_, qkvz.row(r), ba.row(r), b.conv_in.row(r), b.z.row(r), b.beta.row(r),
-            b.decay.row(r));
+    if (is_qkvz_grouped) ungroup_qkvz(spec_, qkvz.row(r), b.conv_in.row(r), b.z.row(r));
+    if (is_ba_grouped) ungroup_ba(spec_, ba.row(r), b.beta.row(r), b.decay.row(r));
   }
 }
 
@@ -150,7 +174,8 @@ Status GatedDeltaNet::forward(StepContext& context, Scratch& scratch, const Acti
   ops.delta_rule({.key_heads = spec_.key_heads,
                   .value_heads = heads,
                   .key_dim = spec_.key_dim,
-                  .value_dim = spec_.value_dim},
+                  .value_dim = spec_.value_dim,
+                  .is_tiled = is_tiled_},
                  q, k, v, b.decay, b.beta, delta_segments_, o);
   FM_RETURN_IF_ERROR(context.check(0.8));
   ops.gated_rms_norm({o.data, rows * heads, spec_.value_dim},

@@ -47,6 +47,7 @@ class GatedDeltaNet final : public Mixer {
   std::vector<float> neg_exp_a_;  // [value_heads]: -exp(A_log)
   std::vector<float> dt_bias_;    // [value_heads]
   std::vector<float> norm_;       // [value_dim]
+  bool is_tiled_ = false;         // value head j belongs to key head j % key_heads
   // Of a step; grow-only, so that decoding allocates nothing.
   std::vector<ConvSegment> conv_segments_;
   std::vector<DeltaSegment> delta_segments_;

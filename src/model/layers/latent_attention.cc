@@ -21,20 +21,6 @@ constexpr std::size_t kQueryRowsMax = 64;
 /// Of the two inner norms, whatever the model's own is.
 constexpr float kNormEps = 1e-6f;
 
-/// The widest rotated part of a head.
-constexpr std::size_t kRopeDimMax = 512;
-
-/// Pairs (2i, 2i + 1) of `from` become pairs (i, i + half) of `to`, which may be `from`.
-void deinterleave(const float* from, std::size_t size, float* to) {
-  FM_DCHECK(size <= kRopeDimMax);
-  std::array<float, kRopeDimMax> sorted;
-  for (std::size_t i = 0; i < size / 2; ++i) {
-    sorted[i] = from[2 * i];
-    sorted[size / 2 + i] = from[2 * i + 1];
-  }
-  std::memcpy(to, sorted.data(), size * sizeof(float));
-}
-
 /// Floats stored [cols, rows] one after the other.
 WeightView transposed_floats(DType dtype, const std::byte* weight, std::size_t rows,
                              std::size_t cols) {
@@ -198,7 +184,7 @@ void LatentAttention::store_keys(StepContext& context, const Activations& x,
   ops.rms_norm(latents, kv_a_norm_.data(), kNormEps, latents);
   const MatrixView<float> rotated(keys.data + rank, keys.rows, rope_dim, keys.stride);
   for (std::size_t r = 0; r < keys.rows && spec_.is_rope_interleaved; ++r) {
-    deinterleave(rotated.row(r), rope_dim, rotated.row(r));
+    deinterleave_pairs(rotated.row(r), rope_dim, rotated.row(r));
   }
   const RopeAngles& angles = context.rope[rope_];
   ops.rope(rotated, 1, angles.cos, angles.sin);
@@ -248,7 +234,7 @@ void LatentAttention::make_queries(StepContext& context, const Activations& x,
   for (std::size_t i = 0; i < rotated.rows; ++i) {
     const float* const from = projected.data + i * spec_.qk_head_dim() + nope;
     if (spec_.is_rope_interleaved) {
-      deinterleave(from, rope_dim, rotated.row(i));
+      deinterleave_pairs(from, rope_dim, rotated.row(i));
     } else {
       std::memcpy(rotated.row(i), from, rope_dim * sizeof(float));
     }

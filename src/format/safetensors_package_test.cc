@@ -1,5 +1,3 @@
-#include "format/checkpoint.h"
-
 #include <gtest/gtest.h>
 #include <sys/stat.h>
 
@@ -7,6 +5,7 @@
 
 #include "base/testing/temporary_folder.h"
 #include "base/testing/without_root.h"
+#include "format/model_package.h"
 #include "format/shard_list.h"
 #include "format/testing/expect_failure.h"
 #include "format/testing/safetensors_bytes.h"
@@ -34,7 +33,7 @@ std::string shard_of(std::initializer_list<std::string_view> names,
 }
 
 Status open_status(const TemporaryFolder& folder) {
-  return Checkpoint::open(folder.path()).status();
+  return ModelPackage::open(folder.path()).status();
 }
 
 class CheckpointTest : public testing::Test {
@@ -43,9 +42,9 @@ class CheckpointTest : public testing::Test {
 
   /// What an opened checkpoint says of its index.
   std::string complaint() const {
-    const auto checkpoint = Checkpoint::open(folder_.path());
-    EXPECT_TRUE(checkpoint.ok()) << checkpoint.status().message();
-    return checkpoint.ok() ? checkpoint->index_complaint() : "";
+    const auto package = ModelPackage::open(folder_.path());
+    EXPECT_TRUE(package.ok()) << package.status().message();
+    return package.ok() ? package->complaint() : "";
   }
 
   TemporaryFolder folder_;
@@ -55,15 +54,14 @@ TEST_F(CheckpointTest, OpensAFolderWithoutAnIndex) {
   folder_.write("model.safetensors", shard_of({"a"}));
   folder_.write("model-extra.safetensors", shard_of({"b"}));
   folder_.write("golden.safetensors", "not one of the model's files");
-  const auto checkpoint = Checkpoint::open(folder_.path());
-  ASSERT_TRUE(checkpoint.ok()) << checkpoint.status().message();
-  EXPECT_EQ(checkpoint->tensors().size(), 2u);
-  EXPECT_EQ(checkpoint->config_reader().string("model_type").value(), "tiny");
-  EXPECT_EQ(checkpoint->generation_config(), nlohmann::json::object());
-  ASSERT_NE(checkpoint->find("b"), nullptr);
-  EXPECT_EQ(checkpoint->files()[checkpoint->find("b")->file_index].filename(),
-            "model-extra.safetensors");
-  EXPECT_EQ(checkpoint->find("c"), nullptr);
+  const auto package = ModelPackage::open(folder_.path());
+  ASSERT_TRUE(package.ok()) << package.status().message();
+  EXPECT_EQ(package->tensors().size(), 2u);
+  EXPECT_EQ(package->config_reader().string("model_type").value(), "tiny");
+  EXPECT_EQ(package->generation_config(), nlohmann::json::object());
+  ASSERT_NE(package->find("b"), nullptr);
+  EXPECT_EQ(package->files()[package->find("b")->file_index].filename(), "model-extra.safetensors");
+  EXPECT_EQ(package->find("c"), nullptr);
 }
 
 TEST_F(CheckpointTest, OpensTheFilesThatTheIndexNames) {
@@ -73,17 +71,17 @@ TEST_F(CheckpointTest, OpensTheFilesThatTheIndexNames) {
   folder_.write("generation_config.json", R"({"eos_token_id": [1, 2]})");
   folder_.write(kIndexName, R"({"metadata": {"total_size": 2, "x": [{"weight_map": 1}]},
                                "weight_map": {"a": "z.safetensors", "b": "m.safetensors"}})");
-  const auto checkpoint = Checkpoint::open(folder_.path());
-  ASSERT_TRUE(checkpoint.ok()) << checkpoint.status().message();
-  EXPECT_EQ(checkpoint->files().size(), 2u);
-  EXPECT_EQ(checkpoint->tensors().size(), 3u);
-  EXPECT_EQ(checkpoint->generation_config()["eos_token_id"][1], 2);
+  const auto package = ModelPackage::open(folder_.path());
+  ASSERT_TRUE(package.ok()) << package.status().message();
+  EXPECT_EQ(package->files().size(), 2u);
+  EXPECT_EQ(package->tensors().size(), 3u);
+  EXPECT_EQ(package->generation_config()["eos_token_id"][1], 2);
 }
 
 TEST_F(CheckpointTest, FollowsSymbolicLinksAsInAHubCache) {
   folder_.write("blob", shard_of({"a"}));
   fs::create_symlink("blob", folder_.path() / "model.safetensors");
-  EXPECT_TRUE(Checkpoint::open(folder_.path()).ok());
+  EXPECT_TRUE(ModelPackage::open(folder_.path()).ok());
   fs::remove(folder_.path() / "blob");
   const auto refuses_the_link = [this] {
     expect_failure(open_status(folder_), StatusCode::kCorrupt,
@@ -102,10 +100,10 @@ TEST_F(CheckpointTest, OpensTheSnapshotOfARepositoryInTheHubsCache) {
   folder_.write("hub/models--org--name/snapshots/abc/model.safetensors", shard_of({"a"}));
   folder_.write("hub/models--org--name/refs/main", "abc");
   for (const char* path : {"hub/models--org--name", "hub"}) {
-    const auto checkpoint = Checkpoint::open(folder_ / path);
-    ASSERT_TRUE(checkpoint.ok()) << checkpoint.status().message();
-    EXPECT_EQ(checkpoint->folder(), folder_ / "hub/models--org--name/snapshots/abc");
-    EXPECT_NE(checkpoint->find("a"), nullptr);
+    const auto package = ModelPackage::open(folder_ / path);
+    ASSERT_TRUE(package.ok()) << package.status().message();
+    EXPECT_EQ(package->path(), folder_ / "hub/models--org--name/snapshots/abc");
+    EXPECT_NE(package->find("a"), nullptr);
   }
 }
 
@@ -115,7 +113,7 @@ TEST_F(CheckpointTest, TellsGitLfsPointersFromFiles) {
   folder_.write("model.safetensors", shard_of({"a"}));
   folder_.write("generation_config.json", "{}");
   folder_.write(kIndexName, R"({"weight_map": {"a": "model.safetensors"}})");
-  ASSERT_TRUE(Checkpoint::open(folder_.path()).ok());
+  ASSERT_TRUE(ModelPackage::open(folder_.path()).ok());
   for (const char* name : {"model.safetensors", "config.json", "generation_config.json"}) {
     const fs::path path = folder_ / name;
     fs::rename(path, folder_ / "kept");
@@ -131,12 +129,12 @@ TEST_F(CheckpointTest, NamesTheShardsThatAreMissing) {
   folder_.write(kIndexName, R"({"weight_map": {"a": "model-00001-of-00003.safetensors",
       "b": "model-00002-of-00003.safetensors", "c": "model-00003-of-00003.safetensors"}})");
   // What is there may be all that a model needs: who knows that has the complaint.
-  const auto partial = Checkpoint::open(folder_.path());
+  const auto partial = ModelPackage::open(folder_.path());
   ASSERT_TRUE(partial.ok()) << partial.status().message();
   for (const std::string& text :
        {folder_.path().string(), std::string("2 of the 3"), std::string(kIndexName),
         std::string("model-00001-of-00003.safetensors, model-00003-of-00003.safetensors")}) {
-    EXPECT_NE(partial->index_complaint().find(text), std::string::npos) << text;
+    EXPECT_NE(partial->complaint().find(text), std::string::npos) << text;
   }
   fs::remove(folder_.path() / kIndexName);  // the numbering tells as well
   EXPECT_THAT(complaint(), AllOf(HasSubstr("2 of the 3"), HasSubstr("00001-of-00003")));
@@ -162,16 +160,16 @@ TEST_F(CheckpointTest, OpensTheShardsThatAreThereWhereTheIndexIsAnotherBuilds) {
   folder_.write("model-00002-of-00002.safetensors", shard_of({"c"}));
   folder_.write(kIndexName, R"({"weight_map": {"a": "model-00001-of-00003.safetensors",
       "b": "model-00002-of-00003.safetensors", "x": "model-00003-of-00003.safetensors"}})");
-  const auto checkpoint = Checkpoint::open(folder_.path());
-  ASSERT_TRUE(checkpoint.ok()) << checkpoint.status().message();
-  EXPECT_EQ(checkpoint->tensors().size(), 3u);
-  EXPECT_NE(checkpoint->index_complaint().find("3 of the 3"), std::string::npos);
+  const auto package = ModelPackage::open(folder_.path());
+  ASSERT_TRUE(package.ok()) << package.status().message();
+  EXPECT_EQ(package->tensors().size(), 3u);
+  EXPECT_NE(package->complaint().find("3 of the 3"), std::string::npos);
 }
 
 TEST_F(CheckpointTest, HasNoComplaintOfAnIndexThatIsRight) {
   folder_.write("m.safetensors", shard_of({"a"}));
   folder_.write(kIndexName, R"({"weight_map": {"a": "m.safetensors"}})");
-  EXPECT_EQ(Checkpoint::open(folder_.path())->index_complaint(), "");
+  EXPECT_EQ(ModelPackage::open(folder_.path())->complaint(), "");
 }
 
 TEST_F(CheckpointTest, LetsTheIndexSettleWhichOfTwoCopiesCounts) {
@@ -183,9 +181,9 @@ TEST_F(CheckpointTest, LetsTheIndexSettleWhichOfTwoCopiesCounts) {
         "a2": "overlay.safetensors"}}}})",
                                           holder));
     folder_.write("overlay.safetensors", shard_of({"a", "a2"}));
-    const auto checkpoint = Checkpoint::open(folder_.path());
-    ASSERT_TRUE(checkpoint.ok()) << checkpoint.status().message();
-    EXPECT_EQ(checkpoint->files()[checkpoint->find("a")->file_index].filename(), holder);
+    const auto package = ModelPackage::open(folder_.path());
+    ASSERT_TRUE(package.ok()) << package.status().message();
+    EXPECT_EQ(package->files()[package->find("a")->file_index].filename(), holder);
   }
   folder_.write(kIndexName,
                 R"({"weight_map": {"b": "base.safetensors", "a2": "overlay.safetensors"}})");
@@ -222,12 +220,12 @@ TEST_F(CheckpointTest, GoesByTheShardsWhereTheIndexCannotBeRead) {
   for (const auto& [text, what] : cases) {
     SCOPED_TRACE(text);
     folder_.write(kIndexName, text);
-    const auto checkpoint = Checkpoint::open(folder_.path());
-    ASSERT_TRUE(checkpoint.ok()) << checkpoint.status().message();
-    EXPECT_EQ(checkpoint->files().size(), 1u);  // what an index might lead outside is never opened
+    const auto package = ModelPackage::open(folder_.path());
+    ASSERT_TRUE(package.ok()) << package.status().message();
+    EXPECT_EQ(package->files().size(), 1u);  // what an index might lead outside is never opened
     for (const std::string_view part : {kIndexName, std::string_view(what), {"download"}}) {
       if (part == "download" && what == std::string_view("git lfs pull")) continue;
-      EXPECT_THAT(checkpoint->index_complaint(), HasSubstr(std::string(part)));
+      EXPECT_THAT(package->complaint(), HasSubstr(std::string(part)));
     }
   }
 }
@@ -248,10 +246,10 @@ TEST_F(CheckpointTest, FindsTensorsWhereTheyAreWhateverTheIndexSays) {
   folder_.write("m2.safetensors", shard_of({"b"}));
   folder_.write(kIndexName, R"({"weight_map": {"a": "m1.safetensors", "b": "m1.safetensors",
                                "c": "m2.safetensors"}})");
-  const auto checkpoint = Checkpoint::open(folder_.path());
-  ASSERT_TRUE(checkpoint.ok()) << checkpoint.status().message();
-  EXPECT_EQ(checkpoint->files()[checkpoint->find("b")->file_index].filename(), "m2.safetensors");
-  EXPECT_THAT(checkpoint->index_complaint(),
+  const auto package = ModelPackage::open(folder_.path());
+  ASSERT_TRUE(package.ok()) << package.status().message();
+  EXPECT_EQ(package->files()[package->find("b")->file_index].filename(), "m2.safetensors");
+  EXPECT_THAT(package->complaint(),
               AllOf(HasSubstr(kIndexName), HasSubstr("1 lie in another file than it says: b"),
                     HasSubstr("1 lie in no file: c")));
 }
@@ -261,11 +259,10 @@ TEST_F(CheckpointTest, LooksForWhatTheNamedShardsLackInTheOthers) {
   folder_.write("model-2.safetensors", shard_of({"b"}));
   folder_.write(kIndexName,
                 R"({"weight_map": {"a": "model-1.safetensors", "b": "model-1.safetensors"}})");
-  const auto checkpoint = Checkpoint::open(folder_.path());
-  ASSERT_TRUE(checkpoint.ok()) << checkpoint.status().message();
-  EXPECT_EQ(checkpoint->files()[checkpoint->find("b")->file_index].filename(),
-            "model-2.safetensors");
-  EXPECT_THAT(checkpoint->index_complaint(), HasSubstr("another file than it says: b"));
+  const auto package = ModelPackage::open(folder_.path());
+  ASSERT_TRUE(package.ok()) << package.status().message();
+  EXPECT_EQ(package->files()[package->find("b")->file_index].filename(), "model-2.safetensors");
+  EXPECT_THAT(package->complaint(), HasSubstr("another file than it says: b"));
 }
 
 TEST_F(CheckpointTest, RefusesATensorThatTwoFilesHold) {
@@ -278,7 +275,7 @@ TEST_F(CheckpointTest, RefusesATensorThatTwoFilesHold) {
 TEST_F(CheckpointTest, LeavesAloneWhatIsBesideTheModelsOwnFiles) {
   folder_.write("consolidated.safetensors", shard_of({"a", "layers.0.attention.wq.weight"}));
   folder_.write("model-00001-of-00001.safetensors", shard_of({"a"}));
-  const auto by_name = Checkpoint::open(folder_.path());
+  const auto by_name = ModelPackage::open(folder_.path());
   ASSERT_TRUE(by_name.ok()) << by_name.status().message();
   EXPECT_EQ(by_name->tensors().size(), 1u);
   // Another quantisation: with an index its files count, without one nobody knows.
@@ -286,10 +283,10 @@ TEST_F(CheckpointTest, LeavesAloneWhatIsBesideTheModelsOwnFiles) {
   expect_failure(open_status(folder_), StatusCode::kCorrupt,
                  {"tensor a", "model-00001-of-00001.safetensors", "model.safetensors"});
   folder_.write(kIndexName, R"({"weight_map": {"a": "model-00001-of-00001.safetensors"}})");
-  const auto by_index = Checkpoint::open(folder_.path());
+  const auto by_index = ModelPackage::open(folder_.path());
   ASSERT_TRUE(by_index.ok()) << by_index.status().message();
   EXPECT_EQ(by_index->tensors().size(), 1u);
-  EXPECT_EQ(by_index->index_complaint(), "");
+  EXPECT_EQ(by_index->complaint(), "");
 }
 
 TEST_F(CheckpointTest, CountsAFileWhoseDownloadIsUnderWayAsMissing) {
@@ -315,7 +312,7 @@ TEST_F(CheckpointTest, SaysWhatIsMissingInAFolderWithoutWeights) {
   folder_.write("weights.safetensors", shard_of({"a"}));
   expect_failure(open_status(folder_), StatusCode::kNotFound,
                  {"but weights.safetensors", "model.safetensors"});
-  for (const char* name : {"weights.gguf", "consolidated.safetensors"}) {
+  for (const char* name : {"pytorch_model.bin", "consolidated.safetensors"}) {
     const fs::path path = folder_.write(name, "");
     expect_failure(open_status(folder_), StatusCode::kUnsupported, {name, "Hugging Face"});
     fs::remove(path);
@@ -327,12 +324,12 @@ TEST_F(CheckpointTest, SaysWhatIsMissingInAFolderWithoutWeights) {
                  {"model.safetensors.incomplete", "go on with it"});
 }
 
-TEST(Checkpoint, RefusesWhatIsNoModelFolder) {
+TEST(ModelPackage, RefusesWhatIsNoModelFolder) {
   const TemporaryFolder folder;
-  expect_failure(Checkpoint::open(folder.path() / "no").status(), StatusCode::kNotFound,
+  expect_failure(ModelPackage::open(folder.path() / "no").status(), StatusCode::kNotFound,
                  {"/no", "no such folder"});
-  expect_failure(Checkpoint::open(folder.write("file", "")).status(), StatusCode::kInvalidArgument,
-                 {"/file", "not a folder"});
+  expect_failure(ModelPackage::open(folder.write("file", "")).status(),
+                 StatusCode::kInvalidArgument, {"/file", "not a folder"});
   folder.write("model.safetensors", shard_of({"a"}));
   expect_failure(open_status(folder), StatusCode::kNotFound,
                  {"config.json", "download the whole model"});
@@ -385,9 +382,9 @@ TEST_F(CheckpointTest, TellsMlxConversionsByTheirTensors) {
                 R"({{"__metadata__":{},"{}":{{"dtype":"U8","shape":{},"data_offsets":[0,{}]}}}})",
                 c.metadata, c.tensor, c.shape, size),
             4));
-    const auto checkpoint = Checkpoint::open(folder_.path());
-    ASSERT_TRUE(checkpoint.ok()) << checkpoint.status().message();
-    EXPECT_EQ(checkpoint->is_mlx(), c.is_mlx);
+    const auto package = ModelPackage::open(folder_.path());
+    ASSERT_TRUE(package.ok()) << package.status().message();
+    EXPECT_EQ(package->spelling() == TensorSpelling::kMlx, c.is_mlx);
   }
 }
 

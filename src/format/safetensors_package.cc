@@ -1,4 +1,4 @@
-#include "format/checkpoint.h"
+#include "format/safetensors_package.h"
 
 #include <string>
 #include <string_view>
@@ -6,7 +6,6 @@
 #include <unordered_map>
 #include <utility>
 
-#include "base/model_download.h"
 #include "format/json_file.h"
 #include "format/printable.h"
 #include "format/safetensors.h"
@@ -60,8 +59,6 @@ Result<nlohmann::json> load_optional_config(const fs::path& path) {
   return config;
 }
 
-using TensorTable = std::map<std::string, TensorRecord, std::less<>>;
-
 /// Where tensors do not lie as the index says: those in another file, and those in none. Tensors
 /// that the index leaves out are no complaint: other loaders read them too.
 struct IndexErrors {
@@ -69,7 +66,7 @@ struct IndexErrors {
   std::vector<std::string> absent;
 };
 
-IndexErrors find_index_errors(const ShardList& shards, const TensorTable& tensors) {
+IndexErrors find_index_errors(const ShardList& shards, const ModelPackage::Tensors& tensors) {
   IndexErrors errors;
   for (const auto& [name, file_index] : shards.tensor_files) {
     const auto tensor = tensors.find(name);
@@ -82,7 +79,7 @@ IndexErrors find_index_errors(const ShardList& shards, const TensorTable& tensor
   return errors;
 }
 
-/// The text of Checkpoint::index_complaint().
+/// The text of ModelPackage::complaint().
 std::string complaint_of(const fs::path& folder, const ShardList& shards,
                          const IndexErrors& errors) {
   if (!shards.complaint.empty()) return shards.complaint;
@@ -154,7 +151,7 @@ class OriginEvidence {
 /// Reads the headers of shards into a table of tensors.
 class TensorReader {
  public:
-  TensorReader(const ShardList& shards, TensorTable& tensors)
+  TensorReader(const ShardList& shards, ModelPackage::Tensors& tensors)
       : shards_(shards), tensors_(tensors), verdict_(shards) {}
 
   /// Those of the files from `begin` on.
@@ -188,59 +185,37 @@ class TensorReader {
   }
 
   const ShardList& shards_;
-  TensorTable& tensors_;
+  ModelPackage::Tensors& tensors_;
   IndexVerdict verdict_;
   OriginEvidence evidence_;
 };
 
 }  // namespace
 
-Result<Checkpoint> Checkpoint::open(const fs::path& given) {
-  FM_ASSIGN_OR_RETURN(const fs::path folder, find_model_folder(given));
+Result<ModelPackage::Contents> read_safetensors_package(const fs::path& folder) {
   FM_RETURN_IF_ERROR(check_folder(folder));
-  Checkpoint checkpoint;
-  checkpoint.folder_ = folder;
-  FM_ASSIGN_OR_RETURN(checkpoint.config_, load_config(folder / "config.json"));
-  FM_ASSIGN_OR_RETURN(checkpoint.generation_config_,
-                      load_optional_config(folder / "generation_config.json"));
+  ModelPackage::Contents contents{.path = folder,
+                                  .config_file = folder / "config.json",
+                                  .generation_file = folder / "generation_config.json",
+                                  .text_folder = folder};
+  FM_ASSIGN_OR_RETURN(contents.config, load_config(contents.config_file));
+  FM_ASSIGN_OR_RETURN(contents.generation_config, load_optional_config(contents.generation_file));
   FM_ASSIGN_OR_RETURN(ShardList shards, find_shards(folder));
 
-  TensorReader reader(shards, checkpoint.tensors_);
+  TensorReader reader(shards, contents.tensors);
   FM_RETURN_IF_ERROR(reader.read_files(0));
-  IndexErrors errors = find_index_errors(shards, checkpoint.tensors_);
+  IndexErrors errors = find_index_errors(shards, contents.tensors);
   if (!errors.absent.empty() && !shards.others.empty()) {
     // A stale index: the shards that it does not name may have what those that it names lack.
     const std::size_t named = shards.files.size();
     shards.files.insert(shards.files.end(), shards.others.begin(), shards.others.end());
     FM_RETURN_IF_ERROR(reader.read_files(named));
-    errors = find_index_errors(shards, checkpoint.tensors_);
+    errors = find_index_errors(shards, contents.tensors);
   }
-  checkpoint.is_mlx_ = reader.is_mlx();
-  checkpoint.index_complaint_ = complaint_of(folder, shards, errors);
-  checkpoint.files_ = std::move(shards.files);
-  return checkpoint;
-}
-
-Checkpoint Checkpoint::planned(const fs::path& folder, nlohmann::json config,
-                               nlohmann::json generation_config) {
-  Checkpoint checkpoint;
-  checkpoint.folder_ = folder;
-  checkpoint.config_ = std::move(config);
-  checkpoint.generation_config_ = std::move(generation_config);
-  return checkpoint;
-}
-
-const TensorRecord* Checkpoint::find(std::string_view name) const {
-  const auto tensor = tensors_.find(name);
-  return tensor == tensors_.end() ? nullptr : &tensor->second;
-}
-
-ConfigReader Checkpoint::config_reader() const {
-  return ConfigReader(config_, (folder_ / "config.json").string());
-}
-
-ConfigReader Checkpoint::generation_config_reader() const {
-  return ConfigReader(generation_config_, (folder_ / "generation_config.json").string());
+  contents.spelling = reader.is_mlx() ? TensorSpelling::kMlx : TensorSpelling::kHuggingFace;
+  contents.complaint = complaint_of(folder, shards, errors);
+  contents.files = std::move(shards.files);
+  return contents;
 }
 
 }  // namespace flashmoe

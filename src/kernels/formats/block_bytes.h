@@ -1,0 +1,58 @@
+#ifndef FLASHMOE_KERNELS_FORMATS_BLOCK_BYTES_H_
+#define FLASHMOE_KERNELS_FORMATS_BLOCK_BYTES_H_
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+
+#include "tensor/float_bits.h"
+
+namespace flashmoe::formats {
+
+/// The bytes of one block of `Size`, at any address. Offsets are those of the drawings above each
+/// format; "f16" is an IEEE half, numbers are little-endian.
+template <std::size_t Size>
+class BlockBytes {
+ public:
+  explicit BlockBytes(const std::byte* bytes) : bytes_(bytes) {}
+
+  std::uint32_t u8(std::size_t at) const { return std::to_integer<std::uint32_t>(bytes_[at]); }
+  std::int32_t i8(std::size_t at) const { return load_unaligned<std::int8_t>(bytes_ + at); }
+  std::uint32_t u16(std::size_t at) const { return load_unaligned<std::uint16_t>(bytes_ + at); }
+  std::uint32_t u32(std::size_t at) const { return load_unaligned<std::uint32_t>(bytes_ + at); }
+  float f16(std::size_t at) const {
+    return float_from_f16(load_unaligned<std::uint16_t>(bytes_ + at));
+  }
+  /// Four bits of byte `at`: the low ones, or the high ones.
+  std::uint32_t low(std::size_t at) const { return u8(at) & 15; }
+  std::uint32_t high(std::size_t at) const { return u8(at) >> 4; }
+
+ private:
+  const std::byte* bytes_;
+};
+
+/// A whole number of quantised bits as a float, exactly.
+template <typename Integer>
+float quant(Integer q) {
+  return static_cast<float>(static_cast<std::int32_t>(q));
+}
+
+/// What the four bits of IQ4_NL and IQ4_XS stand for.
+inline constexpr std::array<std::int32_t, 16> kIq4Values = {
+    -127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113};
+
+/// The eight 6-bit scales and minima of Q4_K and Q5_K, in 12 bytes from `at` on.
+struct ScaleAndMin {
+  float scale = 0;
+  float min = 0;
+};
+template <std::size_t Size>
+ScaleAndMin k_scale_and_min(BlockBytes<Size> b, std::size_t at, std::size_t j) {
+  if (j < 4) return {quant(b.u8(at + j) & 63), quant(b.u8(at + j + 4) & 63)};
+  return {quant(b.low(at + j + 4) | (b.u8(at + j - 4) >> 6 << 4)),
+          quant(b.high(at + j + 4) | (b.u8(at + j) >> 6 << 4))};
+}
+
+}  // namespace flashmoe::formats
+
+#endif  // FLASHMOE_KERNELS_FORMATS_BLOCK_BYTES_H_

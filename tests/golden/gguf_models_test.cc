@@ -1,0 +1,161 @@
+// Tiny random models in GGUF files against transformers on the weights read back from each file
+// (the collection's golden/gguf). Where a file's types are not computed yet, its matrices are
+// widened to F32 first: names, metadata and the order of weights are what these tests are about.
+#include <gtest/gtest.h>
+
+#include <fstream>
+
+#include "base/testing/temporary_folder.h"
+#include "flashmoe/inspection.h"
+#include "format/gguf.h"
+#include "format/testing/expect_failure.h"
+#include "format/testing/gguf_bytes.h"
+#include "kernels/formats/ggml_formats.h"
+#include "support/collect.h"
+#include "support/test_files.h"
+
+namespace flashmoe::testing {
+namespace {
+
+constexpr std::uint32_t kF32 = 0;
+
+std::string read_bytes(const std::filesystem::path& path) {
+  std::ifstream in(path, std::ios::binary);
+  return std::string(std::istreambuf_iterator<char>(in), {});
+}
+
+/// Whether blocks of that type are to be widened.
+bool is_packed(const GgmlType& type) { return !type.dtype.has_value(); }
+
+std::string widened(const GgufTensor& tensor, std::string_view blocks) {
+  std::vector<float> floats(tensor.size / tensor.type->block_size * tensor.type->block);
+  EXPECT_TRUE(formats::dequantize_ggml(*tensor.type, std::as_bytes(std::span(blocks)), floats));
+  return {reinterpret_cast<const char*>(floats.data()), floats.size() * sizeof(float)};
+}
+
+/// The file with F32 in place of quantised types, in as many parts as asked for, the first without
+/// tensors.
+std::filesystem::path widen_file(const std::filesystem::path& path, const TemporaryFolder& folder,
+                                 std::size_t parts) {
+  const std::string bytes = read_bytes(path);
+  const GgufHeader header =
+      parse_gguf_header(std::as_bytes(std::span(bytes)), bytes.size(), "golden").value().value();
+  std::vector<GgufBytes> files(parts);
+  for (const auto& [key, value] : header.metadata.values()) files[0].value(key, value);
+  for (std::size_t i = 0; i < header.tensors.size(); ++i) {
+    const GgufTensor& tensor = header.tensors[i];
+    std::string data = bytes.substr(tensor.offset, tensor.size);
+    files[parts == 1 ? 0 : 1 + i % (parts - 1)].tensor(
+        tensor.name, {tensor.shape.rbegin(), tensor.shape.rend()},
+        is_packed(*tensor.type) ? kF32 : tensor.type->id,
+        is_packed(*tensor.type) ? widened(tensor, data) : std::move(data));
+  }
+  if (parts == 1) return folder.write("model.gguf", files[0].bytes());
+  for (std::size_t i = 0; i < parts; ++i) {
+    files[i].u32("split.no", static_cast<std::uint32_t>(i));
+    files[i].u32("split.count", static_cast<std::uint32_t>(parts));
+    files[i].u32("split.tensors.count", static_cast<std::uint32_t>(header.tensors.size()));
+    folder.write(fmt::format("m-{:05}-of-{:05}.gguf", i + 1, parts), files[i].bytes());
+  }
+  return folder.path();
+}
+
+class GgufModels : public ::testing::TestWithParam<const char*> {
+ protected:
+  void SetUp() override {
+    const auto golden = shared_path(fmt::format("golden/gguf/{}.golden.safetensors", GetParam()));
+    const auto model = shared_path(fmt::format("golden/gguf/{}.gguf", GetParam()));
+    if (!golden || !model) GTEST_SKIP() << GetParam() << " is not on this machine";
+    golden_.emplace(*golden);
+    model_ =
+        std::string_view(GetParam()).ends_with("bf16") ? *model : widen_file(*model, folder_, 1);
+  }
+
+  std::unique_ptr<Engine> open(const std::filesystem::path& path, std::uint64_t memory_bytes,
+                               std::size_t prefill_chunk) const {
+    Result<std::unique_ptr<Engine>> engine =
+        Engine::open({.model = path, .memory_bytes = memory_bytes, .prefill_chunk = prefill_chunk});
+    EXPECT_TRUE(engine.ok()) << engine.status().message();
+    return engine.ok() ? std::move(engine).value() : nullptr;
+  }
+
+  TemporaryFolder folder_;
+  std::optional<GoldenFile> golden_;
+  std::filesystem::path model_;
+};
+
+TEST_P(GgufModels, GiveTheLogitsAndIdsOfTheReference) {
+  const auto engine = open(model_, std::uint64_t{1} << 30, 512);
+  ASSERT_NE(engine, nullptr);
+  const Result<Collected> got = collect(*engine, golden_->ints("input_ids"));
+  ASSERT_TRUE(got.ok()) << got.status().message();
+  EXPECT_LT(relative_rms(got->logits, golden_->floats("logits")), 1e-3);
+
+  // Ids are the reference's up to where its own choice is close.
+  std::vector<std::int32_t> expected = golden_->ints("greedy_ids");
+  const std::vector<float> margins = golden_->floats("greedy_margin");
+  const auto close = std::find_if(margins.begin(), margins.end(), [](float m) { return m < 1e-2; });
+  expected.resize(static_cast<std::size_t>(close - margins.begin()));
+  const std::unique_ptr<Session> session = std::move(engine->new_session()).value();
+  const Result<GenerateResult> greedy = session->generate(
+      golden_->ints("input_ids"), {.max_tokens = expected.size(), .ignore_eos = true});
+  ASSERT_TRUE(greedy.ok()) << greedy.status().message();
+  EXPECT_EQ(greedy->token_ids, expected);
+}
+
+TEST_P(GgufModels, GiveTheSameBitsAtTheSmallestBudget) {
+  const Result<ModelInspection> inspection = inspect_model({.model = model_});
+  ASSERT_TRUE(inspection.ok()) << inspection.status().message();
+  EXPECT_EQ(inspection->layout, "gguf");
+  for (const InspectedTensor& tensor : inspection->tensors) {
+    EXPECT_NE(tensor.role, TensorRole::kUnused) << tensor.name;
+  }
+  const auto resident = open(model_, std::uint64_t{1} << 30, 512);
+  const auto streamed = open(model_, inspection->minimum.budget_bytes_min + (1u << 20), 7);
+  ASSERT_TRUE(resident != nullptr && streamed != nullptr);
+  const Result<Collected> a = collect(*resident, golden_->ints("input_ids"));
+  const Result<Collected> b = collect(*streamed, golden_->ints("input_ids"));
+  ASSERT_TRUE(a.ok() && b.ok());
+  EXPECT_TRUE(std::ranges::equal(a->logits, b->logits));
+}
+
+TEST_P(GgufModels, GiveTheSameBitsFromSeveralParts) {
+  TemporaryFolder folder;
+  const auto parts = widen_file(model_, folder, 3);
+  const auto whole = open(model_, std::uint64_t{1} << 30, 512);
+  const auto split = open(parts, std::uint64_t{1} << 30, 512);
+  ASSERT_TRUE(whole != nullptr && split != nullptr);
+  const Result<Collected> a = collect(*whole, golden_->ints("input_ids"));
+  const Result<Collected> b = collect(*split, golden_->ints("input_ids"));
+  ASSERT_TRUE(a.ok() && b.ok());
+  EXPECT_TRUE(std::ranges::equal(a->logits, b->logits));
+}
+
+INSTANTIATE_TEST_SUITE_P(Golden, GgufModels,
+                         ::testing::Values("qwen3moe-bf16", "qwen3moe-q8_0", "qwen3next-q8_0",
+                                           "qwen35moe-q8_0", "llama-mixtral-q8_0", "olmoe-q8_0",
+                                           "minimax-m2-q8_0", "glm4moe-q8_0", "deepseek2-q8_0",
+                                           "deepseek2-lite-q8_0", "deepseek2-glm-q8_0",
+                                           "types-q4_0", "types-q4_1", "types-q5_0", "types-q5_1",
+                                           "types-q2_k", "types-q3_k", "types-q4_k", "types-q4_k_m",
+                                           "types-q5_k", "types-q6_k", "types-iq4_nl",
+                                           "types-iq4_xs", "types-mxfp4"),
+                         [](const auto& info) {
+                           std::string name = info.param;
+                           for (char& c : name) c = c == '-' ? '_' : c;
+                           return name;
+                         });
+
+TEST(GgufFiles, AreRefusedByTypeAndTensorWhereThereIsNoKernel) {
+  const std::pair<const char*, const char*> files[] = {
+      {"types-q4_k", "Q4_K"}, {"types-q6_k", "Q6_K"}, {"types-iq4_xs", "IQ4_XS"}};
+  for (const auto& [file, type] : files) {
+    const auto path = shared_path(fmt::format("golden/gguf/{}.gguf", file));
+    if (!path) GTEST_SKIP() << file << " is not on this machine";
+    expect_failure(inspect_model({.model = *path}).status(), StatusCode::kUnsupported,
+                   {file, "tensor ", "ggml type", type, "F32, F16 or BF16"});
+  }
+}
+
+}  // namespace
+}  // namespace flashmoe::testing

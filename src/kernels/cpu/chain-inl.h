@@ -7,7 +7,7 @@
 //   kOffset          what was taken from its unpacked weights
 //   unpack(...)      16 rows of some columns to steps, for many activation rows
 //   sum_rows(...)    the integer sums of 16 rows' blocks, for few activation rows
-//   load_scales(...) the scales and biases of 16 rows' blocks
+//   for_scales(...)  the scales and biases of 16 rows, block by block
 //
 // Many activation rows: a tile of kChainVectors * 16 weight rows is unpacked once, side by side,
 // and meets kChainRows activation rows at a time, whose integers are broadcast. Columns are taken
@@ -46,11 +46,10 @@ inline const ActivationBlock& block_of(const ActivationRow& x, size_t block) {
   return kBlock == 32 ? x.blocks32[block] : x.blocks64[block];
 }
 
-/// acc = fma(bias, sum, acc); acc = fma(scale * xscale, P, acc)
-inline F32x16 float_step(F32x16 acc, const BlockScales& scales, const ActivationBlock& x,
+inline F32x16 float_step(F32x16 acc, F32x16 scale, F32x16 bias, const ActivationBlock& x,
                          F32x16 partial) {
-  acc = fma(load(scales.bias), set1(x.sum), acc);
-  return fma(load(scales.scale) * set1(x.scale), partial, acc);
+  acc = fma(bias, set1(x.sum), acc);
+  return fma(scale * set1(x.scale), partial, acc);
 }
 
 /// Where the steps of chunk number `chunk` begin among a row's integers.
@@ -68,7 +67,7 @@ constexpr size_t kShortSlab = 512;
 constexpr size_t kSlabMax = 2048;
 constexpr size_t kLongSlabRows = 32;
 
-/// A tile of weights, unpacked.
+/// A tile of weights, unpacked: a slab of it, and the scales of kSlabMax columns.
 struct ChainTile {
   alignas(64) uint8_t steps[kSlabMax / kStepColumns * kChainVectors * kStepSize];
   BlockScales scales[kSlabMax / 32 * kChainVectors];
@@ -99,7 +98,7 @@ void chain_tile(const ChainTile& tile, const TilePlace& place, const ActivationR
     });
   });
   const uint8_t* steps = tile.steps;
-  const BlockScales* scales = tile.scales;
+  const BlockScales* scales = tile.scales + place.col % kSlabMax / kBlock * kW;
   const size_t block_end = (place.col + place.col_count) / kBlock;
   for (size_t block = place.col / kBlock; block < block_end; ++block) {
     // What is used once a block stays out of the registers, or g++ spills what every step uses.
@@ -131,7 +130,8 @@ void chain_tile(const ChainTile& tile, const TilePlace& place, const ActivationR
       repeat<kW>([&](auto w) FM_INLINE {
         I32x16 total = step_total(sums[w][r]);
         if constexpr (kOffset != 0) total = total + broadcast_i32(kOffset * values.total);
-        acc[w][r] = float_step(acc[w][r], scales[w], values, to_float(total));
+        acc[w][r] = float_step(acc[w][r], load(scales[w].scale), load(scales[w].bias), values,
+                               to_float(total));
       });
     });
     scales += kW;
@@ -157,11 +157,22 @@ inline void chain_rows(size_t count, const ChainTile& tile, const TilePlace& pla
 template <typename Format, int kW>
 inline void unpack_tile(const WeightRows& weights, const TilePlace& place, ChainTile& tile) {
   for (size_t w = 0; w < kW; ++w) {
-    const size_t row = place.row + 16 * w;
-    const size_t count = place.rows_of(w);
-    Format::unpack(weights, row, count, place.col, place.col_count, tile.steps + kStepSize * w,
-                   kStepSize * kW);
-    Format::load_scales(weights, row, count, place.col, place.col_count, tile.scales + w, kW);
+    Format::unpack(weights, place.row + 16 * w, place.rows_of(w), place.col, place.col_count,
+                   tile.steps + kStepSize * w, kStepSize * kW);
+  }
+}
+/// The scales of col_count columns from place.col on.
+template <typename Format, int kW>
+inline void load_tile_scales(const WeightRows& weights, const TilePlace& place, size_t col_count,
+                             ChainTile& tile) {
+  for (size_t w = 0; w < kW; ++w) {
+    BlockScales* to = tile.scales + w;
+    Format::for_scales(weights, place.row + 16 * w, place.rows_of(w), place.col, col_count,
+                       [&](F32x16 scale, F32x16 bias) {
+                         store(to->scale, scale);
+                         store(to->bias, bias);
+                         to += kW;
+                       });
   }
 }
 
@@ -184,6 +195,10 @@ void tile_times(const WeightRows& weights, size_t row, size_t row_count, const A
   for (size_t col = 0; col < weights.cols; col += slab) {
     const size_t left = weights.cols - col;
     const TilePlace place = {row, row_count, col, left < slab ? left : slab};
+    // For several slabs at once: 16 groups cost no more than 8.
+    if (col % kSlabMax == 0) {
+      load_tile_scales<Format, kW>(weights, place, left < kSlabMax ? left : kSlabMax, tile);
+    }
     unpack_tile<Format, kW>(weights, place, tile);
     prefetch_tile_after(weights, place);
     for (size_t r = 0; r < x_count;) {
@@ -236,20 +251,15 @@ inline void few_times(const WeightRows& weights, size_t row, size_t row_count,
     const size_t col_count = left < kSumSlab ? left : kSumSlab;
     SumVectors sums[kSumVectors][kR];
     Format::template sum_rows<kR>(weights, row, row_count, col, col_count, x, sums);
-    for (size_t begin = 0; begin < col_count; begin += 16 * kBlock) {
-      const size_t rest = col_count - begin;
-      const size_t block_count = (rest < 16 * kBlock ? rest : 16 * kBlock) / kBlock;
-      BlockScales scales[16];
-      Format::load_scales(weights, row, row_count, col + begin, block_count * kBlock, scales, 1);
-      for (size_t i = 0; i < block_count; ++i) {
-        const size_t block = begin / kBlock + i;
-        for (int r = 0; r < kR; ++r) {
-          const F32x16 partial = to_float(Format::template block_sum<kR>(sums, r, block));
-          acc[r] =
-              float_step(acc[r], scales[i], block_of<kBlock>(x[r], col / kBlock + block), partial);
-        }
+    size_t block = 0;
+    Format::for_scales(weights, row, row_count, col, col_count, [&](F32x16 scale, F32x16 bias) {
+      for (int r = 0; r < kR; ++r) {
+        const F32x16 partial = to_float(Format::template block_sum<kR>(sums, r, block));
+        acc[r] =
+            float_step(acc[r], scale, bias, block_of<kBlock>(x[r], col / kBlock + block), partial);
       }
-    }
+      ++block;
+    });
   }
   for (int r = 0; r < kR; ++r) store_lanes(y[r] + row, acc[r], row_count);
 }

@@ -138,8 +138,7 @@ inline void amx_tile(const ChainTile& tile, const TilePlace& place, size_t vecto
       const ActivationBlock& values = block_of<kBlock>(x[r < x_count ? r : 0], first_block + block);
       const __m512i total = _mm512_add_epi32(_mm512_slli_epi32(_mm512_load_si512(done.high[r]), 8),
                                              _mm512_load_si512(done.low[r]));
-      acc[r] = fma(bias, set1(values.sum), acc[r]);
-      acc[r] = fma(scale * set1(values.scale), to_float(I32x16{total}), acc[r]);
+      acc[r] = float_step(acc[r], scale, bias, values, to_float(I32x16{total}));
     }
     end_product(turn ^ 1, sums[turn ^ 1]);
   }
@@ -150,6 +149,7 @@ template <typename Format, int kW>
 inline void amx_tiles(const WeightRows& weights, const TilePlace& place,
                       const AmxActivations<Format::kBlock>* packed, const ActivationRow* x,
                       float* const* y, size_t x_count, ChainTile& tile) {
+  load_tile_scales<Format, kW>(weights, place, place.col_count, tile);
   unpack_tile<Format, kW>(weights, place, tile);
   // g++ does not know that tiles are loaded from memory.
   __asm__ volatile("" ::: "memory");

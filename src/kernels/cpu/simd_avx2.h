@@ -195,6 +195,13 @@ inline void store(int32_t* p, I32x16 x) {
 inline I32x16 operator+(I32x16 x, I32x16 y) {
   return {_mm256_add_epi32(x.a, y.a), _mm256_add_epi32(x.b, y.b)};
 }
+inline I32x16 add_quarters(I32x16 x, I32x16 y) {
+  const auto eight = [](I32x16 z) {
+    return _mm256_add_epi32(_mm256_permute2x128_si256(z.a, z.b, 0x20),
+                            _mm256_permute2x128_si256(z.a, z.b, 0x31));
+  };
+  return {eight(x), eight(y)};
+}
 inline void transpose_8(__m256i (&x)[8]) {
   __m256i y[8];
 #pragma GCC unroll 4
@@ -217,7 +224,7 @@ inline void transpose_8(__m256i (&x)[8]) {
 #pragma GCC unroll 8
   for (int i = 0; i < 8; ++i) x[i] = y[i];
 }
-inline void transpose_16(I32x16 (&rows)[16]) {
+__attribute__((always_inline)) inline void transpose_16(I32x16 (&rows)[16]) {
   __m256i x[8];
   const auto quarter = [&](auto from, auto to) {
 #pragma GCC unroll 8
@@ -238,7 +245,7 @@ inline void transpose_16(I32x16 (&rows)[16]) {
   quarter(lower_left, upper_right);
   for (int i = 0; i < 8; ++i) rows[8 + i].a = kept[i];
 }
-inline I32x16 sums_of_16(const I32x16 (&v)[16]) {
+__attribute__((always_inline)) inline I32x16 sums_of_16(const I32x16 (&v)[16]) {
   const auto eight = [](const I32x16* u) {
     __m256i four[2];  // in each half what it adds to the sums of 4
     for (int i = 0; i < 2; ++i) {

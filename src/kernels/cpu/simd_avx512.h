@@ -129,7 +129,11 @@ inline I32x16 broadcast_i32(int32_t x) { return {_mm512_set1_epi32(x)}; }
 inline I32x16 load(const int32_t* p) { return {_mm512_loadu_si512(p)}; }
 inline void store(int32_t* p, I32x16 a) { _mm512_storeu_si512(p, a.v); }
 inline I32x16 operator+(I32x16 a, I32x16 b) { return {_mm512_add_epi32(a.v, b.v)}; }
-inline void transpose_16(I32x16 (&rows)[16]) {
+inline I32x16 add_quarters(I32x16 a, I32x16 b) {
+  return {
+      _mm512_add_epi32(_mm512_shuffle_i32x4(a.v, b.v, 0x88), _mm512_shuffle_i32x4(a.v, b.v, 0xdd))};
+}
+__attribute__((always_inline)) inline void transpose_16(I32x16 (&rows)[16]) {
   __m512i a[16];
   __m512i b[16];
 #pragma GCC unroll 8
@@ -157,7 +161,7 @@ inline void transpose_16(I32x16 (&rows)[16]) {
     rows[12 + c].v = _mm512_shuffle_i32x4(ab_odd, cd_odd, 0xdd);
   }
 }
-inline I32x16 sums_of_16(const I32x16 (&v)[16]) {
+__attribute__((always_inline)) inline I32x16 sums_of_16(const I32x16 (&v)[16]) {
   __m512i four[4];  // in each 128-bit quarter what it adds to the sums of v[4 i] to v[4 i + 3]
 #pragma GCC unroll 4
   for (int i = 0; i < 4; ++i) {
@@ -169,10 +173,7 @@ inline I32x16 sums_of_16(const I32x16 (&v)[16]) {
     const __m512i b = two(4 * i + 2);
     four[i] = _mm512_add_epi32(_mm512_unpacklo_epi64(a, b), _mm512_unpackhi_epi64(a, b));
   }
-  const auto add_quarters = [](__m512i a, __m512i b) {
-    return _mm512_add_epi32(_mm512_shuffle_i32x4(a, b, 0x88), _mm512_shuffle_i32x4(a, b, 0xdd));
-  };
-  return {add_quarters(add_quarters(four[0], four[1]), add_quarters(four[2], four[3]))};
+  return add_quarters(add_quarters({four[0]}, {four[1]}), add_quarters({four[2]}, {four[3]}));
 }
 inline I32x16 load_words(const uint8_t* p, size_t n) {
   return {_mm512_maskz_loadu_epi32(first_lanes(n), p)};

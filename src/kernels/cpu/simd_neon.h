@@ -193,6 +193,10 @@ inline void store(int32_t* p, I32x16 a) {
 inline I32x16 operator+(I32x16 a, I32x16 b) {
   return map_i32([&](int i) { return vaddq_s32(a.v[i], b.v[i]); });
 }
+inline I32x16 add_quarters(I32x16 a, I32x16 b) {
+  return {{vaddq_s32(a.v[0], a.v[1]), vaddq_s32(a.v[2], a.v[3]), vaddq_s32(b.v[0], b.v[1]),
+           vaddq_s32(b.v[2], b.v[3])}};
+}
 inline void transpose_16(I32x16 (&rows)[16]) {
   I32x16 turned[16];
   for (int i = 0; i < 4; ++i) {

@@ -189,6 +189,15 @@ inline I32x16 operator+(I32x16 a, I32x16 b) {
   for (int i = 0; i < 16; ++i) a.lane[i] += b.lane[i];
   return a;
 }
+/// Of a, then of b: quarters 0 and 1 added, then 2 and 3.
+inline I32x16 add_quarters(I32x16 a, I32x16 b) {
+  I32x16 r;
+  for (int i = 0; i < 16; ++i) {
+    const I32x16& from = i < 8 ? a : b;
+    r.lane[i] = from.lane[i % 8 / 4 * 8 + i % 4] + from.lane[i % 8 / 4 * 8 + 4 + i % 4];
+  }
+  return r;
+}
 /// Row i's lane j to row j's lane i.
 inline void transpose_16(I32x16 (&rows)[16]) {
   for (int i = 0; i < 16; ++i) {

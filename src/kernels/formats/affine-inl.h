@@ -5,48 +5,49 @@
 /// n rows of 16 that are there: those past them are the last once more, whose sums nobody stores.
 inline size_t row_in_reach(size_t i, size_t n) { return i < n ? i : n - 1; }
 
-/// Scales and biases of 16 rows for the blocks of col_count columns; to[block * stride].
-template <size_t kBlock>
-inline void load_affine_scales(const WeightRows& weights, size_t row, size_t row_count, size_t col,
-                               size_t col_count, BlockScales* to, size_t stride) {
+/// Calls use(scale, bias), of 16 rows each, for the blocks of col_count columns.
+template <size_t kBlock, typename Use>
+FM_INLINE inline void for_affine_scales(const WeightRows& weights, size_t row, size_t row_count,
+                                        size_t col, size_t col_count, Use use) {
   const size_t blocks_per_group = weights.group_size / kBlock;
-  const size_t group_end = (col + col_count + weights.group_size - 1) / weights.group_size;
+  const size_t group_end = (col + col_count) / weights.group_size;
   for (size_t group = col / weights.group_size; group < group_end; group += 16) {
     const size_t count = group_end - group < 16 ? group_end - group : 16;
-    const auto address = [&](const uint8_t* values, int i) {
-      return values +
-             (row + row_in_reach(static_cast<size_t>(i), row_count)) * weights.scale_stride +
+    const auto address = [&](const uint8_t* values, size_t i) {
+      return values + (row + row_in_reach(i, row_count)) * weights.scale_stride +
              group * size_of(weights.type);
     };
-    const auto write = [&](F32x16 scale, F32x16 bias) {
-      for (size_t b = 0; b < blocks_per_group; ++b, to += stride) {
-        store(to->scale, scale);
-        store(to->bias, bias);
+    const auto use_groups = [&](auto scale_of, auto bias_of) {
+      for (size_t i = 0; i < count; ++i) {
+        const F32x16 scale = scale_of(i);
+        const F32x16 bias = bias_of(i);
+        for (size_t b = 0; b < blocks_per_group; ++b) use(scale, bias);
       }
     };
     if (weights.type == FloatType::kF32) {
       I32x16 scales[16];
       I32x16 biases[16];
-      for (int i = 0; i < 16; ++i) {
+      for (size_t i = 0; i < 16; ++i) {
         scales[i] = bits_of(load_f32_n(address(weights.scales, i), count));
         biases[i] = bits_of(load_f32_n(address(weights.biases, i), count));
       }
       transpose_16(scales);
       transpose_16(biases);
-      for (size_t i = 0; i < count; ++i) write(floats_of(scales[i]), floats_of(biases[i]));
+      use_groups([&](size_t i) { return floats_of(scales[i]); },
+                 [&](size_t i) { return floats_of(biases[i]); });
       continue;
     }
     I32x16 pairs[16];
-    for (int i = 0; i < 16; ++i) {
+    for (size_t i = 0; i < 16; ++i) {
       pairs[i] = load_pairs(address(weights.scales, i), address(weights.biases, i), count);
     }
     transpose_16(pairs);
-    for (size_t i = 0; i < count; ++i) {
-      if (weights.type == FloatType::kBF16) {
-        write(upper_bf16(pairs[i]), lower_bf16(pairs[i]));
-      } else {
-        write(upper_f16(pairs[i]), lower_f16(pairs[i]));
-      }
+    if (weights.type == FloatType::kBF16) {
+      use_groups([&](size_t i) { return upper_bf16(pairs[i]); },
+                 [&](size_t i) { return lower_bf16(pairs[i]); });
+    } else {
+      use_groups([&](size_t i) { return upper_f16(pairs[i]); },
+                 [&](size_t i) { return lower_f16(pairs[i]); });
     }
   }
 }
@@ -58,9 +59,10 @@ struct Affine4 {
   static constexpr int kBlock = kBlockColumns;
   static constexpr int32_t kOffset = 0;
 
-  static void load_scales(const WeightRows& weights, size_t row, size_t row_count, size_t col,
-                          size_t col_count, BlockScales* to, size_t stride) {
-    load_affine_scales<kBlock>(weights, row, row_count, col, col_count, to, stride);
+  template <typename Use>
+  FM_INLINE static void for_scales(const WeightRows& weights, size_t row, size_t row_count,
+                                   size_t col, size_t col_count, Use use) {
+    for_affine_scales<kBlock>(weights, row, row_count, col, col_count, use);
   }
 
   static void unpack(const WeightRows& weights, size_t row, size_t row_count, size_t col,
@@ -98,40 +100,55 @@ struct Affine4 {
     const size_t full_blocks = col_count / 512;
     const bool has_tail = col_count % 512 != 0;
     const NibbleMask tail(col_count % 512 / 2);
-    for (size_t i = 0; i < row_count; ++i, w += weights.weight_stride) {
-      for (size_t block = 0; block < full_blocks; ++block) {
-        for (int line = 0; line < 4; ++line) prefetch(w + 256 * block + 64 * line);
-        sum_block<kR>(load_nibbles(w + 256 * block), x, 2 * col + 1024 * block, sums[block], i);
+    const auto sum_block = [&](const uint8_t* row_begin, size_t block, I32x16(&out)[kR]) FM_INLINE {
+      const uint8_t* const p = row_begin + 256 * block;
+      const size_t planes_at = 2 * col + 1024 * block;
+      const auto planes = [&](int r, int offset) {
+        return load_bytes(x[r].planes + planes_at + offset);
+      };
+      if (block < full_blocks) {
+        for (int line = 0; line < 4; ++line) prefetch(p + 64 * line);
+        multiply<kR>(load_nibbles(p), planes, out);
+      } else {
+        prefetch(p);
+        multiply<kR>(load_nibbles(p, 64, tail), planes, out);
       }
-      if (has_tail) {
-        prefetch(w + 256 * full_blocks);
-        sum_block<kR>(load_nibbles(w + 256 * full_blocks, 64, tail), x,
-                      2 * col + 1024 * full_blocks, sums[full_blocks], i);
+    };
+    const size_t block_count = full_blocks + (has_tail ? 1 : 0);
+    constexpr size_t kVectorBlocks = kBlock / 32;
+    for (size_t i = 0; i < row_count; ++i, w += weights.weight_stride) {
+      for (size_t block = 0; block < block_count; block += kVectorBlocks) {
+        I32x16 chunks[kR];
+        sum_block(w, block, chunks);
+        if constexpr (kBlock == 64) {
+          I32x16 second[kR];
+          for (I32x16& s : second) s = zero_i32();
+          if (block + 1 < block_count) sum_block(w, block + 1, second);
+          for (int r = 0; r < kR; ++r) chunks[r] = add_quarters(chunks[r], second[r]);
+        }
+        for (int r = 0; r < kR; ++r) store(sums[block / kVectorBlocks][r].lane[i], chunks[r]);
       }
     }
-    for (size_t block = 0; block < full_blocks + (has_tail ? 1 : 0); ++block) {
+    for (size_t v = 0; kVectorBlocks * v < block_count; ++v) {
       for (int r = 0; r < kR; ++r) {
-        for (size_t i = row_count; i < 16; ++i) store(sums[block][r].lane[i], zero_i32());
-        sums[block][r].transpose();
+        for (size_t i = row_count; i < 16; ++i) store(sums[v][r].lane[i], zero_i32());
+        sums[v][r].transpose();
       }
     }
   }
 
   template <int kR>
   static I32x16 block_sum(const SumVectors (*sums)[kR], int r, size_t block) {
-    const auto chunk_sum = [&](size_t chunk) {
-      return load(sums[chunk / 16][r].lane[chunk_lane(chunk)]);
-    };
-    if constexpr (kBlock == 32) {
-      return chunk_sum(block);
-    } else {
-      return chunk_sum(2 * block) + chunk_sum(2 * block + 1);
-    }
+    // Chunks have the lanes 4 (c % 4) + c / 4; two of them, added, those of the even one's half.
+    const size_t lane =
+        kBlock == 32 ? chunk_lane(block) : block % 16 / 8 * 8 + block % 2 * 4 + block % 8 / 2;
+    return load(sums[block / 16][r].lane[lane]);
   }
 
  private:
   template <int kR, typename LoadPlanes>
-  static void multiply(const NibbleBlock& w, LoadPlanes load_planes, PlaneSums (&sums)[kR]) {
+  FM_INLINE static void multiply(const NibbleBlock& w, LoadPlanes load_planes, I32x16 (&out)[kR]) {
+    PlaneSums sums[kR];
     for (PlaneSums& sum : sums) sum = zero_sums();
 #pragma GCC unroll 4
     for (int part = 0; part < 4; ++part) {
@@ -144,15 +161,7 @@ struct Affine4 {
         }
       }
     }
-  }
-
-  template <int kR>
-  static void sum_block(const NibbleBlock& w, const ActivationRow* x, size_t planes_at,
-                        SumVectors (&out)[kR], size_t i) {
-    PlaneSums sums[kR];
-    multiply<kR>(
-        w, [&](int r, int offset) { return load_bytes(x[r].planes + planes_at + offset); }, sums);
-    for (int r = 0; r < kR; ++r) store(out[r].lane[i], total(sums[r]));
+    for (int r = 0; r < kR; ++r) out[r] = total(sums[r]);
   }
 
   template <int kR>
@@ -164,7 +173,7 @@ struct Affine4 {
       for (SumVectors& sums : out) memset(&sums, 0, sizeof(sums));
     }
     for (size_t i = 0; i < row_count;) {
-      PlaneSums sums[kR];
+      I32x16 sums[kR];  // lanes 4 c + j: chunk c of row j
       const bool is_four = i + 4 <= row_count;
       const size_t count = is_four ? 4 : 1;
       prefetch(w);
@@ -172,14 +181,16 @@ struct Affine4 {
           is_four ? load_nibbles(w, weights.weight_stride, lines) : load_nibbles(w, 64, line),
           [&](int r, int offset) { return repeat_firsts(load_bytes(x[r].planes + offset)); }, sums);
       for (int r = 0; r < kR; ++r) {
+        // Where block_sum looks for them.
+        if constexpr (kBlock == 64) sums[r] = add_quarters(sums[r], zero_i32());
         alignas(64) int32_t lanes[16];
-        store(lanes, total(sums[r]));
-        for (size_t chunk = 0; chunk < 4; ++chunk) {
-          int32_t* const to = out[r].lane[4 * chunk] + i;
+        store(lanes, sums[r]);
+        for (size_t quarter = 0; quarter < 128 / kBlock; ++quarter) {
+          int32_t* const to = out[r].lane[4 * quarter] + i;
           if (is_four) {
-            memcpy(to, lanes + 4 * chunk, 16);
+            memcpy(to, lanes + 4 * quarter, 16);
           } else {
-            *to = lanes[4 * chunk];
+            *to = lanes[4 * quarter];
           }
         }
       }
@@ -196,9 +207,10 @@ struct Affine {
   static constexpr int kBlock = kBlockColumns;
   static constexpr int32_t kOffset = kStepOffset<kBits>;
 
-  static void load_scales(const WeightRows& weights, size_t row, size_t row_count, size_t col,
-                          size_t col_count, BlockScales* to, size_t stride) {
-    load_affine_scales<kBlock>(weights, row, row_count, col, col_count, to, stride);
+  template <typename Use>
+  FM_INLINE static void for_scales(const WeightRows& weights, size_t row, size_t row_count,
+                                   size_t col, size_t col_count, Use use) {
+    for_affine_scales<kBlock>(weights, row, row_count, col, col_count, use);
   }
 
   static void unpack(const WeightRows& weights, size_t row, size_t row_count, size_t col,

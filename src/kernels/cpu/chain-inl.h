@@ -251,8 +251,13 @@ inline void few_times(const WeightRows& weights, size_t row, size_t row_count,
     const size_t col_count = left < kSumSlab ? left : kSumSlab;
     SumVectors sums[kSumVectors][kR];
     Format::template sum_rows<kR>(weights, row, row_count, col, col_count, x, sums);
+    // The memory is kept reading what comes next.
+    const uint8_t* next = weights.weight + (row + row_count) * weights.weight_stride;
     size_t block = 0;
     Format::for_scales(weights, row, row_count, col, col_count, [&](F32x16 scale, F32x16 bias) {
+      prefetch_chain(next);
+      prefetch_chain(next + 64);
+      next += 128;
       for (int r = 0; r < kR; ++r) {
         const F32x16 partial = to_float(Format::template block_sum<kR>(sums, r, block));
         acc[r] =

@@ -1,10 +1,14 @@
 // Loads of weights, scales and biases. Included by kernels-inl.h.
 
-/// Bytes ahead of the current row position that weights are fetched into the cache.
-/// (bench/results/kernels.md)
+/// Bytes ahead of the current row position that weights are fetched into the cache: floats, and
+/// integers for few activation rows (bench/results/kernels.md).
 constexpr size_t kPrefetchDistance = 6144;
+constexpr size_t kChainPrefetchDistance = 2048;
 
 inline void prefetch(const uint8_t* p) { __builtin_prefetch(p + kPrefetchDistance, 0, 3); }
+inline void prefetch_chain(const uint8_t* p) {
+  __builtin_prefetch(p + kChainPrefetchDistance, 0, 3);
+}
 
 constexpr size_t size_of(FloatType type) { return type == FloatType::kF32 ? 4 : 2; }
 

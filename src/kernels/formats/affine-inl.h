@@ -52,6 +52,21 @@ FM_INLINE inline void for_affine_scales(const WeightRows& weights, size_t row, s
   }
 }
 
+/// Fetches scales and biases of a tile's rows while the first half of them is read: nothing else
+/// would before all are wanted at once. `i`: the row, of row_count, that is read next.
+inline void prefetch_affine_scales(const WeightRows& weights, size_t row, size_t row_count,
+                                   size_t i, size_t col, size_t col_count) {
+  const size_t begin = col / weights.group_size * size_of(weights.type);
+  const size_t end = (col + col_count) / weights.group_size * size_of(weights.type);
+  for (size_t r = 2 * i; r < 2 * i + 2 && r < row_count; ++r) {
+    const size_t at = (row + r) * weights.scale_stride;
+    for (size_t offset = begin; offset < end; offset += 64) {
+      __builtin_prefetch(weights.scales + at + offset, 0, 3);
+      __builtin_prefetch(weights.biases + at + offset, 0, 3);
+    }
+  }
+}
+
 // 4 bits: a 32-bit word holds 8 elements, a chunk of 32 has 4 words, a line of 64 bytes 4 chunks.
 
 template <int kBlockColumns>
@@ -107,16 +122,17 @@ struct Affine4 {
         return load_bytes(x[r].planes + planes_at + offset);
       };
       if (block < full_blocks) {
-        for (int line = 0; line < 4; ++line) prefetch(p + 64 * line);
+        for (int line = 0; line < 4; ++line) prefetch_chain(p + 64 * line);
         multiply<kR>(load_nibbles(p), planes, out);
       } else {
-        prefetch(p);
+        prefetch_chain(p);
         multiply<kR>(load_nibbles(p, 64, tail), planes, out);
       }
     };
     const size_t block_count = full_blocks + (has_tail ? 1 : 0);
     constexpr size_t kVectorBlocks = kBlock / 32;
     for (size_t i = 0; i < row_count; ++i, w += weights.weight_stride) {
+      prefetch_affine_scales(weights, row, row_count, i, col, col_count);
       for (size_t block = 0; block < block_count; block += kVectorBlocks) {
         I32x16 chunks[kR];
         sum_block(w, block, chunks);
@@ -176,7 +192,7 @@ struct Affine4 {
       I32x16 sums[kR];  // lanes 4 c + j: chunk c of row j
       const bool is_four = i + 4 <= row_count;
       const size_t count = is_four ? 4 : 1;
-      prefetch(w);
+      prefetch_chain(w);
       multiply<kR>(
           is_four ? load_nibbles(w, weights.weight_stride, lines) : load_nibbles(w, 64, line),
           [&](int r, int offset) { return repeat_firsts(load_bytes(x[r].planes + offset)); }, sums);
@@ -238,6 +254,7 @@ struct Affine {
     const size_t block_count = col_count / kBlock;
     const uint8_t* w = weights.weight + row * weights.weight_stride + col / 8 * kBits;
     for (size_t i = 0; i < row_count; ++i, w += weights.weight_stride) {
+      prefetch_affine_scales(weights, row, row_count, i, col, col_count);
       for (size_t first = 0; first < block_count; first += 16) {
         const size_t count = block_count - first < 16 ? block_count - first : 16;
         I32x16 lanes[kR][16];
@@ -246,7 +263,7 @@ struct Affine {
           for (int r = 0; r < kR; ++r) lanes[r][b] = zero_i32();
           for (size_t chunk = 0; chunk < kBlock / 32; ++chunk) {
             const uint8_t* const p = w + (block * kBlock + 32 * chunk) / 8 * kBits;
-            prefetch(p);
+            prefetch_chain(p);
             const I16x32 q = FLASHMOE_TARGET::unpack<kBits>(p);
             for (int r = 0; r < kR; ++r) {
               lanes[r][b] =

@@ -244,6 +244,11 @@ template <typename Format, int kR>
 inline void few_times(const WeightRows& weights, size_t row, size_t row_count,
                       const ActivationRow* x, float* const* y) {
   constexpr size_t kBlock = Format::kBlock;
+  // Stores retire in order: sums would wait behind an output whose line is not there yet.
+  for (int r = 0; r < kR; ++r) {
+    __builtin_prefetch(y[r] + row, 1, 3);
+    __builtin_prefetch(y[r] + row + row_count - 1, 1, 3);
+  }
   F32x16 acc[kR];
   for (F32x16& a : acc) a = set1(0.0f);
   for (size_t col = 0; col < weights.cols; col += kSumSlab) {

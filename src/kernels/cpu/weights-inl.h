@@ -1,9 +1,13 @@
 // Loads of weights, scales and biases. Included by kernels-inl.h.
 
 /// Bytes ahead of the current row position that weights are fetched into the cache: floats, and
-/// integers for few activation rows (bench/results/kernels.md).
+/// integers for few activation rows, which on Zen 4 want less (bench/results/kernels.md).
 constexpr size_t kPrefetchDistance = 6144;
+#if defined(__AMX_INT8__)
+constexpr size_t kChainPrefetchDistance = 6144;
+#else
 constexpr size_t kChainPrefetchDistance = 2048;
+#endif
 
 inline void prefetch(const uint8_t* p) { __builtin_prefetch(p + kPrefetchDistance, 0, 3); }
 inline void prefetch_chain(const uint8_t* p) {

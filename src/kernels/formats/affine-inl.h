@@ -38,10 +38,15 @@ FM_INLINE inline void for_affine_scales(const WeightRows& weights, size_t row, s
       continue;
     }
     I32x16 pairs[16];
-    for (size_t i = 0; i < 16; ++i) {
-      pairs[i] = load_pairs(address(weights.scales, i), address(weights.biases, i), count);
+    if (weights.cols == weights.group_size) {
+      // One scale a row: they lie side by side.
+      pairs[0] = load_pairs(address(weights.scales, 0), address(weights.biases, 0), row_count);
+    } else {
+      for (size_t i = 0; i < 16; ++i) {
+        pairs[i] = load_pairs(address(weights.scales, i), address(weights.biases, i), count);
+      }
+      transpose_16(pairs);
     }
-    transpose_16(pairs);
     if (weights.type == FloatType::kBF16) {
       use_groups([&](size_t i) { return upper_bf16(pairs[i]); },
                  [&](size_t i) { return lower_bf16(pairs[i]); });

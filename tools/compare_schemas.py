@@ -94,6 +94,13 @@ def cases():
     yield "a large one", obj({f"field_{i}": obj({"value": {"type": "string", "description": "d" * 150},
                                                  "score": {"type": "number"}}) for i in range(900)}, []), {
         "field_0": {"value": "x", "score": 1.5}, "field_899": {"value": "y", "score": 2}}
+    # More states than any table.
+    prose = "the river runs to the sea and what it carries settles where it slows down "
+    yield "many states, sought", {"type": "string", "pattern": "(e.{20}d|n.{22}o|i.{24}z)", "minLength": 40}, (
+        prose + "e" + 20 * "-" + "d and ends")
+    yield "many states, short", {"type": "string", "pattern": "(e.{20}d|n.{22}o|i.{24}z)", "minLength": 40,
+                                 "maxLength": 60}, prose[:30] + "e" + 20 * "-" + "d end"
+    yield "many states, whole", {"type": "string", "pattern": "^[a-z ]*a[a-z ]{40}$"}, prose + "a" + prose[:40]
 
 
 def in_order(schema, value):

@@ -47,7 +47,6 @@ def interrupt(command, after):
     terminal, other_end = pty.openpty()
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=other_end)
     os.close(other_end)
-    began = time.monotonic()
     drawings = []
     while processor_time(process.pid) < after:
         read_bar(terminal, drawings, 0.01)
@@ -63,9 +62,9 @@ def interrupt(command, after):
     process.returncode = os.waitstatus_to_exitcode(status)
     os.close(terminal)
     before = [t for t in drawings if t < sent]
-    pauses = [b - a for a, b in zip([began] + before, before + [sent])]
+    pauses = [b - a for a, b in zip(before, before[1:] + [sent])]
     return {'seconds': ended - sent, 'work': usage.ru_utime + usage.ru_stime - used,
-            'pause': max(pauses), 'drawn': len(before), 'code': process.returncode}
+            'pause': max(pauses, default=0), 'drawn': len(before), 'code': process.returncode}
 
 
 def main():

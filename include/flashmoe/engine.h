@@ -105,6 +105,7 @@ struct ModelInfo {
   std::size_t hidden_size = 0;
   std::size_t num_experts = 0;
   std::size_t num_experts_per_tok = 0;
+  std::size_t max_position_embeddings = 0;  // the longest context there is
   std::vector<std::int32_t> eos_token_ids;
   /// What was found wrong without harm when the model was opened, each naming the file or field and
   /// what was done about it; for people.

@@ -11,26 +11,9 @@
 #include "flashmoe/engine.h"
 #include "flashmoe/memory_plan.h"
 #include "flashmoe/result.h"
+#include "flashmoe/tensor_role.h"
 
 namespace flashmoe {
-
-/// What a tensor is for.
-enum class TensorRole : std::uint8_t {
-  kEmbedding,
-  kLmHead,
-  kNorm,  // of layers; those inside a mixer belong to the mixer
-  kAttention,
-  kDeltaNet,
-  kDenseMlp,
-  kRouter,
-  kSharedExpert,
-  kRoutedExperts,
-  kUnused,  // in the files, but nothing that this engine computes with
-};
-
-/// "embedding", "lm_head", "norm", "attention", "deltanet", "dense_mlp", "router", "shared_expert",
-/// "routed_experts", "unused".
-std::string_view to_string(TensorRole role);
 
 /// One tensor of the checkpoint's files.
 struct InspectedTensor {
@@ -54,11 +37,14 @@ struct TensorGroup {
 /// What config.json says, beyond ModelInfo.
 struct ModelArchitecture {
   std::size_t full_attention_layers = 0;
+  std::size_t latent_attention_layers = 0;
   std::size_t linear_attention_layers = 0;
   std::size_t moe_layers = 0;
   std::size_t num_attention_heads = 0;
   std::size_t num_key_value_heads = 0;
   std::size_t head_dim = 0;
+  std::size_t kv_lora_rank = 0;  // of latent attention, as the next
+  std::size_t qk_rope_head_dim = 0;
   std::size_t linear_num_key_heads = 0;
   std::size_t linear_num_value_heads = 0;
   std::size_t linear_key_head_dim = 0;
@@ -69,7 +55,7 @@ struct ModelArchitecture {
   bool tie_word_embeddings = false;
 };
 
-/// Everything about a model that its headers tell.
+/// Everything about a model that its files tell, but for its weights.
 struct ModelInspection {
   ModelInfo info;
   ModelArchitecture architecture;
@@ -97,8 +83,9 @@ struct InspectOptions {
   std::vector<std::uint64_t> budgets;  // more of them to plan for
 };
 
-/// Reads the headers of a model folder, never its weights. Errors: those of Engine::open that
-/// headers show; kInvalidArgument for a context beyond the model's.
+/// Reads the headers of a model folder and its tokenizer, never its weights. Errors: those of
+/// Engine::open that these show; kInvalidArgument for a context beyond the model's. A chat template
+/// that cannot be used is among the warnings.
 Result<ModelInspection> inspect_model(const InspectOptions& options);
 
 }  // namespace flashmoe

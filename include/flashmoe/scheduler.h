@@ -19,6 +19,8 @@
 
 namespace flashmoe {
 
+using GenerationId = std::uint64_t;
+
 /// Says which tokens may come next, for output that must have a form. Called by the scheduler's
 /// thread alone, for one generation.
 class TokenConstraint {
@@ -40,6 +42,15 @@ struct GenerationRequest {
   std::size_t max_tokens = 256;
   SamplingOptions sampling;
   std::vector<std::string> stop;  // text that ends the generation
+  /// From one mark to the other, both included, stop strings are text like any other.
+  struct Passage {
+    std::string open;
+    std::string close;
+  };
+  std::vector<Passage> stop_free;
+  /// Special tokens that are a part of the text, as all others are not: marks that whoever reads
+  /// the text needs. Those that end a sequence are none.
+  std::vector<std::int32_t> markup;
   bool ignore_eos = false;
   /// Logarithms of probabilities, before penalties and temperature: of the picked token, and of so
   /// many of the likeliest. None: not wanted.
@@ -48,6 +59,10 @@ struct GenerationRequest {
   /// whatever is remembered of it. Only with top_logprobs.
   bool scores_prompt = false;
   std::unique_ptr<TokenConstraint> constraint;  // null: any token may come
+  /// An earlier generation of the same client's request, its first. Together they are one in the
+  /// queue: places go to the request of which fewest run, and one of several gives way to a request
+  /// of which none does. For a full queue only the first is refused.
+  std::optional<GenerationId> companion;
   /// When to give up, finished or not.
   std::optional<std::chrono::steady_clock::time_point> deadline;
 };
@@ -155,8 +170,6 @@ struct ExpertState {
   float hits = 0;
   float misses = 0;
 };
-
-using GenerationId = std::uint64_t;
 
 /// Computes many sequences together: a pass over the layers serves all, each expert that any needs
 /// is fetched and traversed once. What a sequence gets does not depend on the others. Prompts that

@@ -3,6 +3,7 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
+#include <cctype>
 #include <fstream>
 #include <string>
 #include <string_view>
@@ -85,6 +86,41 @@ Status check_downloaded(const fs::path& path) {
       "{}: a Git LFS pointer in place of the file, since the repository was cloned without "
       "git-lfs; run `git lfs install` and `git lfs pull` in its folder",
       path.string());
+}
+
+Status check_downloaded_text(const fs::path& path) {
+  FM_RETURN_IF_ERROR(check_downloaded(path));
+  std::error_code failure;
+  if (!fs::is_regular_file(path, failure)) return Status();
+  constexpr std::size_t kLookedAt = 256;
+  std::string beginning(kLookedAt, '\0');
+  std::ifstream file(path, std::ios::binary);
+  if (!file) return Status();  // whoever opens it says why
+  file.read(beginning.data(), static_cast<std::streamsize>(beginning.size()));
+  beginning.resize(static_cast<std::size_t>(file.gcount()));
+  const bool is_whole = beginning.size() < kLookedAt;
+  beginning.erase(0, beginning.find_first_not_of(std::string_view(" \t\r\n\0", 5)));
+  if (beginning.empty() && (is_whole || file.peek() == '\0')) {
+    return error(StatusCode::kCorrupt, "{}: an empty file; download it again", path.string());
+  }
+  std::ranges::transform(beginning, beginning.begin(),
+                         [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
+  for (const std::string_view page : {"<!doctype html", "<html"}) {
+    if (!beginning.starts_with(page)) continue;
+    return error(StatusCode::kCorrupt,
+                 "{}: a web page in place of the file, as a login or an error makes of a download; "
+                 "download the file again",
+                 path.string());
+  }
+  for (const std::string_view answer : {"entry not found", "repository not found",
+                                        "invalid username or password", "access to model "}) {
+    if (!is_whole || !beginning.starts_with(answer)) continue;
+    return error(StatusCode::kCorrupt,
+                 "{}: the hub's answer \"{}\" in place of the file; log in if the model asks for "
+                 "it, and download the file again",
+                 path.string(), beginning.substr(0, beginning.find_first_of("\r\n")));
+  }
+  return Status();
 }
 
 Result<fs::path> find_model_folder(const fs::path& path) {

@@ -15,6 +15,11 @@ namespace flashmoe {
 /// a link into the hub's cache whose file is not there.
 Status check_downloaded(const std::filesystem::path& path);
 
+/// The same for a file of text (JSON, a chat template), of which also these are kCorrupt: an empty
+/// one, a web page, and the hub's own answers to requests that failed, which tools save under the
+/// file's name.
+Status check_downloaded_text(const std::filesystem::path& path);
+
 /// The folder with the model's files that a user means by `path`: itself, or the snapshot of a
 /// repository in the hub's cache ("models--org--name" with its folders refs and snapshots): the one
 /// that refs/main names, else the newest. Also the folder "snapshots" in it will do, and a cache of

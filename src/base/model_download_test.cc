@@ -51,6 +51,35 @@ TEST(CheckDownloaded, NamesALinkToNowhereAndWhereItLeads) {
   EXPECT_TRUE(check_downloaded(folder / "link").ok());
 }
 
+TEST(CheckDownloadedText, NamesWhatDownloadsLeaveInPlaceOfAFile) {
+  const TemporaryFolder folder;
+  const fs::path path = folder / "chat_template.jinja";
+  const std::pair<std::string, const char*> cases[] = {
+      {"", "an empty file"},
+      {" \r\n", "an empty file"},
+      {std::string(5000, '\0'), "an empty file"},
+      {"<!DOCTYPE html>\n<html>", "a web page"},
+      {"\n<html lang=en>", "a web page"},
+      {"Entry not found", "answer \"entry not found\""},
+      {"Invalid username or password.\n", "log in"},
+      {"Access to model org/name is restricted. You must be authenticated.", "log in"},
+      {kPointer, "a Git LFS pointer"},
+  };
+  for (const auto& [text, complaint] : cases) {
+    folder.write("chat_template.jinja", text);
+    const Status status = check_downloaded_text(path);
+    EXPECT_EQ(status.code(), StatusCode::kCorrupt);
+    EXPECT_THAT(status.message(), HasSubstr("chat_template.jinja: "));
+    EXPECT_THAT(status.message(), HasSubstr(complaint));
+  }
+  for (const char* text : {"{}", "{{ messages }}", "  x", "<|im_start|>", "entry"}) {
+    folder.write("chat_template.jinja", text);
+    EXPECT_TRUE(check_downloaded_text(path).ok()) << text;
+  }
+  EXPECT_TRUE(check_downloaded_text(folder / "absent").ok());
+  EXPECT_TRUE(check_downloaded_text(folder.path()).ok());
+}
+
 class HubCache : public testing::Test {
  protected:
   /// A snapshot whose folder was written `age` ago.

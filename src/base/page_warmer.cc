@@ -8,8 +8,9 @@
 namespace flashmoe {
 namespace {
 
-// Bytes populated by one call: a multiple of a huge page, and short enough to end soon.
-constexpr std::size_t kStep = std::size_t{16} << 20;
+// Bytes populated by one call: a huge page. Whoever maps or unmaps memory meanwhile waits for its
+// end: 35 ms for 16 MiB, so that a sequence took a second to leave.
+constexpr std::size_t kStep = std::size_t{2} << 20;
 // Less is not worth a thread.
 constexpr std::size_t kBufferMin = std::size_t{64} << 20;
 
@@ -54,6 +55,13 @@ void PageWarmer::want(std::size_t size) {
   } catch (const std::system_error&) {
     asked_ = memory_.size();  // never mind, and never again
   }
+}
+
+void PageWarmer::rest() {
+  if (!thread_.joinable()) return;
+  asked_ = 0;
+  const std::lock_guard lock(mutex_);
+  wanted_ = 0;
 }
 
 void PageWarmer::run() {

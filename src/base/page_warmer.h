@@ -28,6 +28,9 @@ class PageWarmer {
   /// waits. Threads: one caller at a time.
   void want(std::size_t size);
 
+  /// Nothing more will be used soon, until want() says otherwise. Never waits. Threads: as want().
+  void rest();
+
  private:
   void run();
 

@@ -58,6 +58,20 @@ TEST(PageWarmer, BacksWhatIsWantedAndNoMore) {
     std::this_thread::sleep_for(std::chrono::milliseconds(1));
   }
   EXPECT_EQ(resident_pages(buffer, 48 * kMiB, 80 * kMiB), 0u);
+
+  AlignedBuffer large = AlignedBuffer::allocate(1024 * kMiB).value();
+  PageWarmer resting(large.bytes());
+  resting.want(large.size());
+  resting.rest();
+  std::this_thread::sleep_for(std::chrono::milliseconds(100));
+  const std::size_t begun = resident_pages(large, 0, large.size());
+  EXPECT_LT(begun, large.size() / page);
+  std::this_thread::sleep_for(std::chrono::milliseconds(100));
+  EXPECT_EQ(resident_pages(large, 0, large.size()), begun);
+  resting.want(32 * kMiB);
+  while (resident_pages(large, 0, 32 * kMiB) < 32 * kMiB / page) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  }
 }
 #endif
 

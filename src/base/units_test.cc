@@ -7,6 +7,8 @@
 #include <random>
 #include <string>
 
+#include "base/budget_text.h"
+
 namespace flashmoe {
 namespace {
 
@@ -103,6 +105,18 @@ TEST(FormatRate, CountsInPowersOfAThousand) {
   EXPECT_EQ(format_rate(999'999), "1.00 MB/s");
   EXPECT_EQ(format_rate(5e15), "5000.00 TB/s");
   EXPECT_EQ(format_rate(std::numeric_limits<double>::infinity()), "?");
+}
+
+TEST(BudgetText, IsEnoughWhenItIsTyped) {
+  EXPECT_EQ(budget_text(1), "1 MiB");
+  EXPECT_EQ(budget_text(std::uint64_t{39} << 20), "39 MiB");
+  EXPECT_EQ(budget_text((std::uint64_t{39} << 20) + 1), "40 MiB");
+  EXPECT_EQ(budget_text(std::uint64_t{10} << 30), "10240 MiB");
+  EXPECT_EQ(budget_text((std::uint64_t{10} << 30) + 1), "10.1 GiB");
+  EXPECT_EQ(budget_text(std::uint64_t{44} << 30), "44.0 GiB");
+  for (std::uint64_t bytes = 1; bytes < std::uint64_t{1} << 50; bytes = bytes * 7 + 3) {
+    EXPECT_GE(parse_size(budget_text(bytes)).value(), bytes) << bytes;
+  }
 }
 
 }  // namespace

@@ -59,14 +59,18 @@ std::string type_of(const ArgumentJson& schema) {
   // What may be is given: its own type.
   for (const char* name : {"const", "enum"}) {
     const auto values = schema.find(name);
-    if (values == schema.end()) continue;
+    if (values == schema.end() || values->is_null()) continue;
     const ArgumentJson list = values->is_array() ? *values : ArgumentJson::array({*values});
     for (const ArgumentJson& value : list) {
       if (!value.is_null()) return value.type_name();
     }
   }
-  if (schema.contains("properties")) return "object";
-  if (schema.contains("items")) return "array";
+  const auto says = [&](const char* name) {
+    const auto found = schema.find(name);
+    return found != schema.end() && !found->is_null();
+  };
+  if (says("properties")) return "object";
+  if (says("items")) return "array";
   return "string";
 }
 

@@ -1,9 +1,12 @@
 #ifndef FLASHMOE_CHAT_CHARACTERS_H_
 #define FLASHMOE_CHAT_CHARACTERS_H_
 
+#include <cstddef>
 #include <optional>
 #include <string>
 #include <string_view>
+
+#include "base/utf8.h"
 
 namespace flashmoe {
 
@@ -12,12 +15,6 @@ inline int hex_value(char c) {
   if (c >= '0' && c <= '9') return c - '0';
   if (c >= 'a' && c <= 'f') return c - 'a' + 10;
   return c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
-}
-
-inline bool is_high_surrogate(char32_t c) { return c >= 0xD800 && c <= 0xDBFF; }
-inline bool is_low_surrogate(char32_t c) { return c >= 0xDC00 && c <= 0xDFFF; }
-inline char32_t joined_surrogates(char32_t high, char32_t low) {
-  return 0x10000 + ((high - 0xD800) << 10) + (low - 0xDC00);
 }
 
 /// Bytes that follow `lead` in a UTF-8 character; negative: it begins none.
@@ -36,22 +33,15 @@ inline char32_t least_character(int continuation) {
 
 /// Of UTF-8; none if it is not.
 inline std::optional<std::u32string> characters_of(std::string_view utf8) {
+  if (find_invalid_utf8(utf8) != std::string_view::npos) return std::nullopt;
   std::u32string out;
-  for (std::size_t i = 0; i < utf8.size();) {
-    const auto lead = static_cast<unsigned char>(utf8[i++]);
-    const int count = continuation_count(lead);
-    if (count < 0 || utf8.size() - i < static_cast<std::size_t>(count)) return std::nullopt;
-    char32_t c = count == 0 ? lead : lead & (0x3Fu >> count);
-    for (int k = 0; k < count; ++k, ++i) {
-      const auto byte = static_cast<unsigned char>(utf8[i]);
-      if ((byte & 0xC0) != 0x80) return std::nullopt;
-      c = c << 6 | (byte & 0x3F);
-    }
-    if (c < least_character(count) || c > 0x10FFFF || is_high_surrogate(c) || is_low_surrogate(c)) {
-      return std::nullopt;
-    }
-    out += c;
-  }
+  for (std::size_t at = 0; at < utf8.size();) out += next_code_point(utf8, at);
+  return out;
+}
+
+inline std::string utf8_of(std::u32string_view characters) {
+  std::string out;
+  for (const char32_t c : characters) append_utf8(c, out);
   return out;
 }
 

@@ -4,6 +4,7 @@
 #include <string>
 #include <utility>
 
+#include "chat/characters.h"
 #include "chat/text_decoding.h"
 
 namespace flashmoe {
@@ -13,14 +14,13 @@ namespace {
 /// followed at once.
 constexpr std::uint32_t kStackDepthMax = 768;
 constexpr std::size_t kReadingsMax = 4096;
-/// What is beyond is given up: only forms that are made to take memory reach it. A state is about a
-/// KiB, all else some tens of bytes each.
-constexpr std::size_t kStatesMax = 32'768;
-constexpr std::size_t kReadingsOfAllMax = 2'000'000;
-constexpr std::size_t kStacksMax = 400'000;
-constexpr std::size_t kTermsMax = 500'000;
-/// So much of that is kept from one step of a text to the next.
-constexpr std::size_t kShareKept = 4;
+/// What a state, a term and a stack take, in about bytes; a reading of a state is a number.
+constexpr std::size_t kStateBytes = 1200;
+constexpr std::size_t kTermBytes = 200;
+constexpr std::size_t kStackBytes = 120;
+constexpr std::size_t kNameBytes = 60;
+constexpr std::size_t kUsedBytes = 250;
+constexpr std::size_t kLargeBytes = std::size_t{24} << 20;
 constexpr std::uint32_t kTooDeep = 0xFFFFFFFFu;
 constexpr std::uint32_t kEmptyTrack = 0xFFFFFFFFu;
 
@@ -80,10 +80,7 @@ std::size_t FormAutomaton::StacksHash::operator()(const std::vector<Stack>& stac
 }
 
 FormAutomaton::FormAutomaton(std::shared_ptr<const OutputForm> form, const Options& options)
-    : form_(std::move(form)),
-      options_(options),
-      texts_(form_->graph.texts),
-      terms_max_(texts_.size() + kTermsMax) {
+    : form_(std::move(form)), options_(options), texts_(form_->graph.texts) {
   for (const std::vector<OutputForm::Track>& rule : form_->rules) {
     std::vector<std::uint32_t>& tracks = rules_.emplace_back();
     for (const OutputForm::Track& track : rule) {
@@ -99,7 +96,23 @@ FormAutomaton::FormAutomaton(std::shared_ptr<const OutputForm> form, const Optio
   }
   keys_.resize(form_->graph.nodes.size());
   uniques_.resize(form_->graph.nodes.size());
-  stacks_.emplace_back();
+  clear_states();
+  clear_names();
+}
+
+void FormAutomaton::clear_names() {
+  names_.assign(1, Name());
+  names_by_end_.clear();
+  used_.assign(1, {.unused = RegularLanguage::kAnything});
+  used_by_last_.clear();
+}
+
+void FormAutomaton::clear_states() {
+  stacks_.resize(1);
+  stacks_by_node_.clear();
+  states_.clear();
+  states_by_stacks_.clear();
+  reading_count_ = 0;
   states_.emplace_back();
   states_.back().stacks = &states_by_stacks_.emplace(std::vector<Stack>(), kDead).first->first;
 }
@@ -128,10 +141,10 @@ std::uint32_t FormAutomaton::literal_of(std::string text) {
 FormAutomaton::State FormAutomaton::state_of(std::vector<Stack> stacks) {
   std::sort(stacks.begin(), stacks.end());
   stacks.erase(std::unique(stacks.begin(), stacks.end()), stacks.end());
-  if (stacks.size() > kReadingsMax) return kDead;
+  // Each of them can be completed without the others.
+  if (stacks.size() > kReadingsMax) stacks.resize(kReadingsMax);
   const auto known = states_by_stacks_.find(stacks);
   if (known != states_by_stacks_.end()) return known->second;
-  if (states_.size() >= kStatesMax || reading_count_ > kReadingsOfAllMax) return kDead;
   reading_count_ += stacks.size();
   const auto state = static_cast<State>(states_.size());
   const auto added = states_by_stacks_.emplace(std::move(stacks), state).first;
@@ -143,10 +156,8 @@ FormAutomaton::State FormAutomaton::state_of(std::vector<Stack> stacks) {
 FormAutomaton::State FormAutomaton::compute_next(State state, unsigned char byte) {
   if (state == kDead) return kDead;
   std::vector<Stack> next;
-  if (texts_.size() < terms_max_) {
-    // Elements of the map stay where they are.
-    for (const Stack stack : *states_[state].stacks) advance(stack, byte, next);
-  }
+  // Elements of the map stay where they are.
+  for (const Stack stack : *states_[state].stacks) advance(stack, byte, next);
   const State to = state_of(std::move(next));
   std::unique_ptr<Row>& row = states_[state].row;
   if (!row) {
@@ -156,38 +167,115 @@ FormAutomaton::State FormAutomaton::compute_next(State state, unsigned char byte
   return (*row)[byte] = to;
 }
 
-bool FormAutomaton::is_large() const {
-  return states_.size() > kStatesMax / kShareKept || stacks_.size() > kStacksMax / kShareKept ||
-         reading_count_ > kReadingsOfAllMax / kShareKept;
+FormAutomaton::State FormAutomaton::compute_core(State state) {
+  std::vector<Stack> cores;
+  bool is_less = false;
+  bool is_endless = false;
+  for (const Stack stack : *states_[state].stacks) {
+    Frame top = stacks_[stack].top;
+    if (has_term(top)) {
+      const RegularLanguage::Term term = texts_.core_of(top.a);
+      is_less |= term != top.a;
+      top.a = term;
+    }
+    if (top.kind == Kind::kName) {
+      is_endless |= top.c == kEndlessName;
+      if (top.c != kEndlessName) top.c = kAnyName;
+    }
+    cores.push_back(stack == 0 ? 0 : pushed(stacks_[stack].below, top));
+  }
+  const State core = state_of(std::move(cores));
+  states_[core].core = core;
+  states_[core].core_decides = !is_endless;
+  states_[state].core_decides = !is_less && !is_endless;
+  return states_[state].core = core;
 }
 
+std::size_t FormAutomaton::size() const {
+  return kStateBytes * states_.size() + sizeof(Stack) * reading_count_ +
+         kStackBytes * stacks_.size() + kNameBytes * names_.size() + kUsedBytes * used_.size() +
+         kTermBytes * (texts_.size() - form_->graph.texts.size());
+}
+
+bool FormAutomaton::is_large() const { return size() > kLargeBytes; }
+
 FormAutomaton::State FormAutomaton::forget_others(State state) {
-  std::vector<std::vector<Frame>> kept;
+  // Frames with what their numbers stand for.
+  struct Kept {
+    Frame frame;
+    std::string name;
+    std::vector<std::u32string> used;
+  };
+  std::vector<std::vector<Kept>> kept;
+  std::vector<RegularLanguage::Term> terms;
   for (Stack stack : *states_[state].stacks) {
-    std::vector<Frame>& frames = kept.emplace_back();
-    for (; stack != 0; stack = stacks_[stack].below) frames.push_back(stacks_[stack].top);
+    std::vector<Kept>& frames = kept.emplace_back();
+    for (; stack != 0; stack = stacks_[stack].below) {
+      const Frame& frame = stacks_[stack].top;
+      Kept& added = frames.emplace_back(Kept{.frame = frame});
+      if (has_term(frame)) terms.push_back(frame.a);
+      if (has_name(frame)) added.name = name_bytes(frame.c);
+      if (has_used(frame)) added.used = names_of(static_cast<std::uint32_t>(frame.d));
+    }
   }
-  stacks_.resize(1);
-  stacks_by_node_.clear();
-  states_.clear();
-  states_by_stacks_.clear();
-  reading_count_ = 0;
-  states_.emplace_back();
-  states_.back().stacks = &states_by_stacks_.emplace(std::vector<Stack>(), kDead).first->first;
-  if (state == kDead) return kDead;
+  clear_states();
+  clear_names();
+  const RegularLanguage grown = std::exchange(texts_, form_->graph.texts);
+  terms = texts_.taken_from(grown, terms);
+  std::size_t term = 0;
   std::vector<Stack> stacks;
-  for (const std::vector<Frame>& frames : kept) {
+  for (std::vector<Kept>& frames : kept) {
+    for (auto& [frame, name, used] : frames) {
+      if (has_term(frame)) frame.a = terms[term++];
+      if (has_name(frame)) {
+        frame.c = 0;
+        for (const char byte : name) frame.c = name_with(frame.c, byte);
+      }
+      if (has_used(frame)) {
+        std::uint32_t all = 0;
+        for (const std::u32string& each : used) all = used_with(all, each);
+        frame.d = all;
+      }
+    }
     Stack stack = 0;
-    for (std::size_t i = frames.size(); i-- > 0;) stack = pushed(stack, frames[i]);
+    for (std::size_t i = frames.size(); i-- > 0;) stack = pushed(stack, frames[i].frame);
     stacks.push_back(stack);
   }
-  return state_of(std::move(stacks));
+  return stacks.empty() ? kDead : state_of(std::move(stacks));
+}
+
+std::uint32_t FormAutomaton::name_with(std::uint32_t name, char byte) {
+  const std::uint64_t key = std::uint64_t{name} << 8 | static_cast<unsigned char>(byte);
+  const auto [known, is_new] =
+      names_by_end_.emplace(key, static_cast<std::uint32_t>(names_.size()));
+  if (is_new) names_.push_back({name, byte});
+  return known->second;
+}
+
+std::string FormAutomaton::name_bytes(std::uint32_t name) const {
+  std::string bytes;
+  for (; name != 0; name = names_[name].before) bytes += names_[name].byte;
+  return {bytes.rbegin(), bytes.rend()};
+}
+
+std::uint32_t FormAutomaton::used_with(std::uint32_t used, const std::u32string& name) {
+  const auto [known, is_new] =
+      used_by_last_.emplace(std::pair(used, name), static_cast<std::uint32_t>(used_.size()));
+  if (is_new) used_.push_back({.before = used, .name = name});
+  return known->second;
+}
+
+/// In the order in which they came.
+std::vector<std::u32string> FormAutomaton::names_of(std::uint32_t used) const {
+  std::vector<std::u32string> names;
+  for (; used != 0; used = used_[used].before) names.push_back(used_[used].name);
+  return {names.rbegin(), names.rend()};
 }
 
 FormAutomaton::Stack FormAutomaton::pushed(Stack below, const Frame& top) {
   if (below == kTooDeep) return kTooDeep;
   const std::uint32_t depth = stacks_[below].depth + 1;
-  if (depth > kStackDepthMax || stacks_.size() > kStacksMax) return kTooDeep;
+  if (depth > kStackDepthMax) return kTooDeep;
   const StackNode node{.top = top, .below = below, .depth = depth};
   const auto [known, is_new] = stacks_by_node_.emplace(node, static_cast<Stack>(stacks_.size()));
   if (is_new) stacks_.push_back(node);
@@ -213,6 +301,8 @@ void FormAutomaton::advance(Stack stack, unsigned char byte, std::vector<Stack>&
       return advance_value(node.top, node.below, byte, out);
     case Kind::kString:
       return advance_string(node.top, node.below, byte, out);
+    case Kind::kName:
+      return advance_name(node.top, node.below, byte, out);
     case Kind::kText:
       return advance_text(node.top, node.below, byte, out);
     case Kind::kLiteral:
@@ -285,6 +375,35 @@ void FormAutomaton::advance_string(const Frame& top, Stack below, unsigned char 
   }
 }
 
+void FormAutomaton::advance_name(const Frame& top, Stack below, unsigned char byte,
+                                 std::vector<Stack>& out) {
+  if (byte == '"' && top.b == 0) {
+    if (top.c != kEndlessName && texts_.accepts(top.a)) end_name(top.c, below, out);
+    return;
+  }
+  if (const auto to = read_string_byte(texts_, {top.a, top.b}, byte)) {
+    const std::uint32_t name = has_name(top) ? name_with(top.c, static_cast<char>(byte)) : top.c;
+    add(below, {.kind = Kind::kName, .a = to->term, .b = to->partial, .c = name}, out);
+  }
+}
+
+/// `below` are the colon, the value, and the members, which now have one more name.
+void FormAutomaton::end_name(std::uint32_t name, Stack below, std::vector<Stack>& out) {
+  const StackNode colon = stacks_[below];
+  const StackNode value = stacks_[colon.below];
+  StackNode members = stacks_[value.below];
+  if (name == kAnyName) {
+    members.top.d = kAnyUsed;
+  } else {
+    // However it is written, with escapes or without.
+    const auto text = nlohmann::json::parse('"' + name_bytes(name) + '"', nullptr, false);
+    const std::string key = text.is_string() ? text.get<std::string>() : name_bytes(name);
+    members.top.d = used_with(static_cast<std::uint32_t>(members.top.d),
+                              characters_of(key).value_or(std::u32string()));
+  }
+  add(pushed(pushed(members.below, members.top), value.top), colon.top, out);
+}
+
 void FormAutomaton::advance_text(const Frame& top, Stack below, unsigned char byte,
                                  std::vector<Stack>& out) {
   if (const auto to = read_utf8_byte(texts_, {top.a, top.b}, byte)) {
@@ -347,20 +466,35 @@ void FormAutomaton::advance_members(const Frame& top, Stack below, unsigned char
   if (top.kind == Kind::kKey || is_first) {
     if (byte == '"') begin_keys(top, below, out);
   } else if (byte == ',' && can_begin_key(top)) {
-    add(below, {.kind = Kind::kKey, .a = top.a, .b = top.b, .c = top.c & ~(kAfterSpace | kIsFirst)},
-        out);
+    Frame key = top;
+    key.kind = Kind::kKey;
+    key.c &= ~(kAfterSpace | kIsFirst);
+    add(below, key, out);
   }
   if (byte == '}' && top.kind == Kind::kMembers && can_close(top)) out.push_back(below);
 }
 
-bool FormAutomaton::can_begin_key(const Frame& members) const {
+bool FormAutomaton::can_begin_key(const Frame& members) {
   const SchemaNode& node = form_->graph.nodes[members.a];
   const std::uint32_t count = members.c >> kCountShift;
   for (std::size_t i = members.b; i < node.properties.size(); ++i) {
     if (can_be_completed(node, i + 1, count + 1)) return true;
     if (node.properties[i].is_required) return false;
   }
-  return !node.others.empty() && count < node.count_max;
+  return count < node.count_max &&
+         std::any_of(node.others.begin(), node.others.end(), [&](const auto& other) {
+           return texts_.texts_of(unused_keys(other, members.d)) == RegularLanguage::Texts::kSome;
+         });
+}
+
+RegularLanguage::Term FormAutomaton::unused_keys(const SchemaNode::OtherProperties& other,
+                                                 std::uint64_t used) {
+  if (used == kAnyUsed) return other.key;
+  RegularLanguage::Term& unused = used_[used].unused;
+  if (unused == RegularLanguage::kNothing) {
+    unused = texts_.complement(texts_.one_of(names_of(static_cast<std::uint32_t>(used))));
+  }
+  return texts_.both({other.key, unused});
 }
 
 /// The quote of a key has come: of the next properties up to one that must come, or, where none
@@ -378,7 +512,8 @@ void FormAutomaton::begin_keys(const Frame& top, Stack below, std::vector<Stack>
     return pushed(below, {.kind = Kind::kMembers,
                           .a = top.a,
                           .b = static_cast<std::uint32_t>(next),
-                          .c = property_count_after(node, count) << kCountShift});
+                          .c = property_count_after(node, count) << kCountShift,
+                          .d = top.d});
   };
   for (std::size_t i = top.b; i < node.properties.size(); ++i) {
     const SchemaNode::Property& property = node.properties[i];
@@ -393,7 +528,14 @@ void FormAutomaton::begin_keys(const Frame& top, Stack below, std::vector<Stack>
   const Stack members = after(node.properties.size());
   for (const SchemaNode::OtherProperties& other : node.others) {
     const Stack value = pushed(members, {.kind = Kind::kValue, .a = other.value});
-    add(pushed(value, {.kind = Kind::kColon}), {.kind = Kind::kString, .a = other.key}, out);
+    Frame key{.kind = Kind::kString, .a = other.key};
+    if (!options_.may_repeat_keys) {
+      key = {.kind = Kind::kName,
+             .a = unused_keys(other, top.d),
+             .c = top.d == kAnyUsed ? kEndlessName : 0};
+      if (texts_.texts_of(key.a) != RegularLanguage::Texts::kSome) continue;
+    }
+    add(pushed(value, {.kind = Kind::kColon}), key, out);
   }
 }
 
@@ -573,7 +715,8 @@ std::uint32_t FormAutomaton::free_characters(State state) const {
   const std::vector<Stack>& stacks = *states_[state].stacks;
   if (stacks.size() != 1 || stacks.front() == 0) return 0;
   const Frame& top = stacks_[stacks.front()].top;
-  return top.kind == Kind::kString && top.b == 0 ? texts_.free_characters(top.a) : 0;
+  const bool is_string = top.kind == Kind::kString || top.kind == Kind::kName;
+  return is_string && top.b == 0 ? texts_.free_characters(top.a) : 0;
 }
 
 }  // namespace flashmoe

@@ -4,9 +4,12 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <map>
 #include <memory>
+#include <string>
 #include <string_view>
 #include <unordered_map>
+#include <utility>
 #include <vector>
 
 #include "chat/output_form.h"
@@ -26,6 +29,8 @@ class FormAutomaton {
   struct Options {
     /// As much white space between the tokens of JSON as JSON allows; or one blank at each place.
     bool takes_any_space = false;
+    /// As JSON does not forbid; or no object has a key twice.
+    bool may_repeat_keys = false;
   };
 
   FormAutomaton(std::shared_ptr<const OutputForm> form, const Options& options);
@@ -47,11 +52,28 @@ class FormAutomaton {
   /// control characters apart: kUnlimited, or a count. 0 where that is not all there is to say.
   std::uint32_t free_characters(State state) const;
 
+  /// A state from which some of the texts of `state` come, where it is on the way to a great many:
+  /// its own states are few. `state` itself where it is not.
+  State core(State state) {
+    const State known = states_[state].core;
+    return known != kUnknown ? known : compute_core(state);
+  }
+  /// Whether bytes that the core does not go on with are none of the state's either.
+  bool core_decides(State state) {
+    core(state);
+    return states_[state].core_decides;
+  }
+
   std::size_t state_count() const { return states_.size(); }
-  /// What has been made so far takes some ten MB, most of which may no longer be needed.
+  /// What has been made so far, in about bytes.
+  std::size_t size() const;
+  /// It takes some ten MB, most of which may no longer be needed.
   bool is_large() const;
-  /// Forgets all states but `state`, and returns what it is now.
+  /// Forgets all states but `state`, and returns what it is now. Nothing else bounds what is made:
+  /// callers do, where it is large.
   State forget_others(State state);
+  /// How much, in terms, may be made from now on in looking for texts that go on.
+  void allow_searches(std::size_t size) { texts_.allow_searches(size); }
 
  private:
   static constexpr State kUnknown = 0xFFFFFFFFu;
@@ -59,14 +81,20 @@ class FormAutomaton {
   enum class Kind : std::uint8_t {
     kValue,    // a: node; b: 1 after a blank
     kString,   // a: term; b: decoding. Ends with the quote
+    kName,     // a: term; b: decoding; c: of names_. A key that must be another than those before
     kText,     // a: term; b: decoding
     kLiteral,  // a: of literals_; b: bytes read
     kColon,    // b: 1 after a blank
-    kMembers,  // a: node; b: next property; c: see Members. After { or a member
-    kKey,      // a: node; b: next property; c: see Members. After , of an object
+    kMembers,  // a: node; b: next property; c: see Members; d: of used_. After { or a member
+    kKey,      // a: node; b: next property; c: see Members; d: of used_. After , of an object
     kItems,    // a: node; b: items so far; c: 1 after a blank, 2 at first; d: unique ones that came
     kPart,     // a: of parts_; b: progress; c: of a mark
   };
+  // A core does not look which key has come: it may be the last that it lets end.
+  static constexpr std::uint32_t kAnyName = 0xFFFFFFFFu;
+  static constexpr std::uint32_t kEndlessName = 0xFFFFFFFEu;
+  static constexpr std::uint32_t kAnyUsed = 0xFFFFFFFFu;
+
   /// What is on top of a stack of things that are to come, and what is below.
   struct Frame {
     Kind kind = Kind::kValue;
@@ -77,6 +105,15 @@ class FormAutomaton {
 
     bool operator==(const Frame&) const = default;
   };
+  static bool has_term(const Frame& frame) {
+    return frame.kind == Kind::kString || frame.kind == Kind::kName || frame.kind == Kind::kText;
+  }
+  static bool has_name(const Frame& frame) {
+    return frame.kind == Kind::kName && frame.c != kAnyName && frame.c != kEndlessName;
+  }
+  static bool has_used(const Frame& frame) {
+    return (frame.kind == Kind::kMembers || frame.kind == Kind::kKey) && frame.d != kAnyUsed;
+  }
   using Stack = std::uint32_t;  // 0: empty, nothing is to come
   struct StackNode {
     Frame top;
@@ -95,6 +132,19 @@ class FormAutomaton {
   struct StateData {
     const std::vector<Stack>* stacks = nullptr;  // sorted; the key in states_by_stacks_
     std::unique_ptr<Row> row;
+    State core = kUnknown;
+    bool core_decides = true;
+  };
+  /// A key as far as it has come, byte by byte.
+  struct Name {
+    std::uint32_t before = 0;
+    char byte = 0;
+  };
+  /// Keys that an object has: one more than another set.
+  struct Used {
+    std::uint32_t before = 0;
+    std::u32string name;
+    RegularLanguage::Term unused = RegularLanguage::kNothing;  // all other texts; or not known yet
   };
   /// A part of a track, behind it another one of the same track or the end.
   struct PlacedPart {
@@ -104,7 +154,9 @@ class FormAutomaton {
   };
 
   State compute_next(State state, unsigned char byte);
+  State compute_core(State state);
   State state_of(std::vector<Stack> stacks);
+  void clear_states();
   /// 0xFFFFFFFF if it would be too deep.
   Stack pushed(Stack below, const Frame& top);
   std::uint32_t literal_of(std::string text);
@@ -114,6 +166,8 @@ class FormAutomaton {
   void advance_value(const Frame& top, Stack below, unsigned char byte, std::vector<Stack>& out);
   void begin_value(SchemaNode::Id id, Stack below, unsigned char byte, std::vector<Stack>& out);
   void advance_string(const Frame& top, Stack below, unsigned char byte, std::vector<Stack>& out);
+  void advance_name(const Frame& top, Stack below, unsigned char byte, std::vector<Stack>& out);
+  void end_name(std::uint32_t name, Stack below, std::vector<Stack>& out);
   void advance_text(const Frame& top, Stack below, unsigned char byte, std::vector<Stack>& out);
   void advance_literal(const Frame& top, Stack below, unsigned char byte, std::vector<Stack>& out);
   void advance_colon(const Frame& top, Stack below, unsigned char byte, std::vector<Stack>& out);
@@ -135,18 +189,29 @@ class FormAutomaton {
   bool can_end_stack(Stack stack) const;
   bool is_optional_rule(const OutputForm::Part& part) const;
   bool can_close(const Frame& members) const;
-  bool can_begin_key(const Frame& members) const;
+  bool can_begin_key(const Frame& members);
+  /// The keys of `other` that the object does not have.
+  RegularLanguage::Term unused_keys(const SchemaNode::OtherProperties& other, std::uint64_t used);
+  std::uint32_t name_with(std::uint32_t name, char byte);
+  std::string name_bytes(std::uint32_t name) const;
+  std::uint32_t used_with(std::uint32_t used, const std::u32string& name);
+  std::vector<std::u32string> names_of(std::uint32_t used) const;
+  void clear_names();
 
   const std::shared_ptr<const OutputForm> form_;
   const Options options_;
   RegularLanguage texts_;
-  const std::size_t terms_max_;
   std::vector<PlacedPart> parts_;
   std::vector<std::vector<std::uint32_t>> rules_;  // first part of each track; kUnknown: empty
   std::vector<std::string> literals_;
   std::unordered_map<std::string, std::uint32_t> literals_by_text_;
   std::vector<std::vector<std::uint32_t>> keys_;     // literals of a node's properties
   std::vector<std::vector<std::uint32_t>> uniques_;  // literals of a node's unique items
+
+  std::vector<Name> names_;  // the first is empty
+  std::unordered_map<std::uint64_t, std::uint32_t> names_by_end_;
+  std::vector<Used> used_;  // the first is empty
+  std::map<std::pair<std::uint32_t, std::u32string>, std::uint32_t> used_by_last_;
 
   std::vector<StackNode> stacks_;
   std::unordered_map<StackNode, Stack, StackHash> stacks_by_node_;

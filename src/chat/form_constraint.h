@@ -27,6 +27,8 @@ class FormConstraint : public TokenConstraint {
 
  private:
   TokenMask compute_mask();
+  /// The state that `id` leads to; kDead if it may not come.
+  FormAutomaton::State after(std::int32_t id);
 
   const std::shared_ptr<const TokenTable> tokens_;
   FormAutomaton automaton_;

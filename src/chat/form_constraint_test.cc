@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <random>
+#include <set>
 
 namespace flashmoe {
 namespace {
@@ -205,6 +206,80 @@ TEST(FormConstraint, ForgetsStatesWithoutForgettingWhereItIs) {
   EXPECT_LT(automaton.state_count(), 10u);
   EXPECT_EQ(automaton.free_characters(state), 29'000u);
   EXPECT_TRUE(automaton.can_end(automaton.next(state, "\"]")));
+}
+
+/// Of the keys that whole tokens are made of, and where the automaton forgets in between.
+TEST(FormConstraint, RemembersTheKeysThatHaveCome) {
+  const auto tokens = vocabulary();
+  const auto form = form_of(R"({"type": "object", "minProperties": 30,
+                                "additionalProperties": {"const": true}})");
+  for (unsigned seed = 0; seed < 4; ++seed) {
+    const std::string text = random_text(form, seed);
+    std::set<std::string> keys;
+    const auto take = [&](int /*depth*/, nlohmann::json::parse_event_t event,
+                          nlohmann::json& value) {
+      if (event == nlohmann::json::parse_event_t::key) {
+        EXPECT_TRUE(keys.insert(value.get<std::string>()).second) << text;
+      }
+      return true;
+    };
+    EXPECT_TRUE(nlohmann::json::parse(text, take, false).is_object()) << text;
+    EXPECT_GE(keys.size(), 30u) << text;
+  }
+  FormAutomaton automaton(form, FormAutomaton::Options());
+  FormAutomaton::State state = automaton.next(automaton.start(), R"({"a": true, "b": true, ")");
+  state = automaton.forget_others(automaton.next(state, "a"));
+  EXPECT_EQ(automaton.next(state, "\""), FormAutomaton::kDead);
+  state = automaton.forget_others(automaton.next(state, "b"));
+  state = automaton.next(state, R"(": true, ")");
+  EXPECT_EQ(automaton.next(state, "ab\""), FormAutomaton::kDead);
+  EXPECT_NE(automaton.next(state, "ba\""), FormAutomaton::kDead);
+}
+
+/// Their automata have more states than there is memory for, and texts all the same.
+TEST(FormConstraint, EndsWhatHasMoreStatesThanAnyTable) {
+  for (const char* schema : {
+           R"json({"type": "string", "pattern": "(e.{20}d|n.{22}o|i.{24}z)", "minLength": 40,
+                   "maxLength": 60})json",
+           R"json({"type": "array", "items": {"type": "string", "minLength": 30, "maxLength": 80,
+                   "pattern": "(.*g.{36}b|.*c.{46}d)"}, "minItems": 2, "maxItems": 3})json",
+           R"json({"type": "string", "pattern": "^(a|b)*a(a|b){40}$"})json",
+           R"json({"type": "string", "pattern": "(a|b)*a(a|b){30}", "maxLength": 50})json",
+           R"json({"type": "string", "pattern": "^[^<]*a[^<]{40}$", "maxLength": 90})json",
+           R"json({"allOf": [{"type": "string", "pattern": "e.{20}d"}, {"pattern": "n.{22}o"},
+               {"pattern": "(a|b)*a(a|b){20}"}], "maxLength": 150})json",
+           R"json({"allOf": [{"type": "string", "pattern": "^.*e.{20}d$"},
+               {"pattern": "^.*n.{22}o.*$"}], "maxLength": 60})json",
+       }) {
+    const auto form = form_of(schema);
+    for (unsigned seed = 0; seed < 2; ++seed) {
+      const std::string text = random_text(form, seed);
+      FormAutomaton automaton(form, FormAutomaton::Options());
+      EXPECT_TRUE(automaton.can_end(automaton.next(automaton.start(), text))) << schema << text;
+    }
+  }
+}
+
+TEST(FormConstraint, MakesNoMoreForATokenThanItMay) {
+  const auto form =
+      form_of(R"json({"type": "string", "pattern": "^[^<]*a([^<]{40}|[^<]{51})$"})json");
+  FormAutomaton automaton(form, FormAutomaton::Options());
+  FormAutomaton::State state = automaton.next(automaton.start(), "\"");
+  std::mt19937 random(1);
+  std::size_t most = 0;
+  for (int i = 0; i < 20'000; ++i) {
+    state = automaton.next(state, random() % 2 == 0 ? 'a' : 'b');
+    ASSERT_NE(state, FormAutomaton::kDead);
+    most = std::max(most, automaton.size());
+    if (automaton.is_large()) state = automaton.forget_others(state);
+  }
+  EXPECT_LT(most, std::size_t{32} << 20);
+  EXPECT_LT(automaton.state_count(), 20'000u);
+  // It knows still what came before: an a 40 characters ago, or not.
+  std::string last(41, 'a');
+  EXPECT_TRUE(automaton.can_end(automaton.next(automaton.next(state, last), "\"")));
+  EXPECT_FALSE(
+      automaton.can_end(automaton.next(automaton.next(state, std::string(60, 'b')), "\"")));
 }
 
 }  // namespace

@@ -18,7 +18,8 @@ std::shared_ptr<const OutputForm> any_json() {
 }  // namespace
 
 JsonReader::JsonReader()
-    : automaton_(any_json(), {.takes_any_space = true}), state_(automaton_.start()) {}
+    : automaton_(any_json(), {.takes_any_space = true, .may_repeat_keys = true}),
+      state_(automaton_.start()) {}
 
 bool JsonReader::push(char c) {
   const FormAutomaton::State to = automaton_.next(state_, static_cast<unsigned char>(c));

@@ -6,6 +6,7 @@
 #include <optional>
 #include <set>
 #include <string_view>
+#include <tuple>
 #include <unordered_map>
 #include <utility>
 
@@ -15,6 +16,7 @@
 #include "chat/schema_alternatives.h"
 #include "chat/schema_context.h"
 #include "chat/schema_disjointness.h"
+#include "chat/schema_nulls.h"
 #include "chat/schema_pruning.h"
 #include "chat/schema_scalars.h"
 
@@ -32,6 +34,9 @@ constexpr std::size_t kTextBytesMax = std::size_t{1} << 20;
 constexpr std::size_t kUniqueMax = 64;
 /// Patterns of properties: what matches some of them and not others is told apart.
 constexpr std::size_t kPatternsMax = 4;
+/// Names that a pattern or a list lets properties have, up to which each is a property of its own.
+constexpr std::size_t kListedNamesMax = 1'000;
+constexpr std::size_t kListedNameLengthMax = 200;
 constexpr std::size_t kExclusivePairsMax = 2'000;
 constexpr std::size_t kDisjointTextsMax = 1'000'000;
 
@@ -506,8 +511,8 @@ class SchemaCompiler {
     return made_.back().get();
   }
 
-  /// The keys that propertyNames allows.
-  Result<Term> key_language(const SchemaJson& names) {
+  /// The keys that propertyNames allows. Those of an enum are in `listed`, too, in its order.
+  Result<Term> key_language(const SchemaJson& names, std::vector<std::u32string>& listed) {
     FM_ASSIGN_OR_RETURN(const std::vector<SchemaList> ways, alternatives_.of({&names}));
     std::vector<Term> terms;
     for (const SchemaList& way : ways) {
@@ -517,7 +522,12 @@ class SchemaCompiler {
       std::vector<Id> nodes;
       bool has_values = false;
       FM_RETURN_IF_ERROR(add_values(way, kStringType, names, nodes, has_values));
-      for (const Id id : nodes) terms.push_back(graph_.nodes[id].text);
+      for (const Id id : nodes) {
+        terms.push_back(graph_.nodes[id].text);
+        for (const std::string& value : graph_.nodes[id].values) {
+          listed.push_back(text_characters(SchemaJson::parse(value).get<std::string>()));
+        }
+      }
       if (has_values) continue;
       if (way.empty()) return RegularLanguage::kAnything;
       FM_ASSIGN_OR_RETURN(const Term term, string_language(context_, way));
@@ -530,12 +540,14 @@ class SchemaCompiler {
     FM_RETURN_IF_ERROR(fill_counts(way, "minProperties", "maxProperties", node));
     std::vector<Properties> all;
     Term keys = RegularLanguage::kAnything;
+    std::vector<std::u32string> listed;
     for (const SchemaJson* const schema : way) {
       FM_ASSIGN_OR_RETURN(Properties properties, properties_of(*schema, node));
       all.push_back(std::move(properties));
       if (const auto names = schema->find("propertyNames"); names != schema->end()) {
-        FM_ASSIGN_OR_RETURN(const Term allowed,
-                            key_language(*context_.child(*schema, "propertyNames", *names)));
+        FM_ASSIGN_OR_RETURN(
+            const Term allowed,
+            key_language(*context_.child(*schema, "propertyNames", *names), listed));
         keys = graph_.texts.both({keys, allowed});
       }
     }
@@ -561,7 +573,7 @@ class SchemaCompiler {
     for (const std::string& name : names) {
       FM_RETURN_IF_ERROR(add_property(all, name, required.contains(name), keys, node));
     }
-    return add_others(all, names, keys, node);
+    return add_others(all, names, keys, listed, node);
   }
 
   Status add_property(const std::vector<Properties>& all, const std::string& name, bool is_required,
@@ -596,7 +608,7 @@ class SchemaCompiler {
 
   /// Keys without a name: for each choice of patterns, those that match these and no others.
   Status add_others(const std::vector<Properties>& all, const std::vector<std::string>& names,
-                    Term keys, SchemaNode& node) {
+                    Term keys, const std::vector<std::u32string>& listed, SchemaNode& node) {
     const bool is_open =
         std::any_of(all.begin(), all.end(),
                     [](const auto& p) { return p.additional != nullptr; }) ||
@@ -624,7 +636,7 @@ class SchemaCompiler {
         key.push_back(matches ? patterns[i] : graph_.texts.complement(patterns[i]));
       }
       const Term term = graph_.texts.both(std::move(key));
-      if (!graph_.texts.has_texts(term)) continue;
+      if (graph_.texts.texts_of(term) != RegularLanguage::Texts::kSome) continue;
       SchemaList schemas;
       for (const Properties& properties : all) {
         bool is_known = false;
@@ -644,6 +656,31 @@ class SchemaCompiler {
       }
       node.others.push_back({term, value});
     }
+    return name_others(listed, all, node);
+  }
+
+  /// Where names are few, each is a property, which comes once.
+  Status name_others(const std::vector<std::u32string>& listed, const std::vector<Properties>& all,
+                     SchemaNode& node) {
+    std::vector<std::tuple<std::ptrdiff_t, std::u32string, Id>> named;
+    std::vector<SchemaNode::OtherProperties> open;
+    for (const SchemaNode::OtherProperties& other : node.others) {
+      const auto few = graph_.texts.few_texts(other.key, kListedNamesMax, kListedNameLengthMax);
+      if (!few) open.push_back(other);
+      if (!few) continue;
+      for (const std::u32string& name : *few) {
+        if (!characters_of(utf8_of(name))) continue;  // no text can have half a surrogate pair
+        const auto at = std::find(listed.begin(), listed.end(), name) - listed.begin();
+        named.emplace_back(at, name, other.value);
+      }
+    }
+    std::sort(named.begin(), named.end());
+    for (const auto& [at, name, value] : named) {
+      std::string key = json_text(SchemaJson(utf8_of(name)));
+      FM_RETURN_IF_ERROR(count_text(key, *all.front().schema));
+      node.properties.push_back({std::move(key), value, false});
+    }
+    node.others = std::move(open);
     return Status();
   }
 
@@ -698,8 +735,9 @@ SchemaGraph::SchemaGraph() {
   word = pattern("^(true|false|null)$");
 }
 
-Result<SchemaNode::Id> compile_schema(const SchemaJson& schema, const SchemaOptions& options,
+Result<SchemaNode::Id> compile_schema(const SchemaJson& written, const SchemaOptions& options,
                                       SchemaGraph& graph, std::vector<std::string>& hints) {
+  const SchemaJson schema = without_nulls(written);
   const auto first = static_cast<Id>(graph.nodes.size());
   SchemaContext context(schema, options, graph, hints);
   SchemaCompiler compiler(context);

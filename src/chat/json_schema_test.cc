@@ -70,6 +70,96 @@ TEST(JsonSchema, HasMembersInItsOrder) {
            R"({"why": "x", "ok": true,})", R"({,"why": "x", "ok": true})"}});
 }
 
+TEST(JsonSchema, TakesNullForNotSaid) {
+  const char* const words[] = {"type",
+                               "enum",
+                               "properties",
+                               "required",
+                               "additionalProperties",
+                               "patternProperties",
+                               "propertyNames",
+                               "minProperties",
+                               "maxProperties",
+                               "items",
+                               "prefixItems",
+                               "additionalItems",
+                               "minItems",
+                               "maxItems",
+                               "uniqueItems",
+                               "minLength",
+                               "maxLength",
+                               "pattern",
+                               "format",
+                               "minimum",
+                               "maximum",
+                               "exclusiveMinimum",
+                               "exclusiveMaximum",
+                               "multipleOf",
+                               "anyOf",
+                               "allOf",
+                               "oneOf",
+                               "not",
+                               "if",
+                               "then",
+                               "else",
+                               "$ref",
+                               "$defs",
+                               "definitions",
+                               "nullable",
+                               "contains",
+                               "unevaluatedProperties",
+                               "dependentRequired",
+                               "title",
+                               "description",
+                               "default",
+                               "$id",
+                               "$anchor",
+                               "$schema"};
+  Json all = Json::object();
+  for (const char* const word : words) {
+    EXPECT_EQ(compiled(Json{{word, nullptr}}, /*is_strict=*/true).status.message(), "") << word;
+    all[word] = nullptr;
+  }
+  Json text = all;
+  text["type"] = "string";
+  text["const"] = nullptr;
+  all["type"] = "object";
+  all["properties"] = {{"a", text}, {"b", nullptr}};
+  all["required"] = {"a", "b"};
+  const std::string schema = all.dump();
+  expect({schema.c_str(),
+          {R"({"a": "x", "b": 1})", R"({"a": "", "b": null})"},
+          {R"({"a": null, "b": 1})", R"({"a": "x"})", "null"}});
+  expect({R"({"const": null})", {"null"}, {"0"}});
+  expect({R"({"enum": [null, 1], "default": null})", {"null", "1"}, {"0"}});
+  expect({R"({"type": ["string", "null"], "const": null})", {"null"}, {R"("")"}});
+}
+
+TEST(JsonSchema, HasNoKeyTwice) {
+  expect(
+      {R"({"type": "object", "minProperties": 2, "additionalProperties": {"type": "integer"}})",
+       {R"({"a": 1, "b": 2})", R"({"a": 1, "ab": 2, "": 3})", R"({"\u0061": 1, "b": 2, "c": 3})"},
+       {R"({"a": 1, "a": 2})", R"({"a": 1, "b": 2, "a": 3})", R"({"a": 1, "\u0061": 2})",
+        R"({"\u0061": 1, "a": 2})", R"({"": 1, "": 2})", R"({"/": 1, "\/": 2})", R"({"a": 1})"}});
+  expect({R"({"type": "object", "minProperties": 2, "propertyNames": {"enum": ["c", "a", "b"]}})",
+          {R"({"c": 1, "a": 2})", R"({"a": 1, "b": 2})", R"({"c": 1, "a": 2, "b": 3})"},
+          {R"({"c": 1, "c": 2})", R"({"b": 1})", R"({"b": 1, "b": 2})", R"({"c": 1, "d": 2})"}});
+  expect({R"({"type": "object", "patternProperties": {"^x-": {"type": "integer"},
+              "^[pq]$": {"type": "string"}}, "additionalProperties": false, "minProperties": 3})",
+          {R"({"p": "1", "q": "2", "x-": 3})", R"({"x-a": 1, "x-b": 2, "x-c": 3})"},
+          {R"({"x-a": 1, "x-b": 2, "x-a": 3})", R"({"p": "", "p": "", "q": ""})"}});
+  expect({R"({"type": "object"})",
+          {R"({"a": {"a": 1}, "b": {"a": 2}})", R"({"a": [{"a": 1}, {"a": 1}]})"},
+          {R"({"a": {"a": 1, "a": 2}})", R"({"b": {"a": 2}, "b": 1})"}});
+  // All names that there are, and no more.
+  expect({R"({"type": "object", "propertyNames": {"pattern": "^[ab]$"}, "minProperties": 2})",
+          {R"({"a": 1, "b": 2})"},
+          {R"({"a": 1})"}});
+  EXPECT_THAT(complaint(R"({"type": "object", "propertyNames": {"enum": ["a", "b"]},
+                            "minProperties": 3})"),
+              HasSubstr("allows no value at all"));
+}
+
 TEST(JsonSchema, HasOneBlankAtEachPlaceAtMost) {
   expect(
       {R"({"type": "object", "properties": {"a": {"type": "array", "items": {"type": "null"}}}})",

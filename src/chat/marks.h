@@ -9,6 +9,10 @@ namespace flashmoe {
 
 inline constexpr std::string_view kWhiteSpace = " \t\r\n";
 
+/// What thoughts stand between.
+inline constexpr std::string_view kThinkOpen = "<think>";
+inline constexpr std::string_view kThinkClose = "</think>";
+
 /// Where the end of `text` that may be the beginning of `mark` begins; its size if there is none.
 inline std::size_t possible_mark(std::string_view text, std::string_view mark) {
   const std::size_t longest = std::min(text.size(), mark.size() - 1);

@@ -8,18 +8,18 @@
 namespace flashmoe {
 namespace {
 
-constexpr std::string_view kThinkOpen = "<think>";
-constexpr std::string_view kThinkClose = "</think>";
-constexpr std::string_view kCallOpen = "<tool_call>";
-// Models forget the mark before it.
-constexpr std::string_view kBareFunction = "<function=";
+/// Where `mark` stands, or may begin to; the text's size if nowhere. Empty: nowhere.
+std::size_t possible_call(std::string_view text, std::string_view mark) {
+  return mark.empty() ? text.size() : possible_mark(text, mark);
+}
+
 /// So much of a mark where an output was cut is one that was cut, not text.
 constexpr std::size_t kCutMarkBytes = 6;
 
 }  // namespace
 
 OutputParser::OutputParser(const Options& options, const ToolSchemas& schemas)
-    : options_(options),
+    : syntax_(options.is_plain ? nullptr : call_syntax(options.tools)),
       schemas_(schemas),
       state_(options.is_plain              ? State::kText
              : options.begins_in_reasoning ? State::kReasoning
@@ -32,22 +32,23 @@ void OutputParser::push(std::string_view text, OutputEvents& events) {
 }
 
 void OutputParser::finish(OutputEvents& events, bool is_cut) {
-  if (is_cut && options_.tools != ToolSyntax::kNone && state_ != State::kCall &&
-      state_ != State::kReasoning) {
+  if (is_cut && syntax_ != nullptr && state_ != State::kCall && state_ != State::kReasoning) {
     drop_cut_mark();
   }
   run(events, /*is_last=*/true);
 }
 
 void OutputParser::drop_cut_mark() {
-  std::size_t at = possible_mark(text_, kCallOpen);
-  if (options_.tools == ToolSyntax::kQwenXml) {
-    at = std::min(at, possible_mark(text_, kBareFunction));
-  }
+  const std::size_t at = possible_calls(text_);
   if (text_.size() - at < kCutMarkBytes) return;
   received_ -= text_.size() - at;
   text_.resize(at);
   ends_in_call_ = true;
+}
+
+std::size_t OutputParser::possible_calls(std::string_view text) const {
+  const CallMarks& marks = syntax_->marks();
+  return std::min(possible_call(text, marks.block_open), possible_call(text, marks.call_open));
 }
 
 void OutputParser::run(OutputEvents& events, bool is_last) {
@@ -145,7 +146,7 @@ std::size_t OutputParser::position_of(std::string_view part) const {
 }
 
 bool OutputParser::run_text(OutputEvents& events, bool is_last) {
-  if (options_.tools == ToolSyntax::kNone) {
+  if (syntax_ == nullptr) {
     // Nothing can follow that white space would have to wait for.
     if (skips_space_) text_.erase(0, skip_space(text_));
     if (!text_.empty()) skips_space_ = false;
@@ -156,25 +157,25 @@ bool OutputParser::run_text(OutputEvents& events, bool is_last) {
     text_.clear();
     return false;
   }
-  const bool has_bare_calls = options_.tools == ToolSyntax::kQwenXml;
-  const std::size_t open = text_.find(kCallOpen);
-  const std::size_t bare = has_bare_calls ? text_.find(kBareFunction) : std::string::npos;
+  const CallMarks& marks = syntax_->marks();
+  const auto find = [&](std::string_view mark) {
+    return mark.empty() ? std::string::npos : text_.find(mark);
+  };
+  // A block's first call stands behind its mark, the others bare. Models forget the mark, too.
+  const std::size_t open = find(marks.block_open);
+  const std::size_t bare = find(marks.call_open);
   const std::size_t at = std::min(open, bare);
   if (at == std::string::npos) {
-    std::size_t certain = text_.size();
-    if (!is_last) {
-      certain = possible_mark(text_, kCallOpen);
-      if (has_bare_calls) certain = std::min(certain, possible_mark(text_, kBareFunction));
-    }
+    const std::size_t certain = is_last ? text_.size() : possible_calls(text_);
     tell_text(std::string_view(text_).substr(0, certain), events);
     text_.erase(0, certain);
     if (is_last) tell_space(events);
     return false;
   }
   tell_text(std::string_view(text_).substr(0, at), events);
-  mark_ = at == open ? kCallOpen : std::string_view();
+  mark_ = at == open ? marks.block_open : std::string_view();
   text_.erase(0, at + mark_.size());
-  call_ = make_tool_call_reader(options_.tools, schemas_);
+  call_ = syntax_->make_reader(schemas_);
   state_ = State::kCall;
   return true;
 }

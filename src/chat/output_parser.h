@@ -5,6 +5,7 @@
 #include <string>
 #include <string_view>
 
+#include "chat/call_syntax.h"
 #include "chat/output_event.h"
 #include "chat/tool_call_reader.h"
 
@@ -48,8 +49,10 @@ class OutputParser {
   static void tell(OutputEvent::Kind kind, std::string_view text, OutputEvents& events);
 
   void drop_cut_mark();
+  /// Where the end of `text` that may be the beginning of a call begins; its size if there is none.
+  std::size_t possible_calls(std::string_view text) const;
 
-  const Options options_;
+  const CallSyntax* const syntax_;  // null: calls are text like any other
   const ToolSchemas& schemas_;
   State state_;
   bool ends_in_call_ = false;

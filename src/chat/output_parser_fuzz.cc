@@ -21,9 +21,8 @@ const ToolSchemas& fuzz_schemas() {
 }
 
 std::string events_as_text(std::string_view output, std::uint8_t mode, std::size_t step) {
-  OutputParser parser(
-      {.tools = static_cast<ToolSyntax>(mode % 3), .begins_in_reasoning = mode > 127},
-      fuzz_schemas());
+  const auto tools = static_cast<ToolSyntax>(mode % (call_syntaxes().size() + 1));
+  OutputParser parser({.tools = tools, .begins_in_reasoning = mode > 127}, fuzz_schemas());
   OutputEvents events;
   for (std::size_t at = 0; at < output.size(); at += step) {
     parser.push(output.substr(at, step), events);

@@ -60,6 +60,12 @@ void expect_places(const OutputEvents& events, const std::string& output) {
   }
 }
 
+/// The end of the character at `at`, if that is within one: the parser is given whole ones.
+std::size_t character_end(const std::string& text, std::size_t at) {
+  while (at < text.size() && (static_cast<unsigned char>(text[at]) & 0xC0) == 0x80) ++at;
+  return at;
+}
+
 /// Parsed at once, and cut in all ways that two places allow, which must not matter.
 std::string parsed(ToolSyntax syntax, const std::string& output, bool begins_in_reasoning = false) {
   const OutputParser::Options options = {.tools = syntax,
@@ -75,20 +81,26 @@ std::string parsed(ToolSyntax syntax, const std::string& output, bool begins_in_
     return shown(events);
   };
   const std::string whole = parse(output.size(), output.size());
-  for (std::size_t a = 0; a <= output.size(); ++a) {
-    const std::size_t b = std::min(output.size(), a + 1 + a % 7);
+  for (std::size_t a = 0; a <= output.size(); a = character_end(output, a + 1)) {
+    const std::size_t b = character_end(output, std::min(output.size(), a + 1 + a % 7));
     EXPECT_EQ(parse(a, b), whole) << "cut at " << a << " and " << b << " of " << output;
   }
   OutputParser parser(options, schemas());
   OutputEvents events;
-  for (const char c : output) parser.push(std::string_view(&c, 1), events);
+  for (std::size_t at = 0; at < output.size();) {
+    const std::size_t end = character_end(output, at + 1);
+    parser.push(std::string_view(output).substr(at, end - at), events);
+    at = end;
+  }
   parser.finish(events);
   expect_places(events, output);
-  EXPECT_EQ(shown(events), whole) << "byte by byte: " << output;
+  EXPECT_EQ(shown(events), whole) << "one by one: " << output;
   return whole;
 }
 
 std::string hermes(const std::string& output) { return parsed(ToolSyntax::kHermes, output); }
+std::string minimax(const std::string& output) { return parsed(ToolSyntax::kMiniMax, output); }
+std::string glm(const std::string& output) { return parsed(ToolSyntax::kGlm, output); }
 std::string qwen(const std::string& output) { return parsed(ToolSyntax::kQwenXml, output); }
 
 TEST(OutputParser, LeavesTextAsItIs) {
@@ -178,12 +190,36 @@ TEST(CutCalls, NeverShowTheirMarkup) {
       "<tool_call>\n{\"name\": \"edit\", \"arguments\": {\"path\": \"a\"}}\n</tool_call>";
   const std::string qwen_call =
       "<tool_call>\n<function=edit>\n<parameter=path>\na\n</parameter>\n</function>\n</tool_call>";
+  const std::string minimax_call =
+      "<minimax:tool_call>\n<invoke name=\"edit\">\n<parameter name=\"path\">a</parameter>\n"
+      "</invoke>\n</minimax:tool_call>";
+  const std::string deepseek3_call =
+      "<｜tool▁calls▁begin｜><｜tool▁call▁begin｜>function<｜tool▁sep｜>edit\n```json\n{\"path\": "
+      "\"a\"}\n"
+      "```<｜tool▁call▁end｜><｜tool▁calls▁end｜>";
+  const std::string deepseek31_call =
+      "<｜tool▁calls▁begin｜><｜tool▁call▁begin｜>edit<｜tool▁sep｜>{\"path\": \"a\"}"
+      "<｜tool▁call▁end｜><｜tool▁calls▁end｜>";
+  const std::string kimi_call =
+      "<|tool_calls_section_begin|><|tool_call_begin|>functions.edit:0<|tool_call_argument_begin|>"
+      "{\"path\": \"a\"}<|tool_call_end|><|tool_calls_section_end|>";
+  const std::string mistral_call = "[TOOL_CALLS]edit[ARGS]{\"path\": \"a\"}";
+  const std::string seed_call =
+      "<seed:tool_call>\n<function=edit>\n<parameter=path>a</parameter>\n</function>\n"
+      "</seed:tool_call>";
+  const std::string glm_call =
+      "<tool_call>edit\n<arg_key>path</arg_key>\n<arg_value>a</arg_value>\n</tool_call>";
   for (const auto& [syntax, call] :
-       {std::pair(ToolSyntax::kHermes, hermes_call), std::pair(ToolSyntax::kQwenXml, qwen_call)}) {
-    for (std::size_t size = 6; size < call.size(); ++size) {
+       {std::pair(ToolSyntax::kHermes, hermes_call), std::pair(ToolSyntax::kQwenXml, qwen_call),
+        std::pair(ToolSyntax::kGlm, glm_call), std::pair(ToolSyntax::kMiniMax, minimax_call),
+        std::pair(ToolSyntax::kSeed, seed_call), std::pair(ToolSyntax::kDeepSeekV3, deepseek3_call),
+        std::pair(ToolSyntax::kDeepSeekV31, deepseek31_call),
+        std::pair(ToolSyntax::kKimi, kimi_call), std::pair(ToolSyntax::kMistral, mistral_call)}) {
+    for (std::size_t size = 6; size < call.size(); size = character_end(call, size + 1)) {
       const auto [text, ends_in_call] = cut(syntax, "I edit. " + call.substr(0, size));
       EXPECT_TRUE(text.starts_with("I edit.")) << text;
-      EXPECT_EQ(text.find("<"), std::string::npos) << text;
+      EXPECT_EQ(text.find_first_of("<|`"), std::string::npos) << text;
+      EXPECT_EQ(text.find("TOOL"), std::string::npos) << text;
       EXPECT_EQ(text.find("name"), std::string::npos) << text;
       // Either there is a name to tell, or it is said that there was a call.
       EXPECT_NE(text.find("edit[") != std::string::npos, ends_in_call) << text << " of " << size;
@@ -241,6 +277,162 @@ TEST(QwenXmlCalls, ThatBreakOffSaySo) {
   EXPECT_EQ(qwen("<tool_call>\n<function=edit>\n<parameter=path>\na\n</parameter>\n<para"),
             "edit[{\"path\": \"a\"}!]");
   EXPECT_EQ(qwen("<tool_call>\n<function=edit>\n<parameter=line>\n1"), "edit[{\"line\": 1}!]");
+}
+
+TEST(GlmCalls, TakeTheirTypesFromTheSchema) {
+  const std::string expected =
+      "I edit.edit[{\"path\": \"a \\\"b\\\" é\", \"line\": 12, \"flags\": [1,\"x\"], \"force\": "
+      "true}]";
+  EXPECT_EQ(glm("I edit.\n<tool_call>edit\n<arg_key>path</arg_key>\n<arg_value>a \"b\" é"
+                "</arg_value>\n<arg_key>line</arg_key>\n<arg_value>12</arg_value>\n"
+                "<arg_key>flags</arg_key>\n<arg_value>[1, \"x\"]</arg_value>\n"
+                "<arg_key>force</arg_key>\n<arg_value>true</arg_value>\n</tool_call>"),
+            expected);
+  EXPECT_EQ(glm("I edit.<tool_call>edit<arg_key>path</arg_key><arg_value>a \"b\" é</arg_value>"
+                "<arg_key>line</arg_key><arg_value>12</arg_value><arg_key>flags</arg_key>"
+                "<arg_value>[1, \"x\"]</arg_value><arg_key>force</arg_key>"
+                "<arg_value>true</arg_value></tool_call>"),
+            expected);
+  // What is a number to one parameter is a text to another.
+  EXPECT_EQ(glm("<tool_call>edit<arg_key>path</arg_key><arg_value>12</arg_value></tool_call>"),
+            "edit[{\"path\": \"12\"}]");
+}
+
+TEST(GlmCalls, MayHaveNoArgumentsAndStandSideBySide) {
+  EXPECT_EQ(glm("<tool_call>now</tool_call><tool_call>now\n</tool_call>\n<tool_call>edit"
+                "<arg_key>text</arg_key><arg_value></arg_value></tool_call>"),
+            "now[{}]now[{}]edit[{\"text\": \"\"}]");
+}
+
+TEST(GlmCalls, KeepTheWhiteSpaceAndTheMarksOfValues) {
+  EXPECT_EQ(glm("<tool_call>edit<arg_key>text</arg_key><arg_value>\n a</arg_value> and "
+                "<arg_key>x</arg_key> <tool_call>\n\n</arg_value></tool_call>"),
+            "edit[{\"text\": \"\\n a</arg_value> and <arg_key>x</arg_key> <tool_call>\\n\\n\"}]");
+}
+
+TEST(GlmCalls, ThatAreNoneAreText) {
+  EXPECT_EQ(glm("Say <tool_call> to call, or <tool_call>now, then."),
+            "Say  to call, or now, then.");
+  EXPECT_EQ(glm("<tool_call><arg_key>a</arg_key></tool_call>"), "<arg_key>a</arg_key></tool_call>");
+}
+
+TEST(GlmCalls, ForgiveWhatModelsForget) {
+  EXPECT_EQ(glm("<tool_call>edit\n<arg_key>path</arg_key>\n<arg_value>a</tool_call>"),
+            "edit[{\"path\": \"a\"}]");
+  EXPECT_EQ(glm("<tool_call>edit\n<arg_key>path</arg_key> oh <arg_key>line</arg_key>"
+                "<arg_value>3</arg_value></tool_call>"),
+            "edit[{\"line\": 3}]");
+}
+
+TEST(GlmCalls, ThatBreakOffSaySo) {
+  EXPECT_EQ(glm("<tool_call>edit\n<arg_key>path</arg_key>\n<arg_value>ab"),
+            "edit[{\"path\": \"ab\"}!]");
+  EXPECT_EQ(glm("<tool_call>edit\n<arg_key>path</arg_key>\n<arg_value>ab</arg_va"),
+            "edit[{\"path\": \"ab\"}!]");
+  EXPECT_EQ(glm("<tool_call>edit\n<arg_key>line</arg_key>\n<arg_value>1</arg_value>\n<arg"),
+            "edit[{\"line\": 1}!]");
+  EXPECT_EQ(cut(ToolSyntax::kGlm, "I <tool_call>edit\n<arg"), std::pair(std::string("I"), true));
+}
+
+TEST(MiniMaxCalls, TakeTheirTypesFromTheSchema) {
+  EXPECT_EQ(
+      minimax("I edit.\n<minimax:tool_call>\n<invoke name=\"edit\">\n<parameter name=\"path\">"
+              "a \"é\"</parameter>\n<parameter name=\"line\">3</parameter>\n"
+              "<parameter name=\"flags\">[{\"a\": \"</invoke>\"}]</parameter>\n</invoke>\n"
+              "</minimax:tool_call>"),
+      "I edit.edit[{\"path\": \"a \\\"é\\\"\", \"line\": 3, \"flags\": [{\"a\":\"</invoke>\"}]}]");
+  EXPECT_EQ(minimax("<minimax:tool_call>\n<invoke name=\"edit\">\n<parameter name=\"path\">7"
+                    "</parameter>\n</invoke>\n</minimax:tool_call>"),
+            "edit[{\"path\": \"7\"}]");
+}
+
+TEST(SeedCalls, KeepTheNewlinesOfValues) {
+  EXPECT_EQ(parsed(ToolSyntax::kSeed,
+                   "I.\n<seed:tool_call>\n<function=edit>\n<parameter=text>\n\"é\"\n</parameter>\n"
+                   "<parameter=line>3</parameter>\n</function>\n<function=now>\n</function>\n"
+                   "</seed:tool_call>"),
+            "I.edit[{\"text\": \"\\n\\\"é\\\"\\n\", \"line\": 3}]now[{}]");
+  EXPECT_EQ(parsed(ToolSyntax::kSeed, "<seed:tool_call>\n<function=edit>\n<parameter=path>ab"),
+            "edit[{\"path\": \"ab\"}!]");
+}
+
+TEST(MiniMaxCalls, StandSideBySideInABlock) {
+  EXPECT_EQ(
+      minimax("<minimax:tool_call>\n<invoke name=\"now\">\n</invoke>\n<invoke name=\"edit\">\n"
+              "<parameter name=\"text\">\n a\n</parameter>\n</invoke>\n"
+              "</minimax:tool_call>\nDone."),
+      "now[{}]edit[{\"text\": \"\\n a\\n\"}]Done.");
+}
+
+TEST(MiniMaxCalls, ThatBreakOffOrAreNoneSaySo) {
+  EXPECT_EQ(
+      minimax("<minimax:tool_call>\n<invoke name=\"edit\">\n<parameter name=\"path\">ab</para"),
+      "edit[{\"path\": \"ab\"}!]");
+  EXPECT_EQ(minimax("Say <minimax:tool_call> to call."), "Say  to call.");
+  EXPECT_EQ(cut(ToolSyntax::kMiniMax, "I <minimax:tool_call>\n<invoke na"),
+            std::pair(std::string("I"), true));
+}
+
+/// Of the syntaxes that are a name and JSON: how a block begins, a call, its arguments, and so on.
+struct NamedJson {
+  ToolSyntax syntax;
+  std::string block_open;
+  std::string call_open;
+  std::string separator;
+  std::string call_close;
+  std::string block_close;
+
+  std::string call(const std::string& name, const std::string& arguments) const {
+    return call_open + name + separator + arguments + call_close;
+  }
+  std::string block(const std::string& calls) const { return block_open + calls + block_close; }
+  std::string parse(const std::string& output) const { return parsed(syntax, output); }
+};
+
+const std::vector<NamedJson>& named_json() {
+  static const std::vector<NamedJson> all = {
+      {ToolSyntax::kDeepSeekV3, "<｜tool▁calls▁begin｜>",
+       "<｜tool▁call▁begin｜>function<｜tool▁sep｜>", "\n```json\n", "\n```<｜tool▁call▁end｜>",
+       "<｜tool▁calls▁end｜>"},
+      {ToolSyntax::kDeepSeekV31, "<｜tool▁calls▁begin｜>", "<｜tool▁call▁begin｜>",
+       "<｜tool▁sep｜>", "<｜tool▁call▁end｜>", "<｜tool▁calls▁end｜>"},
+      {ToolSyntax::kKimi, "<|tool_calls_section_begin|>", "<|tool_call_begin|>functions.",
+       ":3<|tool_call_argument_begin|>", "<|tool_call_end|>", "<|tool_calls_section_end|>"},
+      {ToolSyntax::kMistral, "", "[TOOL_CALLS]", "[ARGS]", "", ""},
+  };
+  return all;
+}
+
+TEST(NamedJsonCalls, AreToldAsTheyWereWritten) {
+  for (const NamedJson& each : named_json()) {
+    const std::string arguments =
+        R"({"path":  "a}\"é</tool_call>", "line": 3, "flags": ["3", {}]})";
+    EXPECT_EQ(each.parse("I edit.\n" + each.block(each.call("edit", arguments)) + "\nDone."),
+              "I edit.edit[" + arguments + "]Done.");
+    EXPECT_EQ(each.parse(each.block(each.call("now", "{}"))), "now[{}]");
+    EXPECT_EQ(each.parse(each.block(each.call("now", "{}") + "\n" +
+                                    each.call("edit", "{\"path\": \"1\"}"))),
+              "now[{}]edit[{\"path\": \"1\"}]");
+    if (!each.call_close.empty()) {
+      EXPECT_EQ(each.parse(each.block(each.call("now", ""))), "now[{}]");
+    }
+  }
+}
+
+TEST(NamedJsonCalls, ThatBreakOffOrGoWrongSaySo) {
+  for (const NamedJson& each : named_json()) {
+    const std::string begin = each.block_open + each.call_open + "edit" + each.separator;
+    EXPECT_EQ(each.parse(begin + "{\"path\": \"a"), "edit[{\"path\": \"a!]");
+    EXPECT_EQ(each.parse(begin + "{\"path\": \"a\"}"), "edit[{\"path\": \"a\"}]");
+    EXPECT_EQ(each.parse("I" + each.block_open + each.call_open + "ed"), "I");
+    if (!each.call_close.empty()) {
+      EXPECT_EQ(each.parse(each.block(each.call("edit", "{\"path\": oh}")) + "x"),
+                "edit[{\"path\": !]x");
+      EXPECT_EQ(each.parse("Say " + each.block_open + " and go on."), "Say  and go on.");
+    }
+    EXPECT_EQ(cut(each.syntax, "I " + each.block_open + each.call_open + "ed"),
+              std::pair(std::string("I"), true));
+  }
 }
 
 }  // namespace

@@ -1,6 +1,7 @@
 #include "chat/regular_language.h"
 
 #include <algorithm>
+#include <unordered_set>
 #include <utility>
 
 #include "base/check.h"
@@ -26,8 +27,10 @@ std::uint32_t one_less(std::uint32_t count) {
 RegularLanguage::RegularLanguage() {
   nodes_.push_back({.kind = Kind::kNothing});
   nodes_.push_back({.kind = Kind::kEmpty, .accepts_end = true, .accepts_empty = true});
+  shapes_ = {Shape(), Shape{.lengths = TextLengths::of(0, 0)}};
   rows_.resize(2);
   texts_ = {Texts::kNone, Texts::kSome};
+  ways_.resize(2);
   is_pruned_.resize(2);
   FM_CHECK(characters({{0, kLastCharacter}}) == kAnyCharacter);
   FM_CHECK(repeat(kAnyCharacter, 0, kUnlimited) == kAnything);
@@ -36,12 +39,143 @@ RegularLanguage::RegularLanguage() {
 RegularLanguage::Term RegularLanguage::add(const Node& node, std::uint64_t key) {
   const auto term = static_cast<Term>(nodes_.size());
   nodes_.push_back(node);
+  shapes_.push_back(shape_of(node));
   rows_.emplace_back();
-  texts_.push_back(node.needs_proof ? Texts::kUnknown : Texts::kSome);
+  ways_.push_back(kNothing);
+  const TextLengths& lengths = shapes_.back().lengths;
+  Texts texts = Texts::kUnasked;
+  if (!node.needs_proof || lengths.has_certain()) {
+    texts = Texts::kSome;
+  } else if (lengths.is_nothing()) {
+    texts = Texts::kNone;
+  }
+  texts_.push_back(texts);
   is_pruned_.push_back(!node.needs_proof);
   by_hash_.emplace(key, term);
   ++size_;
   return term;
+}
+
+RegularLanguage::Shape RegularLanguage::shape_of(const Node& node) const {
+  Shape shape;
+  switch (node.kind) {
+    case Kind::kNothing:
+      break;
+    case Kind::kEmpty:
+    case Kind::kEnd:
+      shape.lengths = TextLengths::of(0, 0);
+      break;
+    case Kind::kCharacters:
+      shape.lengths = TextLengths::of(1, 1);
+      break;
+    case Kind::kLiteral:
+      shape.lengths = TextLengths::of(node.b - node.a, node.b - node.a);
+      break;
+    case Kind::kSequence: {
+      const Shape& x = shapes_[node.a];
+      const Shape& y = shapes_[node.b];
+      shape.lengths = TextLengths::sequence(x.lengths, y.lengths);
+      if (nodes_[node.a].has_end) {
+        // Texts of the first may end with the whole text: nothing can follow those.
+        shape.lengths = shape.lengths.uncertain();
+        break;
+      }
+      if (x.lengths.has_certain() && y.lasting_least != Shape::kNever) {
+        shape.lasting_least = TextLengths::sum(x.lengths.certain_least(), y.lasting_least);
+      }
+      if (node.a == kAnything) shape.found_least = y.lasting_least;
+      break;
+    }
+    case Kind::kEither:
+      for (const Term term : lists_[node.a]) {
+        const Shape& member = shapes_[term];
+        shape.lengths = TextLengths::either(shape.lengths, member.lengths);
+        shape.lasting_least = std::min(shape.lasting_least, member.lasting_least);
+        shape.found_least = std::min(shape.found_least, member.found_least);
+      }
+      break;
+    case Kind::kRepeat:
+      shape.lengths = TextLengths::repeated(shapes_[node.a].lengths, node.b, node.c);
+      if (node.has_end) shape.lengths = shape.lengths.uncertain();
+      if (node.a == kAnyCharacter && node.c == kUnlimited) {
+        shape.lasting_least = shape.found_least = node.b;
+      }
+      break;
+    case Kind::kBoth:
+      shape = shape_of_both(lists_[node.a]);
+      break;
+    case Kind::kComplement: {
+      shape.lengths = TextLengths::unknown();
+      // Of what is longer than all that is left out, everything is there.
+      const std::uint32_t most = shapes_[node.a].lengths.most();
+      if (most == kUnlimited) break;
+      shape.lengths.add_certain(most + 1, kUnlimited);
+      shape.lasting_least = shape.found_least = most + 1;
+      break;
+    }
+    case Kind::kCompared:
+    case Kind::kMultiple:
+      shape.lengths = TextLengths::unknown();
+      break;
+  }
+  if (node.accepts_end) shape.lengths.add_certain(0, 0);
+  return shape;
+}
+
+bool RegularLanguage::is_length(Term term) const {
+  return term == kAnyCharacter ||
+         (nodes_[term].kind == Kind::kRepeat && nodes_[term].a == kAnyCharacter);
+}
+
+/// A language and bounds of its length; or several languages whose texts can stand one behind the
+/// other: all but one are found wherever they begin, and stay found.
+RegularLanguage::Shape RegularLanguage::shape_of_both(const std::vector<Term>& terms) const {
+  Shape shape{.lengths = TextLengths::unknown()};
+  std::uint32_t least = 0;
+  std::uint32_t most = kUnlimited;
+  const Shape* only = nullptr;
+  std::size_t others = 0;
+  // Of those behind each other; and what it spares that one of them need not be found anywhere.
+  std::uint32_t found_least = 0;
+  std::uint32_t spared = 0;
+  std::size_t not_found = 0;
+  for (const Term term : terms) {
+    const Shape& member = shapes_[term];
+    shape.lengths = TextLengths::both(shape.lengths, member.lengths);
+    if (is_length(term)) {
+      const Node& node = nodes_[term];
+      least = std::max(least, term == kAnyCharacter ? 1 : node.b);
+      most = std::min(most, term == kAnyCharacter ? 1 : node.c);
+      continue;
+    }
+    ++others;
+    only = &member;
+    if (member.found_least == Shape::kNever) {
+      ++not_found;
+      if (member.lasting_least == Shape::kNever) not_found = terms.size();
+      found_least = TextLengths::sum(found_least, member.lasting_least);
+      spared = 0;
+    } else {
+      found_least = TextLengths::sum(found_least, member.found_least);
+      if (not_found == 0 && member.lasting_least < member.found_least) {
+        spared = std::max(spared, member.found_least - member.lasting_least);
+      }
+    }
+  }
+  if (others == 0) {
+    shape.lengths = TextLengths::of(least, most);
+    if (most == kUnlimited) shape.lasting_least = shape.found_least = least;
+    return shape;
+  }
+  if (others == 1) shape.lengths = only->lengths.within(least, most);
+  if (not_found > 1 || found_least == Shape::kNever) return shape;
+  const std::uint32_t lasting_least = std::max(least, found_least - spared);
+  if (others > 1 && lasting_least <= most) shape.lengths.add_certain(lasting_least, most);
+  if (most == kUnlimited) {
+    shape.lasting_least = lasting_least;
+    if (not_found == 0) shape.found_least = std::max(least, found_least);
+  }
+  return shape;
 }
 
 RegularLanguage::Term RegularLanguage::intern(Node node) {
@@ -72,6 +206,7 @@ RegularLanguage::Term RegularLanguage::intern_list(Kind kind, std::vector<Term> 
   node.needs_proof = needs_all;
   for (const Term term : terms) {
     const Node& member = nodes_[term];
+    node.has_end |= member.has_end;
     if (needs_all) {
       node.accepts_end &= member.accepts_end;
       node.accepts_empty &= member.accepts_empty;
@@ -170,6 +305,7 @@ RegularLanguage::Term RegularLanguage::sequence(Term first, Term then) {
                  .accepts_end = x.accepts_end && y.accepts_end,
                  .accepts_empty = x.accepts_empty && y.accepts_empty,
                  .needs_proof = x.needs_proof || y.needs_proof,
+                 .has_end = x.has_end || y.has_end,
                  .a = first,
                  .b = then});
 }
@@ -211,13 +347,111 @@ RegularLanguage::Term RegularLanguage::repeat(Term term, std::uint32_t count_min
                  .accepts_end = count_min == 0 || node.accepts_end,
                  .accepts_empty = count_min == 0,
                  .needs_proof = node.needs_proof,
+                 .has_end = node.has_end,
                  .a = term,
                  .b = count_min,
                  .c = count_max});
 }
 
 RegularLanguage::Term RegularLanguage::both(std::vector<Term> terms) {
-  return combine_terms(Kind::kBoth, kAnything, kNothing, std::move(terms));
+  std::vector<Term> flat;
+  std::uint32_t length_max = kUnlimited;
+  for (const Term term : terms) {
+    const bool is_list = nodes_[term].kind == Kind::kBoth;
+    const std::vector<Term> inner = is_list ? lists_[nodes_[term].a] : std::vector<Term>{term};
+    for (const Term each : inner) {
+      if (is_length(each)) length_max = std::min(length_max, nodes_[each].c);
+      flat.push_back(each);
+    }
+  }
+  if (length_max != kUnlimited) {
+    for (Term& term : flat) term = fitting(term, length_max);
+  }
+  return combine_terms(Kind::kBoth, kAnything, kNothing, std::move(flat));
+}
+
+/// Without alternatives that are too long.
+RegularLanguage::Term RegularLanguage::fitting(Term term, std::uint32_t length_max) {
+  if (nodes_[term].kind != Kind::kEither) return term;
+  std::vector<Term> kept = lists_[nodes_[term].a];
+  const auto is_too_long = [&](Term each) { return shapes_[each].lengths.least() > length_max; };
+  return std::erase_if(kept, is_too_long) == 0 ? term : either(std::move(kept));
+}
+
+RegularLanguage::Term RegularLanguage::core_of(Term term) {
+  const Node node = nodes_[term];
+  Term core = term;
+  if (node.kind == Kind::kEither) {
+    bool has_loop = false;
+    std::vector<Term> kept = lists_[node.a];
+    std::erase_if(kept, [&](Term each) {
+      const Node& member = nodes_[each];
+      const Node& first = member.kind == Kind::kSequence ? nodes_[member.a] : member;
+      const bool is_loop = first.kind == Kind::kRepeat && first.c == kUnlimited;
+      has_loop |= is_loop;
+      // Ends stay: they make no terms.
+      return !is_loop && member.kind != Kind::kEmpty && member.kind != Kind::kEnd;
+    });
+    if (has_loop) core = either(std::move(kept));
+  } else if (node.kind == Kind::kBoth) {
+    std::vector<Term> cores = lists_[node.a];
+    for (Term& each : cores) each = core_of(each);
+    core = both(std::move(cores));
+  } else if (node.kind == Kind::kSequence && nodes_[node.a].kind == Kind::kEither) {
+    core = sequence(core_of(node.a), node.b);
+  }
+  return texts_of(core) == Texts::kSome ? core : term;
+}
+
+std::vector<RegularLanguage::Term> RegularLanguage::taken_from(const RegularLanguage& from,
+                                                               std::span<const Term> terms) {
+  const auto own_count = static_cast<Term>(nodes_.size());
+  const std::size_t own_characters = characters_.size();
+  std::vector<bool> is_taken(from.nodes_.size());
+  std::vector<Term> open(terms.begin(), terms.end());
+  // What they are made of, and the ways on which their texts were found.
+  while (!open.empty()) {
+    const Term term = open.back();
+    open.pop_back();
+    if (term < own_count || is_taken[term]) continue;
+    is_taken[term] = true;
+    open.push_back(from.ways_[term]);
+    const Node& node = from.nodes_[term];
+    if (node.kind == Kind::kEither || node.kind == Kind::kBoth) {
+      open.insert(open.end(), from.lists_[node.a].begin(), from.lists_[node.a].end());
+    } else if (node.kind == Kind::kSequence) {
+      open.insert(open.end(), {node.a, node.b});
+    } else if (node.kind == Kind::kRepeat || node.kind == Kind::kComplement) {
+      open.push_back(node.a);
+    }
+  }
+  // A term is made of earlier ones; and as their order stays, lists stay sorted.
+  std::unordered_map<Term, Term> own;
+  const auto own_of = [&](Term term) { return term < own_count ? term : own.at(term); };
+  for (Term term = own_count; term < is_taken.size(); ++term) {
+    if (!is_taken[term]) continue;
+    Node node = from.nodes_[term];
+    Term added = kNothing;
+    if (node.kind == Kind::kEither || node.kind == Kind::kBoth) {
+      std::vector<Term> list = from.lists_[node.a];
+      for (Term& each : list) each = own_of(each);
+      added = intern_list(node.kind, std::move(list));
+    } else if (node.kind == Kind::kLiteral && node.b > own_characters) {
+      added = literal(std::u32string_view(from.characters_).substr(node.a, node.b - node.a));
+    } else {
+      if (node.kind == Kind::kSequence) node.b = own_of(node.b);
+      const bool is_of_term = node.kind == Kind::kSequence || node.kind == Kind::kRepeat ||
+                              node.kind == Kind::kComplement;
+      if (is_of_term) node.a = own_of(node.a);
+      added = intern(node);
+    }
+    own.emplace(term, added);
+    texts_[added] = from.texts_[term];
+  }
+  for (const auto& [term, added] : own) ways_[added] = own_of(from.ways_[term]);
+  std::vector<Term> out;
+  for (const Term term : terms) out.push_back(own_of(term));
+  return out;
 }
 
 RegularLanguage::Term RegularLanguage::complement(Term term) {
@@ -229,11 +463,12 @@ RegularLanguage::Term RegularLanguage::complement(Term term) {
                  .accepts_end = !node.accepts_end,
                  .accepts_empty = !node.accepts_empty,
                  .needs_proof = true,
+                 .has_end = node.has_end,
                  .a = term});
 }
 
 RegularLanguage::Term RegularLanguage::end() {
-  return intern({.kind = Kind::kEnd, .accepts_end = true});
+  return intern({.kind = Kind::kEnd, .accepts_end = true, .has_end = true});
 }
 
 RegularLanguage::Term RegularLanguage::compared(Relation relation, const Decimal& bound) {
@@ -412,12 +647,33 @@ RegularLanguage::Row RegularLanguage::compute_row(Term term) {
   return tidy;
 }
 
+std::optional<std::vector<std::u32string>> RegularLanguage::few_texts(Term term, std::size_t most,
+                                                                      std::size_t length_max) {
+  std::vector<std::u32string> texts;
+  std::vector<std::pair<Term, std::u32string>> open = {{term, {}}};
+  while (!open.empty()) {
+    const auto [at, text] = std::move(open.back());
+    open.pop_back();
+    if (accepts(at)) texts.push_back(text);
+    const Row steps = row(at);
+    for (std::size_t i = 0; i < steps.size(); ++i) {
+      if (steps[i].to == kNothing) continue;
+      const char32_t end = i + 1 < steps.size() ? steps[i + 1].first : kLastCharacter + 1;
+      // Each of these leads to another text.
+      if (texts.size() + open.size() + (end - steps[i].first) > most) return std::nullopt;
+      if (text.size() == length_max) return std::nullopt;
+      for (char32_t c = steps[i].first; c < end; ++c) open.emplace_back(steps[i].to, text + c);
+    }
+  }
+  return texts;
+}
+
 const RegularLanguage::Row& RegularLanguage::row(Term term) {
   Row row = raw_row(term);
   if (!is_pruned_[term]) {
     Row pruned;
     for (const Step& step : row) {
-      append(pruned, step.first, has_texts(step.to) ? step.to : kNothing);
+      append(pruned, step.first, texts_of(step.to) == Texts::kSome ? step.to : kNothing);
     }
     rows_[term] = std::move(pruned);
     is_pruned_[term] = true;
@@ -459,43 +715,49 @@ std::optional<RegularLanguage::Term> RegularLanguage::common_next(Term term, cha
 std::uint32_t RegularLanguage::free_characters(Term term) const {
   const Node& node = nodes_[term];
   if (term == kAnyCharacter) return 1;
+  if (shapes_[term].found_least != Shape::kNever) return kUnlimited;
   return node.kind == Kind::kRepeat && node.a == kAnyCharacter ? node.c : 0;
 }
 
 /// Depth first: a text is found without looking at all terms, and every term on the way to it has
 /// one as well.
-bool RegularLanguage::has_texts(Term term, bool* is_certain) {
-  if (is_certain != nullptr) *is_certain = true;
-  if (texts_[term] != Texts::kUnknown) return texts_[term] == Texts::kSome;
+RegularLanguage::Texts RegularLanguage::texts_of(Term term) {
+  if (texts_[term] != Texts::kUnasked) return texts_[term];
   struct Visit {
-    Term term;
+    Term term = kNothing;
+    Row steps;
     std::size_t step = 0;
   };
-  const std::size_t size_max = size_ + kProofSizeMax;
-  std::unordered_map<Term, bool> seen = {{term, true}};
-  std::vector<Visit> path = {{term}};
+  const std::size_t size_max = std::min(size_ + kProofSizeMax, search_size_end_);
+  std::unordered_set<Term> seen = {term};
+  std::vector<Visit> path = {{.term = term, .steps = raw_row(term)}};
+  bool has_open = false;
   while (!path.empty()) {
     Visit& visit = path.back();
-    bool is_found = nodes_[visit.term].accepts_end || texts_[visit.term] == Texts::kSome;
-    const Row steps = is_found ? Row() : raw_row(visit.term);
-    if (is_found) {
-      for (const Visit& on_path : path) texts_[on_path.term] = Texts::kSome;
-      return true;
-    }
-    if (visit.step == steps.size()) {
+    if (visit.step == visit.steps.size()) {
       path.pop_back();
       continue;
     }
-    const Term to = steps[visit.step++].to;
-    if (texts_[to] != Texts::kNone && seen.emplace(to, true).second) path.push_back({to});
+    const Term to = visit.steps[visit.step++].to;
+    if (texts_[to] == Texts::kSome) {
+      Term way = to;
+      for (std::size_t i = path.size(); i-- > 0;) {
+        texts_[path[i].term] = Texts::kSome;
+        ways_[path[i].term] = std::exchange(way, path[i].term);
+      }
+      return Texts::kSome;
+    }
+    has_open |= texts_[to] == Texts::kOpen;
+    const bool is_new = texts_[to] == Texts::kUnasked && seen.insert(to).second;
+    if (is_new) path.push_back({.term = to, .steps = raw_row(to)});
     if (seen.size() > kProofMax || size_ > size_max) {
-      if (is_certain != nullptr) *is_certain = false;
-      texts_[term] = Texts::kSome;
-      return true;
+      has_open = true;
+      break;
     }
   }
-  for (const auto& [of, is_seen] : seen) texts_[of] = Texts::kNone;
-  return false;
+  if (has_open) return texts_[term] = Texts::kOpen;
+  for (const Term each : seen) texts_[each] = Texts::kNone;
+  return Texts::kNone;
 }
 
 }  // namespace flashmoe

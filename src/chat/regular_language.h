@@ -3,6 +3,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <limits>
 #include <optional>
 #include <span>
 #include <string>
@@ -11,6 +12,7 @@
 #include <vector>
 
 #include "chat/decimal.h"
+#include "chat/text_lengths.h"
 
 namespace flashmoe {
 
@@ -71,12 +73,25 @@ class RegularLanguage {
   /// How many characters may follow, whatever they are; kUnlimited: any number.
   std::uint32_t free_characters(Term term) const;
 
-  /// Whether it has any text at all. Looks at no more than a bounded number of terms, and says yes
-  /// where that does not tell: `is_certain`, if wanted, says so.
-  bool has_texts(Term term, bool* is_certain = nullptr);
+  /// Whether it has any text at all. What a bounded search does not tell stays open, and steps to
+  /// it are not taken: a text that goes on can be completed.
+  enum class Texts : std::uint8_t { kUnasked, kSome, kNone, kOpen };
+  Texts texts_of(Term term);
+  /// How large terms may still become in such searches, all together.
+  void allow_searches(std::size_t size) { search_size_end_ = size_ + size; }
+
+  /// All its texts; none, if there are more than so many, or longer ones.
+  std::optional<std::vector<std::u32string>> few_texts(Term term, std::size_t most,
+                                                       std::size_t length_max);
+
+  /// Some of the texts of `term`, with few terms where `term` may have a great many: what goes
+  /// round in a loop, without what was begun on the way. It has texts if `term` has.
+  Term core_of(Term term);
 
   /// Terms, and the members of those that have many: what takes memory.
   std::size_t size() const { return size_; }
+  /// `terms` of `from`, which was a copy of this language and has grown since.
+  std::vector<Term> taken_from(const RegularLanguage& from, std::span<const Term> terms);
 
  private:
   enum class Kind : std::uint8_t {
@@ -98,6 +113,7 @@ class RegularLanguage {
     bool accepts_end = false;    // the empty text, if the whole text ends here
     bool accepts_empty = false;  // the empty text, whatever follows
     bool needs_proof = false;    // that it has a text
+    bool has_end = false;        // kEnd is in it
     std::uint32_t a = 0;
     std::uint32_t b = 0;
     std::uint32_t c = 0;
@@ -110,9 +126,22 @@ class RegularLanguage {
     std::uint32_t m = 1;
     std::uint32_t scale = 0;
   };
-  enum class Texts : std::uint8_t { kUnknown, kSome, kNone };
+  /// What is known of a term from what it is made of.
+  struct Shape {
+    static constexpr std::uint32_t kNever = 0xFFFFFFFFu;
+
+    TextLengths lengths;
+    // The least length of texts that stay in the language whatever follows them; and, too, whatever
+    // comes before them.
+    std::uint32_t lasting_least = kNever;
+    std::uint32_t found_least = kNever;
+  };
 
   Term add(const Node& node, std::uint64_t key);
+  Shape shape_of(const Node& node) const;
+  Shape shape_of_both(const std::vector<Term>& terms) const;
+  bool is_length(Term term) const;
+  Term fitting(Term term, std::uint32_t length_max);
   Term intern(Node node);
   Term combine_terms(Kind kind, Term neutral, Term absorbing, std::vector<Term> terms);
   Term intern_list(Kind kind, std::vector<Term> terms);
@@ -137,7 +166,10 @@ class RegularLanguage {
   std::vector<Multiple> multiples_;
   std::vector<Row> rows_;        // by term; empty: not computed
   std::vector<bool> is_pruned_;  // the row, of steps that lead nowhere
+  std::vector<Shape> shapes_;    // by term
   std::vector<Texts> texts_;     // by term
+  std::vector<Term> ways_;       // by term: where a text was found to go on; kNothing: no search
+  std::size_t search_size_end_ = std::numeric_limits<std::size_t>::max();
   std::size_t size_ = 0;
 };
 

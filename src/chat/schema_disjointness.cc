@@ -45,7 +45,8 @@ bool are_disjoint_nodes(SchemaGraph& graph, Id x, Id y, std::size_t depth) {
   switch (a.kind) {
     case Kind::kString:
     case Kind::kText:
-      return !graph.texts.has_texts(graph.texts.both({a.text, b.text}));
+      return graph.texts.texts_of(graph.texts.both({a.text, b.text})) ==
+             RegularLanguage::Texts::kNone;
     case Kind::kObject:
       return is_told_apart(graph, a, b, depth + 1) || is_told_apart(graph, b, a, depth + 1);
     default:

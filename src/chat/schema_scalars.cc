@@ -29,9 +29,7 @@ constexpr std::size_t kTrialTermsMax = 200;
 /// Whether its terms stay few and small, as far as a trial tells. In a language of its own: what a
 /// bad one takes is given back.
 bool is_manageable(RegularLanguage& trial, Term term) {
-  bool is_certain = true;
-  trial.has_texts(term, &is_certain);
-  if (!is_certain) return false;
+  if (trial.texts_of(term) == RegularLanguage::Texts::kOpen) return false;
   std::unordered_set<Term> seen = {term};
   std::vector<Term> order = {term};
   for (std::size_t i = 0; i < order.size() && order.size() < kTrialTermsMax; ++i) {
@@ -169,9 +167,9 @@ Result<Term> string_language(SchemaContext& context, const SchemaList& schemas) 
   std::vector<Term> all = terms;
   all.push_back(length);
   const Term whole = language.both(std::move(all));
-  bool is_certain = true;
-  if (!language.has_texts(whole, &is_certain)) return RegularLanguage::kNothing;
-  if (is_certain) return whole;
+  const RegularLanguage::Texts texts = language.texts_of(whole);
+  if (texts == RegularLanguage::Texts::kNone) return RegularLanguage::kNothing;
+  if (texts == RegularLanguage::Texts::kSome) return whole;
   FM_RETURN_IF_ERROR(context.not_held(*schemas.front(), "pattern with a length so large"));
   return length;
 }
@@ -213,9 +211,9 @@ Result<Term> number_language(SchemaContext& context, const SchemaList& schemas, 
                                       language));
   terms.push_back(shape);
   const Term whole = language.both(std::move(terms));
-  bool is_certain = true;
-  if (!language.has_texts(whole, &is_certain)) return RegularLanguage::kNothing;
-  if (is_certain) return whole;
+  const RegularLanguage::Texts texts = language.texts_of(whole);
+  if (texts == RegularLanguage::Texts::kNone) return RegularLanguage::kNothing;
+  if (texts == RegularLanguage::Texts::kSome) return whole;
   FM_RETURN_IF_ERROR(context.not_held(*schemas.front(), "combination of bounds and multiples"));
   return shape;
 }

@@ -20,8 +20,8 @@ class TokenTrie {
   TokenTrie() = default;
   explicit TokenTrie(std::vector<Entry> entries);
 
-  /// Calls `take` with each token all of whose bytes lead from `start` to states that are not 0, as
-  /// `next` says: State next(State, unsigned char).
+  /// Calls `take` with each token all of whose bytes lead from `start` to states that are not
+  /// State(), as `next` says: State next(State, unsigned char).
   template <typename State, typename Next, typename Take>
   void walk(State start, const Next& next, const Take& take) const {
     std::vector<State> states(depth_max_ + 1);
@@ -29,7 +29,7 @@ class TokenTrie {
     for (std::size_t i = 0; i < nodes_.size();) {
       const Node& node = nodes_[i];
       const State to = next(states[node.depth - 1], node.byte);
-      if (to == State{0}) {
+      if (to == State()) {
         i = node.end;
         continue;
       }

@@ -3,7 +3,6 @@
 
 #include <cstdint>
 #include <map>
-#include <memory>
 #include <nlohmann/json.hpp>
 #include <string>
 #include <string_view>
@@ -17,10 +16,14 @@ enum class ToolSyntax : std::uint8_t {
   kNone,
   kHermes,   // <tool_call> {"name": ..., "arguments": {...}} </tool_call>
   kQwenXml,  // <tool_call> <function=NAME> <parameter=KEY> VALUE </parameter> ... </function>
+  kMiniMax,  // <minimax:tool_call> <invoke name="NAME"> <parameter name="KEY">VALUE</parameter> ...
+  kGlm,      // <tool_call>NAME <arg_key>KEY</arg_key> <arg_value>VALUE</arg_value> ... </tool_call>
+  kDeepSeekV3,   // <｜tool▁call▁begin｜>function<｜tool▁sep｜>NAME, a fence around {...}
+  kDeepSeekV31,  // <｜tool▁call▁begin｜>NAME<｜tool▁sep｜>{...}<｜tool▁call▁end｜>
+  kKimi,         // <|tool_call_begin|>functions.NAME:0<|tool_call_argument_begin|>{...}
+  kMistral,      // [TOOL_CALLS]NAME[ARGS]{...}
+  kSeed,         // as kQwenXml, within <seed:tool_call>, and values without lines of their own
 };
-
-/// "none", "hermes", "qwen-xml".
-std::string_view to_string(ToolSyntax syntax);
 
 /// The parameters of each tool of a request, by the tool's name: JSON schemas.
 using ToolSchemas = std::map<std::string, nlohmann::ordered_json, std::less<>>;
@@ -40,14 +43,6 @@ class ToolCallReader {
   /// so far it might have become a call, of which nothing can be told.
   virtual Verdict finish(std::string& text, OutputEvents& events) = 0;
 };
-
-/// For a call in `syntax`, which is not kNone. `schemas` must outlive the reader.
-std::unique_ptr<ToolCallReader> make_tool_call_reader(ToolSyntax syntax,
-                                                      const ToolSchemas& schemas);
-
-// One per file.
-std::unique_ptr<ToolCallReader> make_hermes_call_reader();
-std::unique_ptr<ToolCallReader> make_qwen_xml_call_reader(const ToolSchemas& schemas);
 
 }  // namespace flashmoe
 

@@ -9,8 +9,10 @@
 #include <system_error>
 #include <vector>
 
+#include "base/budget_text.h"
 #include "base/child_process.h"
 #include "base/memory_info.h"
+#include "base/model_download.h"
 #include "base/result.h"
 #include "base/units.h"
 #include "cli/benchmark.h"
@@ -140,8 +142,8 @@ Result<std::vector<std::uint64_t>> choose_budgets(const BenchFlags& flags,
   for (const std::uint64_t budget : budgets) {
     if (budget >= least) continue;
     return error(StatusCode::kOutOfBudget,
-                 "--memory: {} is too little; this model takes {} bytes ({}) with this context",
-                 format_size(budget), least, format_size(least));
+                 "--memory: {} is too little; this model takes {} with this context",
+                 format_size(budget), budget_text(least));
   }
   return budgets;
 }
@@ -189,11 +191,6 @@ Status write_svg(const std::string& path, const BenchReport& report) {
                std::generic_category().message(errno));
 }
 
-std::string folder_name(const std::filesystem::path& folder) {
-  const std::filesystem::path plain = std::filesystem::absolute(folder).lexically_normal();
-  return (plain.has_filename() ? plain : plain.parent_path()).filename().string();
-}
-
 /// The most tokens of a run: as every command has it, or what the run takes.
 std::size_t choose_context(const BenchFlags& flags) {
   const std::size_t pass = flags.prompt_tokens + flags.decode_tokens;
@@ -210,7 +207,7 @@ Result<int> bench(const BenchFlags& flags) {
   FM_ASSIGN_OR_RETURN(EngineOptions options, engine_options(flags.engine));
   options.context = choose_context(flags);
   BenchReport report;
-  report.model_name = folder_name(options.model);
+  report.model_name = model_name(options.model);
   report.prompt_tokens = flags.prompt_tokens;
   report.decode_tokens = flags.decode_tokens;
   report.repeat = flags.repeat;

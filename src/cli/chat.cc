@@ -1,18 +1,24 @@
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
+#include <array>
+#include <cerrno>
+#include <cstring>
 #include <fstream>
 #include <memory>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "base/counts.h"
 #include "base/memory_info.h"
+#include "base/model_download.h"
 #include "base/result.h"
 #include "base/units.h"
 #include "cli/commands.h"
 #include "cli/conversation.h"
 #include "cli/engine_flags.h"
+#include "cli/help.h"
 #include "cli/interrupt.h"
 #include "cli/line_reader.h"
 #include "cli/model_argument.h"
@@ -20,6 +26,8 @@
 #include "cli/output.h"
 #include "cli/progress_bar.h"
 #include "cli/sampling_flags.h"
+#include "cli/usage_error.h"
+#include "format/printable.h"
 
 namespace flashmoe::cli {
 namespace {
@@ -43,23 +51,38 @@ When standard input is not a terminal, each line is a turn, and replies are all 
 
 Examples:
   flash-moe chat MODEL
+  flash-moe chat MODEL --system "Answer in one word."
   flash-moe chat MODEL --memory 12GiB --context 32768 --temperature 0.7
   echo "What is a prime number?" | flash-moe chat MODEL
-  printf '/system Answer in one word.\nCapital of France?\n/save talk.json\n' | flash-moe chat MODEL)";
+  printf '/system Be brief.\nCapital of France?\n' | flash-moe chat MODEL)";
 
-constexpr const char* kHelp = R"(/help         this list
-/reset        begin a new conversation; the system message stays, a fixed set of experts goes.
-              /reset cold empties the expert cache as well
-/switch       the next message changes the subject: delta and async-delta change their experts
-/residency    which experts stay in memory; /residency MODE [RULE] changes it
-/system TEXT  tell the model how to behave; without TEXT: no longer
-/retry        answer the last message again
-/stats        speed, hit rate and memory so far
-/save FILE    write the conversation as JSON
-/quit         leave, as Ctrl-D does
-A line that ends in \ goes on in the next one; """ begins and ends a message of several lines.
-To send a text that begins with /, put a space before it. Ctrl-C stops a reply.
-)";
+struct ChatCommand {
+  const char* name = "";
+  const char* arguments = "";
+  const char* meaning = "";
+};
+
+constexpr std::array kCommands = {
+    ChatCommand{"/help", "", "this list"},
+    ChatCommand{"/reset", " [cold]",
+                "begin a new conversation; the system message stays, a fixed set of experts goes. "
+                "With cold the expert cache is emptied as well"},
+    ChatCommand{"/switch", "",
+                "the next message changes the subject: delta and async-delta change their experts"},
+    ChatCommand{"/residency", " [MODE [RULE]]",
+                "which experts stay in memory, or with MODE: another way"},
+    ChatCommand{"/system", " [TEXT]",
+                "tell the model how to behave, as --system does from the start; without TEXT: no "
+                "longer"},
+    ChatCommand{"/retry", "", "answer the last message again"},
+    ChatCommand{"/stats", "", "speed, hit rate and memory so far"},
+    ChatCommand{"/save", " FILE", "write the conversation as JSON"},
+    ChatCommand{"/quit", "", "leave, as Ctrl-D does"},
+};
+
+constexpr const char* kTypingHelp =
+    "A line that ends in \\ goes on in the next one; \"\"\" begins and ends a message of several "
+    "lines. To send a text that begins with /, put a space before it. Ctrl-C stops a reply.";
 
 double hit_percent(std::uint64_t hits, std::uint64_t misses) {
   return 100 * ratio(static_cast<double>(hits), static_cast<double>(hits + misses));
@@ -95,8 +118,8 @@ class Chat {
     note(
         fmt::format("{}, context {} tokens\n"
                     "memory {}, room for {} of {} experts\n"
-                    "Type a message, and Enter to send it. /help lists the\n"
-                    "commands, Ctrl-C stops a reply, Ctrl-D leaves.",
+                    "Type a message, and Enter to send it. /help lists the commands, Ctrl-C stops "
+                    "a reply, Ctrl-D leaves. /system or --system tells the model how to behave.",
                     model_name(options_.engine.model), plan.context, format_size(plan.budget_bytes),
                     plan.expert_slots, plan.expert_count));
   }
@@ -162,7 +185,7 @@ class Chat {
     const std::size_t begin = std::min(line.find_first_not_of(" \t\n", space), line.size());
     const std::size_t end = line.find_last_not_of(" \t\n") + 1;
     const std::string argument = line.substr(begin, std::max(begin, end) - begin);
-    if (name == "/help") return print(kHelp);
+    if (name == "/help") return print_help();
     if (name == "/stats") return print_statistics();
     if (name == "/save") return save(argument);
     if (name == "/quit") {
@@ -195,10 +218,22 @@ class Chat {
       return show_reply(
           [&](const GenerateOptions& generate) { return conversation_.retry(generate); });
     }
-    return fail(error(StatusCode::kInvalidArgument,
-                      "{}: no such command; /help lists them, and a space before the / sends the "
-                      "line to the model",
-                      name));
+    std::vector<std::string> names;
+    for (const ChatCommand& known : kCommands) names.emplace_back(known.name);
+    const std::string guess = closest(name, names);
+    return fail(error(
+        StatusCode::kInvalidArgument,
+        "{}: no such command; {} A space before the / sends the line to the model", printable(name),
+        guess.empty() ? "/help lists them." : fmt::format("did you mean {}?", guess)));
+  }
+
+  static Status print_help() {
+    const std::size_t width = text_width(STDOUT_FILENO);
+    std::string text;
+    for (const ChatCommand& known : kCommands) {
+      text += help_entry(fmt::format("{}{}", known.name, known.arguments), known.meaning, width);
+    }
+    return print(text + wrapped(kTypingHelp, 0, width) + "\n");
   }
 
   /// Streams what `ask` generates. Only a failure to print ends the chat.
@@ -244,19 +279,25 @@ class Chat {
     }
     if (result.finish_reason == FinishReason::kContext) {
       note(
-          fmt::format("The context of {} tokens is full: /reset begins a new conversation, a "
-                      "larger --context allows longer ones.",
-                      engine_.memory_plan().context));
+          fmt::format("The context of {} tokens is full: /reset begins a new conversation{}.",
+                      engine_.memory_plan().context,
+                      can_raise_context(engine_) ? ", a larger --context allows longer ones" : ""));
     }
   }
 
   void print_cost(const Reply& reply) {
     const GenerateStatistics& run = reply.result.statistics;
-    note(fmt::format("{}, {:.1f} tokens/s | prompt {}, {} reused | {:.1f} % hits | --seed {}",
-                     counted(run.generated_tokens, "token"),
-                     decode_rate(run.generated_tokens, 1, run.decode_seconds),
-                     counted(run.prompt_tokens + reply.reused_tokens, "token"), reply.reused_tokens,
-                     hit_percent(run.expert_hits, run.expert_misses), generate_.sampling.seed));
+    // What did not happen, since the reply was stopped before, is left out.
+    std::string line = counted(run.generated_tokens, "token");
+    const double rate = decode_rate(run.generated_tokens, 1, run.decode_seconds);
+    if (rate > 0) line += fmt::format(", {:.1f} tokens/s", rate);
+    line +=
+        fmt::format(" | prompt {}, {} reused",
+                    counted(run.prompt_tokens + reply.reused_tokens, "token"), reply.reused_tokens);
+    if (run.expert_hits + run.expert_misses > 0) {
+      line += fmt::format(" | {:.1f} % hits", hit_percent(run.expert_hits, run.expert_misses));
+    }
+    note(fmt::format("{} | --seed {}", line, generate_.sampling.seed));
   }
 
   Status print_statistics() {
@@ -264,24 +305,32 @@ class Chat {
     const EngineStatistics total = engine_.statistics();
     const ProcessMemory memory = read_process_memory();
     const MemoryPlan& plan = engine_.memory_plan();
-    return print(fmt::format("replies    {}\n"
-                             "context    {} of {} tokens\n"
-                             "prompts    {} read at {:.1f}/s, {} reused\n"
-                             "generated  {} at {:.1f}/s\n"
-                             "experts    {:.1f} % hits, room for {} of {}, {} read\n"
-                             "memory     {} now, {} at most, budget {}\n",
-                             sum.reply_count, conversation_.token_count(), plan.context,
-                             counted(sum.fed_tokens, "token"),
-                             ratio(static_cast<double>(sum.fed_tokens), sum.prefill_seconds),
-                             sum.reused_tokens, counted(sum.generated_tokens, "token"),
-                             decode_rate(sum.generated_tokens, sum.reply_count, sum.decode_seconds),
-                             hit_percent(sum.expert_hits, sum.expert_misses), plan.expert_slots,
-                             plan.expert_count, format_size(total.bytes_read),
-                             format_size(memory.rss_bytes), format_size(memory.peak_rss_bytes),
-                             format_size(plan.budget_bytes)) +
-                 (engine_.residency().is_approximate()
-                      ? describe_approximation(engine_.residency(), total) + "\n"
-                      : std::string()));
+    const auto at_rate = [](double rate) {
+      return rate > 0 ? fmt::format(" at {:.1f}/s", rate) : std::string();
+    };
+    const bool has_used_experts = sum.expert_hits + sum.expert_misses > 0;
+    const std::string hits =
+        has_used_experts
+            ? fmt::format("{:.1f} % hits, ", hit_percent(sum.expert_hits, sum.expert_misses))
+            : std::string();
+    return print(
+        fmt::format("replies    {}\n"
+                    "context    {} of {} tokens\n"
+                    "prompts    {} read{}, {} reused\n"
+                    "generated  {}{}\n"
+                    "experts    {}room for {} of {}, {} read\n"
+                    "memory     {} now, {} at most, budget {}\n",
+                    sum.reply_count, conversation_.token_count(), plan.context,
+                    counted(sum.fed_tokens, "token"),
+                    at_rate(ratio(static_cast<double>(sum.fed_tokens), sum.prefill_seconds)),
+                    sum.reused_tokens, counted(sum.generated_tokens, "token"),
+                    at_rate(decode_rate(sum.generated_tokens, sum.reply_count, sum.decode_seconds)),
+                    hits, plan.expert_slots, plan.expert_count, format_size(total.bytes_read),
+                    format_size(memory.rss_bytes), format_size(memory.peak_rss_bytes),
+                    format_size(plan.budget_bytes)) +
+        (engine_.residency().is_approximate()
+             ? describe_approximation(engine_.residency(), total) + "\n"
+             : std::string()));
   }
 
   Status save(const std::string& path) {
@@ -293,22 +342,33 @@ class Chat {
     std::ofstream file(path, std::ios::binary);
     file << value.dump(2, ' ', false, nlohmann::ordered_json::error_handler_t::replace) << '\n';
     file.close();
-    if (!file) return fail(error(StatusCode::kIo, "{}: writing the conversation failed", path));
+    if (!file) {
+      return fail(
+          error(StatusCode::kIo, "{}: writing the conversation: {}", path, std::strerror(errno)));
+    }
     note(fmt::format("Saved {} to {}.", counted(conversation_.messages().size(), "message"), path));
     return Status();
   }
 
   /// Tells what went wrong with this turn; a script also learns it from the exit code.
   Status fail(const Status& status) {
-    report(status);
+    constexpr std::size_t kNameSize = 11;  // "flash-moe: " stands before it
+    report(error(status.code(), "{}", fitted(status.message(), kNameSize)));
     if (!is_interactive_) exit_code_ = kExitFailure;
     return Status();
+  }
+
+  /// `text` in lines of the terminal, if it is for one: in a conversation people read it all.
+  static std::string fitted(std::string_view text, std::size_t indent = 0) {
+    if (isatty(STDERR_FILENO) == 0) return std::string(text);
+    return wrapped(text, indent, text_width(STDERR_FILENO));
   }
 
   /// A remark beside the conversation: dim, and not part of what a script reads.
   void note(std::string_view text) {
     const bool is_dim = isatty(STDERR_FILENO) != 0 && std::getenv("NO_COLOR") == nullptr;
-    print_note(fmt::format("{}{}{}\n", is_dim ? "\033[2m" : "", text, is_dim ? "\033[0m" : ""));
+    print_note(
+        fmt::format("{}{}{}\n", is_dim ? "\033[2m" : "", fitted(text), is_dim ? "\033[0m" : ""));
   }
 
   Engine& engine_;

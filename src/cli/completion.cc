@@ -1,4 +1,4 @@
-// Hidden command `completion`: what the packager installs so that a shell completes flash-moe.
+// Command `completion`: what a shell reads so that it completes flash-moe.
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
@@ -17,6 +17,12 @@
 namespace flashmoe::cli {
 namespace {
 
+constexpr const char* kCompletionExamples = R"(
+Examples:
+  source <(flash-moe completion bash)
+  flash-moe completion zsh > ~/.zfunc/_flash-moe
+  flash-moe completion fish > ~/.config/fish/completions/flash-moe.fish)";
+
 /// Every command below `program`, with the words that choose it, as "trace replay".
 void for_each_command(
     const CommandFacts& program,
@@ -32,6 +38,30 @@ std::vector<std::string> names_of(const std::vector<CommandFacts>& commands) {
   std::vector<std::string> names;
   for (const CommandFacts& command : commands) names.push_back(command.path.back());
   return names;
+}
+
+/// `commands` as the words that may follow those of `path`, without options.
+std::vector<CommandFacts> as_words(const std::vector<CommandFacts>& commands,
+                                   const std::vector<std::string>& path) {
+  std::vector<CommandFacts> words;
+  for (const CommandFacts& command : commands) {
+    CommandFacts& word = words.emplace_back();
+    word.path = path;
+    word.path.push_back(command.path.back());
+    word.description = command.description;
+    word.commands = as_words(command.commands, word.path);
+  }
+  return words;
+}
+
+/// The program as shells complete it: `help` takes the words of any command.
+CommandFacts completed_facts(const CLI::App& app) {
+  CommandFacts program = command_facts(app);
+  const std::vector<CommandFacts> commands = program.commands;
+  for (CommandFacts& command : program.commands) {
+    if (command.path.back() == "help") command.commands = as_words(commands, command.path);
+  }
+  return program;
 }
 
 std::vector<OptionFacts> options_of(const CommandFacts& command) {
@@ -244,6 +274,9 @@ std::string fish_script(const CommandFacts& program) {
     }
     if (command.arguments.empty()) return;
     const OptionFacts& first = command.arguments.front();
+    if (!first.choices.empty()) {
+      out += fmt::format("{} -a '{}'\n", at, fmt::join(first.choices, " "));
+    }
     if (first.takes_folders()) out += at + " -a '(__fish_complete_directories)'\n";
     if (first.takes_files()) out += at + " -F\n";
   });
@@ -258,8 +291,9 @@ void add_completion(CLI::App& app, int& exit_code) {
       app.add_subcommand("completion", "Print the completion of flash-moe for a shell");
   choose_from(command->add_option("SHELL", *shell, "The shell"), {"bash", "zsh", "fish"})
       ->required();
+  command->footer(kCompletionExamples);
   command->callback([&app, &exit_code, shell] {
-    const CommandFacts program = command_facts(app);
+    const CommandFacts program = completed_facts(app);
     const Status printed = print(*shell == "bash"  ? bash_script(program)
                                  : *shell == "zsh" ? zsh_script(program)
                                                    : fish_script(program));

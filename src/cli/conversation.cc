@@ -5,7 +5,8 @@
 #include <vector>
 
 #include "base/result.h"
-#include "tokenizer/utf8.h"
+#include "base/utf8.h"
+#include "cli/engine_flags.h"
 
 namespace flashmoe::cli {
 namespace {
@@ -74,9 +75,10 @@ Result<Reply> Conversation::answer(ordered_json messages, const GenerateOptions&
   const std::size_t context = engine_.memory_plan().context;
   if (ids.size() >= context) {
     return error(StatusCode::kInvalidArgument,
-                 "the conversation would be {} tokens, and the context holds {}: begin a new one, "
-                 "or take a larger --context",
-                 ids.size(), context);
+                 "the conversation would be {} tokens, and the context holds {}: begin a new one{}",
+                 ids.size(), context,
+                 can_raise_context(engine_) ? ", or take a larger --context"
+                                            : "; the model has no larger context");
   }
   const std::span<const std::int32_t> known = session_->token_ids();
   if (known.size() > ids.size() || !std::equal(known.begin(), known.end(), ids.begin())) {
@@ -96,7 +98,8 @@ Result<Reply> Conversation::answer(ordered_json messages, const GenerateOptions&
   }
 
   const GenerateStatistics& run = result->statistics;
-  Reply reply{.reused_tokens = ids.size() - std::min(ids.size(), run.prompt_tokens)};
+  Reply reply{.reused_tokens = ids.size() - std::min(ids.size(), run.prompt_tokens),
+              .seed = seeded.sampling.seed};
   statistics_.reused_tokens += reply.reused_tokens;
   statistics_.fed_tokens += run.prompt_tokens_read;
   statistics_.generated_tokens += run.generated_tokens;

@@ -20,6 +20,7 @@ namespace flashmoe::cli {
 struct Reply {
   GenerateResult result;
   std::size_t reused_tokens = 0;
+  std::uint64_t seed = 0;  // that its tokens were drawn with
 };
 
 /// Sums over the replies of a conversation.

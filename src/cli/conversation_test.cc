@@ -70,8 +70,9 @@ class FakeEngine : public Engine {
   FakeSession::Script script;
   bool has_template = true;
   MemoryPlan plan = {.context = 100};
+  ModelInfo model = {.max_position_embeddings = 200};
 
-  const ModelInfo& info() const override { return info_; }
+  const ModelInfo& info() const override { return model; }
   const MemoryPlan& memory_plan() const override { return plan; }
   EngineStatistics statistics() const override { return {}; }
   std::string_view cpu_target() const override { return "none"; }
@@ -118,7 +119,6 @@ class FakeEngine : public Engine {
   Status finish_profile() override { return Status(); }
 
  private:
-  ModelInfo info_;
   ResidencyOptions residency_;
 };
 
@@ -168,6 +168,9 @@ TEST(Conversation, AFullContextIsAnErrorThatLosesNothing) {
   EXPECT_EQ(full.code(), StatusCode::kInvalidArgument);
   EXPECT_NE(full.message().find("begin a new one"), std::string::npos) << full.message();
   EXPECT_NE(full.message().find("--context"), std::string::npos) << full.message();
+  engine.model.max_position_embeddings = engine.plan.context;
+  const Status fullest = conversation->say(std::string(100, 'x'), {}).status();
+  EXPECT_EQ(fullest.message().find("--context"), std::string::npos) << fullest.message();
   EXPECT_EQ(conversation->messages().size(), 2u);
   EXPECT_EQ(conversation->say("de", {})->reused_tokens, 7u);
 }
@@ -176,8 +179,8 @@ TEST(Conversation, RetryReplacesTheReplyAndDrawsWithAnotherSeed) {
   FakeEngine engine;
   const auto conversation = Conversation::create(engine).value();
   const GenerateOptions options{.sampling = {.seed = 40}};
-  ASSERT_TRUE(conversation->say("abc", options).ok());
-  ASSERT_TRUE(conversation->retry(options).ok());
+  EXPECT_EQ(conversation->say("abc", options)->seed, 40u);
+  EXPECT_EQ(conversation->retry(options)->seed, 41u);
   EXPECT_EQ(conversation->messages().size(), 2u);
   EXPECT_EQ(engine.script.seeds, (std::vector<std::uint64_t>{40, 41}));
   ASSERT_TRUE(conversation->reset().ok());

@@ -35,7 +35,7 @@ struct DoctorFlags {
 constexpr const char* kDoctorExamples = R"(
 Examples:
   flash-moe doctor           this machine, and the disk of the current folder
-  flash-moe doctor MODEL     also: how fast MODEL can be read, and whether it fits
+  flash-moe doctor MODEL  # also how fast MODEL can be read, and whether it fits
   flash-moe doctor --json
 
 Takes about a second, writes nothing. Exit code 1 if flash-moe cannot work here.)";
@@ -114,7 +114,9 @@ Finding check_open_files() {
   constexpr std::uint64_t kEnough = 256;  // shards of the largest models, and connections
   if (limit.soft < kEnough) {
     finding.mark = Mark::kWarn;
-    finding.remedy = "a model has all its weight files open; raise the hard limit (`ulimit -Hn`)";
+    finding.remedy =
+        "a model has all its weight files open; raise the hard limit: `ulimit -n 4096` in a shell "
+        "that has not lowered it, LimitNOFILE= for systemd, --ulimit nofile=4096 for Docker";
   }
   return finding;
 }
@@ -244,7 +246,17 @@ Finding check_disk_speed(const std::filesystem::path& folder) {
   return finding;
 }
 
-/// Only for a folder with a config.json.
+/// Whether `folder` looks like a model's, whole or not: a link to nowhere is a sign of one too.
+bool is_model_folder(const std::filesystem::path& folder) {
+  std::error_code ignored;
+  for (const char* name : {"config.json", "model.safetensors", "model.safetensors.index.json"}) {
+    const auto type = std::filesystem::symlink_status(folder / name, ignored).type();
+    if (type != std::filesystem::file_type::not_found) return true;
+  }
+  return false;
+}
+
+/// Only for a folder that is_model_folder().
 Finding check_model(const std::filesystem::path& folder, std::uint64_t budget_bytes) {
   Finding finding{.name = "model"};
   const Result<ModelInspection> model = inspect_model({.model = folder});
@@ -284,7 +296,7 @@ Result<std::vector<Finding>> examine(const std::filesystem::path& given) {
       check_io_uring()};
   findings.push_back(check_direct_io(folder));
   findings.push_back(check_disk_speed(folder));
-  if (std::filesystem::exists(folder / "config.json", failure)) {
+  if (is_model_folder(folder)) {
     findings.push_back(check_model(folder, default_budget_bytes(memory)));
   }
   return findings;

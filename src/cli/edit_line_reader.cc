@@ -28,7 +28,7 @@ void use_utf8_locale() {
 
 class EditLineReader : public LineReader {
  public:
-  EditLineReader(EditLine* edit, History* lines, std::filesystem::path history_path)
+  EditLineReader(EditLine* edit, History* lines, std::filesystem::path history_path, CtrlD ctrl_d)
       : history_path_(std::move(history_path)), history_(lines), edit_(edit) {
     HistEvent event;
     history(history_, &event, H_SETSIZE, kHistoryLines);
@@ -47,6 +47,9 @@ class EditLineReader : public LineReader {
     el_set(edit_, EL_BIND, "^C", "flash-moe-interrupt", nullptr);
     el_set(edit_, EL_BIND, "^Z", "flash-moe-suspend", nullptr);
     el_set(edit_, EL_BIND, "^R", "em-inc-search-prev", nullptr);
+    if (ctrl_d != CtrlD::kEndsText) return;
+    el_set(edit_, EL_ADDFN, "flash-moe-end", "End the text", &on_end);
+    el_set(edit_, EL_BIND, "^D", "flash-moe-end", nullptr);
   }
   ~EditLineReader() override {
     el_end(edit_);
@@ -58,6 +61,7 @@ class EditLineReader : public LineReader {
   Input read_line(const char* prompt) override {
     prompt_ = prompt;
     is_interrupted_ = false;
+    is_last_ = false;
     int count = 0;
     const char* line = el_gets(edit_, &count);
     if (is_interrupted_) {
@@ -69,7 +73,8 @@ class EditLineReader : public LineReader {
       std::fputs("\n", stdout);
       return {Input::Kind::kEnd, ""};
     }
-    Input input{Input::Kind::kText, line};
+    Input input{Input::Kind::kText, line, is_last_};
+    if (is_last_) std::fputs("\n", stdout);
     while (input.text.ends_with('\n') || input.text.ends_with('\r')) input.text.pop_back();
     if (input.text.size() > kInputSizeMax) return {Input::Kind::kTooLong, ""};
     remember(input.text);
@@ -96,6 +101,11 @@ class EditLineReader : public LineReader {
   static unsigned char on_suspend(EditLine*, int) {
     std::raise(SIGTSTP);  // libedit's handler gives the terminal back first
     return CC_REDISPLAY;
+  }
+
+  static unsigned char on_end(EditLine* edit, int) {
+    self(edit).is_last_ = true;
+    return CC_NEWLINE;
   }
 
   void load_history() {
@@ -127,12 +137,14 @@ class EditLineReader : public LineReader {
   EditLine* edit_;
   std::string prompt_;
   bool is_interrupted_ = false;
+  bool is_last_ = false;
   std::string interrupted_text_;
 };
 
 }  // namespace
 
-std::unique_ptr<LineReader> make_edit_line_reader(const std::filesystem::path& history_path) {
+std::unique_ptr<LineReader> make_edit_line_reader(const std::filesystem::path& history_path,
+                                                  CtrlD ctrl_d) {
   use_utf8_locale();
   History* lines = history_init();
   if (lines == nullptr) return nullptr;
@@ -141,7 +153,7 @@ std::unique_ptr<LineReader> make_edit_line_reader(const std::filesystem::path& h
     history_end(lines);
     return nullptr;
   }
-  return std::make_unique<EditLineReader>(edit, lines, history_path);
+  return std::make_unique<EditLineReader>(edit, lines, history_path, ctrl_d);
 }
 
 }  // namespace flashmoe::cli

@@ -279,6 +279,10 @@ Result<std::unique_ptr<Engine>> open_engine(
   return engine;
 }
 
+bool can_raise_context(const Engine& engine) {
+  return engine.memory_plan().context < engine.info().max_position_embeddings;
+}
+
 void print_warnings(const ModelInfo& model) {
   for (const std::string& warning : model.warnings) {
     print_note(fmt::format("flash-moe: warning: {}\n", warning));

@@ -75,6 +75,9 @@ Result<std::unique_ptr<Engine>> open_engine(
     const EngineFlags& flags,
     const std::function<void(std::uint64_t done, std::uint64_t total)>& on_progress = nullptr);
 
+/// Whether a larger --context would be of help: the model has one.
+bool can_raise_context(const Engine& engine);
+
 /// ModelInfo::warnings, for people.
 void print_warnings(const ModelInfo& model);
 

@@ -75,9 +75,10 @@ Result<int> forward(const ForwardOptions& options) {
   const ModelInfo& info = engine->info();
   // Before room is reserved on the disk: a prompt may be too long for both.
   if (ids.size() > engine->memory_plan().context) {
-    return error(StatusCode::kInvalidArgument,
-                 "{}: {} tokens exceed the context of {}; raise --context or shorten the input",
-                 options.ids_path, ids.size(), engine->memory_plan().context);
+    return error(
+        StatusCode::kInvalidArgument, "{}: {} tokens exceed the context of {}; {}shorten the input",
+        options.ids_path, ids.size(), engine->memory_plan().context,
+        can_raise_context(*engine) ? "raise --context or " : "the model has no larger one, so ");
   }
   FM_ASSIGN_OR_RETURN(const std::unique_ptr<Session> session, engine->new_session());
   // An unfinished file must not stay behind, so these have to wait until the writer is gone.

@@ -6,8 +6,11 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cctype>
 #include <cstdlib>
 #include <string_view>
+#include <utility>
+#include <vector>
 
 namespace flashmoe::cli {
 namespace {
@@ -15,35 +18,6 @@ namespace {
 constexpr std::size_t kWidthMin = 40;
 constexpr std::size_t kWidthMax = 100;
 constexpr std::size_t kColumn = 26;  // where descriptions begin
-
-/// `text` in lines of `width`, each after `indent` blanks, without the first indent.
-std::string wrapped(std::string_view text, std::size_t indent, std::size_t width) {
-  const std::size_t room = width > indent + 20 ? width - indent : 20;
-  std::string out;
-  std::size_t used = 0;
-  while (!text.empty()) {
-    const std::size_t end = std::min(text.find(' '), text.size());
-    const std::string_view word = text.substr(0, end);
-    text.remove_prefix(std::min(end + 1, text.size()));
-    if (used > 0 && used + 1 + word.size() > room) {
-      out += "\n" + std::string(indent, ' ');
-      used = 0;
-    }
-    if (used > 0) out += ' ';
-    out += word;
-    used += (used > 0 ? 1 : 0) + word.size();
-  }
-  return out;
-}
-
-/// A name and what it means, beside it or below.
-std::string entry(const std::string& heading, const std::string& meaning, std::size_t width) {
-  const std::size_t column = width < 60 ? 6 : kColumn;
-  const std::string line = "  " + heading;
-  const bool fits = line.size() + 2 <= column;
-  return line + (fits ? std::string(column - line.size(), ' ') : "\n" + std::string(column, ' ')) +
-         wrapped(meaning, column, width) + "\n";
-}
 
 std::string meaning(const OptionFacts& option, bool all) {
   std::string text = option.description;
@@ -65,7 +39,50 @@ std::string meaning(const OptionFacts& option, bool all) {
   return text;
 }
 
-/// Examples as they stand, prose in lines that fit.
+/// The words of a shell command; what is in quotes stays together.
+std::vector<std::string> shell_words(std::string_view command) {
+  std::vector<std::string> words;
+  std::string word;
+  char quote = 0;
+  for (const char c : command) {
+    if (quote == 0 && c == ' ') {
+      if (!word.empty()) words.push_back(std::move(word));
+      word.clear();
+      continue;
+    }
+    word += c;
+    if (quote == c) {
+      quote = 0;
+    } else if (quote == 0 && (c == '"' || c == '\'')) {
+      quote = c;
+    }
+  }
+  if (!word.empty()) words.push_back(std::move(word));
+  return words;
+}
+
+/// A command of the examples in lines that fit, as a shell takes them: a backslash ends each but
+/// the last. A remark behind it then stands above.
+std::string wrapped_command(const std::string& line, std::size_t width) {
+  if (line.size() <= width) return line + "\n";
+  const std::size_t remark = line.find("  # ");
+  const std::string before =
+      remark == std::string::npos ? "" : "  " + wrapped(line.substr(remark + 2), 2, width) + "\n";
+  std::string out;
+  std::string part = "  ";
+  for (const std::string& word : shell_words(std::string_view(line).substr(0, remark))) {
+    const bool begins = part.find_first_not_of(' ') == std::string::npos;
+    if (!begins && part.size() + 1 + word.size() + 2 > width) {
+      out += part + " \\\n";
+      part = "      " + word;
+    } else {
+      part += (begins ? "" : " ") + word;
+    }
+  }
+  return before + out + part + "\n";
+}
+
+/// Examples and prose in lines that fit; what else is indented, as JSON, stays as it is.
 std::string footer_text(const std::string& footer, std::size_t width) {
   std::string out;
   std::string paragraph;
@@ -84,7 +101,9 @@ std::string footer_text(const std::string& footer, std::size_t width) {
       if (line.back() == ':') end_paragraph();
     } else {
       end_paragraph();
-      out += line + "\n";
+      const bool is_command =
+          line.size() > 2 && std::isalpha(static_cast<unsigned char>(line[2])) != 0;
+      out += is_command ? wrapped_command(line, width) : line + "\n";
     }
   }
   end_paragraph();
@@ -93,18 +112,51 @@ std::string footer_text(const std::string& footer, std::size_t width) {
 
 }  // namespace
 
+std::string wrapped(std::string_view text, std::size_t indent, std::size_t width) {
+  const std::size_t room = width > indent + 20 ? width - indent : 20;
+  const std::string new_line = "\n" + std::string(indent, ' ');
+  std::string out;
+  std::size_t used = 0;
+  while (!text.empty()) {
+    const std::size_t end = std::min(text.find_first_of(" \n"), text.size());
+    const std::string_view word = text.substr(0, end);
+    const bool ends_line = end < text.size() && text[end] == '\n';
+    text.remove_prefix(std::min(end + 1, text.size()));
+    if (used > 0 && used + 1 + word.size() > room) {
+      out += new_line;
+      used = 0;
+    }
+    if (used > 0) out += ' ';
+    out += word;
+    used += (used > 0 ? 1 : 0) + word.size();
+    if (ends_line) {
+      out += text.empty() ? "\n" : new_line;
+      used = 0;
+    }
+  }
+  return out;
+}
+
+std::string help_entry(const std::string& heading, const std::string& meaning, std::size_t width) {
+  const std::size_t column = width < 60 ? 6 : kColumn;
+  const std::string line = "  " + heading;
+  const bool fits = line.size() + 2 <= column;
+  return line + (fits ? std::string(column - line.size(), ' ') : "\n" + std::string(column, ' ')) +
+         wrapped(meaning, column, width) + "\n";
+}
+
 std::string help_text(const CommandFacts& command, bool all, std::size_t width) {
   std::string text = wrapped(command.description, 0, width) +
                      "\n\nUsage: " + wrapped(command.usage(), 7, width) + "\n";
   if (!command.arguments.empty()) text += "\n";
   for (const OptionFacts& argument : command.arguments) {
-    text += entry(argument.heading(), meaning(argument, all), width);
+    text += help_entry(argument.heading(), meaning(argument, all), width);
   }
   std::string group;
   for (const CommandFacts& inner : command.commands) {
     if (inner.group != group) text += fmt::format("\n{}:\n", inner.group);
     group = inner.group;
-    text += entry(inner.path.back(), inner.description, width);
+    text += help_entry(inner.path.back(), inner.description, width);
   }
   bool leaves_out = false;
   for (const OptionGroupFacts& options : command.groups) {
@@ -114,7 +166,7 @@ std::string help_text(const CommandFacts& command, bool all, std::size_t width) 
     }
     text += fmt::format("\n{}:\n", options.name);
     for (const OptionFacts& option : options.options) {
-      text += entry(option.heading(), meaning(option, all), width);
+      text += help_entry(option.heading(), meaning(option, all), width);
     }
   }
   if (leaves_out) text += "\n" + wrapped("--help-all lists the other options.", 0, width) + "\n";
@@ -122,14 +174,12 @@ std::string help_text(const CommandFacts& command, bool all, std::size_t width) 
   return text;
 }
 
-std::size_t help_width() {
+std::size_t text_width(int descriptor) {
   winsize size = {};
   std::size_t columns = 0;
-  if (isatty(STDOUT_FILENO) != 0) {
-    if (ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) == 0) columns = size.ws_col;
-    if (const char* given = std::getenv("COLUMNS"); columns == 0 && given != nullptr) {
-      columns = static_cast<std::size_t>(std::max(0, std::atoi(given)));
-    }
+  if (isatty(descriptor) != 0 && ioctl(descriptor, TIOCGWINSZ, &size) == 0) columns = size.ws_col;
+  if (const char* given = std::getenv("COLUMNS"); columns == 0 && given != nullptr) {
+    columns = static_cast<std::size_t>(std::max(0, std::atoi(given)));
   }
   return columns == 0 ? kWidthMax : std::clamp(columns, kWidthMin, kWidthMax);
 }

@@ -41,5 +41,24 @@ TEST(TextFile, ComesWithoutItsByteOrderMark) {
   EXPECT_EQ(read_text_file((folder / "short.txt").string()).value(), "\xEF\xBB");
 }
 
+TEST(TextFile, IsReadFromUtf16ByItsMark) {
+  const TemporaryFolder folder;
+  using namespace std::string_literals;
+  const std::string little = "\xFF\xFEh\0\xE9\0\x3D\xD8\x00\xDE"s;
+  const std::string big = "\xFE\xFF\0h\0\xE9\xD8\x3D\xDE\x00"s;
+  for (const std::string& bytes : {little, big}) {
+    folder.write("wide.txt", bytes);
+    EXPECT_EQ(read_text_file((folder / "wide.txt").string()).value(), "h\xC3\xA9\xF0\x9F\x98\x80");
+    for (const std::size_t cut : {1u, 2u}) {
+      folder.write("wide.txt", bytes.substr(0, bytes.size() - cut));
+      const Status status = read_text_file((folder / "wide.txt").string()).status();
+      EXPECT_EQ(status.code(), StatusCode::kInvalidArgument);
+      EXPECT_NE(status.message().find("wide.txt: begins with the byte order mark of UTF-16"),
+                std::string::npos)
+          << status.message();
+    }
+  }
+}
+
 }  // namespace
 }  // namespace flashmoe::cli

@@ -4,6 +4,7 @@
 #include <string>
 #include <vector>
 
+#include "base/budget_text.h"
 #include "base/result.h"
 #include "base/units.h"
 #include "cli/commands.h"
@@ -35,7 +36,7 @@ Examples:
   flash-moe inspect MODEL --tensors
   flash-moe inspect MODEL --json
 
-Reads the headers of MODEL's files, and no weights: only, where config.json ties lm_head to the embedding
+Reads the headers of MODEL's files and its tokenizer, and no weights: only, where config.json ties lm_head to the embedding
 and the files hold one all the same, what tells whether it is a copy.)";
 
 /// Experts of one layer that a plan's slots hold, if every layer gets its share.
@@ -71,12 +72,15 @@ Json architecture_json(const ModelInspection& model) {
   return {{"model_type", model.info.model_type},
           {"num_hidden_layers", model.info.layer_count},
           {"full_attention_layers", a.full_attention_layers},
+          {"latent_attention_layers", a.latent_attention_layers},
           {"linear_attention_layers", a.linear_attention_layers},
           {"moe_layers", a.moe_layers},
           {"hidden_size", model.info.hidden_size},
           {"num_attention_heads", a.num_attention_heads},
           {"num_key_value_heads", a.num_key_value_heads},
           {"head_dim", a.head_dim},
+          {"kv_lora_rank", a.kv_lora_rank},
+          {"qk_rope_head_dim", a.qk_rope_head_dim},
           {"linear_num_key_heads", a.linear_num_key_heads},
           {"linear_num_value_heads", a.linear_num_value_heads},
           {"linear_key_head_dim", a.linear_key_head_dim},
@@ -144,6 +148,18 @@ Json to_json(const ModelInspection& model, bool with_tensors) {
   return json;
 }
 
+/// "48: 12 full attention, 36 gated DeltaNet; 48 with experts", with what there is.
+std::string layers_text(std::size_t count, const ModelArchitecture& a) {
+  std::vector<std::string> kinds;
+  const auto add = [&kinds](std::size_t layers, std::string_view kind) {
+    if (layers > 0) kinds.push_back(fmt::format("{} {}", layers, kind));
+  };
+  add(a.full_attention_layers, "full attention");
+  add(a.latent_attention_layers, "latent attention");
+  add(a.linear_attention_layers, "gated DeltaNet");
+  return fmt::format("{}: {}; {} with experts", count, fmt::join(kinds, ", "), a.moe_layers);
+}
+
 std::string architecture_text(const ModelInspection& model) {
   const ModelArchitecture& a = model.architecture;
   const ModelInfo& info = model.info;
@@ -153,18 +169,30 @@ std::string architecture_text(const ModelInspection& model) {
   const auto line = [&text](std::string_view label, const std::string& value) {
     text += fmt::format("  {:<12} {}\n", label, value);
   };
-  line("layers",
-       fmt::format("{}: {} full attention, {} gated DeltaNet; {} with experts", info.layer_count,
-                   a.full_attention_layers, a.linear_attention_layers, a.moe_layers));
+  line("layers", layers_text(info.layer_count, a));
   line("hidden", fmt::format("{}", info.hidden_size));
-  line("attention", fmt::format("{} query heads, {} key/value heads of {}", a.num_attention_heads,
-                                a.num_key_value_heads, a.head_dim));
-  line("DeltaNet",
-       fmt::format("{} key heads of {}, {} value heads of {}", a.linear_num_key_heads,
-                   a.linear_key_head_dim, a.linear_num_value_heads, a.linear_value_head_dim));
-  line("experts", fmt::format("{} per layer, {} per token, intermediate {}; shared expert {}",
-                              info.num_experts, info.num_experts_per_tok, a.moe_intermediate_size,
-                              a.shared_expert_intermediate_size));
+  if (a.full_attention_layers > 0) {
+    line("attention", fmt::format("{} query heads, {} key/value heads of {}", a.num_attention_heads,
+                                  a.num_key_value_heads, a.head_dim));
+  }
+  if (a.latent_attention_layers > 0) {
+    line("attention",
+         fmt::format("{} query heads of {}, on latents of {} and keys of {}", a.num_attention_heads,
+                     a.head_dim, a.kv_lora_rank, a.qk_rope_head_dim));
+  }
+  if (a.linear_attention_layers > 0) {
+    line("DeltaNet",
+         fmt::format("{} key heads of {}, {} value heads of {}", a.linear_num_key_heads,
+                     a.linear_key_head_dim, a.linear_num_value_heads, a.linear_value_head_dim));
+  }
+  if (a.moe_layers > 0) {
+    line("experts",
+         fmt::format("{} per layer, {} per token, intermediate {}{}", info.num_experts,
+                     info.num_experts_per_tok, a.moe_intermediate_size,
+                     a.shared_expert_intermediate_size == 0
+                         ? ""
+                         : fmt::format("; shared expert {}", a.shared_expert_intermediate_size)));
+  }
   line("vocabulary", fmt::format("{}{}", info.vocab_size,
                                  a.tie_word_embeddings ? ", embedding tied to lm_head" : ""));
   line("context", fmt::format("up to {} tokens", a.max_position_embeddings));
@@ -194,9 +222,8 @@ std::string groups_text(const ModelInspection& model) {
 
 std::string minimum_text(const ModelInspection& model) {
   const MemoryPlan& plan = model.minimum;
-  std::string text =
-      fmt::format("smallest budget for a context of {}: {} ({} bytes)\n", plan.context,
-                  format_size(plan.budget_bytes_min), plan.budget_bytes_min);
+  std::string text = fmt::format("smallest budget for a context of {}: {}\n", plan.context,
+                                 budget_text(plan.budget_bytes_min));
   const auto line = [&text](const std::string& label, std::uint64_t size) {
     text += fmt::format("  {:<52} {:>11}\n", label, format_size(size));
   };

@@ -104,7 +104,9 @@ std::unique_ptr<LineReader> make_plain_line_reader(std::FILE* file, bool show_pr
 }
 
 #ifndef FLASHMOE_HAVE_LIBEDIT
-std::unique_ptr<LineReader> make_edit_line_reader(const std::filesystem::path&) { return nullptr; }
+std::unique_ptr<LineReader> make_edit_line_reader(const std::filesystem::path&, CtrlD) {
+  return nullptr;
+}
 #endif
 
 std::filesystem::path default_history_path() {

@@ -20,6 +20,7 @@ struct Input {
   };
   Kind kind = Kind::kEnd;
   std::string text;
+  bool is_last = false;  // a line that Ctrl-D ended (CtrlD::kEndsText)
 };
 
 inline constexpr std::size_t kInputSizeMax = std::size_t{16} << 20;
@@ -36,9 +37,16 @@ class LineReader {
 /// reported rather than ending the process.
 std::unique_ptr<LineReader> make_plain_line_reader(std::FILE* file, bool show_prompt);
 
+/// What Ctrl-D does in a line that is not empty; in an empty one it is the end.
+enum class CtrlD : std::uint8_t {
+  kEditsLine,  // as shells have it: deletes a character
+  kEndsText,   // as a terminal without editing has it: the line is the last one
+};
+
 /// Lines typed at the terminal on stdin, with editing and with a history kept in `history_path`
 /// (empty: not kept) as far as that can be written. Null if there is no libedit.
-std::unique_ptr<LineReader> make_edit_line_reader(const std::filesystem::path& history_path);
+std::unique_ptr<LineReader> make_edit_line_reader(const std::filesystem::path& history_path,
+                                                  CtrlD ctrl_d = CtrlD::kEditsLine);
 
 /// $XDG_STATE_HOME/flash-moe/history, or below ~/.local/state; empty if neither is known.
 std::filesystem::path default_history_path();

@@ -1,15 +1,18 @@
-// Hidden command `man`: manual pages, made of the same definitions as the help.
+// Command `man`: manual pages, made of the same definitions as the help.
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <cctype>
+#include <cerrno>
+#include <cstring>
 #include <filesystem>
 #include <fstream>
 #include <memory>
 #include <string>
 #include <string_view>
+#include <system_error>
 #include <vector>
 
 #include "base/result.h"
@@ -85,6 +88,12 @@ std::string footer_section(const std::string& footer) {
   return out + (is_code ? ".RE\n.fi\n" : "");
 }
 
+constexpr const char* kManExamples = R"(
+Examples:
+  mkdir -p ~/.local/share/man/man1
+  flash-moe man ~/.local/share/man/man1
+  man flash-moe-run)";
+
 constexpr const char* kDefaultsSection = R"(.SH ENVIRONMENT
 .TP
 \fBFLASHMOE_MODEL\fR, \fBFLASHMOE_MEMORY\fR, \fBFLASHMOE_CONTEXT\fR, ...
@@ -92,7 +101,7 @@ Defaults for the options of these names, in every command that takes a single va
 What is typed comes first, then the environment, then the config file.
 .TP
 \fBFLASHMOE_PRESETS\fR
-\fBoff\fR leaves the environment and the config file aside.
+\fBoff\fR, or \fB0\fR, \fBfalse\fR, \fBno\fR, leaves the environment and the config file aside.
 .TP
 \fBNO_COLOR\fR
 If it is set, remarks are not dimmed.
@@ -136,7 +145,9 @@ Status write_pages(const CommandFacts& command, const std::string& version,
   std::ofstream file(path, std::ios::binary);
   file << page(command, version);
   file.close();
-  if (!file) return error(StatusCode::kIo, "{}: writing the page failed", path.string());
+  if (!file) {
+    return error(StatusCode::kIo, "{}: {}", path.string(), std::strerror(errno));
+  }
   for (const CommandFacts& inner : command.commands) {
     FM_RETURN_IF_ERROR(write_pages(inner, version, folder));
   }
@@ -149,8 +160,14 @@ void add_man(CLI::App& app, int& exit_code) {
   auto folder = std::make_shared<std::string>();
   CLI::App* command = app.add_subcommand("man", "Write the manual pages to a folder");
   command->add_option("DIR", *folder, "An existing folder")->required();
+  command->footer(kManExamples);
   command->callback([&app, &exit_code, folder] {
-    const Status written = write_pages(command_facts(app), FLASHMOE_VERSION, *folder);
+    std::error_code ignored;
+    const Status written =
+        std::filesystem::is_directory(*folder, ignored)
+            ? write_pages(command_facts(app), FLASHMOE_VERSION, *folder)
+            : error(StatusCode::kNotFound, "{}: no such folder; make it first, as with mkdir -p",
+                    *folder);
     exit_code = written.ok() ? kExitOk : report(written);
   });
 }

@@ -90,11 +90,4 @@ void add_model_and_prompt_arguments(CLI::App& command, std::string& model,
   });
 }
 
-std::string model_name(const std::string& model) {
-  std::error_code ignored;
-  const std::filesystem::path path = std::filesystem::weakly_canonical(model, ignored);
-  const std::string name = path.filename().string();
-  return name.empty() ? "model" : name;
-}
-
 }  // namespace flashmoe::cli

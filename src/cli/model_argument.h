@@ -18,9 +18,6 @@ void add_model_argument(CLI::App& command, std::string& model,
 void add_model_and_prompt_arguments(CLI::App& command, std::string& model,
                                     std::vector<std::string>& prompts);
 
-/// What a model is called where the user does not say otherwise: its folder's name.
-std::string model_name(const std::string& model);
-
 }  // namespace flashmoe::cli
 
 #endif  // FLASHMOE_CLI_MODEL_ARGUMENT_H_

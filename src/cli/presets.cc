@@ -81,19 +81,48 @@ CLI::App* command_of(CLI::App& app, const std::vector<std::string>& table) {
   return depth == table.size() ? &command : nullptr;
 }
 
+/// The tables that there may be.
+void collect_tables(CLI::App& app, const std::string& before, std::vector<std::string>& tables) {
+  for (CLI::App* command : app.get_subcommands({})) {
+    if (command->get_name().empty()) continue;
+    const std::string name = before + command->get_name();
+    tables.push_back(name);
+    collect_tables(*command, name + ".", tables);
+  }
+}
+
+Status no_command(CLI::App& app, const std::vector<std::string>& table, const std::string& at) {
+  std::vector<std::string> tables;
+  collect_tables(app, "", tables);
+  const std::string guess = closest(fmt::format("{}", fmt::join(table, ".")), tables);
+  return error(StatusCode::kInvalidArgument, "{}: there is no command {}; {}", at,
+               printable(fmt::format("{}", fmt::join(table, " "))),
+               guess.empty() ? "remove that, or name a command (flash-moe --help)"
+                             : fmt::format("did you mean {}?", guess));
+}
+
 Status check(CLI::App& app, const TomlEntry& entry, const std::string& source) {
   CLI::App* const command = command_of(app, entry.table);
-  if (command == nullptr) {
-    return error(StatusCode::kInvalidArgument, "{}: there is no command {}", place(entry, source),
-                 printable(fmt::format("{}", fmt::join(entry.table, " "))));
-  }
+  if (command == nullptr) return no_command(app, entry.table, place(entry, source));
   std::vector<std::string> keys;
   collect_keys(*command, keys);
   if (std::ranges::find(keys, entry.key) != keys.end()) return Status();
   const std::string guess = closest(entry.key, keys);
-  return error(StatusCode::kInvalidArgument, "{}: no option of that name can be preset{}",
+  return error(StatusCode::kInvalidArgument, "{}: no option of that name can be preset; {}",
                place(entry, source),
-               guess.empty() ? std::string() : fmt::format("; did you mean {}?", guess));
+               guess.empty() ? "remove the line (docs/cli.md says what can be set)"
+                             : fmt::format("did you mean {}?", guess));
+}
+
+/// What FLASHMOE_PRESETS says. Errors: kInvalidArgument if that is neither on nor off.
+Result<bool> presets_are_on() {
+  const char* const value = std::getenv("FLASHMOE_PRESETS");
+  std::string text = value == nullptr ? "" : value;
+  for (char& c : text) c = static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
+  if (text == "off" || text == "0" || text == "false" || text == "no") return false;
+  if (text.empty() || text == "on" || text == "1" || text == "true" || text == "yes") return true;
+  return error(StatusCode::kInvalidArgument, "FLASHMOE_PRESETS: '{}' is neither on nor off",
+               printable(text));
 }
 
 }  // namespace
@@ -114,7 +143,12 @@ std::string variable_of(const CLI::Option& option) {
 
 Status apply_config(CLI::App& app, CLI::App& command, const std::string& text,
                     const std::string& source) {
-  FM_ASSIGN_OR_RETURN(const std::vector<TomlEntry> entries, parse_toml(text, source));
+  FM_ASSIGN_OR_RETURN(const TomlDocument document, parse_toml(text, source));
+  for (const TomlTable& table : document.tables) {
+    if (command_of(app, table.name) != nullptr) continue;
+    return no_command(app, table.name, fmt::format("{}, line {}", source, table.line));
+  }
+  const std::vector<TomlEntry>& entries = document.entries;
   for (const TomlEntry& entry : entries) FM_RETURN_IF_ERROR(check(app, entry, source));
   // The command's own table comes last, so that it counts.
   for (const bool is_own : {false, true}) {
@@ -133,8 +167,8 @@ Status apply_config(CLI::App& app, CLI::App& command, const std::string& text,
 }
 
 Status apply_presets(CLI::App& app, CLI::App& command) {
-  const char* const is_on = std::getenv("FLASHMOE_PRESETS");
-  if (is_on != nullptr && std::string_view(is_on) == "off") return Status();
+  FM_ASSIGN_OR_RETURN(const bool is_on, presets_are_on());
+  if (!is_on) return Status();
   const std::filesystem::path path = config_path();
   std::error_code ignored;
   if (!path.empty() && std::filesystem::exists(path, ignored)) {

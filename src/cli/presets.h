@@ -18,8 +18,8 @@ std::string variable_of(const CLI::Option& option);
 
 /// Gives the options of `command`, one of the commands of `app`, the defaults that the environment
 /// and the config file hold. What is typed comes before the environment, that before the file, and
-/// in the file the command's table before the lines above all tables. FLASHMOE_PRESETS=off leaves
-/// both aside, for scripts that must not depend on who runs them.
+/// in the file the command's table before the lines above all tables. FLASHMOE_PRESETS=off (0,
+/// false, no) leaves both aside, for scripts that must not depend on who runs them.
 ///
 /// Errors: kInvalidArgument for a key that no option has, whichever command it is for, and for a
 /// value that the option refuses, naming the file, the line and the key, or the variable; kIo.

@@ -77,10 +77,14 @@ TEST_F(Presets, TheEnvironmentComesBeforeTheFile) {
   EXPECT_EQ(threads_, 6u);
   EXPECT_EQ(model_, "m") << "an empty variable is none";
   EXPECT_FALSE(json_) << "what a script prints cannot be preset";
-  setenv("FLASHMOE_PRESETS", "off", 1);
   setenv("FLASHMOE_THREADS", "9", 1);
-  ASSERT_TRUE(apply_presets(app_, *run_).ok());
-  EXPECT_EQ(threads_, 6u);
+  for (const char* off : {"off", "OFF", "0", "false", "No"}) {
+    setenv("FLASHMOE_PRESETS", off, 1);
+    ASSERT_TRUE(apply_presets(app_, *run_).ok());
+    EXPECT_EQ(threads_, 6u) << off;
+  }
+  setenv("FLASHMOE_PRESETS", "of", 1);
+  EXPECT_EQ(apply_presets(app_, *run_).message(), "FLASHMOE_PRESETS: 'of' is neither on nor off");
   setenv("FLASHMOE_PRESETS", "on", 1);
   setenv("FLASHMOE_THREADS", "many", 1);
   EXPECT_EQ(apply_presets(app_, *run_).message(),
@@ -101,8 +105,11 @@ TEST_F(Presets, UnknownKeysAndBadValuesNameTheFileAndTheKey) {
       {"[serve]\nstop = 'x'", "config.toml, line 2: serve.stop: no option of that name"},
       {"json = true", "config.toml, line 1: json: no option of that name can be preset"},
       {"t = 2", "config.toml, line 1: t: no option of that name"},
-      {"[rnu]\nthreads = 2", "config.toml, line 2: rnu.threads: there is no command rnu"},
-      {"[run.fast]\nthreads = 2", "there is no command run fast"},
+      {"json = true", "remove the line (docs/cli.md"},
+      {"[rnu]\nthreads = 2", "config.toml, line 1: there is no command rnu; did you mean run?"},
+      {"[run.fast]", "config.toml, line 1: there is no command run fast"},
+      {"zebra.threads = 2",
+       "config.toml, line 1: zebra.threads: there is no command zebra; remove"},
       {"threads = 0", "config.toml, line 1: threads: '0' is not a whole number from 1 to 64"},
       {"threads = [1, 2]", "config.toml, line 1: threads: "},
       {"threads", "config.toml, line 1: expected '='"},

@@ -45,8 +45,10 @@ Examples:
   flash-moe run MODEL --temperature 0.7 --seed 1 "Write a haiku."
   flash-moe run MODEL --raw "def add(a, b):"
   echo "Name three seas." | flash-moe run MODEL
+  git diff | flash-moe run MODEL "What does this change?" -f -
 
-The prompt goes through the model's chat template, if it has one; --raw continues a text as it stands. Several -p are
+A file of -f is added to the prompt that there is, and else is the prompt. A prompt that begins with a dash goes after
+-p, or after --. The prompt goes through the model's chat template, if it has one; --raw continues a text as it stands. Several -p are
 turns of one conversation. Tokens are drawn as the model recommends (generation_config.json). The last line says with
 which --seed the same text comes again.)";
 
@@ -61,6 +63,20 @@ Result<std::vector<std::string>> read_prompts(const RunOptions& options) {
   if (texts.empty()) {
     const std::string path = options.prompt_path.empty() ? "-" : options.prompt_path;
     FM_ASSIGN_OR_RETURN(texts.emplace_back(), read_prompt(path));
+  } else if (!options.prompt_path.empty()) {
+    FM_ASSIGN_OR_RETURN(const std::string text, read_prompt(options.prompt_path));
+    if (text.empty()) {
+      return error(StatusCode::kInvalidArgument,
+                   "--prompt-file {}: holds nothing to add to the "
+                   "prompt",
+                   options.prompt_path);
+    }
+    texts.back() += "\n\n" + text;
+  } else if (is_input_waiting()) {
+    // Reading it unasked would take the list away from a loop over questions, or wait for ever.
+    print_note(
+        "flash-moe: note: standard input is not read, since there is a prompt; -f - adds it to "
+        "the prompt\n");
   }
   for (std::string& text : texts) {
     text = std::string(without_byte_order_mark(text));
@@ -71,7 +87,7 @@ Result<std::vector<std::string>> read_prompts(const RunOptions& options) {
 
 /// The turns of a run: what asks for each answer, and what the answers share.
 struct Turns {
-  using Ask = std::function<Result<GenerateResult>(const GenerateOptions&)>;
+  using Ask = std::function<Result<Reply>(const GenerateOptions&)>;
   std::vector<Ask> asks;
   std::unique_ptr<Session> session;
   std::unique_ptr<Conversation> conversation;
@@ -93,10 +109,12 @@ Result<Turns> raw_turns(Engine& engine, const RunOptions& options,
                         prompts.empty() ? engine.tokenize_raw(text) : engine.tokenize(text));
   }
   for (std::vector<std::int32_t>& ids : prompts) {
-    turns.asks.emplace_back(
-        [session = turns.session.get(), ids = std::move(ids)](const GenerateOptions& generate) {
-          return session->generate(ids, generate);
-        });
+    turns.asks.emplace_back([session = turns.session.get(), ids = std::move(ids)](
+                                const GenerateOptions& generate) -> Result<Reply> {
+      Reply reply{.seed = generate.sampling.seed};
+      FM_ASSIGN_OR_RETURN(reply.result, session->generate(ids, generate));
+      return reply;
+    });
   }
   return turns;
 }
@@ -108,11 +126,10 @@ Result<Turns> chat_turns(std::unique_ptr<Conversation> conversation, const RunOp
   turns.conversation = std::move(conversation);
   FM_RETURN_IF_ERROR(turns.conversation->set_system(options.system));
   for (const std::string& text : texts) {
-    turns.asks.emplace_back([talk = turns.conversation.get(),
-                             text](const GenerateOptions& generate) -> Result<GenerateResult> {
-      FM_ASSIGN_OR_RETURN(Reply reply, talk->say(text, generate));
-      return std::move(reply.result);
-    });
+    turns.asks.emplace_back(
+        [talk = turns.conversation.get(), text](const GenerateOptions& generate) {
+          return talk->say(text, generate);
+        });
   }
   return turns;
 }
@@ -140,8 +157,9 @@ void explain_end(const Answer& answer, const RunOptions& options, const Engine& 
                            counted(answer.result.token_ids.size(), "token")));
   }
   if (reason == FinishReason::kContext) {
-    print_note(fmt::format("the context of {} tokens is full; a larger --context allows more\n",
-                           engine.memory_plan().context));
+    print_note(fmt::format("the context of {} tokens is full; {}\n", engine.memory_plan().context,
+                           can_raise_context(engine) ? "a larger --context allows more"
+                                                     : "the model has no larger one"));
   }
 }
 
@@ -178,7 +196,10 @@ Result<int> run_on(Engine& engine, const RunOptions& options, Timeline& timeline
     generate.is_new_subject = !answers.empty();
     Answer& answer = answers.emplace_back();
     answer.sampling = generate.sampling;
-    FM_ASSIGN_OR_RETURN(answer.result, ask(generate));
+    if (answers.size() > 1) answer.before = answers[answers.size() - 2].after;
+    FM_ASSIGN_OR_RETURN(Reply reply, ask(generate));
+    answer.result = std::move(reply.result);
+    answer.seed = reply.seed;
     answer.after = engine.statistics();
     bar.clear();
     FM_RETURN_IF_ERROR(printed);
@@ -197,12 +218,16 @@ Result<int> run_on(Engine& engine, const RunOptions& options, Timeline& timeline
 }
 
 Status check(const RunOptions& options) {
-  const int sources = (options.prompts.empty() ? 0 : 1) + (options.prompt_path.empty() ? 0 : 1) +
-                      (options.ids_path.empty() ? 0 : 1);
-  if (sources > 1) {
+  const bool has_text = !options.prompts.empty() || !options.prompt_path.empty();
+  if (has_text && !options.ids_path.empty()) {
     return error(StatusCode::kInvalidArgument,
-                 "the prompt is given twice: name it alone or with -p, or take --prompt-file, or "
-                 "--ids-file");
+                 "the prompt is given twice: --ids-file stands for it, so leave out {}",
+                 options.prompts.empty() ? "--prompt-file" : "the other");
+  }
+  if (options.prompts.size() > 1 && !options.prompt_path.empty()) {
+    return error(StatusCode::kInvalidArgument,
+                 "--prompt-file: adds to one prompt, and there are {}; leave out -p or the file",
+                 options.prompts.size());
   }
   if (!options.system.empty() && (options.raw || !options.ids_path.empty())) {
     return error(StatusCode::kInvalidArgument, "--system: what {} continues has no system message",
@@ -239,7 +264,8 @@ void add_run(CLI::App& app, int& exit_code) {
       ->group(kPromptOptions);
   command
       ->add_option("-f,--prompt-file", options->prompt_path,
-                   "Take the prompt from a file; - is standard input")
+                   "Take the prompt from a file, or add the file to the prompt that there is; - is "
+                   "standard input")
       ->type_name("FILE")
       ->group(kPromptOptions);
   command

@@ -1,8 +1,12 @@
 #include "cli/run_report.h"
 
+#include <fmt/ranges.h>
+
 #include <algorithm>
+#include <optional>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "base/counts.h"
 #include "base/memory_info.h"
@@ -12,8 +16,9 @@
 namespace flashmoe::cli {
 namespace {
 
-double per_second(std::size_t count, double seconds) {
-  return seconds > 0 ? static_cast<double>(count) / seconds : 0;
+std::optional<double> per_second(std::size_t count, double seconds) {
+  if (count == 0 || seconds <= 0) return std::nullopt;
+  return static_cast<double>(count) / seconds;
 }
 
 /// Tokens that decoding alone took: the first one falls to prefill.
@@ -21,12 +26,19 @@ std::size_t decoded_count(const GenerateStatistics& statistics) {
   return statistics.generated_tokens > 0 ? statistics.generated_tokens - 1 : 0;
 }
 
-double hit_rate(std::uint64_t hits, std::uint64_t misses) {
-  return hits + misses > 0 ? static_cast<double>(hits) / static_cast<double>(hits + misses) : 0;
+std::optional<double> hit_rate(std::uint64_t hits, std::uint64_t misses) {
+  if (hits + misses == 0) return std::nullopt;
+  return static_cast<double>(hits) / static_cast<double>(hits + misses);
+}
+
+/// A number, or null where nothing was measured.
+nlohmann::ordered_json or_null(std::optional<double> value) {
+  return value ? nlohmann::ordered_json(*value) : nlohmann::ordered_json();
 }
 
 /// What makes this output another than the model's own, if anything does.
-nlohmann::ordered_json exactness_json(const EngineFlags& flags, const EngineStatistics& total) {
+nlohmann::ordered_json exactness_json(const Answer& answer, const EngineFlags& flags) {
+  const EngineStatistics& total = answer.after;
   nlohmann::ordered_json json = {{"routing", flags.routing_trace.empty() ? "model" : "replayed"},
                                  {"residency", to_string(flags.residency.residency)},
                                  {"on_miss", to_string(flags.residency.miss_rule())},
@@ -67,8 +79,16 @@ nlohmann::ordered_json to_json(const Answer& answer, const Engine& engine,
                                const EngineFlags& flags) {
   const GenerateResult& result = answer.result;
   const GenerateStatistics& run = result.statistics;
+  const EngineStatistics& before = answer.before;
   const EngineStatistics& total = answer.after;
   const MemoryPlan& plan = engine.memory_plan();
+  std::optional<double> first_token_seconds;
+  std::optional<double> first_token_after_discovery_seconds;
+  if (run.generated_tokens > 0) {
+    first_token_seconds = run.time_to_first_token_seconds;
+    first_token_after_discovery_seconds =
+        run.time_to_first_token_seconds - run.subject_switch.discovery_seconds;
+  }
   nlohmann::ordered_json json = {
       {"text", result.text},
       {"token_ids", result.token_ids},
@@ -79,33 +99,34 @@ nlohmann::ordered_json to_json(const Answer& answer, const Engine& engine,
         {"top_p", answer.sampling.top_p},
         {"min_p", answer.sampling.min_p},
         {"repeat_penalty", answer.sampling.repeat_penalty},
-        {"seed", answer.sampling.seed}}},
+        {"seed", answer.seed}}},
       {"statistics",
        {{"prompt_tokens", run.prompt_tokens},
         {"prompt_tokens_read", run.prompt_tokens_read},
         {"generated_tokens", run.generated_tokens},
         {"load_seconds", total.load_seconds},
         {"prefill_seconds", run.prefill_seconds},
-        {"prefill_tokens_per_second", per_second(run.prompt_tokens_read, run.prefill_seconds)},
-        {"time_to_first_token_seconds", run.time_to_first_token_seconds},
+        {"prefill_tokens_per_second",
+         or_null(per_second(run.prompt_tokens_read, run.prefill_seconds))},
+        {"time_to_first_token_seconds", or_null(first_token_seconds)},
         {"time_to_first_token_after_discovery_seconds",
-         run.time_to_first_token_seconds - run.subject_switch.discovery_seconds},
+         or_null(first_token_after_discovery_seconds)},
         {"decode_seconds", run.decode_seconds},
-        {"decode_tokens_per_second", per_second(decoded_count(run), run.decode_seconds)},
-        {"expert_hit_rate", hit_rate(run.expert_hits, run.expert_misses)},
+        {"decode_tokens_per_second", or_null(per_second(decoded_count(run), run.decode_seconds))},
+        {"expert_hit_rate", or_null(hit_rate(run.expert_hits, run.expert_misses))},
         {"expert_hits", run.expert_hits},
         {"expert_misses", run.expert_misses},
-        {"experts_restored", total.experts_restored},
-        {"speculative_reads", total.speculative_reads},
-        {"speculative_hits", total.speculative_hits},
+        {"experts_restored", total.experts_restored - before.experts_restored},
+        {"speculative_reads", total.speculative_reads - before.speculative_reads},
+        {"speculative_hits", total.speculative_hits - before.speculative_hits},
         {"expert_wait_seconds", run.expert_wait_seconds},
         {"expert_slots", plan.expert_slots},
         {"expert_slot_limit", total.expert_slot_limit},
-        {"cache_shrinks", total.cache_shrinks},
-        {"cache_growths", total.cache_growths},
-        {"expert_limit_evictions", total.expert_limit_evictions},
+        {"cache_shrinks", total.cache_shrinks - before.cache_shrinks},
+        {"cache_growths", total.cache_growths - before.cache_growths},
+        {"expert_limit_evictions", total.expert_limit_evictions - before.expert_limit_evictions},
         {"expert_count", plan.expert_count},
-        {"bytes_read", total.bytes_read},
+        {"bytes_read", total.bytes_read - before.bytes_read},
         {"expert_bytes_read", run.bytes_read},
         {"peak_rss_bytes", read_process_memory().peak_rss_bytes},
         {"budget_bytes", plan.budget_bytes},
@@ -115,7 +136,7 @@ nlohmann::ordered_json to_json(const Answer& answer, const Engine& engine,
         {"cpu_target", engine.cpu_target()},
         {"io_backend", engine.io_backend()}}},
       {"warnings", engine.info().warnings}};
-  json["statistics"].update(exactness_json(flags, total));
+  json["statistics"].update(exactness_json(answer, flags));
   if (flags.residency.has_fixed_set()) json["subject_switch"] = switch_json(answer);
   return json;
 }
@@ -151,27 +172,43 @@ nlohmann::ordered_json answers_json(std::span<const Answer> answers, const Engin
   if (answers.size() == 1) return to_json(answers[0], engine, flags);
   nlohmann::ordered_json array = nlohmann::ordered_json::array();
   for (const Answer& answer : answers) array.push_back(to_json(answer, engine, flags));
-  return {{"answers", std::move(array)}};
+  return {{"seed", answers.empty() ? 0 : answers[0].sampling.seed}, {"answers", std::move(array)}};
 }
 
 void print_answer(const Answer& answer, const Engine& engine, const EngineFlags& flags) {
   const GenerateStatistics& run = answer.result.statistics;
   const EngineStatistics& total = answer.after;
   const MemoryPlan& plan = engine.memory_plan();
-  print_note(fmt::format(
-      "prefill {}, {:.1f}/s | decode {}, {:.1f}/s | first token {} | experts: "
-      "room for {} of {}, {:.1f} % hits | read {} | peak memory {} of {} | --seed {}\n",
-      describe_prompt(run), per_second(run.prompt_tokens_read, run.prefill_seconds),
-      counted(run.generated_tokens, "token"), per_second(decoded_count(run), run.decode_seconds),
-      format_seconds(run.time_to_first_token_seconds), plan.expert_slots, plan.expert_count,
-      100 * hit_rate(run.expert_hits, run.expert_misses), format_size(total.bytes_read),
-      format_size(read_process_memory().peak_rss_bytes), format_size(plan.budget_bytes),
-      answer.sampling.seed));
-  if (total.cache_shrinks > 0) {
+  // What did not happen, since it was stopped before, is left out.
+  const auto with_rate = [](std::string text, std::optional<double> rate) {
+    return rate ? fmt::format("{}, {:.1f}/s", text, *rate) : text;
+  };
+  std::vector<std::string> parts = {with_rate(
+      "prefill " + describe_prompt(run), per_second(run.prompt_tokens_read, run.prefill_seconds))};
+  if (run.generated_tokens > 0) {
+    parts.push_back(with_rate("decode " + counted(run.generated_tokens, "token"),
+                              per_second(decoded_count(run), run.decode_seconds)));
+    parts.push_back("first token " + format_seconds(run.time_to_first_token_seconds));
+  }
+  if (plan.expert_count > 0) {
+    const std::optional<double> hits = hit_rate(run.expert_hits, run.expert_misses);
+    parts.push_back(fmt::format("experts: room for {} of {}{}", plan.expert_slots,
+                                plan.expert_count,
+                                hits ? fmt::format(", {:.1f} % hits", 100 * *hits) : ""));
+  }
+  parts.push_back("read " + format_size(total.bytes_read - answer.before.bytes_read));
+  parts.push_back(fmt::format("peak memory {} of {}",
+                              format_size(read_process_memory().peak_rss_bytes),
+                              format_size(plan.budget_bytes)));
+  parts.push_back(fmt::format("--seed {}", answer.sampling.seed));
+  print_note(fmt::format("{}\n", fmt::join(parts, " | ")));
+  const std::uint64_t shrinks = total.cache_shrinks - answer.before.cache_shrinks;
+  if (shrinks > 0) {
     print_note(fmt::format(
         "memory was short: the expert cache shrank {} and grew {}; {} of {} slots now\n",
-        counted(total.cache_shrinks, "time"), counted(total.cache_growths, "time"),
-        total.expert_slot_limit, plan.expert_slots));
+        counted(shrinks, "time"),
+        counted(total.cache_growths - answer.before.cache_growths, "time"), total.expert_slot_limit,
+        plan.expert_slots));
   }
   if (!flags.routing_trace.empty()) {
     print_note(

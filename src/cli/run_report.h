@@ -14,12 +14,15 @@ namespace flashmoe::cli {
 /// What one prompt of a run gave.
 struct Answer {
   GenerateResult result;
-  SamplingOptions sampling;  // how its tokens were drawn
+  SamplingOptions sampling;  // how tokens of the run are drawn
+  std::uint64_t seed = 0;    // that those of this answer were drawn with
   std::vector<TokenReport> tokens;
-  EngineStatistics after;  // the engine's, when it was done
+  EngineStatistics before;  // the engine's, when the answer before was done; zeros for the first
+  EngineStatistics after;   // when this one was
 };
 
-/// One object for one answer; for several, {"answers": [...]} with one each.
+/// One object for one answer; for several, {"seed": ..., "answers": [...]} with one each. What an
+/// answer has none of, as a first token where it was stopped before, is null.
 nlohmann::ordered_json answers_json(std::span<const Answer> answers, const Engine& engine,
                                     const EngineFlags& flags);
 

@@ -1,7 +1,9 @@
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
+#include <cerrno>
 #include <cstdlib>
+#include <cstring>
 #include <ctime>
 #include <filesystem>
 #include <fstream>
@@ -85,13 +87,17 @@ std::string log_line(const server::ReplyRecord& record) {
     const std::size_t cached = record.counts.cached_tokens;
     const std::size_t decoded = run.generated_tokens > 0 ? run.generated_tokens - 1 : 0;
     line += fmt::format(
-        " | prompt {} ({} % cached) | first token {:.2f} s | {}, {:.1f}/s | {} | {:.2f} s",
-        record.counts.prompt_tokens,
+        " | prompt {} ({} % cached)", record.counts.prompt_tokens,
         static_cast<int>(100 * ratio(static_cast<double>(cached),
-                                     static_cast<double>(record.counts.prompt_tokens))),
-        record.first_token_seconds, counted(record.counts.completion_tokens, "token"),
-        ratio(static_cast<double>(decoded), run.decode_seconds), record.finish,
-        record.total_seconds);
+                                     static_cast<double>(record.counts.prompt_tokens))));
+    // What did not happen, since the client left before, is left out.
+    if (record.first_token_seconds > 0) {
+      line += fmt::format(" | first token {:.2f} s", record.first_token_seconds);
+    }
+    line += " | " + counted(record.counts.completion_tokens, "token");
+    const double rate = ratio(static_cast<double>(decoded), run.decode_seconds);
+    if (rate > 0) line += fmt::format(", {:.1f}/s", rate);
+    line += fmt::format(" | {} | {:.2f} s", record.finish, record.total_seconds);
   }
   if (!record.error.empty()) line += " | " + record.error;
   for (const std::string& note : record.notes) line += " | " + note;
@@ -121,7 +127,9 @@ void print_json_line(const nlohmann::ordered_json& value) {
 /// One key a line; lines that are empty or begin with # are none.
 Status read_api_keys(const std::string& path, std::vector<std::string>& keys) {
   std::ifstream file(path);
-  if (!file) return error(StatusCode::kIo, "--api-key-file {}: cannot be read", path);
+  if (!file) {
+    return error(StatusCode::kIo, "--api-key-file {}: {}", path, std::strerror(errno));
+  }
   for (std::string line; std::getline(file, line);) {
     while (!line.empty() && (line.back() == '\r' || line.back() == ' ')) line.pop_back();
     if (!line.empty() && line.front() != '#') keys.push_back(line);
@@ -238,9 +246,6 @@ Result<int> serve(const ServeOptions& options) {
   wanted.time_limit = std::chrono::seconds(options.time_limit);
   wanted.drain_time = std::chrono::seconds(options.drain_time);
   wanted.is_content_strict = options.strict_content;
-  wanted.on_warning = [json = options.json](const std::string& text) {
-    json ? print_json_line({{"event", "warning"}, {"text", text}}) : print_note(plain(text) + "\n");
-  };
   if (!options.quiet) {
     wanted.on_request = [json = options.json](const server::ReplyRecord& record) {
       json ? print_json_line(log_json(record)) : print_note(log_line(record));

@@ -59,11 +59,10 @@ Result<int> synth(SynthFlags& flags) {
   if (!summary.ok()) return summary.status();
   const std::chrono::duration<double> elapsed = std::chrono::steady_clock::now() - start;
   std::string line =
-      fmt::format("{}: {}, {} of {}, {} in {}, {} ({} bytes)", flags.options.folder.string(),
+      fmt::format("{}: {}, {} of {}, {} in {}, {}", flags.options.folder.string(),
                   summary->model_type, counted(summary->layer_count, "layer"),
                   counted(summary->num_experts, "expert"), counted(summary->tensor_count, "tensor"),
-                  counted(summary->file_count, "file"), format_size(summary->tensor_bytes),
-                  summary->tensor_bytes);
+                  counted(summary->file_count, "file"), format_size(summary->tensor_bytes));
   if (flags.dry_run) {
     line += " (nothing written)";
   } else {

@@ -51,6 +51,7 @@ void Timeline::first_token() { tell("first token"); }
 
 void Timeline::answered(const GenerateResult& result) {
   const GenerateStatistics& run = result.statistics;
+  if (run.generated_tokens == 0) return tell("no token was generated");
   tell(
       fmt::format("decode: {} in {:.2f} s; {} of experts read, {:.2f} s waited for "
                   "them",

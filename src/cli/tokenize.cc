@@ -26,10 +26,10 @@ struct TokenizeOptions {
 
 constexpr const char* kTokenizeExamples = R"(
 Examples:
-  flash-moe tokenize MODEL --text "Hello"            prints [9707]
+  flash-moe tokenize MODEL --text "Hello"  # prints [9707]
   flash-moe tokenize MODEL --file page.txt
-  flash-moe tokenize MODEL --decode --text "[9707]"  prints Hello
-  flash-moe tokenize MODEL --jsonl < strings.jsonl   an array of ids for each JSON string
+  flash-moe tokenize MODEL --decode --text "[9707]"  # prints Hello
+  flash-moe tokenize MODEL --jsonl < strings.jsonl  # an array of ids for each JSON string
   flash-moe tokenize MODEL --jsonl --decode < ids.jsonl)";
 
 std::string dump(const Json& value) {

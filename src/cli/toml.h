@@ -18,10 +18,22 @@ struct TomlEntry {
   std::size_t line = 0;             // counted from 1
 };
 
-/// The part of TOML that settings need: tables, bare and quoted keys, strings of one line, numbers,
-/// true and false, arrays of these over any number of lines, comments. `source` is for messages.
-/// Errors: kInvalidArgument, naming source, line and what was expected.
-Result<std::vector<TomlEntry>> parse_toml(std::string_view text, std::string_view source);
+/// The line `[table]`.
+struct TomlTable {
+  std::vector<std::string> name;
+  std::size_t line = 0;  // counted from 1
+};
+
+struct TomlDocument {
+  std::vector<TomlTable> tables;
+  std::vector<TomlEntry> entries;
+};
+
+/// The part of TOML that settings need: tables, bare and quoted keys, strings of one line with all
+/// escapes, numbers, true and false, arrays of values of one kind over any number of lines,
+/// comments. `source` is for messages. Errors: kInvalidArgument, naming source, line and what was
+/// expected; also for a key or a table that is there twice.
+Result<TomlDocument> parse_toml(std::string_view text, std::string_view source);
 
 }  // namespace flashmoe::cli
 

@@ -29,8 +29,11 @@ TEST(Toml, ReadsTablesAndValues) {
       "chat.seed = 1\n",
       "f");
   ASSERT_TRUE(entries.ok()) << entries.status().message();
-  ASSERT_EQ(entries->size(), 7u);
-  const auto& e = *entries;
+  ASSERT_EQ(entries->entries.size(), 7u);
+  ASSERT_EQ(entries->tables.size(), 2u);
+  EXPECT_THAT(entries->tables[1].name, ElementsAre("trace", "replay"));
+  EXPECT_EQ(entries->tables[1].line, 12u);
+  const auto& e = entries->entries;
   EXPECT_THAT(e[0].table, IsEmpty());
   EXPECT_EQ(e[0].key, "model");
   EXPECT_THAT(e[0].values, ElementsAre("/models/a\\b"));
@@ -44,6 +47,12 @@ TEST(Toml, ReadsTablesAndValues) {
   EXPECT_EQ(e[5].line, 9u);
   EXPECT_THAT(e[6].table, ElementsAre("trace", "replay", "chat"));
   EXPECT_EQ(e[6].key, "seed");
+}
+
+TEST(Toml, ReadsEscapes) {
+  const auto document = parse_toml(R"(a = "caf\u00e9 \U0001F600\t\"x\\")", "f");
+  ASSERT_TRUE(document.ok()) << document.status().message();
+  EXPECT_THAT(document->entries[0].values, ElementsAre("caf\xc3\xa9 \xf0\x9f\x98\x80\t\"x\\"));
 }
 
 TEST(Toml, TakesAFileOfNothing) {
@@ -67,6 +76,18 @@ TEST(Toml, NamesTheLineAndWhatItExpected) {
       {"a = \"x", "at the end of a text"},
       {"a = 'x\n'", "at the end of a text"},
       {"a = \"\\x\"", "after a backslash"},
+      {"a = \"\\u00e\"", "a character's number"},
+      {"a = \"\\ud800\"", "a character's number"},
+      {"a = \"\\U00110000\"", "a character's number"},
+      {"a = \"\\u-001\"", "a character's number"},
+      {"a = \"\\u", "a character's number"},
+      {"a = \"\"\"x\"\"\"", "a text in one line"},
+      {"[[run]]", "one bracket, as [run]"},
+      {"a = 1\n\na = 2", "f, line 3: a is there twice, first in line 1; remove one of them"},
+      {"run.a = 1\n[run]\na = 2", "f, line 3: run.a is there twice, first in line 1"},
+      {"[run]\na = 1\n[chat]\n[run]", "f, line 4: table run is there twice, first in line 1; make"},
+      {"a = [\"x\", 1]", "expected a text in quotes in this array"},
+      {"a = [1,\n true]", "f, line 2: expected a number in this array"},
       {"a = 1 2", "the end of the line and found '2'"},
       {"a = [1 2]", "',' or ']' in an array"},
       {"a = [1, ", "a number"},

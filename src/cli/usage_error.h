@@ -15,6 +15,11 @@ namespace flashmoe::cli {
 std::vector<std::string> explain(CLI::App& app, const std::vector<std::string>& arguments,
                                  const CLI::ParseError& error);
 
+/// Writes `arguments` of `command` as the library takes them: -n=3 as -n3. Returns a line for each
+/// option that has one dash of the two it needs, as -threads: the library would take it for -t and
+/// its value.
+std::vector<std::string> respell(const CLI::App& command, std::vector<std::string>& arguments);
+
 /// The one of `names` that somebody may have meant by `typed`; empty: none comes close.
 std::string closest(std::string_view typed, std::span<const std::string> names);
 

@@ -5,6 +5,7 @@
 
 #include <CLI/CLI.hpp>
 
+#include "cli/command_facts.h"
 #include "cli/option_values.h"
 
 namespace flashmoe::cli {
@@ -26,10 +27,15 @@ std::vector<std::string> said_of(std::vector<std::string> arguments) {
   run->add_option("PROMPT", prompt);
   add_decimal(*run, "--temperature,--temp", temperature, {0, 1}, "");
   add_whole_number(*run, "-c,--context", context, {}, "");
+  run->add_option("-p,--prompt", prompt);
   run->add_flag("--json", json);
   CLI::App* trace = app.add_subcommand("trace");
   trace->require_subcommand(1);
   trace->add_subcommand("info")->add_option("--out", out)->required();
+  choose_from(app.add_subcommand("completion")->add_option("SHELL", out), {"bash", "zsh"})
+      ->required();
+  const std::vector<std::string> misspelt = respell(chosen_command(app, arguments), arguments);
+  if (!misspelt.empty()) return misspelt;
   try {
     app.parse(std::vector<std::string>(arguments.rbegin(), arguments.rend()));
   } catch (const CLI::ParseError& error) {
@@ -50,6 +56,50 @@ TEST(UsageError, NamesUnknownOptionsInTheOrderTypedAndGuesses) {
   EXPECT_THAT(said_of({"run", "--modle", "--json"}), ElementsAre("unknown option --modle"));
 }
 
+TEST(UsageError, ALongNameNeedsTwoDashes) {
+  EXPECT_THAT(said_of({"run", "m", "-temp", "0"}),
+              ElementsAre("unknown option -temp; did you mean --temp?"));
+  EXPECT_THAT(said_of({"run", "m", "-context=4", "-json"}),
+              ElementsAre("unknown option -context; did you mean --context?",
+                          "unknown option -json; did you mean --json?"));
+  EXPECT_THAT(said_of({"run", "m", "-cont", "4"}),
+              ElementsAre("unknown option -cont; did you mean --context?"));
+  // What is a value, or stands after --, is no option.
+  EXPECT_THAT(said_of({"run", "m", "-p", "-temp"}), IsEmpty());
+  EXPECT_THAT(said_of({"run", "m", "--", "-temp"}), IsEmpty());
+  EXPECT_THAT(said_of({"run", "m", "-pr"}), IsEmpty());
+}
+
+TEST(UsageError, AShortNameTakesItsValueInAnyWay) {
+  for (const char* typed : {"-c=3", "-c3"}) EXPECT_THAT(said_of({"run", "m", typed}), IsEmpty());
+  EXPECT_THAT(said_of({"run", "m", "-c", "3"}), IsEmpty());
+  std::vector<std::string> arguments = {"-p=x", "-p", "-p=x", "--prompt", "-p=x", "--", "-p=x"};
+  CLI::App run("", "run");
+  std::string prompt;
+  run.add_option("-p,--prompt", prompt);
+  EXPECT_THAT(respell(run, arguments), IsEmpty());
+  EXPECT_THAT(arguments, ElementsAre("-px", "-p", "-p=x", "--prompt", "-p=x", "--", "-p=x"));
+}
+
+TEST(UsageError, OptionsStandAfterTheCommandAndBeforeTwoDashes) {
+  EXPECT_THAT(said_of({"--context", "4", "run", "m"}),
+              ElementsAre("--context stands before the command; it goes after it, as in flash-moe "
+                          "run --context"));
+  EXPECT_THAT(said_of({"--zebra", "run", "m"}), ElementsAre("unknown option --zebra"));
+  EXPECT_THAT(said_of({"run", "m", "--", "-hi"}), IsEmpty());
+  EXPECT_THAT(said_of({"run", "m", "--", "-hi", "-c", "3"}),
+              ElementsAre("unexpected argument '-c': after -- nothing is an option, so options "
+                          "stand before it"));
+  EXPECT_THAT(said_of({"run", "m", "-jc"}), ElementsAre("unknown option -jc"));
+  EXPECT_THAT(said_of({"run", "m", "-hello there"}),
+              ElementsAre("'-hello there' begins with a dash, as options do; such a prompt goes "
+                          "after -p, or after --"));
+}
+
+TEST(UsageError, APromptMayBeginWithADashAndANumber) {
+  EXPECT_THAT(said_of({"run", "m", "-5 + 3 = ?"}), IsEmpty());
+}
+
 TEST(UsageError, NamesUnknownCommands) {
   EXPECT_THAT(said_of({"rnu", "m"}), ElementsAre("unknown command rnu; did you mean run?"));
   EXPECT_THAT(said_of({"trace", "inof"}),
@@ -61,6 +111,7 @@ TEST(UsageError, NamesUnknownCommands) {
 TEST(UsageError, SaysInPlainWordsWhatIsWrong) {
   EXPECT_THAT(said_of({"run"}), ElementsAre("MODEL is missing"));
   EXPECT_THAT(said_of({"trace", "info"}), ElementsAre("--out is missing"));
+  EXPECT_THAT(said_of({"completion"}), ElementsAre("SHELL is missing: one of bash zsh"));
   EXPECT_THAT(said_of({"run", "m", "--temperature"}), ElementsAre("--temperature: needs a value"));
   EXPECT_THAT(said_of({"run", "m", "--temp", "1", "--temperature", "1"}),
               ElementsAre("--temperature: is given more than once"));

@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "base/budget_text.h"
 #include "base/counts.h"
 #include "base/memory_info.h"
 #include "base/result.h"
@@ -99,9 +100,8 @@ Result<std::vector<Run>> plan_runs(const VerifyOptions& options, const MemoryPla
     FM_ASSIGN_OR_RETURN(const std::uint64_t budget, parse_memory(text));
     // Now rather than after the runs before it.
     if (budget < plan.budget_bytes_min) {
-      return error(StatusCode::kOutOfBudget,
-                   "--memory {}: the smallest budget that works is {} bytes ({})", text,
-                   plan.budget_bytes_min, format_size(plan.budget_bytes_min));
+      return error(StatusCode::kOutOfBudget, "--memory {}: the smallest budget that works is {}",
+                   text, budget_text(plan.budget_bytes_min));
     }
     budgets.push_back(budget);
   }

@@ -50,10 +50,14 @@ std::uint64_t DenseLoader::place(const TensorRecord& tensor) {
   return offset;
 }
 
-Status DenseLoader::matrix(const std::string& path, std::size_t rows, std::size_t cols,
-                           WeightView* out) {
-  FM_ASSIGN_OR_RETURN(const WeightRecord record, find_weight(checkpoint_, path, 1, rows, cols));
-  *out = {.format = record.format, .rows = rows, .cols = cols};
+bool DenseLoader::has_matrix(const TensorRef& tensor) const {
+  return has_weight(checkpoint_, tensor.name);
+}
+
+Status DenseLoader::matrix(const TensorRef& tensor, const MatrixShape& shape, WeightView* out) {
+  FM_ASSIGN_OR_RETURN(const WeightRecord record,
+                      find_weight(checkpoint_, tensor.name, shape.stack, shape.rows, shape.cols));
+  *out = {.format = record.format, .rows = shape.stack * shape.rows, .cols = shape.cols};
   Matrix matrix{.out = out, .weight_offset = place(*record.weight)};
   if (record.format.kind == WeightFormat::Kind::kAffine) {
     matrix.scales_offset = place(*record.scales);
@@ -63,9 +67,9 @@ Status DenseLoader::matrix(const std::string& path, std::size_t rows, std::size_
   return Status();
 }
 
-Status DenseLoader::vector(const std::string& name,
-                           std::span<const std::vector<std::uint64_t>> accepted_shapes,
+Status DenseLoader::vector(const TensorRef& wanted, std::span<const TensorShape> accepted_shapes,
                            std::vector<float>* out) {
+  const std::string& name = wanted.name;
   const TensorRecord* tensor = checkpoint_.find(name);
   if (tensor == nullptr) {
     return error(StatusCode::kNotFound,
@@ -84,7 +88,7 @@ Status DenseLoader::vector(const std::string& name,
     return error(StatusCode::kUnsupported, "{}: tensor {} has dtype {}; expected F32, BF16 or F16",
                  checkpoint_.files()[tensor->file_index].string(), name, to_string(tensor->dtype));
   }
-  vectors_.push_back({tensor, out, place(*tensor)});
+  vectors_.push_back({tensor, name, wanted.stored, out, place(*tensor)});
   widened_size_ += tensor->size / size_of(tensor->dtype) * sizeof(float);
   return Status();
 }
@@ -150,6 +154,13 @@ Result<AlignedBuffer> DenseLoader::load(
   for (const Vector& vector : vectors_) {
     const std::size_t count = vector.tensor->size / size_of(vector.tensor->dtype);
     *vector.out = widen(vector.tensor->dtype, buffer.data() + vector.offset, count);
+    const Status restored =
+        restore(vector.stored, vector.tensor->shape, checkpoint_.is_mlx(), *vector.out);
+    if (!restored.ok()) {
+      return error(restored.code(), "{}: tensor {} {}; download the model again",
+                   checkpoint_.files()[vector.tensor->file_index].string(), vector.name,
+                   restored.message());
+    }
   }
   return buffer;
 }

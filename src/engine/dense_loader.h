@@ -23,10 +23,9 @@ class DenseLoader : public WeightSource {
   /// `checkpoint` must outlive the loader.
   explicit DenseLoader(const Checkpoint& checkpoint) : checkpoint_(checkpoint) {}
 
-  Status matrix(const std::string& path, std::size_t rows, std::size_t cols,
-                WeightView* out) override;
-  Status vector(const std::string& name,
-                std::span<const std::vector<std::uint64_t>> accepted_shapes,
+  bool has_matrix(const TensorRef& tensor) const override;
+  Status matrix(const TensorRef& tensor, const MatrixShape& shape, WeightView* out) override;
+  Status vector(const TensorRef& tensor, std::span<const TensorShape> accepted_shapes,
                 std::vector<float>* out) override;
 
   /// Bytes of memory that everything declared so far takes: as stored, and vectors also as f32.
@@ -51,6 +50,8 @@ class DenseLoader : public WeightSource {
   };
   struct Vector {
     const TensorRecord* tensor = nullptr;
+    std::string name;
+    StoredAs stored = StoredAs::kPlain;
     std::vector<float>* out = nullptr;
     std::uint64_t offset = 0;
   };

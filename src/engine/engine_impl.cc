@@ -10,6 +10,7 @@
 #include "engine/residency_modes.h"
 #include "engine/scheduler_impl.h"
 #include "engine/session_impl.h"
+#include "engine/text_files.h"
 #include "format/config_reader.h"
 #include "kernels/cpu/cpu_ops.h"
 
@@ -62,11 +63,11 @@ Result<MemoryPlan> plan(const ModelFiles& files, const EngineOptions& options,
                         std::size_t snapshots) {
   const bool is_given = options.memory_bytes != 0;
   Result<MemoryPlan> plan = plan_memory(
-      files.config(), files.footprint(),
+      files.network(), files.footprint(),
       {.budget_bytes = is_given ? options.memory_bytes : default_budget_bytes(read_memory_info()),
        .context = options.context != 0
                       ? options.context
-                      : std::min(files.config().max_position_embeddings, options.context_default),
+                      : std::min(files.spec().max_position_embeddings, options.context_default),
        .prefill_chunk = options.prefill_chunk,
        .sessions = options.sessions,
        .prefix_cache_bytes = options.prefix_cache_bytes,
@@ -100,7 +101,6 @@ Status EngineImpl::load(const EngineOptions& options) {
                  to_string(options.residency.residency), to_string(options.residency.miss_rule()));
   }
   FM_ASSIGN_OR_RETURN(const std::unique_ptr<ModelFiles> files, ModelFiles::open(options.model));
-  const ModelConfig& config = files->config();
   info_ = model_info(*files);
   sessions_max_ = options.sessions;
   FM_ASSIGN_OR_RETURN(recommended_sampling_, read_recommended_sampling(files->checkpoint()));
@@ -122,35 +122,25 @@ Status EngineImpl::load(const EngineOptions& options) {
   }
 
   if (!options.routing_trace.empty()) {
-    FM_ASSIGN_OR_RETURN(trace_routing_, TraceRouting::create(options.routing_trace, config));
+    FM_ASSIGN_OR_RETURN(trace_routing_, TraceRouting::create(options.routing_trace, files->spec()));
   }
   if (!options.record_trace.empty()) {
-    FM_ASSIGN_OR_RETURN(trace_recording_, TraceRecording::create(options.record_trace, config));
+    FM_ASSIGN_OR_RETURN(trace_recording_,
+                        TraceRecording::create(options.record_trace, files->spec()));
   }
 
-  // Ids alone can do without a tokenizer; whoever asks for text then hears why there is none.
-  Result<std::unique_ptr<Tokenizer>> tokenizer = Tokenizer::load(options.model);
-  if (tokenizer.ok()) {
-    tokenizer_ = std::move(tokenizer).value();
-    if (plan_.request_bytes != 0) {
-      tokenizer_->set_word_size_max(
-          static_cast<std::size_t>(plan_.request_bytes / kRequestBytesPerWordByte));
-    }
-    if (const std::optional<TokenId> end = tokenizer_->eos_id()) files->add_end_token(*end);
-    info_.eos_token_ids = config.eos_token_ids;
-  } else if (tokenizer.status().code() == StatusCode::kNotFound) {
-    tokenizer_status_ = tokenizer.status();
-  } else {
-    return tokenizer.status();
+  FM_ASSIGN_OR_RETURN(TextFiles text, load_text_files(*files));
+  info_.eos_token_ids = files->eos_token_ids();
+  tokenizer_ = std::move(text.tokenizer);
+  tokenizer_status_ = std::move(text.tokenizer_status);
+  chat_template_ = std::move(text.chat_template);
+  chat_template_status_ = std::move(text.chat_template_status);
+  if (tokenizer_ != nullptr && plan_.request_bytes != 0) {
+    tokenizer_->set_word_size_max(
+        static_cast<std::size_t>(plan_.request_bytes / kRequestBytesPerWordByte));
   }
-  Result<ChatTemplate> chat_template = ChatTemplate::load(options.model);
-  if (chat_template.ok()) {
-    chat_template_ = std::move(chat_template).value();
-    if (tokenizer_ != nullptr) {
-      chat_template_->learn_reply_marks(*tokenizer_, info_.eos_token_ids);
-    }
-  } else {
-    chat_template_status_ = chat_template.status();
+  if (tokenizer_ != nullptr && chat_template_.has_value()) {
+    chat_template_->learn_reply_marks(*tokenizer_, info_.eos_token_ids);
   }
 
   FM_ASSIGN_OR_RETURN(
@@ -160,17 +150,15 @@ Status EngineImpl::load(const EngineOptions& options) {
   FM_ASSIGN_OR_RETURN(std::unique_ptr<ReadQueue> queue,
                       make_read_queue({.backend = backend_of(options.io)}));
   io_backend_ = queue->backend();
-  FM_ASSIGN_OR_RETURN(ModelFiles::DenseWeights dense,
-                      files->load_dense(*queue, options.on_progress));
-  dense_ = std::move(dense.buffer);
+  FM_ASSIGN_OR_RETURN(dense_, files->load_dense(*queue, options.on_progress));
   bytes_read_loading_ = queue->statistics().bytes_read;
   identity_ = files->identity();
   info_.identity = identity_;
   if (plan_.expert_count > 0) {
     FM_RETURN_IF_ERROR(load_experts(options, std::move(queue), *files));
   }
-  FM_ASSIGN_OR_RETURN(model_, Model::create(config, std::move(dense.weights), files->layouts(),
-                                            *ops_, cache_.get(), plan_.prefill_chunk));
+  FM_ASSIGN_OR_RETURN(
+      model_, Model::create(files->take_network(), *ops_, cache_.get(), plan_.prefill_chunk));
   if (trace_recording_ != nullptr) observers_.add(*trace_recording_);
   if (profile_counter_ != nullptr) observers_.add(*profile_counter_);
   model_->set_routing(&observers_, trace_routing_.get());
@@ -202,7 +190,7 @@ Status EngineImpl::load_experts(const EngineOptions& options, std::unique_ptr<Re
         *store_, *cache_);
   }
   if (MemoryPressureProbe probe; probe.available()) {
-    pressure_.emplace(std::move(probe), *cache_, files.config().moe.num_experts_per_tok);
+    pressure_.emplace(std::move(probe), *cache_, files.spec().moe().router.num_experts_per_tok);
   }
   return Status();
 }
@@ -357,7 +345,7 @@ Result<std::unique_ptr<Session>> EngineImpl::new_session() {
                  "{} sessions are open already, as many as the budget was planned for",
                  sessions_open_);
   }
-  FM_ASSIGN_OR_RETURN(SequenceState state, SequenceState::create(model_->config()));
+  FM_ASSIGN_OR_RETURN(SequenceState state, SequenceState::create(model_->state_layout()));
   ++sessions_open_;
   return std::unique_ptr<Session>(std::make_unique<SessionImpl>(
       session_resources(), std::move(state), [this] { --sessions_open_; }));
@@ -370,6 +358,7 @@ SessionResources EngineImpl::session_resources() {
           .pressure = pressure_ ? &*pressure_ : nullptr,
           .resident_set = &resident_set_,
           .tokenizer = tokenizer_.get(),
+          .eos_token_ids = info_.eos_token_ids,
           .context = plan_.context};
 }
 
@@ -388,7 +377,7 @@ Result<std::unique_ptr<Scheduler>> EngineImpl::new_scheduler(const SchedulerOpti
       store_ != nullptr ? store_->expert_counts() : std::vector<std::size_t>();
   std::unique_ptr<PrefixStore> prefix_store;
   if (!options.cache_folder.empty() && plan_.prefix_bytes > 0) {
-    FM_ASSIGN_OR_RETURN(prefix_store, PrefixStore::open(model_->config(),
+    FM_ASSIGN_OR_RETURN(prefix_store, PrefixStore::open(model_->state_layout(),
                                                         {.folder = options.cache_folder,
                                                          .identity = identity_,
                                                          .expert_counts = expert_counts,

@@ -28,24 +28,19 @@ void append_segments(const WeightRecord& record, std::uint64_t stack_index, std:
 /// One layer's experts while they are found.
 class LayerBuilder {
  public:
-  LayerBuilder(const Checkpoint& checkpoint, const ModelFamily& family, const ModelConfig& config,
-               std::size_t layer)
-      : checkpoint_(checkpoint),
-        names_(family.tensors),
-        moe_(config.moe),
-        hidden_(config.hidden_size),
-        index_(layer) {}
+  LayerBuilder(const Checkpoint& checkpoint, const TensorTable& names, const MoeSpec& moe,
+               std::size_t hidden_size, std::size_t layer)
+      : checkpoint_(checkpoint), names_(names), moe_(moe), hidden_(hidden_size), index_(layer) {}
 
   Status build() {
-    const std::string stacked = tensor_name(names_.stacked_experts, index_);
-    const std::string separate = tensor_name(names_.separate_experts, index_, 0);
-    const std::string fused = tensor_name(names_.fused_gate_up, index_);
-    if (checkpoint_.find(stacked + ".gate_proj.weight") != nullptr) return build_stacked(stacked);
-    if (checkpoint_.find(separate + ".gate_proj.weight") != nullptr) return build_separate();
+    const std::string stacked = names_.name(TensorId::kStackedGate, index_) + ".weight";
+    const std::string separate = names_.name(TensorId::kSeparateGate, index_, 0) + ".weight";
+    const std::string fused = names_.name(TensorId::kFusedGateUp, index_);
+    if (checkpoint_.find(stacked) != nullptr) return build_stacked();
+    if (checkpoint_.find(separate) != nullptr) return build_separate();
     if (find_fused(fused) != nullptr) return build_fused();
     return error(StatusCode::kNotFound,
-                 "{}: layer {} has no routed experts: none of {}.gate_proj.weight, "
-                 "{}.gate_proj.weight, {} is in the checkpoint",
+                 "{}: layer {} has no routed experts: none of {}, {}, {} is in the checkpoint",
                  checkpoint_.folder().string(), index_, stacked, separate, fused);
   }
 
@@ -53,7 +48,7 @@ class LayerBuilder {
   ExpertLayout layout;
 
  private:
-  std::uint64_t inner() const { return moe_.moe_intermediate_size; }
+  std::uint64_t inner() const { return moe_.intermediate_size; }
 
   void append_expert(const WeightRecord& gate, const WeightRecord& up, const WeightRecord& down,
                      std::uint64_t stack_index) {
@@ -64,18 +59,18 @@ class LayerBuilder {
 
   void finish(const WeightFormat& gate, const WeightFormat& up, const WeightFormat& down) {
     layout = {gate, up, down};
-    layer.segments_per_expert = layer.segments.size() / moe_.num_experts;
+    layer.segments_per_expert = layer.segments.size() / moe_.router.num_experts;
   }
 
   // MLX: [num_experts, out, in].
-  Status build_stacked(const std::string& path) {
-    const std::uint64_t count = moe_.num_experts;
-    FM_ASSIGN_OR_RETURN(const WeightRecord gate,
-                        find_weight(checkpoint_, path + ".gate_proj", count, inner(), hidden_));
-    FM_ASSIGN_OR_RETURN(const WeightRecord up,
-                        find_weight(checkpoint_, path + ".up_proj", count, inner(), hidden_));
-    FM_ASSIGN_OR_RETURN(const WeightRecord down,
-                        find_weight(checkpoint_, path + ".down_proj", count, hidden_, inner()));
+  Status build_stacked() {
+    const std::uint64_t count = moe_.router.num_experts;
+    const auto find = [&](TensorId id, std::uint64_t rows, std::uint64_t cols) {
+      return find_weight(checkpoint_, names_.name(id, index_), count, rows, cols);
+    };
+    FM_ASSIGN_OR_RETURN(const WeightRecord gate, find(TensorId::kStackedGate, inner(), hidden_));
+    FM_ASSIGN_OR_RETURN(const WeightRecord up, find(TensorId::kStackedUp, inner(), hidden_));
+    FM_ASSIGN_OR_RETURN(const WeightRecord down, find(TensorId::kStackedDown, hidden_, inner()));
     for (std::uint64_t e = 0; e < count; ++e) append_expert(gate, up, down, e);
     finish(gate.format, up.format, down.format);
     return Status();
@@ -83,21 +78,21 @@ class LayerBuilder {
 
   // Hugging Face: three tensors per expert.
   Status build_separate() {
-    for (std::uint64_t e = 0; e < moe_.num_experts; ++e) {
-      const std::string path = tensor_name(names_.separate_experts, index_, e);
-      FM_ASSIGN_OR_RETURN(const WeightRecord gate,
-                          find_weight(checkpoint_, path + ".gate_proj", 1, inner(), hidden_));
-      FM_ASSIGN_OR_RETURN(const WeightRecord up,
-                          find_weight(checkpoint_, path + ".up_proj", 1, inner(), hidden_));
-      FM_ASSIGN_OR_RETURN(const WeightRecord down,
-                          find_weight(checkpoint_, path + ".down_proj", 1, hidden_, inner()));
+    for (std::uint64_t e = 0; e < moe_.router.num_experts; ++e) {
+      const auto find = [&](TensorId id, std::uint64_t rows, std::uint64_t cols) {
+        return find_weight(checkpoint_, names_.name(id, index_, e), 1, rows, cols);
+      };
+      FM_ASSIGN_OR_RETURN(const WeightRecord gate, find(TensorId::kSeparateGate, inner(), hidden_));
+      FM_ASSIGN_OR_RETURN(const WeightRecord up, find(TensorId::kSeparateUp, inner(), hidden_));
+      FM_ASSIGN_OR_RETURN(const WeightRecord down, find(TensorId::kSeparateDown, hidden_, inner()));
       const ExpertLayout this_layout = {gate.format, up.format, down.format};
       if (e == 0) layout = this_layout;
       if (layout != this_layout) {
         return error(StatusCode::kUnsupported,
-                     "{}: {} is stored in another format than expert 0 of its layer; convert the "
-                     "checkpoint so that a layer's experts agree",
-                     checkpoint_.folder().string(), path);
+                     "{}: the expert of {} is stored in another format than expert 0 of its layer; "
+                     "convert the checkpoint so that a layer's experts agree",
+                     checkpoint_.folder().string(),
+                     names_.name(TensorId::kSeparateGate, index_, e));
       }
       append_expert(gate, up, down, 0);
     }
@@ -125,11 +120,11 @@ class LayerBuilder {
       return error(StatusCode::kNotFound, "{}: tensor {} is not in the checkpoint",
                    checkpoint_.folder().string(), name);
     }
-    const std::vector<std::uint64_t> straight = {moe_.num_experts, rows, cols};
-    const std::vector<std::uint64_t> transposed = {moe_.num_experts, cols, rows};
+    const std::vector<std::uint64_t> straight = {moe_.router.num_experts, rows, cols};
+    const std::vector<std::uint64_t> transposed = {moe_.router.num_experts, cols, rows};
     const Fused fused = {
         .record = {.format = {.kind = WeightFormat::Kind::kFloat, .dtype = tensor->dtype},
-                   .stack = moe_.num_experts,
+                   .stack = moe_.router.num_experts,
                    .rows = rows,
                    .cols = cols,
                    .weight = tensor},
@@ -162,12 +157,13 @@ class LayerBuilder {
   Status build_fused() {
     FM_ASSIGN_OR_RETURN(
         const Fused gate_up,
-        find_fused_weight(tensor_name(names_.fused_gate_up, index_), 2 * inner(), hidden_));
-    FM_ASSIGN_OR_RETURN(const Fused down, find_fused_weight(tensor_name(names_.fused_down, index_),
-                                                            hidden_, inner()));
+        find_fused_weight(names_.name(TensorId::kFusedGateUp, index_), 2 * inner(), hidden_));
+    FM_ASSIGN_OR_RETURN(
+        const Fused down,
+        find_fused_weight(names_.name(TensorId::kFusedDown, index_), hidden_, inner()));
     const bool gate_up_is_transposed = is_transposed(gate_up, down);
     const bool down_is_transposed = is_transposed(down, gate_up);
-    for (std::uint64_t e = 0; e < moe_.num_experts; ++e) {
+    for (std::uint64_t e = 0; e < moe_.router.num_experts; ++e) {
       if (gate_up_is_transposed) {
         append_segments(gate_up.record, e, 0, 2 * inner(), layer.segments);
       } else {
@@ -183,22 +179,26 @@ class LayerBuilder {
   }
 
   const Checkpoint& checkpoint_;
-  const TensorNames& names_;
-  const MoeConfig& moe_;
+  const TensorTable& names_;
+  const MoeSpec& moe_;
   std::uint64_t hidden_;
   std::size_t index_;
 };
 
 }  // namespace
 
-Result<ExpertIndex> build_expert_index(const Checkpoint& checkpoint, const ModelFamily& family,
-                                       const ModelConfig& config) {
+Result<ExpertIndex> build_expert_index(const Checkpoint& checkpoint, const TensorTable& names,
+                                       const ModelSpec& spec) {
   ExpertIndex index;
-  for (std::size_t i = 0; i < config.layers.size(); ++i) {
-    LayerBuilder builder(checkpoint, family, config, i);
-    if (config.layers[i].is_moe) FM_RETURN_IF_ERROR(builder.build());
-    index.layers.push_back(std::move(builder.layer));
-    index.layouts.push_back(builder.layout);
+  for (std::size_t i = 0; i < spec.layers.size(); ++i) {
+    const MoeSpec* const moe = spec.layers[i].moe();
+    ExpertStore::Layer& layer = index.layers.emplace_back();
+    ExpertLayout& layout = index.layouts.emplace_back();
+    if (moe == nullptr) continue;
+    LayerBuilder builder(checkpoint, names, *moe, spec.hidden_size, i);
+    FM_RETURN_IF_ERROR(builder.build());
+    layer = std::move(builder.layer);
+    layout = builder.layout;
   }
   return index;
 }

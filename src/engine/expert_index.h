@@ -7,8 +7,8 @@
 #include "experts/expert_store.h"
 #include "format/checkpoint.h"
 #include "model/expert_layout.h"
-#include "model/model_config.h"
-#include "model/model_family.h"
+#include "model/model_spec.h"
+#include "model/tensor_table.h"
 
 namespace flashmoe {
 
@@ -22,8 +22,8 @@ struct ExpertIndex {
 /// Finds the routed experts in whichever of the family's three spellings a checkpoint has. Reads
 /// headers only. Errors: kNotFound, naming the spellings tried; kCorrupt for shapes that contradict
 /// the config.
-Result<ExpertIndex> build_expert_index(const Checkpoint& checkpoint, const ModelFamily& family,
-                                       const ModelConfig& config);
+Result<ExpertIndex> build_expert_index(const Checkpoint& checkpoint, const TensorTable& names,
+                                       const ModelSpec& spec);
 
 }  // namespace flashmoe
 

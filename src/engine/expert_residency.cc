@@ -53,9 +53,9 @@ std::unique_ptr<ResidencyPolicy> ExpertResidency::make_policy() const {
 Status ExpertResidency::attach(const Parts& parts, bool speculation, const Progress& on_progress) {
   parts_ = parts;
   if (const std::optional<MissOptions> rule = miss_options(options_)) {
-    const MoeConfig& moe = parts.model->config().moe;
-    misses_ = std::make_unique<MissHandler>(*parts.cache, moe.num_experts, moe.num_experts_per_tok,
-                                            *rule, set_.get());
+    const RouterSpec& router = parts.model->spec().moe().router;
+    misses_ = std::make_unique<MissHandler>(*parts.cache, router.num_experts,
+                                            router.num_experts_per_tok, *rule, set_.get());
   }
   parts.model->set_speculation(speculation && options_.reads_ahead());
   if (options_.has_fixed_set()) {
@@ -92,7 +92,7 @@ Status ExpertResidency::read_every_expert(const Progress& on_progress) {
 std::vector<std::size_t> ExpertResidency::set_sizes() const {
   const std::size_t slots = parts_.cache->slot_limit();
   const std::size_t passing =
-      may_read_misses(options_) ? parts_.model->config().moe.num_experts_per_tok : 0;
+      may_read_misses(options_) ? parts_.model->spec().moe().router.num_experts_per_tok : 0;
   if (options_.residency == Residency::kPinned) {
     return pinned_shares(slots, options_.pinned, passing, expert_counts_);
   }
@@ -164,7 +164,8 @@ Status ExpertResidency::advance() {
     while (!set_->pending(LayerId{l}).empty()) {
       if (options_.swap_seconds > 0) {
         // By small groups, so that the slice is not overrun by much.
-        FM_RETURN_IF_ERROR(swap_some(LayerId{l}, parts_.model->config().moe.num_experts_per_tok));
+        FM_RETURN_IF_ERROR(
+            swap_some(LayerId{l}, parts_.model->spec().moe().router.num_experts_per_tok));
         if (watch.elapsed() >= options_.swap_seconds) return Status();
         continue;
       }

@@ -5,13 +5,12 @@
 #include <limits>
 #include <map>
 #include <set>
-#include <system_error>
 #include <utility>
 
 #include "base/result.h"
 #include "engine/model_files.h"
 #include "engine/tensor_roles.h"
-#include "model/kv_cache.h"
+#include "engine/text_files.h"
 
 namespace flashmoe {
 namespace {
@@ -19,23 +18,35 @@ namespace {
 /// Round budgets shown between the smallest and the fully resident one.
 constexpr std::uint64_t kRoundBudgets = 6;
 
-ModelArchitecture architecture_of(const ModelConfig& config) {
-  return {.full_attention_layers = config.count(MixerKind::kFullAttention),
-          .linear_attention_layers = config.count(MixerKind::kLinearAttention),
-          .moe_layers = static_cast<std::size_t>(
-              std::count_if(config.layers.begin(), config.layers.end(),
-                            [](const LayerConfig& layer) { return layer.is_moe; })),
-          .num_attention_heads = config.attention.num_heads,
-          .num_key_value_heads = config.attention.num_kv_heads,
-          .head_dim = config.attention.head_dim,
-          .linear_num_key_heads = config.delta_net.key_heads,
-          .linear_num_value_heads = config.delta_net.value_heads,
-          .linear_key_head_dim = config.delta_net.key_dim,
-          .linear_value_head_dim = config.delta_net.value_dim,
-          .moe_intermediate_size = config.moe.moe_intermediate_size,
-          .shared_expert_intermediate_size = config.moe.shared_expert_intermediate_size,
-          .max_position_embeddings = config.max_position_embeddings,
-          .tie_word_embeddings = config.tie_word_embeddings};
+ModelArchitecture architecture_of(const ModelSpec& spec) {
+  ModelArchitecture architecture = {
+      .full_attention_layers = spec.count<AttentionSpec>(),
+      .latent_attention_layers = spec.count<LatentAttentionSpec>(),
+      .linear_attention_layers = spec.count<DeltaNetSpec>(),
+      .moe_layers = spec.moe_layer_count(),
+      .moe_intermediate_size = spec.moe().intermediate_size,
+      .shared_expert_intermediate_size = spec.moe().shared_intermediate_size,
+      .max_position_embeddings = spec.max_position_embeddings,
+      .tie_word_embeddings = spec.tie_word_embeddings};
+  if (const auto* attention = spec.first_mixer<AttentionSpec>()) {
+    architecture.num_attention_heads = attention->num_heads;
+    architecture.num_key_value_heads = attention->num_kv_heads;
+    architecture.head_dim = attention->head_dim;
+  }
+  if (const auto* latent = spec.first_mixer<LatentAttentionSpec>()) {
+    architecture.num_attention_heads = latent->num_heads;
+    architecture.num_key_value_heads = 1;
+    architecture.head_dim = latent->qk_head_dim();
+    architecture.kv_lora_rank = latent->kv_lora_rank;
+    architecture.qk_rope_head_dim = latent->qk_rope_head_dim;
+  }
+  if (const auto* delta_net = spec.first_mixer<DeltaNetSpec>()) {
+    architecture.linear_num_key_heads = delta_net->key_heads;
+    architecture.linear_num_value_heads = delta_net->value_heads;
+    architecture.linear_key_head_dim = delta_net->key_dim;
+    architecture.linear_value_head_dim = delta_net->value_dim;
+  }
+  return architecture;
 }
 
 std::vector<InspectedTensor> list_tensors(const Checkpoint& checkpoint, const TensorRoles& roles) {
@@ -97,9 +108,9 @@ Status plan_budgets(const ModelFiles& files, const InspectOptions& options,
                          .context = options.context,
                          .prefill_chunk = options.prefill_chunk};
   FM_ASSIGN_OR_RETURN(const MemoryPlan boundless,
-                      plan_memory(files.config(), files.footprint(), request));
+                      plan_memory(files.network(), files.footprint(), request));
   request.budget_bytes = boundless.budget_bytes_min;
-  FM_ASSIGN_OR_RETURN(inspection.minimum, plan_memory(files.config(), files.footprint(), request));
+  FM_ASSIGN_OR_RETURN(inspection.minimum, plan_memory(files.network(), files.footprint(), request));
 
   inspection.request_bytes_min = request_bytes_min(inspection.minimum.context);
 
@@ -113,7 +124,7 @@ Status plan_budgets(const ModelFiles& files, const InspectOptions& options,
     plan.expert_bytes = 0;
     plan.budget_bytes = request.budget_bytes = budget;
     if (budget >= plan.budget_bytes_min) {
-      FM_ASSIGN_OR_RETURN(plan, plan_memory(files.config(), files.footprint(), request));
+      FM_ASSIGN_OR_RETURN(plan, plan_memory(files.network(), files.footprint(), request));
     }
     inspection.plans.push_back(plan);
   }
@@ -150,23 +161,28 @@ std::string_view to_string(TensorRole role) {
 
 Result<ModelInspection> inspect_model(const InspectOptions& options) {
   FM_ASSIGN_OR_RETURN(const std::unique_ptr<ModelFiles> files, ModelFiles::open(options.model));
-  const ModelConfig& config = files->config();
+  const ModelSpec& spec = files->spec();
   FM_ASSIGN_OR_RETURN(const TensorRoles roles, TensorRoles::create(*files));
+
+  FM_ASSIGN_OR_RETURN(const TextFiles text, load_text_files(*files));
 
   ModelInspection inspection;
   inspection.info = model_info(*files);
-  inspection.architecture = architecture_of(config);
+  const Status& chat_status = text.chat_template_status;
+  if (!chat_status.ok() && chat_status.code() != StatusCode::kNotFound) {
+    inspection.info.warnings.push_back(
+        fmt::format("{}; until then the model takes no chats", chat_status.message()));
+  }
+  inspection.architecture = architecture_of(spec);
   const std::uint64_t expert_parameters =
-      std::uint64_t{3} * config.hidden_size * config.moe.moe_intermediate_size;
+      std::uint64_t{3} * spec.hidden_size * spec.moe().intermediate_size;
   inspection.parameter_count =
       roles.dense_parameter_count() + files->footprint().expert_count * expert_parameters;
   inspection.active_parameter_count =
-      roles.dense_parameter_count() +
-      inspection.architecture.moe_layers * config.moe.num_experts_per_tok * expert_parameters;
+      roles.dense_parameter_count() + inspection.architecture.moe_layers *
+                                          spec.moe().router.num_experts_per_tok * expert_parameters;
   inspection.is_mlx = files->checkpoint().is_mlx();
-  std::error_code ignored;
-  inspection.has_tokenizer =
-      std::filesystem::exists(files->checkpoint().folder() / "tokenizer.json", ignored);
+  inspection.has_tokenizer = text.tokenizer != nullptr;
   inspection.file_count = files->checkpoint().files().size();
   inspection.tensors = list_tensors(files->checkpoint(), roles);
   inspection.groups = group_tensors(inspection.tensors);
@@ -177,7 +193,8 @@ Result<ModelInspection> inspect_model(const InspectOptions& options) {
         std::max(inspection.expert_bytes, files->store().expert_size(LayerId{layer}));
   }
   const std::size_t whole_blocks = std::size_t{1} << 20;
-  inspection.kv_bytes_per_token = KvCache::size_for(config, whole_blocks) / whole_blocks;
+  inspection.kv_bytes_per_token =
+      files->network().state_layout().kv_bytes(whole_blocks, 1) / whole_blocks;
   FM_RETURN_IF_ERROR(plan_budgets(*files, options, inspection));
   return inspection;
 }

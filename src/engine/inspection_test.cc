@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <fstream>
 #include <map>
+#include <nlohmann/json.hpp>
 #include <string>
 
 #include "base/testing/temporary_folder.h"
@@ -117,11 +118,81 @@ TEST(Inspection, CallsATensorUnusedThatTheModelDoesNotKnow) {
   EXPECT_EQ(extra->file, "model-extra.safetensors");
 }
 
-TEST(Inspection, ReadsHeadersOnly) {
+TEST(Inspection, ReadsNoWeights) {
   const std::uint64_t before = bytes_read_so_far();
   ASSERT_TRUE(inspect_model({.model = shipped_model()}).ok());
-  // The index and the headers are 60 kB of its 51 MB; the tokenizer, 0.9 MB, stays closed too.
-  EXPECT_LT(bytes_read_so_far() - before, 300'000U);
+  // The index and the headers are 60 kB of its 51 MB, the tokenizer's files 0.9 MB.
+  EXPECT_LT(bytes_read_so_far() - before, 2'000'000U);
+}
+
+/// The shipped model with files of its own in place of some of its text files.
+class InspectionOfText : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    for (const auto& entry : std::filesystem::directory_iterator(shipped_model())) {
+      std::filesystem::create_symlink(std::filesystem::absolute(entry.path()),
+                                      folder_.path() / entry.path().filename());
+    }
+  }
+  void replace(const std::string& name, std::string_view text) const {
+    std::filesystem::remove(folder_ / name);
+    folder_.write(name, text);
+  }
+
+  TemporaryFolder folder_;
+};
+
+TEST_F(InspectionOfText, FailsAsAnEngineWouldWhereATextFileIsNone) {
+  for (const char* name : {"tokenizer.json", "tokenizer_config.json", "generation_config.json"}) {
+    std::filesystem::rename(folder_ / name, folder_ / "kept");
+    for (const char* text :
+         {"", "{\"a\": ", "<!doctype html>",
+          "version https://git-lfs.github.com/spec/v1\noid sha256:4d7a21\nsize 12345\n"}) {
+      replace(name, text);
+      const Status status = inspect_model({.model = folder_.path()}).status();
+      EXPECT_EQ(status.code(), StatusCode::kCorrupt) << name << text;
+      EXPECT_THAT(status.message(), HasSubstr(std::string(name) + ": "));
+      EXPECT_TRUE(status.message().find("download") != std::string::npos ||
+                  status.message().find("git lfs pull") != std::string::npos)
+          << status.message();
+    }
+    std::filesystem::remove(folder_ / name);
+    std::filesystem::rename(folder_ / "kept", folder_ / name);
+  }
+}
+
+TEST_F(InspectionOfText, WarnsOfAChatTemplateThatIsNone) {
+  for (const char* text : {"", "<html>", "{{ 1 +"}) {
+    replace("chat_template.jinja", text);
+    const Result<ModelInspection> model = inspect_model({.model = folder_.path()});
+    ASSERT_TRUE(model.ok()) << model.status().message();
+    EXPECT_THAT(model->info.warnings, ::testing::ElementsAre(HasSubstr("chat_template.jinja: ")));
+  }
+}
+
+TEST_F(InspectionOfText, CountsTheEndTokenOfTheMapOfSpecialTokens) {
+  const std::vector<std::int32_t> all =
+      inspect_model({.model = shipped_model()})->info.eos_token_ids;
+  ASSERT_FALSE(all.empty());
+  nlohmann::json config;
+  std::ifstream(shipped_model() / "config.json") >> config;
+  config.erase("eos_token_id");
+  replace("config.json", config.dump());
+  replace("generation_config.json", "{}");
+  nlohmann::json tokenizer_config;
+  std::ifstream(shipped_model() / "tokenizer_config.json") >> tokenizer_config;
+  const nlohmann::json eos = tokenizer_config.at("eos_token");
+  tokenizer_config.erase("eos_token");
+  replace("tokenizer_config.json", tokenizer_config.dump());
+  std::filesystem::remove(folder_ / "special_tokens_map.json");
+  EXPECT_THAT(inspect_model({.model = folder_.path()})->info.eos_token_ids, ::testing::IsEmpty());
+  for (const nlohmann::json& said : {eos, nlohmann::json{{"content", eos}, {"special", true}}}) {
+    replace("special_tokens_map.json", nlohmann::json{{"eos_token", said}}.dump());
+    const std::vector<std::int32_t> ends =
+        inspect_model({.model = folder_.path()})->info.eos_token_ids;
+    ASSERT_EQ(ends.size(), 1u);
+    EXPECT_THAT(all, ::testing::Contains(ends.front()));
+  }
 }
 
 TEST(Inspection, PlansRoundBudgetsAndThoseAskedFor) {

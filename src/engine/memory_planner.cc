@@ -2,11 +2,10 @@
 
 #include <algorithm>
 
+#include "base/budget_text.h"
 #include "base/result.h"
 #include "base/units.h"
 #include "flashmoe/engine.h"
-#include "model/kv_cache.h"
-#include "model/sequence_state.h"
 #include "model/workspace.h"
 
 namespace flashmoe {
@@ -28,10 +27,31 @@ constexpr std::uint64_t kRequestBytesPerToken = 128;
 constexpr std::uint64_t kRequestBytesMax = std::uint64_t{384} << 20;
 constexpr std::uint64_t kRequestShare = 16;
 
-std::uint64_t buffer_bytes(const ModelConfig& config, const ModelFootprint& footprint,
-                           std::size_t chunk) {
-  return footprint.io_bytes + Workspace::size_for(WorkspaceShape(config, chunk));
-}
+/// What depends on how many rows a step has at most: buffers, and what windows of the KV cache hold
+/// while it is computed.
+struct StepBytes {
+  std::uint64_t buffers = 0;
+  std::uint64_t kv = 0;
+
+  std::uint64_t sum() const { return buffers + kv; }
+};
+
+/// What a plan is made for.
+struct Planned {
+  const Network& network;
+  const ModelFootprint& footprint;
+  const PlanRequest& request;
+  std::size_t context = 0;
+
+  StepBytes step_bytes(std::size_t rows) const {
+    return {.buffers = footprint.io_bytes + Workspace::size_for(network, rows),
+            .kv = request.sessions * network.state_layout().kv_bytes(context, rows)};
+  }
+  /// What steps of `chunk` rows take beyond those of the smallest chunk.
+  std::uint64_t extra_bytes(std::size_t chunk, std::size_t chunk_min) const {
+    return step_bytes(chunk).sum() - step_bytes(chunk_min).sum();
+  }
+};
 
 /// A page table entry takes 8 bytes for 4096, also under huge pages, which the kernel must be able
 /// to split. Control groups count tables as ours.
@@ -58,17 +78,19 @@ std::uint64_t budget_for(const ModelFootprint& footprint, std::uint64_t mapped_b
   return footprint.process_bytes + mapped_bytes + page_table_bytes(mapped_bytes);
 }
 
-/// What a larger chunk than the smallest adds to the buffers.
-std::uint64_t extra_bytes(const ModelConfig& config, const ModelFootprint& footprint,
-                          std::size_t chunk, std::size_t chunk_min) {
-  return buffer_bytes(config, footprint, chunk) - buffer_bytes(config, footprint, chunk_min);
+void set_chunk(const Planned& planned, std::size_t chunk, MemoryPlan& plan) {
+  const StepBytes bytes = planned.step_bytes(chunk);
+  plan.prefill_chunk = chunk;
+  plan.buffer_bytes = bytes.buffers;
+  plan.kv_bytes = bytes.kv;
 }
 
-std::size_t choose_chunk(const ModelConfig& config, const ModelFootprint& footprint,
-                         std::uint64_t spare_bytes, const MemoryPlan& plan) {
+/// The largest chunk whose share of what is spare is small; at least the plan's.
+std::size_t choose_chunk(const Planned& planned, std::uint64_t spare_bytes,
+                         const MemoryPlan& plan) {
   std::size_t chunk = std::max(std::min(kPrefillChunkMax, plan.context), plan.prefill_chunk);
   while (chunk > plan.prefill_chunk &&
-         extra_bytes(config, footprint, chunk, plan.prefill_chunk) > spare_bytes / kChunkShare) {
+         planned.extra_bytes(chunk, plan.prefill_chunk) > spare_bytes / kChunkShare) {
     chunk = std::max(chunk / 2, plan.prefill_chunk);
   }
   return chunk;
@@ -76,33 +98,32 @@ std::size_t choose_chunk(const ModelConfig& config, const ModelFootprint& footpr
 
 /// What is mapped beyond the smallest plan when all experts fit beside the chunk that
 /// choose_chunk() picks there: of what is spare, a share goes to the chunk, up to the largest.
-std::uint64_t resident_spare_bytes(const ModelConfig& config, const ModelFootprint& footprint,
-                                   const PlanRequest& request, const MemoryPlan& plan,
+std::uint64_t resident_spare_bytes(const Planned& planned, const MemoryPlan& plan,
                                    std::size_t slots_min) {
+  const ModelFootprint& footprint = planned.footprint;
   const std::uint64_t experts = (footprint.expert_count - slots_min) * footprint.expert_slot_bytes;
-  if (request.prefill_chunk != 0) return experts;
+  if (planned.request.prefill_chunk != 0) return experts;
   const std::size_t chunk_max =
       std::max(std::min(kPrefillChunkMax, plan.context), plan.prefill_chunk);
   const std::uint64_t chunk_share = experts / (kChunkShare - 1) + 1;
-  return experts +
-         std::min(chunk_share, extra_bytes(config, footprint, chunk_max, plan.prefill_chunk));
+  return experts + std::min(chunk_share, planned.extra_bytes(chunk_max, plan.prefill_chunk));
 }
 
 /// Lowers the plan's slots to what the capacity of its layers asks for.
-Status apply_capacity(const ModelConfig& config, const PlanRequest& request, MemoryPlan& plan) {
-  const std::size_t layers = plan.expert_count / config.moe.num_experts;
-  if (request.capacity >= config.moe.num_experts) {
+Status apply_capacity(const RouterSpec& router, const PlanRequest& request, MemoryPlan& plan) {
+  const std::size_t layers = plan.expert_count / router.num_experts;
+  if (request.capacity >= router.num_experts) {
     return error(
         StatusCode::kInvalidArgument,
         "--capacity {}: a layer has {} experts; for all of them choose --residency resident",
-        request.capacity, config.moe.num_experts);
+        request.capacity, router.num_experts);
   }
   const std::size_t slots = request.capacity * layers;
-  if (slots < config.moe.num_experts_per_tok) {
+  if (slots < router.num_experts_per_tok) {
     return error(StatusCode::kInvalidArgument,
                  "--capacity {}: {} layers have {} experts in memory then, and a token takes {} at "
                  "once",
-                 request.capacity, layers, slots, config.moe.num_experts_per_tok);
+                 request.capacity, layers, slots, router.num_experts_per_tok);
   }
   if (slots > plan.expert_slots) {
     return error(StatusCode::kOutOfBudget,
@@ -127,25 +148,25 @@ std::uint64_t request_bytes_min(std::size_t context) {
   return kRequestBytes + kRequestBytesPerToken * context;
 }
 
-Result<MemoryPlan> plan_memory(const ModelConfig& config, const ModelFootprint& footprint,
+Result<MemoryPlan> plan_memory(const Network& network, const ModelFootprint& footprint,
                                const PlanRequest& request) {
-  if (request.context > config.max_position_embeddings) {
+  const ModelSpec& spec = network.spec();
+  const RouterSpec& router = spec.moe().router;
+  const StateLayout& state = network.state_layout();
+  if (request.context > spec.max_position_embeddings) {
     return error(StatusCode::kInvalidArgument,
                  "a context of {} tokens is more than the model's {}; choose a smaller --context",
-                 request.context, config.max_position_embeddings);
+                 request.context, spec.max_position_embeddings);
   }
   MemoryPlan plan;
   plan.budget_bytes = request.budget_bytes;
   plan.context = request.context != 0 ? request.context
-                                      : std::min(config.max_position_embeddings, kDefaultContext);
+                                      : std::min(spec.max_position_embeddings, kDefaultContext);
   plan.expert_count = footprint.expert_count;
   plan.expert_slot_bytes = footprint.expert_slot_bytes;
   plan.dense_bytes = footprint.dense_bytes;
-  plan.kv_bytes = request.sessions * KvCache::size_for(config, plan.context);
   plan.recurrent_bytes =
-      request.sessions * (1 + request.snapshots) * SequenceState::recurrent_size(config);
-  const std::uint64_t one_sequence =
-      KvCache::size_for(config, plan.context) + SequenceState::recurrent_size(config);
+      request.sessions * (state.fixed_bytes() + request.snapshots * state.snapshot_bytes());
 
   const bool chooses_prefix = request.prefix_cache_bytes == kPrefixCacheAuto;
   if (!chooses_prefix) plan.prefix_bytes = request.prefix_cache_bytes;
@@ -166,20 +187,20 @@ Result<MemoryPlan> plan_memory(const ModelConfig& config, const ModelFootprint& 
   const std::size_t chunk_min = std::max(
       std::min(request.prefill_chunk != 0 ? request.prefill_chunk : rows_min, plan.context),
       request.sessions);
-  plan.prefill_chunk = chunk_min;
-  plan.buffer_bytes = buffer_bytes(config, footprint, chunk_min);
-  const std::size_t slots_min = footprint.expert_count == 0 ? 0 : config.moe.num_experts_per_tok;
+  const Planned planned{network, footprint, request, plan.context};
+  set_chunk(planned, chunk_min, plan);
+  const std::size_t slots_min = footprint.expert_count == 0 ? 0 : router.num_experts_per_tok;
   const std::uint64_t mapped_min = fixed_bytes(plan) + slots_min * plan.expert_slot_bytes;
   plan.budget_bytes_min = budget_for(footprint, mapped_min);
-  plan.budget_bytes_resident = budget_for(
-      footprint, mapped_min + resident_spare_bytes(config, footprint, request, plan, slots_min));
+  plan.budget_bytes_resident =
+      budget_for(footprint, mapped_min + resident_spare_bytes(planned, plan, slots_min));
   if (plan.budget_bytes < plan.budget_bytes_min) {
     return error(
         StatusCode::kOutOfBudget,
-        "a budget of {} cannot run this model; the smallest that works is {} bytes ({}): "
+        "a budget of {} cannot run this model; the smallest that works is {}: "
         "process {} + dense weights {} + KV cache for {} tokens {} + recurrent state {} + "
         "buffers {} + {} experts {}{}{}; raise --memory or lower --context{}",
-        format_size(plan.budget_bytes), plan.budget_bytes_min, format_size(plan.budget_bytes_min),
+        format_size(plan.budget_bytes), budget_text(plan.budget_bytes_min),
         format_size(footprint.process_bytes + page_table_bytes(mapped_min)),
         format_size(plan.dense_bytes), plan.context, format_size(plan.kv_bytes),
         format_size(plan.recurrent_bytes), format_size(plan.buffer_bytes), slots_min,
@@ -193,21 +214,21 @@ Result<MemoryPlan> plan_memory(const ModelConfig& config, const ModelFootprint& 
 
   const std::uint64_t mapped_max = without_page_tables(plan.budget_bytes - footprint.process_bytes);
   if (request.prefill_chunk == 0) {
-    plan.prefill_chunk = choose_chunk(config, footprint, mapped_max - mapped_min, plan);
-    plan.buffer_bytes = buffer_bytes(config, footprint, plan.prefill_chunk);
+    set_chunk(planned, choose_chunk(planned, mapped_max - mapped_min, plan), plan);
   }
   const auto spare_bytes = [&] {
     return mapped_max - fixed_bytes(plan) - slots_min * plan.expert_slot_bytes;
   };
   if (chooses_requests) grow_requests(spare_bytes() / kRequestShare, plan);
   if (chooses_prefix) {
+    const std::uint64_t one_sequence = plan.kv_bytes / request.sessions + state.fixed_bytes();
     plan.prefix_bytes = std::min(spare_bytes() / kPrefixShare, kPrefixSequences * one_sequence);
   }
   if (footprint.expert_count > 0) {
     const std::uint64_t spare = mapped_max - fixed_bytes(plan);
     plan.expert_slots = static_cast<std::size_t>(
         std::min<std::uint64_t>(spare / plan.expert_slot_bytes, footprint.expert_count));
-    if (request.capacity != 0) FM_RETURN_IF_ERROR(apply_capacity(config, request, plan));
+    if (request.capacity != 0) FM_RETURN_IF_ERROR(apply_capacity(router, request, plan));
     plan.expert_bytes = plan.expert_slots * plan.expert_slot_bytes;
   }
   if (chooses_requests && plan.expert_slots == footprint.expert_count) {

@@ -9,7 +9,7 @@
 #include "base/memory_info.h"
 #include "base/result.h"
 #include "flashmoe/memory_plan.h"
-#include "model/model_config.h"
+#include "model/network.h"
 
 namespace flashmoe {
 
@@ -47,7 +47,7 @@ std::uint64_t request_bytes_min(std::size_t context);
 /// for experts. Errors: kOutOfBudget, naming the smallest budget that works and what it consists
 /// of, or what a capacity needs; kInvalidArgument for a context beyond the model's, or a capacity
 /// that no token can be computed with.
-Result<MemoryPlan> plan_memory(const ModelConfig& config, const ModelFootprint& footprint,
+Result<MemoryPlan> plan_memory(const Network& network, const ModelFootprint& footprint,
                                const PlanRequest& request);
 
 /// A warning, with the largest budget that fits, where `plan`, whose budget somebody gave, takes

@@ -5,6 +5,7 @@
 
 #include <limits>
 
+#include "base/budget_text.h"
 #include "flashmoe/engine.h"
 
 namespace flashmoe {
@@ -14,21 +15,24 @@ using ::testing::HasSubstr;
 
 constexpr std::uint64_t kMib = std::uint64_t{1} << 20;
 
-ModelConfig small_config() {
-  ModelConfig config;
-  config.vocab_size = 4096;
-  config.hidden_size = 256;
-  config.max_position_embeddings = 20000;
-  config.attention = {.num_heads = 4, .num_kv_heads = 2, .head_dim = 64, .rotary_dim = 16};
-  config.delta_net = {
+ModelSpec small_spec() {
+  ModelSpec spec;
+  spec.vocab_size = 4096;
+  spec.hidden_size = 256;
+  spec.max_position_embeddings = 20000;
+  const MoeSpec moe = {.router = {.num_experts = 64, .num_experts_per_tok = 6},
+                       .intermediate_size = 128,
+                       .shared_intermediate_size = 128};
+  const DeltaNetSpec delta_net = {
       .key_heads = 2, .value_heads = 4, .key_dim = 64, .value_dim = 64, .conv_kernel = 4};
-  config.moe = {.num_experts = 64,
-                .num_experts_per_tok = 6,
-                .moe_intermediate_size = 128,
-                .shared_expert_intermediate_size = 128};
-  config.layers.assign(4, {.mixer = MixerKind::kLinearAttention});
-  config.layers.back().mixer = MixerKind::kFullAttention;
-  return config;
+  spec.layers.assign(4, {.mixer = delta_net, .feed_forward = moe});
+  spec.layers.back().mixer = AttentionSpec{.num_heads = 4,
+                                           .num_kv_heads = 2,
+                                           .head_dim = 64,
+                                           .rope = {.rotary_dim = 16},
+                                           .has_output_gate = true,
+                                           .qk_norm = QkNorm::kHeads};
+  return spec;
 }
 
 ModelFootprint small_footprint() {
@@ -40,7 +44,7 @@ ModelFootprint small_footprint() {
 }
 
 Result<MemoryPlan> plan(const PlanRequest& request) {
-  return plan_memory(small_config(), small_footprint(), request);
+  return plan_memory(Network(small_spec()), small_footprint(), request);
 }
 
 MemoryPlan boundless(PlanRequest request = {}) {
@@ -73,12 +77,12 @@ TEST(MemoryPlanner, TheSmallestBudgetWorksAndOneByteLessDoesNot) {
     const std::uint64_t least = boundless({.context = context}).budget_bytes_min;
     const Result<MemoryPlan> p = plan({.budget_bytes = least, .context = context});
     ASSERT_TRUE(p.ok()) << p.status().message();
-    EXPECT_EQ(p->expert_slots, small_config().moe.num_experts_per_tok);
+    EXPECT_EQ(p->expert_slots, small_spec().moe().router.num_experts_per_tok);
     EXPECT_EQ(sum_of_parts(*p), least);
     const Result<MemoryPlan> less = plan({.budget_bytes = least - 1, .context = context});
     ASSERT_FALSE(less.ok());
     EXPECT_EQ(less.status().code(), StatusCode::kOutOfBudget);
-    EXPECT_THAT(less.status().message(), HasSubstr(std::to_string(least)));
+    EXPECT_THAT(less.status().message(), HasSubstr("that works is " + budget_text(least)));
   }
 }
 
@@ -162,10 +166,10 @@ TEST(MemoryPlanner, EachSessionHasItsOwnMemory) {
 
 TEST(MemoryPlanner, TheDefaultContextIsTheModelsUpToALimit) {
   EXPECT_EQ(boundless().context, kDefaultContext);
-  ModelConfig config = small_config();
-  config.max_position_embeddings = 100;
+  ModelSpec spec = small_spec();
+  spec.max_position_embeddings = 100;
   const Result<MemoryPlan> p =
-      plan_memory(config, small_footprint(), {.budget_bytes = std::uint64_t{1} << 40});
+      plan_memory(Network(spec), small_footprint(), {.budget_bytes = std::uint64_t{1} << 40});
   ASSERT_TRUE(p.ok());
   EXPECT_EQ(p->context, 100U);
 }
@@ -217,7 +221,7 @@ TEST(MemoryPlanner, AModelWithoutExpertsNeedsNoSlots) {
   footprint.expert_count = 0;
   footprint.expert_slot_bytes = 0;
   const Result<MemoryPlan> p =
-      plan_memory(small_config(), footprint, {.budget_bytes = std::uint64_t{1} << 40});
+      plan_memory(Network(small_spec()), footprint, {.budget_bytes = std::uint64_t{1} << 40});
   ASSERT_TRUE(p.ok());
   EXPECT_EQ(p->expert_slots, 0U);
   EXPECT_EQ(p->expert_bytes, 0U);

@@ -47,65 +47,74 @@ std::uint64_t process_bytes(const Checkpoint& checkpoint, const ExpertStore& sto
 }  // namespace
 
 ModelInfo model_info(const ModelFiles& files) {
-  const ModelConfig& config = files.config();
-  return {.model_type = config.model_type,
-          .vocab_size = config.vocab_size,
-          .layer_count = config.layers.size(),
-          .hidden_size = config.hidden_size,
-          .num_experts = config.moe.num_experts,
-          .num_experts_per_tok = config.moe.num_experts_per_tok,
-          .eos_token_ids = config.eos_token_ids,
+  const ModelSpec& spec = files.spec();
+  const RouterSpec& router = spec.moe().router;
+  return {.model_type = spec.model_type,
+          .vocab_size = spec.vocab_size,
+          .layer_count = spec.layers.size(),
+          .hidden_size = spec.hidden_size,
+          .num_experts = router.num_experts,
+          .num_experts_per_tok = router.num_experts_per_tok,
+          .max_position_embeddings = spec.max_position_embeddings,
+          .eos_token_ids = files.eos_token_ids(),
           .warnings = files.warnings()};
 }
 
 ModelFiles::ModelFiles(Checkpoint checkpoint)
-    : checkpoint_(std::move(checkpoint)),
-      weights_(std::make_unique<ModelWeights>()),
-      loader_(checkpoint_) {}
+    : checkpoint_(std::move(checkpoint)), loader_(checkpoint_) {}
 
 Result<std::unique_ptr<ModelFiles>> ModelFiles::open(const std::filesystem::path& folder) {
   FM_ASSIGN_OR_RETURN(Checkpoint checkpoint, Checkpoint::open(folder));
   std::unique_ptr<ModelFiles> files(new ModelFiles(std::move(checkpoint)));
+  FM_ASSIGN_OR_RETURN(ModelSpec spec, files->read_spec());
   const std::string& complaint = files->checkpoint_.index_complaint();
-  const Status status = files->read();
+  const Status status = files->find_weights(std::move(spec));
   if (complaint.empty() || status.ok()) {
     FM_RETURN_IF_ERROR(status);
     return files;
   }
   return error(StatusCode::kNotFound,
-               "{}; download them again. The weight files that are there do not do without: {}",
+               "{}; download the model again, or what it lacks. The weight files that are there do "
+               "not do: {}",
                complaint, status.message());
 }
 
-Status ModelFiles::read() {
-  FM_ASSIGN_OR_RETURN(family_, find_model_family(checkpoint_));
-  FM_ASSIGN_OR_RETURN(config_, family_->read_config(checkpoint_));
-  if (config_.tie_word_embeddings) {
-    FM_ASSIGN_OR_RETURN(const bool has_own, has_own_head(checkpoint_, *family_));
-    config_.tie_word_embeddings = !has_own;
+Result<ModelSpec> ModelFiles::read_spec() {
+  FM_ASSIGN_OR_RETURN(const ModelFamily* const family, find_model_family(checkpoint_));
+  FM_ASSIGN_OR_RETURN(ModelSpec spec, read_model_spec(*family, checkpoint_));
+  names_ = find_tensor_names(*family, checkpoint_);
+  FM_ASSIGN_OR_RETURN(eos_token_ids_, read_eos_token_ids(checkpoint_, spec.vocab_size));
+  return spec;
+}
+
+Status ModelFiles::find_weights(ModelSpec spec) {
+  if (spec.tie_word_embeddings) {
+    FM_ASSIGN_OR_RETURN(const bool has_own, has_own_head(checkpoint_, names_));
+    spec.tie_word_embeddings = !has_own;
     if (has_own) {
-      warnings_.push_back(
-          fmt::format("{}: tie_word_embeddings says that {} is the embedding, but the files hold "
-                      "another, which "
-                      "is used; if it is wrong, remove it from the files",
-                      (checkpoint_.folder() / "config.json").string(), family_->tensors.lm_head));
+      warnings_.push_back(fmt::format(
+          "{}: tie_word_embeddings says that {} is the embedding, but the files hold another, "
+          "which is used; if it is wrong, remove it from the files",
+          (checkpoint_.folder() / "config.json").string(), names_.name(TensorId::kLmHead)));
     }
   }
+  network_ = std::make_unique<Network>(std::move(spec));
   if (!checkpoint_.index_complaint().empty()) {
     warnings_.push_back(
         fmt::format("{}; the weight files that are there hold all that the model needs, and are "
-                    "used: the index is another build's",
+                    "used",
                     checkpoint_.index_complaint()));
   }
-  FM_RETURN_IF_ERROR(weights_->declare(*family_, config_, loader_));
-  FM_ASSIGN_OR_RETURN(ExpertIndex index, build_expert_index(checkpoint_, *family_, config_));
+  FM_RETURN_IF_ERROR(network_->declare(names_, loader_));
+  FM_ASSIGN_OR_RETURN(ExpertIndex index, build_expert_index(checkpoint_, names_, network_->spec()));
   layouts_ = std::move(index.layouts);
+  network_->set_expert_layouts(layouts_);
   FM_ASSIGN_OR_RETURN(ExpertStore store,
                       ExpertStore::open(checkpoint_.files(), std::move(index.layers)));
   store_ = std::make_unique<ExpertStore>(std::move(store));
 
   footprint_.process_bytes = process_bytes(checkpoint_, *store_);
-  footprint_.dense_bytes = loader_.size();
+  footprint_.dense_bytes = loader_.size() + network_->derived_bytes();
   footprint_.io_bytes = kReadQueueBufferBytesMax;
   for (std::uint32_t i = 0; i < store_->layer_count(); ++i) {
     footprint_.expert_count += store_->expert_count(LayerId{i});
@@ -115,8 +124,8 @@ Status ModelFiles::read() {
 }
 
 void ModelFiles::add_end_token(std::int32_t id) {
-  std::vector<std::int32_t>& ids = config_.eos_token_ids;
-  if (id < 0 || static_cast<std::size_t>(id) >= config_.vocab_size) return;
+  if (id < 0 || static_cast<std::size_t>(id) >= spec().vocab_size) return;
+  std::vector<std::int32_t>& ids = eos_token_ids_;
   if (std::find(ids.begin(), ids.end(), id) == ids.end()) ids.push_back(id);
 }
 
@@ -133,20 +142,16 @@ std::string ModelFiles::identity() const {
   return fmt::format("{:016x}", name_hash(text));
 }
 
-Result<ModelFiles::DenseWeights> ModelFiles::load_dense(
+Result<AlignedBuffer> ModelFiles::load_dense(
     ReadQueue& queue, const std::function<void(std::uint64_t, std::uint64_t)>& on_progress) {
   std::vector<File> files;
   for (const std::filesystem::path& path : checkpoint_.files()) {
     FM_ASSIGN_OR_RETURN(File file, File::open(path, File::Mode::kDirect));
     files.push_back(std::move(file));
   }
-  DenseWeights dense;
-  FM_ASSIGN_OR_RETURN(dense.buffer, loader_.load(files, queue, on_progress));
-  dense.weights = std::move(weights_);
-  const bool add_one = family_->norms_are_zero_centred && !checkpoint_.is_mlx();
-  FM_RETURN_IF_ERROR(
-      dense.weights->finish(config_, add_one).with_prefix(checkpoint_.folder().string()));
-  return dense;
+  FM_ASSIGN_OR_RETURN(AlignedBuffer buffer, loader_.load(files, queue, on_progress));
+  network_->finish();
+  return buffer;
 }
 
 }  // namespace flashmoe

@@ -13,9 +13,8 @@
 #include "flashmoe/engine.h"
 #include "format/checkpoint.h"
 #include "model/expert_layout.h"
-#include "model/model_config.h"
 #include "model/model_family.h"
-#include "model/model_weights.h"
+#include "model/network.h"
 
 namespace flashmoe {
 
@@ -28,8 +27,12 @@ class ModelFiles {
   static Result<std::unique_ptr<ModelFiles>> open(const std::filesystem::path& folder);
 
   const Checkpoint& checkpoint() const { return checkpoint_; }
-  const ModelFamily& family() const { return *family_; }
-  const ModelConfig& config() const { return config_; }
+  /// How the model's tensors are called here.
+  const TensorTable& names() const { return names_; }
+  const ModelSpec& spec() const { return network_->spec(); }
+  const Network& network() const { return *network_; }
+  /// The tokens that end a text.
+  const std::vector<std::int32_t>& eos_token_ids() const { return eos_token_ids_; }
   const std::vector<ExpertLayout>& layouts() const { return layouts_; }
   const ExpertStore& store() const { return *store_; }
   const ModelFootprint& footprint() const { return footprint_; }
@@ -44,27 +47,25 @@ class ModelFiles {
   /// take_store().
   std::string identity() const;
 
-  /// Reads the dense weights through `queue`. Call once. The buffer must outlive the weights.
-  struct DenseWeights {
-    std::unique_ptr<ModelWeights> weights;
-    AlignedBuffer buffer;
-  };
-  Result<DenseWeights> load_dense(
+  /// Reads the network's dense weights through `queue`. Call once. The buffer must outlive it.
+  Result<AlignedBuffer> load_dense(
       ReadQueue& queue, const std::function<void(std::uint64_t, std::uint64_t)>& on_progress);
 
-  /// Gives up the store, for the engine that goes on without the rest.
+  /// Give up the network, loaded, and the store, for the engine that goes on without the rest.
+  std::unique_ptr<Network> take_network() { return std::move(network_); }
   std::unique_ptr<ExpertStore> take_store() { return std::move(store_); }
 
  private:
   explicit ModelFiles(Checkpoint checkpoint);
-  Status read();
+  Result<ModelSpec> read_spec();
+  Status find_weights(ModelSpec spec);
 
   Checkpoint checkpoint_;
-  const ModelFamily* family_ = nullptr;
-  ModelConfig config_;
+  TensorTable names_;
   std::vector<ExpertLayout> layouts_;
   std::unique_ptr<ExpertStore> store_;
-  std::unique_ptr<ModelWeights> weights_;
+  std::unique_ptr<Network> network_;
+  std::vector<std::int32_t> eos_token_ids_;
   DenseLoader loader_;
   ModelFootprint footprint_;
   std::vector<std::string> warnings_;

@@ -84,7 +84,7 @@ bool PrefixCache::contains(std::span<const std::int32_t> tokens) const {
 
 bool PrefixCache::could_hold(const RememberedSequence& sequence) const {
   std::uint64_t bytes = unshared_bytes(sequence);
-  for (const auto& block : sequence.state.kv().blocks()) bytes += block->size();
+  for (const KvBlock* block : sequence.state.kv().held_blocks()) bytes += block->size();
   return bytes <= budget_bytes_;
 }
 
@@ -114,16 +114,16 @@ Status PrefixCache::store_copy(std::span<const std::int32_t> tokens,
 
 void PrefixCache::put_in_memory(Checkpoint& checkpoint, RememberedSequence sequence) {
   bytes_ += unshared_bytes(sequence);
-  for (const auto& block : sequence.state.kv().blocks()) {
-    if (++block_users_[block.get()] == 1) bytes_ += block->size();
+  for (const KvBlock* block : sequence.state.kv().held_blocks()) {
+    if (++block_users_[block] == 1) bytes_ += block->size();
   }
   checkpoint.sequence = std::make_shared<const RememberedSequence>(std::move(sequence));
 }
 
 std::uint64_t PrefixCache::own_bytes(const Checkpoint& checkpoint) const {
   std::uint64_t bytes = unshared_bytes(*checkpoint.sequence);
-  for (const auto& block : checkpoint.sequence->state.kv().blocks()) {
-    if (block_users_.at(block.get()) == 1) bytes += block->size();
+  for (const KvBlock* block : checkpoint.sequence->state.kv().held_blocks()) {
+    if (block_users_.at(block) == 1) bytes += block->size();
   }
   return bytes;
 }
@@ -166,8 +166,8 @@ void PrefixCache::make_room(std::uint64_t bytes, const Checkpoint* kept) {
 
 void PrefixCache::drop_from_memory(Position position) {
   bytes_ -= unshared_bytes(*position->sequence);
-  for (const auto& block : position->sequence->state.kv().blocks()) {
-    const auto users = block_users_.find(block.get());
+  for (const KvBlock* block : position->sequence->state.kv().held_blocks()) {
+    const auto users = block_users_.find(block);
     if (--users->second > 0) continue;
     bytes_ -= block->size();
     block_users_.erase(users);

@@ -27,18 +27,18 @@ namespace fs = std::filesystem;
 static_assert(std::endian::native == std::endian::little, "the files are little-endian");
 
 /// "FMPFX" and the version of the file.
-constexpr std::uint64_t kPrefixMagic = 0x3230'5846'504d'46;
+constexpr std::uint64_t kPrefixMagic = 0x3330'5846'504d'46;
 /// A file that says more is damaged.
 constexpr std::uint64_t kTokensMax = std::uint64_t{1} << 28;
 
-/// What a checkpoint's file begins with; then tokens, numbers of blocks, recurrent state, the block
-/// that is not full, and uses of experts.
+/// What a checkpoint's file begins with; then tokens, numbers of blocks, the state that does not
+/// grow, the blocks that are not full, and uses of experts.
 struct PrefixHeader {
   std::uint64_t magic = kPrefixMagic;
   std::uint64_t identity = 0;
   std::uint64_t token_count = 0;
   std::uint64_t block_count = 0;
-  std::uint64_t recurrent_size = 0;
+  std::uint64_t fixed_size = 0;
   std::uint64_t tail_size = 0;
   std::uint64_t expert_count = 0;
 };
@@ -68,7 +68,7 @@ std::uint64_t PrefixStore::Options::identity_hash() const {
   return name_hash(fmt::format("{}\nnumerics {}", identity, numerics));
 }
 
-Result<std::unique_ptr<PrefixStore>> PrefixStore::open(const ModelConfig& config, Options options) {
+Result<std::unique_ptr<PrefixStore>> PrefixStore::open(const StateLayout& layout, Options options) {
   options.folder /= fmt::format("{:016x}", options.identity_hash());
   std::error_code failure;
   fs::create_directories(options.folder, failure);
@@ -85,16 +85,13 @@ Result<std::unique_ptr<PrefixStore>> PrefixStore::open(const ModelConfig& config
                  reason == EWOULDBLOCK ? "another server of this model uses it; choose another"
                                        : std::generic_category().message(reason));
   }
-  std::unique_ptr<PrefixStore> store(new PrefixStore(config, std::move(options), lock));
+  std::unique_ptr<PrefixStore> store(new PrefixStore(layout, std::move(options), lock));
   FM_RETURN_IF_ERROR(store->scan());
   return store;
 }
 
-PrefixStore::PrefixStore(const ModelConfig& config, Options options, int lock)
-    : config_(config),
-      options_(std::move(options)),
-      lock_(lock),
-      block_size_(KvCache(config).block_size()) {}
+PrefixStore::PrefixStore(const StateLayout& layout, Options options, int lock)
+    : layout_(layout), options_(std::move(options)), lock_(lock) {}
 
 PrefixStore::~PrefixStore() { ::close(lock_); }
 
@@ -105,7 +102,6 @@ fs::path PrefixStore::path_of(const char* kind, std::uint64_t number) const {
 Status PrefixStore::scan() {
   std::error_code failure;
   std::multimap<fs::file_time_type, std::uint64_t> states;  // by their last use
-  const std::uint64_t block_file_size = checked_file_size(block_size_);
   for (const auto& file : fs::directory_iterator(options_.folder, failure)) {
     const std::string name = file.path().filename().string();
     std::error_code ignored;
@@ -114,8 +110,8 @@ Status PrefixStore::scan() {
       next_number_ = std::max(next_number_, *state + 1);
     } else if (const auto block = number_of(name, kBlockKind)) {
       next_number_ = std::max(next_number_, *block + 1);
-      if (file.file_size(ignored) == block_file_size) {
-        blocks_[*block].size = block_file_size;
+      if (const std::uint64_t size = file.file_size(ignored); is_block_size(size)) {
+        blocks_[*block].size = size;
       } else {
         fs::remove(file.path(), ignored);
       }
@@ -156,12 +152,32 @@ Status PrefixStore::scan() {
   return Status();
 }
 
-bool PrefixStore::has_tail_block(std::size_t tokens) const {
-  return block_size_ > 0 && tokens % kKvBlock != 0;
+bool PrefixStore::is_block_size(std::uint64_t file_size) const {
+  return std::ranges::any_of(layout_.groups(), [file_size](const StateLayout::Group& group) {
+    return file_size == checked_file_size(group.block_bytes);
+  });
 }
 
-std::size_t PrefixStore::full_blocks(std::size_t tokens) const {
-  return block_size_ > 0 ? tokens / kKvBlock : 0;
+std::vector<PrefixStore::BlockRange> PrefixStore::full_blocks(std::size_t tokens) const {
+  std::vector<BlockRange> ranges;
+  for (const StateLayout::Group& group : layout_.groups()) {
+    const std::size_t end = tokens / kKvBlock;
+    ranges.push_back({std::min(KvCache::first_block(group.window, tokens), end), end});
+  }
+  return ranges;
+}
+
+std::size_t PrefixStore::full_block_count(std::size_t tokens) const {
+  std::size_t count = 0;
+  for (const BlockRange& range : full_blocks(tokens)) count += range.end - range.begin;
+  return count;
+}
+
+std::uint64_t PrefixStore::tail_bytes(std::size_t tokens) const {
+  std::uint64_t bytes = 0;
+  if (tokens % kKvBlock == 0) return bytes;
+  for (const StateLayout::Group& group : layout_.groups()) bytes += group.block_bytes;
+  return bytes;
 }
 
 /// The checksum is looked at when the whole file is read: here only what must fit together.
@@ -170,11 +186,12 @@ Result<PrefixStore::Checkpoint> PrefixStore::read_header(std::uint64_t number) c
                       File::open(path_of(kStateKind, number), File::Mode::kBuffered));
   PrefixHeader header;
   FM_RETURN_IF_ERROR(file.read_at(0, std::as_writable_bytes(std::span(&header, 1))));
-  const bool is_ours =
-      header.magic == kPrefixMagic && header.identity == options_.identity_hash() &&
-      header.token_count <= kTokensMax && header.block_count == full_blocks(header.token_count);
+  const bool is_ours = header.magic == kPrefixMagic &&
+                       header.identity == options_.identity_hash() &&
+                       header.token_count <= kTokensMax &&
+                       header.block_count == full_block_count(header.token_count);
   const std::uint64_t size = sizeof(header) + header.token_count * sizeof(std::int32_t) +
-                             header.block_count * sizeof(std::uint64_t) + header.recurrent_size +
+                             header.block_count * sizeof(std::uint64_t) + header.fixed_size +
                              header.tail_size + header.expert_count * sizeof(float);
   if (!is_ours || file.size() != checked_file_size(size)) {
     return error(StatusCode::kCorrupt, "{}: is no checkpoint of this model", file.path());
@@ -219,11 +236,9 @@ Result<std::uint64_t> PrefixStore::save(std::span<const std::int32_t> tokens,
                                         std::vector<std::uint64_t>& removed) {
   const SequenceState& state = sequence.state;
   FM_CHECK(state.position() == tokens.size());
-  const std::span<const std::shared_ptr<KvBlock>> blocks = state.kv().blocks();
-  const std::size_t full = full_blocks(tokens.size());
-  const bool has_tail = has_tail_block(tokens.size());
+  const std::span<const KvCache::Blocks> groups = state.kv().groups();
   std::uint64_t bytes = sequence.own_bytes() + tokens.size_bytes() + 4096;
-  for (const auto& block : blocks) bytes += block->size() + 64;
+  for (const KvBlock* block : state.kv().held_blocks()) bytes += block->size() + 64;
   if (bytes > options_.size_max) {
     return error(StatusCode::kOutOfBudget, "a checkpoint of {} tokens is larger than --cache-disk",
                  tokens.size());
@@ -235,26 +250,30 @@ Result<std::uint64_t> PrefixStore::save(std::span<const std::int32_t> tokens,
     for (const std::uint64_t block : checkpoint.blocks) release_block(block);
     return status;
   };
-  for (std::size_t i = 0; i < full; ++i) {
-    const Result<std::uint64_t> block = save_block(blocks[i]);
-    if (!block.ok()) return undo(block.status());
-    ++blocks_[*block].users;
-    checkpoint.blocks.push_back(*block);
+  const std::vector<BlockRange> full = full_blocks(tokens.size());
+  for (std::size_t g = 0; g < groups.size(); ++g) {
+    for (std::size_t i = full[g].begin; i < full[g].end; ++i) {
+      const Result<std::uint64_t> block = save_block(groups[g][i]);
+      if (!block.ok()) return undo(block.status());
+      ++blocks_[*block].users;
+      checkpoint.blocks.push_back(*block);
+    }
   }
   const std::vector<float> uses = sequence.experts.counts_at(tokens.size());
   const PrefixHeader header{.identity = options_.identity_hash(),
                             .token_count = tokens.size(),
-                            .block_count = full,
-                            .recurrent_size = state.recurrent_bytes(),
-                            .tail_size = has_tail ? blocks[full]->size() : 0,
+                            .block_count = checkpoint.blocks.size(),
+                            .fixed_size = state.fixed_bytes(),
+                            .tail_size = tail_bytes(tokens.size()),
                             .expert_count = uses.size()};
-  const std::array<std::span<const std::byte>, 6> parts = {
-      bytes_of_one(header),
-      std::as_bytes(tokens),
-      std::as_bytes(std::span<const std::uint64_t>(checkpoint.blocks)),
-      state.recurrent(),
-      has_tail ? std::as_const(*blocks[full]).bytes() : std::span<const std::byte>(),
-      std::as_bytes(std::span(uses))};
+  std::vector<std::span<const std::byte>> parts = {
+      bytes_of_one(header), std::as_bytes(tokens),
+      std::as_bytes(std::span<const std::uint64_t>(checkpoint.blocks)), state.fixed()};
+  if (header.tail_size > 0) {
+    for (const KvCache::Blocks& group : groups)
+      parts.push_back(std::as_const(*group[tokens.size() / kKvBlock]).bytes());
+  }
+  parts.push_back(std::as_bytes(std::span(uses)));
   const std::uint64_t number = next_number_++;
   if (const Status written = write_checked_file(path_of(kStateKind, number), parts);
       !written.ok()) {
@@ -267,10 +286,13 @@ Result<std::uint64_t> PrefixStore::save(std::span<const std::int32_t> tokens,
   return number;
 }
 
-Result<std::shared_ptr<KvBlock>> PrefixStore::load_block(std::uint64_t number) {
+Result<std::shared_ptr<KvBlock>> PrefixStore::load_block(std::uint64_t number, std::uint64_t size) {
   Block& block = blocks_.at(number);
+  if (block.size != checked_file_size(size)) {
+    return error(StatusCode::kCorrupt, "block {}: is another one than it was", number);
+  }
   if (std::shared_ptr<KvBlock> present = block.memory.lock()) return present;
-  FM_ASSIGN_OR_RETURN(KvBlock buffer, AlignedBuffer::allocate(block_size_));
+  FM_ASSIGN_OR_RETURN(KvBlock buffer, AlignedBuffer::allocate(size));
   const std::array<std::span<std::byte>, 1> parts = {buffer.bytes()};
   FM_RETURN_IF_ERROR(read_checked_file(path_of(kBlockKind, number), parts));
   auto loaded = std::make_shared<KvBlock>(std::move(buffer));
@@ -282,38 +304,44 @@ Result<std::shared_ptr<KvBlock>> PrefixStore::load_block(std::uint64_t number) {
 Result<RememberedSequence> PrefixStore::load(std::uint64_t number) {
   Checkpoint& checkpoint = checkpoints_.at(number);
   const auto read = [&]() -> Result<RememberedSequence> {
-    FM_ASSIGN_OR_RETURN(const SequenceState fresh, SequenceState::create(config_));
+    FM_ASSIGN_OR_RETURN(const SequenceState fresh, SequenceState::create(layout_));
     PrefixHeader header;
     std::vector<std::int32_t> tokens(checkpoint.tokens.size());
     std::vector<std::uint64_t> numbers(checkpoint.blocks.size());
-    FM_ASSIGN_OR_RETURN(AlignedBuffer recurrent, AlignedBuffer::allocate(fresh.recurrent_bytes()));
-    const bool has_tail = has_tail_block(tokens.size());
-    AlignedBuffer tail;
-    if (has_tail) {
-      FM_ASSIGN_OR_RETURN(tail, AlignedBuffer::allocate(block_size_));
+    FM_ASSIGN_OR_RETURN(AlignedBuffer fixed, AlignedBuffer::allocate(fresh.fixed_bytes()));
+    std::vector<std::shared_ptr<KvBlock>> tails;
+    if (tail_bytes(tokens.size()) > 0) {
+      for (const StateLayout::Group& group : layout_.groups()) {
+        FM_ASSIGN_OR_RETURN(KvBlock tail, AlignedBuffer::allocate(group.block_bytes));
+        tails.push_back(std::make_shared<KvBlock>(std::move(tail)));
+      }
     }
     ExpertUse experts(options_.expert_counts);
     std::vector<float> uses(experts.bytes() / sizeof(float));
-    const std::array<std::span<std::byte>, 6> parts = {
-        std::as_writable_bytes(std::span(&header, 1)),
-        std::as_writable_bytes(std::span(tokens)),
-        std::as_writable_bytes(std::span(numbers)),
-        recurrent.bytes(),
-        tail.bytes(),
-        std::as_writable_bytes(std::span(uses))};
+    std::vector<std::span<std::byte>> parts = {
+        std::as_writable_bytes(std::span(&header, 1)), std::as_writable_bytes(std::span(tokens)),
+        std::as_writable_bytes(std::span(numbers)), fixed.bytes()};
+    for (const std::shared_ptr<KvBlock>& tail : tails) parts.push_back(tail->bytes());
+    parts.push_back(std::as_writable_bytes(std::span(uses)));
     FM_RETURN_IF_ERROR(read_checked_file(path_of(kStateKind, number), parts));
     if (tokens != checkpoint.tokens || numbers != checkpoint.blocks ||
         !experts.restore(uses, tokens.size())) {
       return error(StatusCode::kCorrupt, "checkpoint {}: is another one than it was", number);
     }
-    std::vector<std::shared_ptr<KvBlock>> blocks;
-    for (const std::uint64_t block_number : numbers) {
-      FM_ASSIGN_OR_RETURN(std::shared_ptr<KvBlock> block, load_block(block_number));
-      blocks.push_back(std::move(block));
+    std::vector<KvCache::Blocks> groups;
+    const std::vector<BlockRange> full = full_blocks(tokens.size());
+    auto next = numbers.begin();
+    for (std::size_t g = 0; g < full.size(); ++g) {
+      KvCache::Blocks& blocks = groups.emplace_back(full[g].begin);
+      for (std::size_t i = full[g].begin; i < full[g].end; ++i) {
+        FM_ASSIGN_OR_RETURN(std::shared_ptr<KvBlock> block,
+                            load_block(*next++, layout_.groups()[g].block_bytes));
+        blocks.push_back(std::move(block));
+      }
+      if (!tails.empty()) blocks.push_back(std::move(tails[g]));
     }
-    if (has_tail) blocks.push_back(std::make_shared<KvBlock>(std::move(tail)));
     return RememberedSequence{
-        SequenceState::assemble(config_, tokens.size(), std::move(recurrent), std::move(blocks)),
+        SequenceState::assemble(layout_, tokens.size(), std::move(fixed), std::move(groups)),
         std::move(experts)};
   };
   Result<RememberedSequence> sequence = read();

@@ -15,7 +15,7 @@
 #include "base/result.h"
 #include "engine/remembered_sequence.h"
 #include "kernels/numerics.h"
-#include "model/model_config.h"
+#include "model/state/state_layout.h"
 
 namespace flashmoe {
 
@@ -43,9 +43,9 @@ class PrefixStore {
   };
 
   /// Looks at what is there; files that nothing refers to, or that are damaged, are removed.
-  /// `config` must outlive this. Errors: kIo, where the folder cannot be made or is another
+  /// `layout` must outlive this. Errors: kIo, where the folder cannot be made or is another
   /// process'.
-  static Result<std::unique_ptr<PrefixStore>> open(const ModelConfig& config, Options options);
+  static Result<std::unique_ptr<PrefixStore>> open(const StateLayout& layout, Options options);
   ~PrefixStore();
   PrefixStore(const PrefixStore&) = delete;
   PrefixStore& operator=(const PrefixStore&) = delete;
@@ -68,7 +68,7 @@ class PrefixStore {
  private:
   struct Checkpoint {
     std::vector<std::int32_t> tokens;
-    std::vector<std::uint64_t> blocks;  // numbers of their files
+    std::vector<std::uint64_t> blocks;  // numbers of their files, in the order of full_blocks()
     std::uint64_t size = 0;             // of its own file
     std::uint64_t last_use = 0;         // counts uses of all
   };
@@ -78,23 +78,30 @@ class PrefixStore {
     std::weak_ptr<KvBlock> memory;  // where it was last seen
   };
 
-  PrefixStore(const ModelConfig& config, Options options, int lock);
+  PrefixStore(const StateLayout& layout, Options options, int lock);
   Status scan();
-  /// Of a checkpoint of so many tokens: blocks in files of their own, and whether there is one that
-  /// is not full.
-  std::size_t full_blocks(std::size_t tokens) const;
-  bool has_tail_block(std::size_t tokens) const;
+  /// Blocks [begin, end) of a group of the KV cache.
+  struct BlockRange {
+    std::size_t begin = 0;
+    std::size_t end = 0;
+  };
+  /// By group, the blocks that a checkpoint of so many tokens has in files of their own: those that
+  /// are full and that its windows have not passed.
+  std::vector<BlockRange> full_blocks(std::size_t tokens) const;
+  std::size_t full_block_count(std::size_t tokens) const;
+  /// Bytes of the blocks, one of each group, that such a checkpoint has not filled.
+  std::uint64_t tail_bytes(std::size_t tokens) const;
+  bool is_block_size(std::uint64_t file_size) const;
   Result<Checkpoint> read_header(std::uint64_t number) const;
   Result<std::uint64_t> save_block(const std::shared_ptr<KvBlock>& block);
-  Result<std::shared_ptr<KvBlock>> load_block(std::uint64_t number);
+  Result<std::shared_ptr<KvBlock>> load_block(std::uint64_t number, std::uint64_t size);
   void make_room(std::uint64_t bytes, std::vector<std::uint64_t>& removed);
   void release_block(std::uint64_t number);
   std::filesystem::path path_of(const char* kind, std::uint64_t number) const;
 
-  const ModelConfig& config_;
+  const StateLayout& layout_;
   const Options options_;
   const int lock_;  // a descriptor
-  const std::uint64_t block_size_;
   std::map<std::uint64_t, Checkpoint> checkpoints_;
   std::map<std::uint64_t, Block> blocks_;
   std::unordered_map<const KvBlock*, std::uint64_t> known_;  // what blocks in memory are here

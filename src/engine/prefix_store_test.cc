@@ -17,40 +17,41 @@ namespace {
 
 namespace fs = std::filesystem;
 
-ModelConfig two_layer_config() {
-  ModelConfig config;
-  config.layers = {{.mixer = MixerKind::kFullAttention}, {.mixer = MixerKind::kLinearAttention}};
-  config.attention.num_kv_heads = 2;
-  config.attention.head_dim = 8;
-  config.delta_net.key_heads = 1;
-  config.delta_net.value_heads = 2;
-  config.delta_net.key_dim = 4;
-  config.delta_net.value_dim = 4;
-  config.delta_net.conv_kernel = 4;
-  return config;
+/// A layer that looks back to every position, one that has a state of fixed size, and one that
+/// looks back a little.
+StateLayout three_layers() {
+  const StateNeeds layers[] = {{.position_bytes = {64, 64}},
+                               {.fixed_bytes = 200},
+                               {.position_bytes = {32, 32}, .window = 100}};
+  return StateLayout(layers);
 }
 
 class PrefixFiles : public ::testing::Test {
  protected:
-  /// A sequence of `tokens` tokens; its bytes follow from `seed`. Blocks of `shared` stand before.
+  /// A sequence of `tokens` tokens; its bytes follow from `seed`. Blocks of `groups` stand before.
   RememberedSequence make(std::size_t tokens, unsigned seed,
-                          std::vector<std::shared_ptr<KvBlock>> blocks = {}) {
+                          std::vector<KvCache::Blocks> groups = {}) {
     std::mt19937 random(seed);
     const auto fill = [&](std::span<std::byte> bytes) {
       for (std::byte& byte : bytes) byte = static_cast<std::byte>(random());
     };
-    AlignedBuffer recurrent =
-        AlignedBuffer::allocate(SequenceState::recurrent_size(config_)).value();
-    fill(recurrent.bytes());
-    while (blocks.size() * kKvBlock < tokens) {
-      KvBlock block = AlignedBuffer::allocate(KvCache(config_).block_size()).value();
-      fill(block.bytes());
-      blocks.push_back(std::make_shared<KvBlock>(std::move(block)));
+    AlignedBuffer fixed = AlignedBuffer::allocate(layout_.fixed_bytes()).value();
+    fill(fixed.bytes());
+    groups.resize(layout_.groups().size());
+    for (std::size_t g = 0; g < groups.size(); ++g) {
+      const StateLayout::Group& group = layout_.groups()[g];
+      while (groups[g].size() * kKvBlock < tokens) {
+        KvBlock block = AlignedBuffer::allocate(group.block_bytes).value();
+        fill(block.bytes());
+        groups[g].push_back(std::make_shared<KvBlock>(std::move(block)));
+      }
+      const std::size_t passed = KvCache::first_block(group.window, tokens);
+      for (std::size_t i = 0; i < passed; ++i) groups[g][i] = nullptr;
     }
     ExpertUse experts(kExpertCounts);
     const auto used = static_cast<std::uint16_t>(random() % kExpertCounts[1]);
     experts.add(LayerId{1}, tokens - 1, 1, {&used, 1});
-    return {SequenceState::assemble(config_, tokens, std::move(recurrent), std::move(blocks)),
+    return {SequenceState::assemble(layout_, tokens, std::move(fixed), std::move(groups)),
             std::move(experts)};
   }
   static std::vector<std::int32_t> ids(std::size_t count, std::int32_t first = 0) {
@@ -66,16 +67,23 @@ class PrefixFiles : public ::testing::Test {
     };
     bool is_equal = a.position() == b.position() &&
                     x.experts.counts_at(a.position()) == y.experts.counts_at(a.position()) &&
-                    same(a.recurrent(), b.recurrent()) &&
-                    a.kv().blocks().size() == b.kv().blocks().size();
-    for (std::size_t i = 0; is_equal && i < a.kv().blocks().size(); ++i) {
-      is_equal = same(a.kv().blocks()[i]->bytes(), b.kv().blocks()[i]->bytes());
+                    same(a.fixed(), b.fixed());
+    for (std::size_t g = 0; is_equal && g < a.kv().groups().size(); ++g) {
+      const KvCache::Blocks& of_a = a.kv().groups()[g];
+      const KvCache::Blocks& of_b = b.kv().groups()[g];
+      is_equal = std::equal(of_a.begin(), of_a.end(), of_b.begin(), of_b.end(),
+                            [&](const auto& block_a, const auto& block_b) {
+                              if (block_a == nullptr || block_b == nullptr) {
+                                return block_a == block_b;
+                              }
+                              return same(block_a->bytes(), block_b->bytes());
+                            });
     }
     return is_equal;
   }
   std::unique_ptr<PrefixStore> open(std::uint64_t size_max = 1u << 30,
                                     const std::string& identity = "model") {
-    return PrefixStore::open(config_, {folder_.path(), identity, kExpertCounts, size_max}).value();
+    return PrefixStore::open(layout_, {folder_.path(), identity, kExpertCounts, size_max}).value();
   }
   std::uint64_t save(PrefixStore& store, std::span<const std::int32_t> tokens,
                      const RememberedSequence& sequence) {
@@ -92,7 +100,7 @@ class PrefixFiles : public ::testing::Test {
 
   static inline const std::vector<std::size_t> kExpertCounts = {0, 6};
   TemporaryFolder folder_;
-  const ModelConfig config_ = two_layer_config();
+  const StateLayout layout_ = three_layers();
 };
 
 TEST_F(PrefixFiles, ComeBackInALaterRun) {
@@ -124,15 +132,18 @@ TEST_F(PrefixFiles, AreTheUsersAlone) {
 
 TEST_F(PrefixFiles, ShareBlocksAndKeepThemAsLongAsSomebodyNeedsThem) {
   const RememberedSequence first = make(130, 1);
-  const std::vector<std::shared_ptr<KvBlock>> shared(first.state.kv().blocks().begin(),
-                                                     first.state.kv().blocks().begin() + 2);
+  std::vector<KvCache::Blocks> shared(first.state.kv().groups().begin(),
+                                      first.state.kv().groups().end());
+  for (KvCache::Blocks& blocks : shared) blocks.resize(2);
   const RememberedSequence second = make(200, 2, shared);
   auto store = open();
   const std::uint64_t a = save(*store, ids(130), first);
   const std::uint64_t b = save(*store, ids(200), second);
-  EXPECT_EQ(files("block-").size(), 3u);  // two of both, one of the second; the rest is in states
+  // Of each group two of the first and one of the second alone; the rest is in states. The window
+  // of the second has passed one of the first's.
+  EXPECT_EQ(files("block-").size(), 6u);
   store->remove(a);
-  EXPECT_EQ(files("block-").size(), 3u);
+  EXPECT_EQ(files("block-").size(), 5u);
   EXPECT_TRUE(equal(store->load(b).value(), second));
   store->remove(b);
   EXPECT_TRUE(files("block-").empty());
@@ -195,7 +206,7 @@ TEST_F(PrefixFiles, ThatAKilledProcessLeftAreRemoved) {
   std::ofstream(folder / "state-79") << "short";
   auto store = open();
   EXPECT_EQ(store->entries().size(), 1u);
-  EXPECT_EQ(files("block-").size(), 2u);
+  EXPECT_EQ(files("block-").size(), 4u);
   EXPECT_EQ(files("state-").size(), 1u);
   // A checkpoint without one of its blocks is none.
   store.reset();
@@ -207,7 +218,7 @@ TEST_F(PrefixFiles, ThatAKilledProcessLeftAreRemoved) {
 TEST_F(PrefixFiles, AreOfOneModelAndOneProcess) {
   auto store = open();
   save(*store, ids(70), make(70, 1));
-  EXPECT_EQ(PrefixStore::open(config_, {folder_.path(), "model", kExpertCounts, 1u << 30})
+  EXPECT_EQ(PrefixStore::open(layout_, {folder_.path(), "model", kExpertCounts, 1u << 30})
                 .status()
                 .code(),
             StatusCode::kIo);
@@ -218,7 +229,7 @@ TEST_F(PrefixFiles, AreOfOneModelAndOneProcess) {
 
 TEST_F(PrefixFiles, AreOfOneArithmetic) {
   save(*open(), ids(70), make(70, 1));
-  const auto other = PrefixStore::open(config_, {.folder = folder_.path(),
+  const auto other = PrefixStore::open(layout_, {.folder = folder_.path(),
                                                  .identity = "model",
                                                  .expert_counts = kExpertCounts,
                                                  .numerics = kNumericsVersion + 1});

@@ -3,7 +3,7 @@
 
 #include "base/result.h"
 #include "engine/expert_use.h"
-#include "model/sequence_state.h"
+#include "model/state/sequence_state.h"
 
 namespace flashmoe {
 
@@ -19,7 +19,7 @@ struct RememberedSequence {
     return RememberedSequence{std::move(copy), experts};
   }
   /// Without the blocks of the KV cache, which sequences share.
-  std::uint64_t own_bytes() const { return state.recurrent_bytes() + experts.bytes(); }
+  std::uint64_t own_bytes() const { return state.fixed_bytes() + experts.bytes(); }
 };
 
 }  // namespace flashmoe

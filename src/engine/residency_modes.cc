@@ -1,5 +1,6 @@
 #include "engine/residency_modes.h"
 
+#include "base/budget_text.h"
 #include "base/check.h"
 #include "base/units.h"
 #include "experts/policies/lazy.h"
@@ -173,10 +174,10 @@ Status check_residency_fits(const ResidencyOptions& options, const MemoryPlan& p
     return Status();
   }
   return error(StatusCode::kOutOfBudget,
-               "--residency resident: {} of {} experts fit in {}; all of them need {} bytes ({}): "
+               "--residency resident: {} of {} experts fit in {}; all of them need {}: "
                "raise --memory or choose another mode",
                plan.expert_slots, plan.expert_count, format_size(plan.budget_bytes),
-               plan.budget_bytes_resident, format_size(plan.budget_bytes_resident));
+               budget_text(plan.budget_bytes_resident));
 }
 
 std::unique_ptr<ResidencyPolicy> make_policy(Residency residency,

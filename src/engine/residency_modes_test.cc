@@ -93,7 +93,7 @@ TEST(ResidencyModes, ResidentNeedsASlotForEveryExpert) {
   const Status status = check_residency_fits({.residency = Residency::kResident}, plan);
   EXPECT_EQ(status.code(), StatusCode::kOutOfBudget);
   EXPECT_THAT(std::string(status.message()), HasSubstr("7 of 8"));
-  EXPECT_THAT(std::string(status.message()), HasSubstr("123456 bytes"));
+  EXPECT_THAT(std::string(status.message()), HasSubstr("need 1 MiB"));
   plan.expert_slots = 8;
   EXPECT_TRUE(check_residency_fits({.residency = Residency::kResident}, plan).ok());
 }

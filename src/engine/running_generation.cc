@@ -36,6 +36,7 @@ RunningGeneration::RunningGeneration(GenerationId id, GenerationRequest request,
 
 void RunningGeneration::start(RememberedSequence sequence, Clock::time_point now) {
   sequence_ = std::make_unique<RememberedSequence>(std::move(sequence));
+  if (std::exchange(has_started_, true)) return;
   statistics_.cached_tokens = position();
   started_ = now;
   statistics_.queue_seconds = seconds_between(submitted_, now);
@@ -150,7 +151,7 @@ void RunningGeneration::finish(GenerationEnd end) {
   const Clock::time_point now = Clock::now();
   if (statistics_.generated_tokens > 0) {
     statistics_.decode_seconds = seconds_between(first_token_, now);
-  } else if (sequence_ != nullptr) {
+  } else if (has_started_) {
     statistics_.prefill_seconds = seconds_between(started_, now);
   } else {
     statistics_.queue_seconds = seconds_between(submitted_, now);

@@ -8,6 +8,7 @@
 #include <memory>
 #include <set>
 #include <span>
+#include <utility>
 #include <vector>
 
 #include "base/result.h"
@@ -51,10 +52,16 @@ class RunningGeneration {
   bool is_suspect() const { return is_suspect_; }
   void clear_suspicion() { is_suspect_ = false; }
 
-  /// Takes a place. `sequence`: where the tokens of the prompt that are known have led.
+  /// Takes a place. `sequence`: where the tokens that are known have led.
   void start(RememberedSequence sequence, Clock::time_point now);
+  /// Gives its place up, to start again later: to the same tokens, and its listener does not
+  /// notice.
+  RememberedSequence suspend() { return std::move(*std::exchange(sequence_, nullptr)); }
+  bool has_started() const { return has_started_; }
 
   GenerationId id() const { return id_; }
+  /// The client's request that it is of: the id of the first of its generations.
+  GenerationId group() const { return request_.companion.value_or(id_); }
   const GenerationRequest& request() const { return request_; }
   std::span<const std::int32_t> tokens() const { return tokens_; }
   std::size_t position() const { return sequence_->state.position(); }
@@ -111,6 +118,7 @@ class RunningGeneration {
   const Clock::time_point submitted_;
   Clock::time_point started_;
   Clock::time_point first_token_;
+  bool has_started_ = false;
   bool has_ended_ = false;
   bool is_suspect_ = false;
   Status status_;

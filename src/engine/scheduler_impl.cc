@@ -40,7 +40,7 @@ SchedulerImpl::SchedulerImpl(Parts parts, const SchedulerOptions& options)
     : parts_(std::move(parts)),
       options_(options),
       model_({.tokenizer = parts_.resources.tokenizer,
-              .eos_ids = parts_.resources.model->config().eos_token_ids,
+              .eos_ids = parts_.resources.eos_token_ids,
               .context = parts_.resources.context,
               .on_ended = [this](const RunningGeneration& ended) { count_end(ended); }}),
       prefixes_(parts_.prefix_cache_bytes,
@@ -73,9 +73,8 @@ SchedulerImpl::~SchedulerImpl() {
 
 Result<GenerationId> SchedulerImpl::submit(GenerationRequest request,
                                            std::shared_ptr<GenerationListener> listener) {
-  const std::size_t vocab_size = parts_.resources.model->config().vocab_size;
-  FM_RETURN_IF_ERROR(
-      check_prompt_ids(request.prompt, /*before=*/0, parts_.resources.context, vocab_size));
+  FM_RETURN_IF_ERROR(check_prompt_ids(request.prompt, /*before=*/0, parts_.resources.context,
+                                      parts_.resources.model->spec()));
   if (request.prompt.empty()) {
     return error(StatusCode::kInvalidArgument,
                  "the prompt is empty: there is nothing to continue; give at least one token");
@@ -85,12 +84,19 @@ Result<GenerationId> SchedulerImpl::submit(GenerationRequest request,
                  "scores_prompt needs top_logprobs, how many others are to be told");
   }
   FM_ASSIGN_OR_RETURN(Sampler sampler, Sampler::create(request.sampling));
-  FM_ASSIGN_OR_RETURN(StopMatcher stops, StopMatcher::create(request.stop));
-  TextStream text(model_.tokenizer, std::move(stops));
+  std::vector<StopMatcher::Passage> stop_free;
+  for (const GenerationRequest::Passage& passage : request.stop_free) {
+    stop_free.push_back({passage.open, passage.close});
+  }
+  FM_ASSIGN_OR_RETURN(StopMatcher stops, StopMatcher::create(request.stop, std::move(stop_free)));
+  TextStream text(model_.tokenizer, std::move(stops), std::move(request.markup));
   const Clock::time_point now = Clock::now();
   const std::lock_guard lock(mutex_);
-  if (refuses_) return error(StatusCode::kBusy, "the server is shutting down");
-  if (open_ >= parts_.places + options_.queue_max) {
+  // What has begun is let end.
+  if (cancels_all_ || (refuses_ && !request.companion)) {
+    return error(StatusCode::kBusy, "the server is shutting down");
+  }
+  if (!request.companion && open_ >= parts_.places + options_.queue_max) {
     return error(StatusCode::kBusy,
                  "{} requests are running or waiting, as many as may; try again later", open_);
   }
@@ -208,21 +214,46 @@ void SchedulerImpl::end_overdue() {
   forget(dropped.size());
 }
 
+std::size_t SchedulerImpl::running_of(GenerationId group) const {
+  return static_cast<std::size_t>(std::ranges::count_if(
+      running_, [group](const GenerationPtr& generation) { return generation->group() == group; }));
+}
+
+std::optional<std::size_t> SchedulerImpl::next_waiting(
+    const std::vector<GenerationId>& passed) const {
+  std::optional<std::size_t> next;
+  std::size_t fewest = 0;
+  for (std::size_t i = 0; i < waiting_.size(); ++i) {
+    if (std::ranges::find(passed, waiting_[i]->id()) != passed.end()) continue;
+    const std::size_t count = running_of(waiting_[i]->group());
+    if (next && count >= fewest) continue;
+    next = i;
+    fewest = count;
+    if (fewest == 0) break;
+  }
+  return next;
+}
+
 void SchedulerImpl::admit() {
-  std::size_t next = 0;
+  make_way();
+  std::vector<GenerationId> passed;  // those that wait on
   while (running_.size() < parts_.places) {
     GenerationPtr generation;
+    std::size_t place = 0;
     {
       const std::lock_guard lock(mutex_);
-      if (next >= waiting_.size()) return;
-      generation = std::move(waiting_[next]);
-      waiting_.erase(waiting_.begin() + static_cast<std::ptrdiff_t>(next));
+      const std::optional<std::size_t> next = next_waiting(passed);
+      if (!next) return;
+      place = *next;
+      generation = std::move(waiting_[place]);
+      waiting_.erase(waiting_.begin() + static_cast<std::ptrdiff_t>(place));
     }
+    const bool starts_anew = !generation->has_started();
     const PrefixCache::Match match = prefixes_.find(generation->request().prompt);
-    if (should_wait(*generation, match.checkpoint)) {
+    if (starts_anew && should_wait(*generation, match.checkpoint)) {
+      passed.push_back(generation->id());
       const std::lock_guard lock(mutex_);
-      waiting_.insert(waiting_.begin() + static_cast<std::ptrdiff_t>(next), std::move(generation));
-      ++next;
+      waiting_.insert(waiting_.begin() + static_cast<std::ptrdiff_t>(place), std::move(generation));
       continue;
     }
     if (const Status started = start(*generation); !started.ok()) {
@@ -230,9 +261,37 @@ void SchedulerImpl::admit() {
       forget(1);
       continue;
     }
-    plan_checkpoints(*generation, match);
+    if (starts_anew) plan_checkpoints(*generation, match);
     running_.push_back(std::move(generation));
   }
+}
+
+void SchedulerImpl::make_way() {
+  // What is not remembered would have to be computed again.
+  if (running_.size() < parts_.places || !prefixes_.is_on()) return;
+  const RunningGeneration* waiting = nullptr;
+  {
+    const std::lock_guard lock(mutex_);
+    const std::optional<std::size_t> next = next_waiting({});
+    if (!next || running_of(waiting_[*next]->group()) > 0) return;
+    waiting = waiting_[*next].get();  // until this thread takes it out
+  }
+  if (should_wait(*waiting, prefixes_.find(waiting->request().prompt).checkpoint)) return;
+  // Of the request that has most, the one that came last.
+  auto leaving = running_.end();
+  std::size_t most = 1;
+  for (auto it = running_.begin(); it != running_.end(); ++it) {
+    const std::size_t count = running_of((*it)->group());
+    if (count < 2 || count < most || (*it)->is_suspect() || (*it)->needs_whole_prompt()) continue;
+    leaving = it;
+    most = count;
+  }
+  if (leaving == running_.end()) return;
+  GenerationPtr generation = std::move(*leaving);
+  running_.erase(leaving);
+  if (!generation->sequence().state.broken()) remember_end(*generation, generation->suspend());
+  const std::lock_guard lock(mutex_);
+  waiting_.push_front(std::move(generation));
 }
 
 bool SchedulerImpl::should_wait(const RunningGeneration& waiting, std::size_t cached) {
@@ -261,7 +320,8 @@ Result<RememberedSequence> SchedulerImpl::begin_sequence(const RunningGeneration
                         prefixes_.resume(generation.tokens()));
     if (known) return std::move(*known);
   }
-  FM_ASSIGN_OR_RETURN(SequenceState state, SequenceState::create(parts_.resources.model->config()));
+  FM_ASSIGN_OR_RETURN(SequenceState state,
+                      SequenceState::create(parts_.resources.model->state_layout()));
   return RememberedSequence{std::move(state), ExpertUse(parts_.expert_counts)};
 }
 
@@ -339,9 +399,11 @@ void SchedulerImpl::plan_checkpoints(RunningGeneration& generation,
 /// a share of the cache, which is for other conversations as well.
 std::size_t SchedulerImpl::checkpoint_spacing(RunningGeneration& generation) const {
   const std::size_t tokens = generation.request().prompt.size();
-  // Beside its own state, each has a copy of the block that the sequence went on to write.
-  const std::uint64_t bytes = generation.sequence().own_bytes() + tokens * sizeof(std::int32_t) +
-                              generation.sequence().state.kv().block_size();
+  // Beside its own state, each has a copy of the blocks that the sequence went on to write.
+  const StateLayout& state = parts_.resources.model->state_layout();
+  const std::uint64_t written = state.kv_bytes(1, 1) + state.snapshot_bytes() - state.fixed_bytes();
+  const std::uint64_t bytes =
+      generation.sequence().own_bytes() + tokens * sizeof(std::int32_t) + written;
   const std::uint64_t count = std::clamp<std::uint64_t>(
       prefixes_.budget_bytes() / kPromptShare / bytes, kLikeliestCount, kPromptCheckpointsMax);
   return std::max<std::size_t>(kWorthwhileTokens, (tokens - generation.position()) / (count + 1));
@@ -488,6 +550,11 @@ void SchedulerImpl::remember(RunningGeneration& generation) {
       generation.tokens().subspan(0, generation.position()), generation.sequence());
 }
 
+void SchedulerImpl::remember_end(RunningGeneration& generation, RememberedSequence sequence) {
+  const std::size_t consumed = sequence.state.position();
+  prefixes_.store(generation.tokens().subspan(0, consumed), std::move(sequence));
+}
+
 void SchedulerImpl::retire_ended() {
   for (auto it = running_.begin(); it != running_.end();) {
     RunningGeneration& generation = **it;
@@ -496,9 +563,7 @@ void SchedulerImpl::retire_ended() {
       continue;
     }
     if (!generation.sequence().state.broken()) {
-      const std::span<const std::int32_t> consumed =
-          generation.tokens().subspan(0, generation.position());
-      prefixes_.store(consumed, std::move(generation.sequence()));
+      remember_end(generation, std::move(generation.sequence()));
     }
     it = running_.erase(it);
     forget(1);

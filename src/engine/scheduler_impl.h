@@ -7,6 +7,7 @@
 #include <functional>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <thread>
 #include <unordered_set>
 #include <vector>
@@ -83,8 +84,15 @@ class SchedulerImpl : public Scheduler {
   /// Whether nobody wants the step that is being computed any more. With mutex_ held.
   bool is_step_unwanted() const;
   void end_overdue();
-  /// Gives places to those that wait, in order, but for those that had better wait on.
+  /// Gives places to those that wait: first to the request of which fewest run, in order of arrival
+  /// where that is equal, but not to those that had better wait on.
   void admit();
+  std::size_t running_of(GenerationId group) const;
+  /// The place in the queue of who comes next, but for those `passed`. With mutex_ held.
+  std::optional<std::size_t> next_waiting(const std::vector<GenerationId>& passed) const;
+  /// If a request waits of which none runs, and all places are taken: one of another's several goes
+  /// back into the queue.
+  void make_way();
   /// Whether `waiting` begins like a prompt that is being read: its reader is then asked to
   /// remember where they part.
   bool should_wait(const RunningGeneration& waiting, std::size_t cached);
@@ -108,6 +116,8 @@ class SchedulerImpl : public Scheduler {
   void after_step(std::span<RunningGeneration* const> members);
   void after_failure(std::span<RunningGeneration* const> members, const Status& status);
   void remember(RunningGeneration& generation);
+  /// Remembers all that it has computed.
+  void remember_end(RunningGeneration& generation, RememberedSequence sequence);
   void retire_ended();
   void count_end(const RunningGeneration& generation);
   /// So many have ended, and their listeners know.

@@ -49,7 +49,8 @@ std::string_view to_string(FinishReason reason) {
 }
 
 Status check_prompt_ids(std::span<const std::int32_t> ids, std::size_t before, std::size_t context,
-                        std::size_t vocab_size) {
+                        const ModelSpec& spec) {
+  const std::size_t vocab_size = spec.vocab_size;
   for (std::size_t i = 0; i < ids.size(); ++i) {
     if (ids[i] < 0 || static_cast<std::size_t>(ids[i]) >= vocab_size) {
       return error(StatusCode::kInvalidArgument,
@@ -59,9 +60,10 @@ Status check_prompt_ids(std::span<const std::int32_t> ids, std::size_t before, s
   }
   if (before + ids.size() > context) {
     return error(StatusCode::kInvalidArgument,
-                 "{} tokens{} exceed the context of {}; raise --context or shorten the input",
-                 before + ids.size(), before == 0 ? "" : " (earlier ones of the session included)",
-                 context);
+                 "{} tokens{} exceed the context of {}; {}shorten the input", before + ids.size(),
+                 before == 0 ? "" : " (earlier ones of the session included)", context,
+                 context < spec.max_position_embeddings ? "raise --context or "
+                                                        : "the model has no larger one, so ");
   }
   return Status();
 }
@@ -71,8 +73,7 @@ Status SessionImpl::check_input(std::span<const std::int32_t> ids) const {
     return error(StatusCode::kInvalidArgument,
                  "this session ended with a failed read; reset it to begin again");
   }
-  return check_prompt_ids(ids, tokens_.size(), resources_.context,
-                          resources_.model->config().vocab_size);
+  return check_prompt_ids(ids, tokens_.size(), resources_.context, resources_.model->spec());
 }
 
 Status SessionImpl::check_prompt(std::span<const std::int32_t> prompt) const {
@@ -109,12 +110,13 @@ void SessionImpl::keep_way_back(std::size_t rows, bool is_first, bool may_be_giv
     return;
   }
   // It lies in the memory that the budget has for positions still to come.
-  const auto size_for = [this](std::size_t positions) {
-    return KvCache::size_for(resources_.model->config(), positions);
+  const StateLayout& state = resources_.model->state_layout();
+  const auto size_for = [&](std::size_t positions) {
+    return state.kv_bytes(positions, resources_.model->rows_max());
   };
   const std::uint64_t planned = size_for(resources_.context);
   const std::uint64_t used = std::min(planned, size_for(state_.position() + rows));
-  if (!may_be_given_up || planned - used < state_.recurrent_bytes()) {
+  if (!may_be_given_up || planned - used < state.snapshot_bytes()) {
     way_back_.reset();
     return;
   }
@@ -181,7 +183,7 @@ Result<bool> SessionImpl::consume_pending(const GenerateOptions& options, bool i
 
 Status SessionImpl::decode(const GenerateOptions& options, Sampler& sampler, StopMatcher stops,
                            GenerateResult& result) {
-  const std::vector<std::int32_t>& eos_ids = resources_.model->config().eos_token_ids;
+  const std::span<const std::int32_t> eos_ids = resources_.eos_token_ids;
   TextStream stream(resources_.tokenizer, std::move(stops));
   const Clock::time_point start = Clock::now();
   Clock::time_point first_token = start;
@@ -329,7 +331,7 @@ Status SessionImpl::forward(std::span<const std::int32_t> ids, const ForwardObse
 }
 
 Status SessionImpl::reset() {
-  FM_ASSIGN_OR_RETURN(state_, SequenceState::create(resources_.model->config()));
+  FM_ASSIGN_OR_RETURN(state_, SequenceState::create(resources_.model->state_layout()));
   tokens_.clear();
   prompt_begin_ = 0;
   way_back_.reset();

@@ -31,6 +31,7 @@ struct SessionResources {
   PressureWatch* pressure = nullptr;  // null where there is nothing to watch
   const std::unique_ptr<ResidentSetKeeper>* resident_set = nullptr;  // null inside: nothing kept
   const Tokenizer* tokenizer = nullptr;  // null where the model has none
+  std::span<const std::int32_t> eos_token_ids;
   std::size_t context = 0;
 };
 
@@ -50,7 +51,7 @@ ExpertCounters expert_counters(const SessionResources& resources);
 /// Errors: kInvalidArgument for ids that the model does not have, and for more of them than a
 /// context of which `before` tokens are taken has room for.
 Status check_prompt_ids(std::span<const std::int32_t> ids, std::size_t before, std::size_t context,
-                        std::size_t vocab_size);
+                        const ModelSpec& spec);
 
 /// A Session over one SequenceState.
 class SessionImpl : public Session {

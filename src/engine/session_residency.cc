@@ -46,7 +46,7 @@ Status SessionImpl::read_prompt(std::span<const std::int32_t> prompt,
 }
 
 Status SessionImpl::discover(const GenerateOptions& options, SwitchReport& report) {
-  const std::vector<std::int32_t>& eos_ids = resources_.model->config().eos_token_ids;
+  const std::span<const std::int32_t> eos_ids = resources_.eos_token_ids;
   FM_ASSIGN_OR_RETURN(Sampler sampler, Sampler::create(options.sampling));
   for (const std::int32_t id : tokens_) sampler.accept(id);
   FM_ASSIGN_OR_RETURN(const SequenceState::Snapshot snapshot, state_.snapshot());
@@ -144,7 +144,7 @@ Result<bool> SessionImpl::pass_held_tokens(const GenerateOptions& options, Sampl
   if (!before_held_) return true;
   const std::size_t prompt_end = tokens_.size();
   ExpertResidency& experts = *residency();
-  const std::vector<std::int32_t>& eos_ids = resources_.model->config().eos_token_ids;
+  const std::span<const std::int32_t> eos_ids = resources_.eos_token_ids;
   bool must_restart = experts.options().hold == Hold::kRestart;
   Stopwatch watch;
   while (experts.is_swapping() && tokens_.size() < resources_.context) {

@@ -34,22 +34,18 @@ class TensorRoles : public WeightSource {
   /// Weights of all matrices and vectors but those of routed experts.
   std::uint64_t dense_parameter_count() const { return parameter_count_; }
 
-  Status matrix(const std::string& path, std::size_t rows, std::size_t cols,
-                WeightView* out) override;
-  Status vector(const std::string& name,
-                std::span<const std::vector<std::uint64_t>> accepted_shapes,
+  bool has_matrix(const TensorRef& tensor) const override;
+  Status matrix(const TensorRef& tensor, const MatrixShape& shape, WeightView* out) override;
+  Status vector(const TensorRef& tensor, std::span<const TensorShape> accepted_shapes,
                 std::vector<float>* out) override;
 
  private:
   explicit TensorRoles(const ModelFiles& files) : files_(&files) {}
-  void list_dense_roles();
   void add_experts(std::size_t layer);
   void add_matrix(const std::string& path, const Use& use);
-  TensorRole dense_role(const std::string& path) const;
 
   const ModelFiles* files_;
-  std::unordered_map<std::string, TensorRole> dense_roles_;  // by the paths that the model declares
-  std::unordered_map<std::string, Use> uses_;                // by tensor name
+  std::unordered_map<std::string, Use> uses_;  // by tensor name
   std::uint64_t parameter_count_ = 0;
 };
 

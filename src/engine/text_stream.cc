@@ -1,13 +1,15 @@
 #include "engine/text_stream.h"
 
+#include <algorithm>
 #include <utility>
 
 namespace flashmoe {
 
-TextStream::TextStream(const Tokenizer* tokenizer, StopMatcher matcher)
-    : tokenizer_(tokenizer), matcher_(std::move(matcher)) {
+TextStream::TextStream(const Tokenizer* tokenizer, StopMatcher matcher,
+                       std::vector<std::int32_t> markup)
+    : tokenizer_(tokenizer), matcher_(std::move(matcher)), markup_(std::move(markup)) {
   if (tokenizer != nullptr) {
-    detokenizer_.emplace(*tokenizer, DecodeOptions{.skip_special_tokens = true});
+    detokenizer_.emplace(*tokenizer, DecodeOptions{.skip_special_tokens = true, .kept = markup_});
   }
 }
 
@@ -20,8 +22,9 @@ Result<std::string> TextStream::push(std::int32_t id) {
   size_ += piece.size();
   std::string certain;
   matcher_.push(piece, certain);
-  // A special token is no part of the text, but a stop string may name it.
-  if (detokenizer_ && tokenizer_->is_token(id) && tokenizer_->is_special(id)) {
+  // Any other special token is no part of the text, but a stop string may name it.
+  if (detokenizer_ && tokenizer_->is_token(id) && tokenizer_->is_special(id) &&
+      std::ranges::find(markup_, id) == markup_.end()) {
     FM_ASSIGN_OR_RETURN(const std::string mark, tokenizer_->id_to_bytes(id));
     matcher_.push_hidden(mark, certain);
   }

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "base/result.h"
 #include "tokenizer/detokenizer.h"
@@ -16,8 +17,9 @@ namespace flashmoe {
 /// there is no text. One thread at a time.
 class TextStream {
  public:
-  /// `tokenizer` may be null; else it must outlive this.
-  TextStream(const Tokenizer* tokenizer, StopMatcher matcher);
+  /// `tokenizer` may be null; else it must outlive this. `markup`: see GenerationRequest.
+  TextStream(const Tokenizer* tokenizer, StopMatcher matcher,
+             std::vector<std::int32_t> markup = {});
 
   /// The text that is certain now that `id` has come: whole characters, and nothing that may yet
   /// become part of a stop string.
@@ -36,6 +38,7 @@ class TextStream {
   const Tokenizer* tokenizer_ = nullptr;
   std::optional<Detokenizer> detokenizer_;
   StopMatcher matcher_;
+  std::vector<std::int32_t> markup_;
   std::size_t size_ = 0;
 };
 

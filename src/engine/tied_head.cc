@@ -7,6 +7,7 @@
 #include <string_view>
 #include <vector>
 
+#include "format/weight_catalog.h"
 #include "io/file.h"
 
 namespace flashmoe {
@@ -38,10 +39,10 @@ Result<bool> are_equal(const Checkpoint& checkpoint, const TensorRecord& a, cons
 
 }  // namespace
 
-Result<bool> has_own_head(const Checkpoint& checkpoint, const ModelFamily& family) {
-  const std::string head(family.tensors.lm_head);
-  const std::string embedding(family.tensors.embed_tokens);
-  if (checkpoint.find(head + ".weight") == nullptr) return false;
+Result<bool> has_own_head(const Checkpoint& checkpoint, const TensorTable& names) {
+  const std::string head = names.name(TensorId::kLmHead);
+  const std::string embedding = names.name(TensorId::kEmbedTokens);
+  if (!has_weight(checkpoint, head)) return false;
   // The weight last: scales and biases are small.
   for (const std::string_view part : {".scales", ".biases", ".weight"}) {
     const TensorRecord* const of_head = checkpoint.find(head + std::string(part));

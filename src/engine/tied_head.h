@@ -3,14 +3,14 @@
 
 #include "base/result.h"
 #include "format/checkpoint.h"
-#include "model/model_family.h"
+#include "model/tensor_table.h"
 
 namespace flashmoe {
 
 /// Whether the files hold an lm_head other than the embedding: in another format, or with other
 /// bytes. Of two in one format it reads as much as they have in common, a few MiB at a time: all of
 /// both where one is a copy, next to nothing where it is not. Errors: those of reading.
-Result<bool> has_own_head(const Checkpoint& checkpoint, const ModelFamily& family);
+Result<bool> has_own_head(const Checkpoint& checkpoint, const TensorTable& names);
 
 }  // namespace flashmoe
 

@@ -9,8 +9,7 @@
 namespace flashmoe {
 namespace {
 
-Status check_fits(const NamedRoutingTrace& named, const std::string& spec,
-                  const ModelConfig& config) {
+Status check_fits(const NamedRoutingTrace& named, const std::string& spec, const ModelSpec& model) {
   const auto refuse = [&](std::string_view what, std::size_t has, std::size_t wants) {
     return error(StatusCode::kInvalidArgument,
                  "{}: routing trace {} has {} {}, the model {}; take a trace of such a model, or "
@@ -18,13 +17,14 @@ Status check_fits(const NamedRoutingTrace& named, const std::string& spec,
                  spec, printable(named.name), has, what, wants);
   };
   const RoutingTrace& trace = named.trace;
-  if (trace.experts_per_token() != config.moe.num_experts_per_tok) {
-    return refuse("experts per token", trace.experts_per_token(), config.moe.num_experts_per_tok);
+  if (trace.experts_per_token() != model.moe().router.num_experts_per_tok) {
+    return refuse("experts per token", trace.experts_per_token(),
+                  model.moe().router.num_experts_per_tok);
   }
   for (const std::size_t count : trace.num_experts()) {
-    const bool fits = trace.declares_num_experts() ? count == config.moe.num_experts
-                                                   : count <= config.moe.num_experts;
-    if (!fits) return refuse("experts in a layer", count, config.moe.num_experts);
+    const bool fits = trace.declares_num_experts() ? count == model.moe().router.num_experts
+                                                   : count <= model.moe().router.num_experts;
+    if (!fits) return refuse("experts in a layer", count, model.moe().router.num_experts);
   }
   return Status();
 }
@@ -32,11 +32,11 @@ Status check_fits(const NamedRoutingTrace& named, const std::string& spec,
 }  // namespace
 
 Result<std::unique_ptr<TraceRouting>> TraceRouting::create(const std::string& spec,
-                                                           const ModelConfig& config) {
+                                                           const ModelSpec& model) {
   FM_ASSIGN_OR_RETURN(std::vector<NamedRoutingTrace> traces,
                       read_routing_traces(spec, /*all=*/false));
   for (const NamedRoutingTrace& trace : traces) {
-    FM_RETURN_IF_ERROR(check_fits(trace, spec, config));
+    FM_RETURN_IF_ERROR(check_fits(trace, spec, model));
     if (trace.trace.layer_count() != traces.front().trace.layer_count()) {
       return error(StatusCode::kInvalidArgument, "{}: routing traces {} and {} differ in layers",
                    spec, printable(traces.front().name), printable(trace.name));
@@ -44,9 +44,9 @@ Result<std::unique_ptr<TraceRouting>> TraceRouting::create(const std::string& sp
   }
   std::unique_ptr<TraceRouting> routing(new TraceRouting(std::move(traces)));
   std::size_t moe_index = 0;
-  for (const LayerConfig& layer : config.layers) {
+  for (const LayerSpec& layer : model.layers) {
     Place& place = routing->places_.emplace_back();
-    if (!layer.is_moe) continue;
+    if (layer.moe() == nullptr) continue;
     const std::size_t trace_count = routing->traces_.size();
     const std::size_t layer_count = routing->traces_.front().trace.layer_count();
     const std::size_t repetition = moe_index / layer_count;
@@ -81,12 +81,13 @@ RoutingSource::Weights TraceRouting::choose(LayerId layer, std::span<const StepS
 }
 
 Result<std::unique_ptr<TraceRecording>> TraceRecording::create(const std::filesystem::path& path,
-                                                               const ModelConfig& config) {
-  RoutingRecorderOptions options{.path = path, .experts_per_token = config.moe.num_experts_per_tok};
+                                                               const ModelSpec& model) {
+  RoutingRecorderOptions options{.path = path,
+                                 .experts_per_token = model.moe().router.num_experts_per_tok};
   std::vector<std::size_t> moe_indices;
-  for (const LayerConfig& layer : config.layers) {
+  for (const LayerSpec& layer : model.layers) {
     moe_indices.push_back(options.num_experts.size());
-    if (layer.is_moe) options.num_experts.push_back(config.moe.num_experts);
+    if (layer.moe() != nullptr) options.num_experts.push_back(model.moe().router.num_experts);
   }
   if (options.num_experts.empty()) {
     return error(StatusCode::kInvalidArgument,

@@ -11,7 +11,7 @@
 #include "base/result.h"
 #include "experts/routing_recorder.h"
 #include "experts/routing_trace_file.h"
-#include "model/model_config.h"
+#include "model/model_spec.h"
 #include "model/routing.h"
 #include "model/step.h"
 
@@ -27,7 +27,7 @@ class TraceRouting final : public RoutingSource {
   /// `spec` as in read_routing_traces. Errors: also kInvalidArgument, if the traces were not made
   /// by routers of this model's kind.
   static Result<std::unique_ptr<TraceRouting>> create(const std::string& spec,
-                                                      const ModelConfig& config);
+                                                      const ModelSpec& model);
 
   Weights choose(LayerId layer, std::span<const StepSegment> segments, std::span<std::uint16_t> ids,
                  std::span<float> weights) override;
@@ -50,7 +50,7 @@ class TraceRecording final : public RoutingObserver {
  public:
   /// Errors: those of RoutingRecorder::create; kInvalidArgument if the model routes nothing.
   static Result<std::unique_ptr<TraceRecording>> create(const std::filesystem::path& path,
-                                                        const ModelConfig& config);
+                                                        const ModelSpec& model);
 
   void on_routed(LayerId layer, std::span<const StepSegment> segments,
                  std::span<const std::uint16_t> ids, std::span<const float> weights) override;

@@ -175,9 +175,9 @@ Status ExpertCache::make_room(std::unique_lock<std::mutex>& lock, LayerId layer,
       const std::size_t limit = slot_count_ - withheld_slots_.size();
       return error(
           StatusCode::kOutOfBudget,
-          "expert cache: layer {} needs {} experts at once, but of {} slots of {} bytes {} "
+          "expert cache: layer {} needs {} experts at once, but of {} slots of {} {} "
           "are leased: {}",
-          layer.value, routed.size(), limit, store_.slot_size(), limit - idle_count_,
+          layer.value, routed.size(), limit, format_size(store_.slot_size()), limit - idle_count_,
           limit == slot_count_ ? "raise --memory" : "the system is short of memory; free some");
     }
     if (queue_taken_) {
@@ -192,6 +192,11 @@ Status ExpertCache::make_room(std::unique_lock<std::mutex>& lock, LayerId layer,
 
 std::uint32_t ExpertCache::empty_slot(LayerId layer) {
   return free_slots_.empty() ? evict(layer) : take_free_slot();
+}
+
+void ExpertCache::rest() {
+  const std::lock_guard lock(mutex_);
+  warmer_.rest();
 }
 
 std::uint32_t ExpertCache::take_free_slot() {

@@ -169,6 +169,10 @@ class ExpertCache {
   /// those of the reads: those who came stay, and the call can be repeated.
   Status exchange(LayerId layer, std::span<const ExpertSwap> swaps);
 
+  /// A step has failed or was given up: no memory is made ready for experts to come, which whoever
+  /// frees memory would wait for, until the next acquire().
+  void rest();
+
   /// Another policy decides from now on. It knows who is here, in the order of the one before, and
   /// nothing of the past.
   void set_policy(std::unique_ptr<ResidencyPolicy> policy);

@@ -62,19 +62,41 @@ Result<nlohmann::json> load_optional_config(const fs::path& path) {
 
 using TensorTable = std::map<std::string, TensorRecord, std::less<>>;
 
-/// Each tensor that the index promises must lie where it says. Tensors that the index leaves out
-/// are accepted: other loaders read them too.
-Status check_index(const ShardList& shards, const TensorTable& tensors) {
+/// Where tensors do not lie as the index says: those in another file, and those in none. Tensors
+/// that the index leaves out are no complaint: other loaders read them too.
+struct IndexErrors {
+  std::vector<std::string> misplaced;
+  std::vector<std::string> absent;
+};
+
+IndexErrors find_index_errors(const ShardList& shards, const TensorTable& tensors) {
+  IndexErrors errors;
   for (const auto& [name, file_index] : shards.tensor_files) {
     const auto tensor = tensors.find(name);
-    if (tensor == tensors.end() || tensor->second.file_index != file_index) {
-      return error(StatusCode::kCorrupt,
-                   "{}: tensor {} is absent, though model.safetensors.index.json puts it there; "
-                   "download both files again",
-                   shards.files[file_index].string(), printable(name));
+    if (tensor == tensors.end()) {
+      errors.absent.push_back(printable(name));
+    } else if (tensor->second.file_index != file_index) {
+      errors.misplaced.push_back(printable(name));
     }
   }
-  return Status();
+  return errors;
+}
+
+/// The text of Checkpoint::index_complaint().
+std::string complaint_of(const fs::path& folder, const ShardList& shards,
+                         const IndexErrors& errors) {
+  if (!shards.complaint.empty()) return shards.complaint;
+  const std::size_t count = shards.tensor_files.size();
+  std::string text;
+  const auto add = [&](const std::vector<std::string>& names, std::string_view where) {
+    if (names.empty()) return;
+    text += text.empty() ? (folder / "model.safetensors.index.json").string() + ": " : "; ";
+    text += fmt::format("of the {} tensors that it names, {} lie {}: {}", count, names.size(),
+                        where, some_of(names));
+  };
+  add(errors.misplaced, "in another file than it says");
+  add(errors.absent, "in no file");
+  return text;
 }
 
 /// Settles which of two files counts that both hold a tensor.
@@ -90,8 +112,9 @@ class IndexVerdict {
       return said->second;
     }
     return error(StatusCode::kCorrupt,
-                 "tensor {} lies in {} and in {}; keep the files of one download only",
-                 printable(tensor), shards_.files[first].string(), shards_.files[second].string());
+                 "{}{}tensor {} lies in {} and in {}; keep the files of one download only",
+                 shards_.complaint, shards_.complaint.empty() ? "" : "; ", printable(tensor),
+                 shards_.files[first].string(), shards_.files[second].string());
   }
 
  private:
@@ -128,6 +151,48 @@ class OriginEvidence {
   bool has_mlx_metadata_ = false;
 };
 
+/// Reads the headers of shards into a table of tensors.
+class TensorReader {
+ public:
+  TensorReader(const ShardList& shards, TensorTable& tensors)
+      : shards_(shards), tensors_(tensors), verdict_(shards) {}
+
+  /// Those of the files from `begin` on.
+  Status read_files(std::size_t begin) {
+    for (std::size_t i = begin; i < shards_.files.size(); ++i) {
+      FM_RETURN_IF_ERROR(read_file(static_cast<std::uint32_t>(i)));
+    }
+    return Status();
+  }
+
+  /// Of all that was read.
+  bool is_mlx() {
+    for (const auto& [name, record] : tensors_) evidence_.see(name, record);
+    return evidence_.is_mlx();
+  }
+
+ private:
+  Status read_file(std::uint32_t index) {
+    FM_ASSIGN_OR_RETURN(const File file, File::open(shards_.files[index], File::Mode::kBuffered));
+    FM_ASSIGN_OR_RETURN(SafetensorsHeader header, read_safetensors_header(file));
+    evidence_.see_metadata(header.metadata);
+    for (SafetensorsEntry& entry : header.tensors) {
+      TensorRecord record{entry.dtype, std::move(entry.shape), index, entry.offset, entry.size};
+      const auto [tensor, is_new] = tensors_.try_emplace(std::move(entry.name), record);
+      if (is_new) continue;
+      FM_ASSIGN_OR_RETURN(const std::uint32_t counts,
+                          verdict_.between(tensor->first, tensor->second.file_index, index));
+      if (counts == index) tensor->second = std::move(record);
+    }
+    return Status();
+  }
+
+  const ShardList& shards_;
+  TensorTable& tensors_;
+  IndexVerdict verdict_;
+  OriginEvidence evidence_;
+};
+
 }  // namespace
 
 Result<Checkpoint> Checkpoint::open(const fs::path& given) {
@@ -140,27 +205,19 @@ Result<Checkpoint> Checkpoint::open(const fs::path& given) {
                       load_optional_config(folder / "generation_config.json"));
   FM_ASSIGN_OR_RETURN(ShardList shards, find_shards(folder));
 
-  OriginEvidence evidence;
-  IndexVerdict verdict(shards);
-  TensorTable& tensors = checkpoint.tensors_;
-  for (std::uint32_t i = 0; i < shards.files.size(); ++i) {
-    FM_ASSIGN_OR_RETURN(const File file, File::open(shards.files[i], File::Mode::kBuffered));
-    FM_ASSIGN_OR_RETURN(SafetensorsHeader header, read_safetensors_header(file));
-    evidence.see_metadata(header.metadata);
-    for (SafetensorsEntry& entry : header.tensors) {
-      TensorRecord record{entry.dtype, std::move(entry.shape), i, entry.offset, entry.size};
-      const auto [tensor, is_new] = tensors.try_emplace(std::move(entry.name), record);
-      if (is_new) continue;
-      FM_ASSIGN_OR_RETURN(const std::uint32_t counts,
-                          verdict.between(tensor->first, tensor->second.file_index, i));
-      if (counts == i) tensor->second = std::move(record);
-    }
+  TensorReader reader(shards, checkpoint.tensors_);
+  FM_RETURN_IF_ERROR(reader.read_files(0));
+  IndexErrors errors = find_index_errors(shards, checkpoint.tensors_);
+  if (!errors.absent.empty() && !shards.others.empty()) {
+    // A stale index: the shards that it does not name may have what those that it names lack.
+    const std::size_t named = shards.files.size();
+    shards.files.insert(shards.files.end(), shards.others.begin(), shards.others.end());
+    FM_RETURN_IF_ERROR(reader.read_files(named));
+    errors = find_index_errors(shards, checkpoint.tensors_);
   }
-  FM_RETURN_IF_ERROR(check_index(shards, tensors));
-  for (const auto& [name, record] : tensors) evidence.see(name, record);
+  checkpoint.is_mlx_ = reader.is_mlx();
+  checkpoint.index_complaint_ = complaint_of(folder, shards, errors);
   checkpoint.files_ = std::move(shards.files);
-  checkpoint.index_complaint_ = std::move(shards.complaint);
-  checkpoint.is_mlx_ = evidence.is_mlx();
   return checkpoint;
 }
 

@@ -28,10 +28,10 @@ struct TensorRecord {
 /// Immutable once opened; safe to share between threads.
 class Checkpoint {
  public:
-  /// Reads config.json, generation_config.json (optional) and the headers of every shard that the
-  /// index names (or of every model*.safetensors without an index). Never reads weights. `folder`
-  /// may also be a repository in the hub's cache (find_model_folder()). Of a tensor that two shards
-  /// hold, the index says which counts. Errors name the file, the field and the remedy: kNotFound,
+  /// Reads config.json, generation_config.json (optional) and the headers of the shards that
+  /// find_shards() finds. Never reads weights. `folder` may also be a repository in the hub's cache
+  /// (find_model_folder()). Tensors lie where the shards have them; of one that two shards hold,
+  /// the index says which counts. Errors name the file, the field and the remedy: kNotFound,
   /// kCorrupt, kInvalidArgument, kUnsupported, kIo.
   static Result<Checkpoint> open(const std::filesystem::path& folder);
 
@@ -56,8 +56,8 @@ class Checkpoint {
   /// The tensor called `name`, or null.
   const TensorRecord* find(std::string_view name) const;
 
-  /// Which files the index names that are not there; empty where all are. What is missing of a
-  /// model is then to be blamed on that.
+  /// What is wrong with the index, or with what it or the numbers of shards say should be there;
+  /// empty where all is as it should be. What is missing of a model is then to be blamed on that.
   const std::string& index_complaint() const { return index_complaint_; }
 
   /// True if norm weights are stored as 1 + w and convolutions transposed, as MLX conversions are

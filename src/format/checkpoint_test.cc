@@ -15,6 +15,8 @@ namespace flashmoe {
 namespace {
 
 namespace fs = std::filesystem;
+using ::testing::AllOf;
+using ::testing::HasSubstr;
 
 constexpr std::string_view kIndexName = "model.safetensors.index.json";
 
@@ -38,6 +40,13 @@ Status open_status(const TemporaryFolder& folder) {
 class CheckpointTest : public testing::Test {
  protected:
   CheckpointTest() { folder_.write("config.json", R"({"model_type": "tiny"})"); }
+
+  /// What an opened checkpoint says of its index.
+  std::string complaint() const {
+    const auto checkpoint = Checkpoint::open(folder_.path());
+    EXPECT_TRUE(checkpoint.ok()) << checkpoint.status().message();
+    return checkpoint.ok() ? checkpoint->index_complaint() : "";
+  }
 
   TemporaryFolder folder_;
 };
@@ -107,12 +116,10 @@ TEST_F(CheckpointTest, TellsGitLfsPointersFromFiles) {
   folder_.write("generation_config.json", "{}");
   folder_.write(kIndexName, R"({"weight_map": {"a": "model.safetensors"}})");
   ASSERT_TRUE(Checkpoint::open(folder_.path()).ok());
-  for (const std::string_view name :
-       {std::string_view("model.safetensors"), std::string_view("config.json"),
-        std::string_view("generation_config.json"), kIndexName}) {
-    const fs::path path = folder_ / std::string(name);
+  for (const char* name : {"model.safetensors", "config.json", "generation_config.json"}) {
+    const fs::path path = folder_ / name;
     fs::rename(path, folder_ / "kept");
-    folder_.write(std::string(name), kPointer);
+    folder_.write(name, kPointer);
     expect_failure(open_status(folder_), StatusCode::kCorrupt,
                    {name, "Git LFS pointer", "git lfs pull"});
     fs::rename(folder_ / "kept", path);
@@ -132,8 +139,16 @@ TEST_F(CheckpointTest, NamesTheShardsThatAreMissing) {
     EXPECT_NE(partial->index_complaint().find(text), std::string::npos) << text;
   }
   fs::remove(folder_.path() / kIndexName);  // the numbering tells as well
-  expect_failure(open_status(folder_), StatusCode::kNotFound,
-                 {"2 of the 3", "model-00001-of-00003.safetensors", "download"});
+  EXPECT_THAT(complaint(), AllOf(HasSubstr("2 of the 3"), HasSubstr("00001-of-00003")));
+  folder_.write("model-00001-of-00003.safetensors.incomplete", "half of it");
+  EXPECT_THAT(complaint(), HasSubstr("00003.safetensors.incomplete is of a download that did not"));
+}
+
+TEST_F(CheckpointTest, NumberedShardsOfOneWholeSetAreNotMissed) {
+  folder_.write("model-00001-of-00002.safetensors", shard_of({"a"}));
+  folder_.write("model-00002-of-00002.safetensors", shard_of({"b"}));
+  folder_.write("model-00001-of-00007.safetensors", shard_of({"c"}));
+  EXPECT_EQ(complaint(), "");
 }
 
 TEST_F(CheckpointTest, NamesTheShardsThatAreMissingWhereNoneIsThere) {
@@ -178,9 +193,14 @@ TEST_F(CheckpointTest, LetsTheIndexSettleWhichOfTwoCopiesCounts) {
                  {"tensor a lies in", "base.safetensors", "overlay.safetensors"});
 }
 
-TEST_F(CheckpointTest, RefusesAnIndexThatIsWrong) {
+TEST_F(CheckpointTest, GoesByTheShardsWhereTheIndexCannotBeRead) {
   folder_.write("m.safetensors", shard_of({"a"}));
+  folder_.write("model.safetensors", shard_of({"a"}));
   const std::pair<const char*, const char*> cases[] = {
+      {"", "an empty file"},
+      {" \n", "an empty file"},
+      {"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a21\nsize 1\n", "git lfs pull"},
+      {R"({"weight_map": {"a": "m.safetensors", "b": "m.saf)", "column"},
       {"{", "column"},
       {"[]", "instead of an object"},
       {"{}", "weight_map is absent"},
@@ -199,23 +219,53 @@ TEST_F(CheckpointTest, RefusesAnIndexThatIsWrong) {
       {R"({"weight_map": {"a": "config.json"}})", "plain name"},
       {R"({"weight_map": {"a": "m.safetensors\u0000.safetensors"}})", "plain name"},
   };
-  for (const auto& [text, complaint] : cases) {
+  for (const auto& [text, what] : cases) {
     SCOPED_TRACE(text);
     folder_.write(kIndexName, text);
-    expect_failure(open_status(folder_), StatusCode::kCorrupt, {kIndexName, complaint, "download"});
+    const auto checkpoint = Checkpoint::open(folder_.path());
+    ASSERT_TRUE(checkpoint.ok()) << checkpoint.status().message();
+    EXPECT_EQ(checkpoint->files().size(), 1u);  // what an index might lead outside is never opened
+    for (const std::string_view part : {kIndexName, std::string_view(what), {"download"}}) {
+      if (part == "download" && what == std::string_view("git lfs pull")) continue;
+      EXPECT_THAT(checkpoint->index_complaint(), HasSubstr(std::string(part)));
+    }
   }
 }
 
-TEST_F(CheckpointTest, RefusesATensorThatIsNotWhereTheIndexPutsIt) {
+TEST_F(CheckpointTest, AnIndexThatCannotBeReadSettlesNothing) {
+  folder_.write("m.safetensors", shard_of({"a"}));
+  folder_.write(kIndexName, "{}");
+  expect_failure(open_status(folder_), StatusCode::kCorrupt,
+                 {"weight_map is absent", "no model*.safetensors", "m.safetensors"});
+  folder_.write("model-1.safetensors", shard_of({"a"}));
+  folder_.write("model-2.safetensors", shard_of({"a"}));
+  expect_failure(open_status(folder_), StatusCode::kCorrupt,
+                 {"weight_map is absent", "tensor a lies in", "one download"});
+}
+
+TEST_F(CheckpointTest, FindsTensorsWhereTheyAreWhateverTheIndexSays) {
   folder_.write("m1.safetensors", shard_of({"a"}));
   folder_.write("m2.safetensors", shard_of({"b"}));
-  folder_.write(kIndexName, R"({"weight_map": {"a": "m1.safetensors", "b": "m2.safetensors",
-                               "c": "m2.safetensors"}})");
-  expect_failure(open_status(folder_), StatusCode::kCorrupt,
-                 {"m2.safetensors", "tensor c is absent", "download"});
   folder_.write(kIndexName, R"({"weight_map": {"a": "m1.safetensors", "b": "m1.safetensors",
-                               "x": "m2.safetensors"}})");
-  expect_failure(open_status(folder_), StatusCode::kCorrupt, {"m1.safetensors", "tensor b"});
+                               "c": "m2.safetensors"}})");
+  const auto checkpoint = Checkpoint::open(folder_.path());
+  ASSERT_TRUE(checkpoint.ok()) << checkpoint.status().message();
+  EXPECT_EQ(checkpoint->files()[checkpoint->find("b")->file_index].filename(), "m2.safetensors");
+  EXPECT_THAT(checkpoint->index_complaint(),
+              AllOf(HasSubstr(kIndexName), HasSubstr("1 lie in another file than it says: b"),
+                    HasSubstr("1 lie in no file: c")));
+}
+
+TEST_F(CheckpointTest, LooksForWhatTheNamedShardsLackInTheOthers) {
+  folder_.write("model-1.safetensors", shard_of({"a"}));
+  folder_.write("model-2.safetensors", shard_of({"b"}));
+  folder_.write(kIndexName,
+                R"({"weight_map": {"a": "model-1.safetensors", "b": "model-1.safetensors"}})");
+  const auto checkpoint = Checkpoint::open(folder_.path());
+  ASSERT_TRUE(checkpoint.ok()) << checkpoint.status().message();
+  EXPECT_EQ(checkpoint->files()[checkpoint->find("b")->file_index].filename(),
+            "model-2.safetensors");
+  EXPECT_THAT(checkpoint->index_complaint(), HasSubstr("another file than it says: b"));
 }
 
 TEST_F(CheckpointTest, RefusesATensorThatTwoFilesHold) {
@@ -223,6 +273,34 @@ TEST_F(CheckpointTest, RefusesATensorThatTwoFilesHold) {
   folder_.write("model-2.safetensors", shard_of({"b"}));
   expect_failure(open_status(folder_), StatusCode::kCorrupt,
                  {"tensor b", "model-1.safetensors", "model-2.safetensors", "one download"});
+}
+
+TEST_F(CheckpointTest, LeavesAloneWhatIsBesideTheModelsOwnFiles) {
+  folder_.write("consolidated.safetensors", shard_of({"a", "layers.0.attention.wq.weight"}));
+  folder_.write("model-00001-of-00001.safetensors", shard_of({"a"}));
+  const auto by_name = Checkpoint::open(folder_.path());
+  ASSERT_TRUE(by_name.ok()) << by_name.status().message();
+  EXPECT_EQ(by_name->tensors().size(), 1u);
+  // Another quantisation: with an index its files count, without one nobody knows.
+  folder_.write("model.safetensors", shard_of({"a", "a.scales"}));
+  expect_failure(open_status(folder_), StatusCode::kCorrupt,
+                 {"tensor a", "model-00001-of-00001.safetensors", "model.safetensors"});
+  folder_.write(kIndexName, R"({"weight_map": {"a": "model-00001-of-00001.safetensors"}})");
+  const auto by_index = Checkpoint::open(folder_.path());
+  ASSERT_TRUE(by_index.ok()) << by_index.status().message();
+  EXPECT_EQ(by_index->tensors().size(), 1u);
+  EXPECT_EQ(by_index->index_complaint(), "");
+}
+
+TEST_F(CheckpointTest, CountsAFileWhoseDownloadIsUnderWayAsMissing) {
+  folder_.write("model.safetensors", shard_of({"a"}));
+  folder_.write("model.safetensors.aria2", "what is to come");
+  expect_failure(open_status(folder_), StatusCode::kNotFound,
+                 {"model.safetensors.aria2", "go on with it"});
+  folder_.write(kIndexName, R"({"weight_map": {"a": "model.safetensors"}})");
+  expect_failure(open_status(folder_), StatusCode::kNotFound, {"1 of the 1", ".aria2"});
+  fs::remove(folder_ / "model.safetensors.aria2");
+  EXPECT_TRUE(open_status(folder_).ok());
 }
 
 TEST_F(CheckpointTest, NamesTheFileWhoseHeaderIsWrong) {
@@ -234,8 +312,19 @@ TEST_F(CheckpointTest, NamesTheFileWhoseHeaderIsWrong) {
 TEST_F(CheckpointTest, SaysWhatIsMissingInAFolderWithoutWeights) {
   expect_failure(open_status(folder_), StatusCode::kNotFound,
                  {"no model*.safetensors", "download"});
-  folder_.write("weights.gguf", "");
-  expect_failure(open_status(folder_), StatusCode::kUnsupported, {"weights.gguf", "safetensors"});
+  folder_.write("weights.safetensors", shard_of({"a"}));
+  expect_failure(open_status(folder_), StatusCode::kNotFound,
+                 {"but weights.safetensors", "model.safetensors"});
+  for (const char* name : {"weights.gguf", "consolidated.safetensors"}) {
+    const fs::path path = folder_.write(name, "");
+    expect_failure(open_status(folder_), StatusCode::kUnsupported, {name, "Hugging Face"});
+    fs::remove(path);
+  }
+  folder_.write("part/model.safetensors", shard_of({"a"}));
+  expect_failure(open_status(folder_), StatusCode::kNotFound, {"but in ", "/part", "move them"});
+  folder_.write("model.safetensors.incomplete", "");
+  expect_failure(open_status(folder_), StatusCode::kNotFound,
+                 {"model.safetensors.incomplete", "go on with it"});
 }
 
 TEST(Checkpoint, RefusesWhatIsNoModelFolder) {

@@ -1,11 +1,13 @@
 #include "format/json_file.h"
 
+#include <algorithm>
 #include <limits>
 #include <optional>
 #include <span>
 #include <utility>
 #include <vector>
 
+#include "base/model_download.h"
 #include "base/units.h"
 #include "format/printable.h"
 #include "io/file.h"
@@ -26,6 +28,42 @@ std::optional<double> non_finite_number(const json& object) {
   return std::nullopt;
 }
 
+/// `text` with every bare NaN, Infinity and -Infinity outside strings as MLX writes it.
+std::string with_numbers_as_objects(std::string_view text) {
+  std::string result;
+  for (std::size_t at = 0; at < text.size();) {
+    std::size_t end = at + 1;
+    std::string_view number;
+    if (text[at] == '"') {
+      while (end < text.size() && text[end] != '"') end += text[end] == '\\' ? 2 : 1;
+      end = std::min(end + 1, text.size());
+    } else {
+      for (const std::string_view name : {"NaN", "Infinity", "-Infinity"}) {
+        if (text.substr(at).starts_with(name)) number = name;
+      }
+    }
+    if (number.empty()) {
+      result += text.substr(at, end - at);
+    } else {
+      result += fmt::format(R"({{"__float__":"{}"}})", number);
+      end = at + number.size();
+    }
+    at = end;
+  }
+  return result;
+}
+
+bool has_bare_number(std::string_view text) {
+  return text.find("NaN") != std::string_view::npos ||
+         text.find("Infinity") != std::string_view::npos;
+}
+
+/// Whether only comments keep `text` from being JSON.
+bool has_comments(std::string_view text) {
+  return text.find('/') != std::string_view::npos &&
+         json::accept(text.begin(), text.end(), /*ignore_comments=*/true);
+}
+
 /// Builds a json value from parser events; unlike the library's own builder it bounds the depth and
 /// refuses an object that says a key twice.
 class JsonBuilder : public nlohmann::json_sax<json> {
@@ -34,6 +72,7 @@ class JsonBuilder : public nlohmann::json_sax<json> {
 
   json take() { return std::move(root_); }
   const std::string& complaint() const { return complaint_; }
+  std::string_view remedy() const { return remedy_; }
 
   bool null() override { return add(nullptr); }
   bool boolean(bool value) override { return add(value); }
@@ -59,6 +98,7 @@ class JsonBuilder : public nlohmann::json_sax<json> {
   bool key(string_t& name) override {
     if (open_.back()->contains(name)) {
       complaint_ = fmt::format("the key \"{}\" appears twice in one object", printable(name));
+      remedy_ = "keep the one that is meant";
       return false;
     }
     key_ = std::move(name);
@@ -107,6 +147,7 @@ class JsonBuilder : public nlohmann::json_sax<json> {
   std::vector<json*> open_;
   std::string key_;
   std::string complaint_;
+  std::string_view remedy_ = "download the file again";
 };
 
 }  // namespace
@@ -116,10 +157,12 @@ Result<json> parse_json(std::string_view text, std::string_view file, const Json
     return error(StatusCode::kCorrupt, "{}: {}, more than the {} such a file may have", file,
                  format_size(text.size()), format_size(limits.size_bytes));
   }
+  const std::string rewritten = has_bare_number(text) ? with_numbers_as_objects(text) : "";
+  if (!rewritten.empty()) text = rewritten;
   JsonBuilder builder(limits.depth);
   if (!json::sax_parse(text.begin(), text.end(), &builder)) {
-    return error(StatusCode::kCorrupt, "{}: not usable JSON: {}; download the file again", file,
-                 builder.complaint());
+    return error(StatusCode::kCorrupt, "{}: not usable JSON: {}; {}", file, builder.complaint(),
+                 has_comments(text) ? "JSON has no comments: remove them" : builder.remedy());
   }
   return builder.take();
 }
@@ -137,6 +180,7 @@ Result<std::string> read_text_file(const std::filesystem::path& path,
 }
 
 Result<json> load_json_file(const std::filesystem::path& path, const JsonLimits& limits) {
+  FM_RETURN_IF_ERROR(check_downloaded_text(path));
   FM_ASSIGN_OR_RETURN(const std::string text, read_text_file(path, limits.size_bytes));
   return parse_json(text, path.string(), limits);
 }

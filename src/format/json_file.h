@@ -19,9 +19,9 @@ struct JsonLimits {
 };
 
 /// Parses `text`. A JSON number cannot be infinite or NaN; MLX writes `{"__float__": "Infinity"}`
-/// (or "-Infinity", "NaN") instead, which becomes that number. `file` is for messages only. Errors:
-/// kCorrupt, naming file, line and column, for anything that is not one JSON value within the
-/// limits or that says a key twice.
+/// (or "-Infinity", "NaN") instead, and Python `Infinity` without quotes: both become that number.
+/// `file` is for messages only. Errors: kCorrupt, naming file, line, column and remedy, for
+/// anything that is not one JSON value within the limits, that says a key twice or has comments.
 Result<nlohmann::json> parse_json(std::string_view text, std::string_view file,
                                   const JsonLimits& limits = {});
 

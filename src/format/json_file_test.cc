@@ -28,6 +28,28 @@ TEST(ParseJson, ResolvesNumbersThatJsonCannotWrite) {
   EXPECT_TRUE(std::isnan((*value)["b"].get<double>()));
 }
 
+TEST(ParseJson, ReadsTheNumbersThatPythonWrites) {
+  const auto value = parse_json(
+      R"({"time_step_limit": [0.0, Infinity], "a": -Infinity, "b": NaN, "c": "NaN \"Infinity"})",
+      "f");
+  ASSERT_TRUE(value.ok()) << value.status().message();
+  EXPECT_EQ((*value)["time_step_limit"][1].get<double>(), std::numeric_limits<double>::infinity());
+  EXPECT_EQ((*value)["a"].get<double>(), -std::numeric_limits<double>::infinity());
+  EXPECT_TRUE(std::isnan((*value)["b"].get<double>()));
+  EXPECT_EQ((*value)["c"], "NaN \"Infinity");
+  for (const char* text : {"NaNa", "+Infinity", "[Infinity", "{Infinity: 1}", "\"NaN", "\"NaN\\"}) {
+    EXPECT_FALSE(parse_json(text, "f").ok()) << text;
+  }
+}
+
+TEST(ParseJson, SaysThatJsonHasNoComments) {
+  for (const char* text : {"{\"a\": 1 // one\n}", "/* mine */ {\"a\": \"//\"}"}) {
+    expect_failure(parse_json(text, "f").status(), StatusCode::kCorrupt, {"f", "remove them"});
+  }
+  EXPECT_EQ(parse_json(R"("// no /* comment")", "f").value(), "// no /* comment");
+  expect_failure(parse_json("{\"a/b\": }", "f").status(), StatusCode::kCorrupt, {"download"});
+}
+
 TEST(ParseJson, KeepsAnObjectThatOnlyLooksLikeANumber) {
   const auto value = parse_json(R"([{"__float__": 1}, {"__float__": "Infinity", "x": 1}])", "f");
   ASSERT_TRUE(value.ok()) << value.status().message();
@@ -50,7 +72,7 @@ TEST(ParseJson, RefusesWhatIsNotOneValue) {
 
 TEST(ParseJson, RefusesAKeySaidTwice) {
   expect_failure(parse_json(R"({"x": {"bits": 4, "bits": 8}})", "f.json").status(),
-                 StatusCode::kCorrupt, {"f.json", "bits", "twice"});
+                 StatusCode::kCorrupt, {"f.json", "bits", "twice", "keep the one"});
 }
 
 TEST(ParseJson, RefusesWhatIsTooDeepOrTooLarge) {

@@ -3,6 +3,7 @@
 
 #include <string>
 #include <string_view>
+#include <vector>
 
 namespace flashmoe {
 
@@ -10,6 +11,9 @@ namespace flashmoe {
 /// are not and control characters as \xNN. So a name in a file cannot send escape codes to a
 /// terminal, nor spoil the JSON that quotes a message.
 std::string printable(std::string_view text);
+
+/// The first few of `names`, which are printable, and how many more there are.
+std::string some_of(const std::vector<std::string>& names);
 
 }  // namespace flashmoe
 

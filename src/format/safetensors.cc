@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "base/check.h"
+#include "base/units.h"
 #include "format/printable.h"
 #include "format/safetensors_sax.h"
 #include "tensor/float_bits.h"
@@ -25,15 +26,14 @@ Result<std::uint64_t> header_size(std::span<const std::byte> beginning, std::uin
   const auto size = load_unaligned<std::uint64_t>(beginning.data());
   if (size > file_size - 8) {
     return error(StatusCode::kCorrupt,
-                 "{}: the safetensors header says it is {} bytes long, but the file has {}; it is "
+                 "{}: the safetensors header says it is {} long, but the file has {}; it is "
                  "cut short, or no safetensors file; {}",
-                 file, size, file_size, kRemedy);
+                 file, format_size(size), format_size(file_size), kRemedy);
   }
   if (size > kSafetensorsHeaderSizeMax) {
-    return error(
-        StatusCode::kCorrupt,
-        "{}: the safetensors header says it is {} bytes long, more than the {} allowed; {}", file,
-        size, kSafetensorsHeaderSizeMax, kRemedy);
+    return error(StatusCode::kCorrupt,
+                 "{}: the safetensors header says it is {} long, more than the {} allowed; {}",
+                 file, format_size(size), format_size(kSafetensorsHeaderSizeMax), kRemedy);
   }
   return size;
 }
@@ -51,10 +51,12 @@ Status place_entries(SafetensorsHeader& header, std::uint64_t data_begin, std::u
     const std::uint64_t data_size = file_size - data_begin;
     // size is the width of the range [offset, offset + size), so the sum does not overflow.
     if (entry.offset + entry.size > data_size) {
-      return error(StatusCode::kCorrupt,
-                   "{}: tensor {}: field data_offsets ends at {}, but the file holds {} bytes of "
-                   "data; it is cut short; {}",
-                   file, printable(entry.name), entry.offset + entry.size, data_size, kRemedy);
+      return error(
+          StatusCode::kCorrupt,
+          "{}: is cut short: it holds {} of tensors, and by field data_offsets tensor {} ends {} "
+          "behind that; {}",
+          file, format_size(data_size), printable(entry.name),
+          format_size(entry.offset + entry.size - data_size), kRemedy);
     }
     entry.offset += data_begin;
   }

@@ -13,6 +13,7 @@
 #include <utility>
 
 #include "base/check.h"
+#include "base/units.h"
 #include "format/printable.h"
 
 namespace flashmoe {
@@ -107,8 +108,8 @@ Result<SafetensorsWriter> SafetensorsWriter::create(
     FM_ASSIGN_OR_RETURN(const std::uint64_t size, data_size(*tensor));
     const std::uint64_t begin = end;
     if (__builtin_add_overflow(begin, size, &end) || end > std::uint64_t{1} << 62) {
-      return error(StatusCode::kInvalidArgument, "{}: {} bytes of tensors are too many for a file",
-                   path.string(), end);
+      return error(StatusCode::kInvalidArgument, "{}: {} of tensors are too many for a file",
+                   path.string(), format_size(end));
     }
     const Slot slot{
         .offset = begin, .size = size, .written = 0, .element_size = size_of(tensor->dtype)};
@@ -183,7 +184,7 @@ Status SafetensorsWriter::reserve(std::uint64_t size) {
   } while (result == EINTR);
   // A file system without the call says EOPNOTSUPP or EINVAL: a full disk then shows while writing.
   if (result == 0 || result == EOPNOTSUPP || result == EINVAL) return Status();
-  return failed(fmt::format("reserve {} bytes", size), result);
+  return failed(fmt::format("reserve {}", format_size(size)), result);
 #endif
 }
 

@@ -1,7 +1,5 @@
 #include "format/shard_list.h"
 
-#include <fmt/ranges.h>
-
 #include <algorithm>
 #include <charconv>
 #include <iterator>
@@ -10,6 +8,7 @@
 #include <optional>
 #include <system_error>
 
+#include "base/model_download.h"
 #include "format/json_file.h"
 #include "format/printable.h"
 
@@ -128,19 +127,32 @@ class IndexSax : public nlohmann::json_sax<nlohmann::json> {
   std::string complaint_;
 };
 
-/// The first few of `names`, and how many more there are.
-std::string some_of(const std::vector<std::string>& names) {
-  constexpr std::size_t kShown = 8;
-  const auto end = names.begin() + static_cast<std::ptrdiff_t>(std::min(names.size(), kShown));
-  std::string text = fmt::format("{}", fmt::join(names.begin(), end, ", "));
-  if (names.size() > kShown) text += fmt::format(" and {} more", names.size() - kShown);
-  return text;
+/// Names of the files in a folder, sorted.
+using Names = std::vector<std::string>;
+
+bool holds(const Names& names, const std::string& name) {
+  return std::ranges::binary_search(names, name);
 }
 
-std::string missing_shards(const fs::path& folder, std::string_view said_by,
+/// The first name that tells of a download under way: hubs and browsers call the file itself so,
+/// aria2 keeps such a file beside one that has its full size from the start.
+std::string download_under_way(const Names& names) {
+  for (const std::string& name : names) {
+    for (const std::string_view ending : {".incomplete", ".aria2", ".part", ".crdownload"}) {
+      if (name.ends_with(ending)) return printable(name);
+    }
+  }
+  return "";
+}
+
+std::string missing_shards(const fs::path& folder, std::string_view said_by, const Names& all_names,
                            const std::vector<std::string>& missing, std::size_t total) {
-  return fmt::format("{}: {} of the {} weight files that {} names are missing: {}", folder.string(),
-                     missing.size(), total, said_by, some_of(missing));
+  std::string text = fmt::format("{}: {} of the {} weight files that {} names {} missing: {}",
+                                 folder.string(), missing.size(), total, said_by,
+                                 missing.size() == 1 ? "is" : "are", some_of(missing));
+  const std::string under_way = download_under_way(all_names);
+  if (!under_way.empty()) text += fmt::format(" ({} is of a download that did not end)", under_way);
+  return text;
 }
 
 /// NNNNN of "model-00001-of-NNNNN.safetensors".
@@ -155,41 +167,9 @@ std::optional<std::size_t> shard_count_in(std::string_view name) {
   return count;
 }
 
-/// Without an index, shards numbered "of N" still say how many there should be.
-Status check_numbering(const fs::path& folder, const std::vector<std::string>& names) {
-  constexpr std::size_t kShardCountMax = 99'999;  // five digits
-  for (const std::string& first : names) {
-    const auto count = shard_count_in(first);
-    if (!count || *count > kShardCountMax) continue;
-    std::vector<std::string> missing;
-    for (std::size_t i = 1; i <= *count; ++i) {
-      std::string name = fmt::format("model-{:05}-of-{:05}.safetensors", i, *count);
-      if (!std::binary_search(names.begin(), names.end(), name)) missing.push_back(std::move(name));
-    }
-    if (missing.empty()) return Status();
-    return error(StatusCode::kNotFound, "{}; download them again",
-                 missing_shards(folder, first, missing, *count));
-  }
-  return Status();
-}
-
-Status no_weights(const fs::path& folder, const std::vector<std::string>& all_names) {
-  for (const std::string& name : all_names) {
-    if (name.ends_with(".gguf") || name.ends_with(".bin") || name.ends_with(".pth")) {
-      return error(StatusCode::kUnsupported,
-                   "{}: no model*.safetensors, but {}, a format that flash-moe does not read; "
-                   "download a safetensors checkpoint (MLX, or Hugging Face bf16)",
-                   folder.string(), printable(name));
-    }
-  }
-  return error(StatusCode::kNotFound,
-               "{}: no model*.safetensors in this folder; download the model's weights into it",
-               folder.string());
-}
-
 /// The names of files in `folder`, sorted.
-Result<std::vector<std::string>> names_in(const fs::path& folder) {
-  std::vector<std::string> names;
+Result<Names> names_in(const fs::path& folder) {
+  Names names;
   std::error_code failure;
   fs::directory_iterator entry(folder, failure);
   for (; !failure && entry != fs::directory_iterator(); entry.increment(failure)) {
@@ -199,7 +179,7 @@ Result<std::vector<std::string>> names_in(const fs::path& folder) {
     return error(StatusCode::kIo, "{}: list the folder: {}; check that you may read it",
                  folder.string(), failure.message());
   }
-  std::sort(names.begin(), names.end());
+  std::ranges::sort(names);
   return names;
 }
 
@@ -207,31 +187,118 @@ bool is_model_shard(std::string_view name) {
   return name.starts_with("model") && name.ends_with(".safetensors");
 }
 
-Result<ShardList> shards_by_index(const fs::path& folder, const fs::path& index_path) {
-  FM_ASSIGN_OR_RETURN(const std::string text, read_text_file(index_path, kIndexSizeMax));
-  FM_ASSIGN_OR_RETURN(ShardIndex index, parse_shard_index(text, index_path.string()));
-  FM_ASSIGN_OR_RETURN(const std::vector<std::string> all_names, names_in(folder));
-  const auto is_there = [&all_names](const std::string& name) {
-    return std::binary_search(all_names.begin(), all_names.end(), name);
-  };
+/// Without an index, shards numbered "of N" still say how many there should be: the complaint where
+/// no such set is whole, else an empty text.
+std::string check_numbering(const fs::path& folder, const Names& all_names, const Names& shards) {
+  constexpr std::size_t kShardCountMax = 99'999;  // five digits
+  std::string complaint;
+  for (const std::string& first : shards) {
+    const auto count = shard_count_in(first);
+    if (!count || *count > kShardCountMax) continue;
+    std::vector<std::string> missing;
+    for (std::size_t i = 1; i <= *count; ++i) {
+      std::string name = fmt::format("model-{:05}-of-{:05}.safetensors", i, *count);
+      if (!holds(shards, name)) missing.push_back(std::move(name));
+    }
+    if (missing.empty()) return "";
+    if (complaint.empty()) {
+      complaint = missing_shards(folder, printable(first), all_names, missing, *count);
+    }
+  }
+  return complaint;
+}
+
+/// A folder in `folder` that holds model*.safetensors, or nothing.
+std::string subfolder_with_shards(const fs::path& folder) {
+  std::vector<std::string> found;
+  std::error_code failure;
+  fs::directory_iterator entry(folder, failure);
+  for (; !failure && entry != fs::directory_iterator(); entry.increment(failure)) {
+    std::error_code ignored;
+    if (!entry->is_directory(ignored)) continue;
+    const Result<Names> names = names_in(entry->path());
+    if (names.ok() && std::ranges::any_of(*names, is_model_shard)) {
+      found.push_back(entry->path().filename().string());
+    }
+  }
+  return found.empty() ? "" : printable(*std::ranges::min_element(found));
+}
+
+Status no_weights(const fs::path& folder, const Names& all_names) {
+  constexpr std::string_view kNone = "no model*.safetensors in this folder";
+  if (const std::string under_way = download_under_way(all_names); !under_way.empty()) {
+    return error(StatusCode::kNotFound,
+                 "{}: {} whose download has ended: {} is of one that did not; go on with it",
+                 folder.string(), kNone, under_way);
+  }
+  if (const std::string below = subfolder_with_shards(folder); !below.empty()) {
+    return error(StatusCode::kNotFound,
+                 "{}: {}, but in {}; a model's files lie in one folder: move them there, or give "
+                 "that folder if it has a config.json of its own",
+                 folder.string(), kNone, (folder / below).string());
+  }
+  for (const std::string& name : all_names) {
+    const bool is_consolidated =
+        name.starts_with("consolidated") && name.ends_with(".safetensors");  // Mistral's
+    if (is_consolidated || name.ends_with(".gguf") || name.ends_with(".bin") ||
+        name.ends_with(".pth")) {
+      return error(StatusCode::kUnsupported,
+                   "{}: {}, but {}, a format that flash-moe does not read; download a safetensors "
+                   "checkpoint (MLX, or Hugging Face bf16)",
+                   folder.string(), kNone, printable(name));
+    }
+  }
+  for (const std::string& name : all_names) {
+    if (!name.ends_with(".safetensors")) continue;
+    return error(StatusCode::kNotFound,
+                 "{}: {}, but {}; if it is the model's, call it model.safetensors, or download the "
+                 "index that names it",
+                 folder.string(), kNone, printable(name));
+  }
+  return error(StatusCode::kNotFound, "{}: {}; download the model's weights into it",
+               folder.string(), kNone);
+}
+
+/// `names` without those beside which a downloader keeps notes of what is still to come.
+Names whole_files(const Names& names) {
+  Names whole;
+  std::ranges::copy_if(names, std::back_inserter(whole),
+                       [&](const std::string& name) { return !holds(names, name + ".aria2"); });
+  return whole;
+}
+
+std::vector<fs::path> paths_of(const fs::path& folder, const Names& names) {
+  std::vector<fs::path> paths;
+  for (const std::string& name : names) paths.push_back(folder / name);
+  return paths;
+}
+
+Result<ShardList> shards_by_index(const fs::path& folder, const Names& all_names,
+                                  ShardIndex index) {
+  const Names whole = whole_files(all_names);
+  Names names;
   std::vector<std::string> missing;
   for (const std::string& name : index.file_names) {
-    if (!is_there(name)) missing.push_back(printable(name));
+    holds(whole, name) ? names.push_back(name) : missing.push_back(printable(name));
   }
+  Names others;
+  std::ranges::copy_if(whole, std::back_inserter(others), [&](const std::string& name) {
+    return is_model_shard(name) && !holds(index.file_names, name);
+  });
 
   ShardList list;
-  std::vector<std::string> names = index.file_names;
   if (!missing.empty()) {
-    list.complaint = missing_shards(folder, kIndexName, missing, index.file_names.size());
-    std::erase_if(names, [&](const std::string& name) { return !is_there(name); });
-    std::ranges::copy_if(all_names, std::back_inserter(names), is_model_shard);
+    list.complaint =
+        missing_shards(folder, kIndexName, all_names, missing, index.file_names.size());
+    names.insert(names.end(), others.begin(), others.end());
+    others.clear();
     std::ranges::sort(names);
-    names.erase(std::unique(names.begin(), names.end()), names.end());
     if (names.empty()) {
       return error(StatusCode::kNotFound, "{}; download them again", list.complaint);
     }
   }
-  for (const std::string& name : names) list.files.push_back(folder / name);
+  list.files = paths_of(folder, names);
+  list.others = paths_of(folder, others);
   for (auto& [tensor, file] : index.tensor_files) {
     const auto at = std::ranges::lower_bound(names, index.file_names[file]);
     if (at == names.end() || *at != index.file_names[file]) continue;
@@ -241,15 +308,20 @@ Result<ShardList> shards_by_index(const fs::path& folder, const fs::path& index_
   return list;
 }
 
-Result<ShardList> shards_by_name(const fs::path& folder) {
-  FM_ASSIGN_OR_RETURN(const std::vector<std::string> all_names, names_in(folder));
-  std::vector<std::string> names;
-  std::ranges::copy_if(all_names, std::back_inserter(names), is_model_shard);
+Result<ShardList> shards_by_name(const fs::path& folder, const Names& all_names) {
+  Names names;
+  std::ranges::copy_if(whole_files(all_names), std::back_inserter(names), is_model_shard);
   if (names.empty()) return no_weights(folder, all_names);
-  FM_RETURN_IF_ERROR(check_numbering(folder, names));
   ShardList list;
-  for (const std::string& name : names) list.files.push_back(folder / name);
+  list.files = paths_of(folder, names);
+  list.complaint = check_numbering(folder, all_names, names);
   return list;
+}
+
+Result<ShardIndex> read_index(const fs::path& path) {
+  FM_RETURN_IF_ERROR(check_downloaded_text(path));
+  FM_ASSIGN_OR_RETURN(const std::string text, read_text_file(path, kIndexSizeMax));
+  return parse_shard_index(text, path.string());
 }
 
 }  // namespace
@@ -272,14 +344,18 @@ Result<ShardIndex> parse_shard_index(std::string_view text, std::string_view fil
 }
 
 Result<ShardList> find_shards(const fs::path& folder) {
-  const fs::path index_path = folder / kIndexName;
-  std::error_code failure;
-  if (fs::exists(index_path, failure)) return shards_by_index(folder, index_path);
-  if (failure) {
-    return error(StatusCode::kIo, "{}: look for the file: {}; check that you may read the folder",
-                 index_path.string(), failure.message());
+  FM_ASSIGN_OR_RETURN(const Names all_names, names_in(folder));
+  if (!holds(all_names, std::string(kIndexName))) return shards_by_name(folder, all_names);
+  Result<ShardIndex> index = read_index(folder / kIndexName);
+  if (index.ok()) return shards_by_index(folder, all_names, std::move(index).value());
+  // Shards tell by themselves what they hold.
+  Result<ShardList> list = shards_by_name(folder, all_names);
+  if (!list.ok()) {
+    return error(index.status().code(), "{}; besides, {}", index.status().message(),
+                 list.status().message());
   }
-  return shards_by_name(folder);
+  list->complaint = index.status().message();
+  return list;
 }
 
 }  // namespace flashmoe

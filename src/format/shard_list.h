@@ -25,17 +25,19 @@ Result<ShardIndex> parse_shard_index(std::string_view text, std::string_view fil
 /// The weight files of a model folder, sorted by name.
 struct ShardList {
   std::vector<std::filesystem::path> files;
-  /// What the index says of these files, with indices into `files`; empty without an index.
+  /// Every other model*.safetensors, which count where `files` lack a tensor of the index.
+  std::vector<std::filesystem::path> others;
+  /// What the index says of `files`, with indices into them; empty without a usable index.
   std::vector<std::pair<std::string, std::uint32_t>> tensor_files;
-  /// Which files the index names that are not there; empty where all are.
+  /// What is wrong without harm if the files hold all that a model needs: an index that cannot be
+  /// read, shards that it names or whose numbers say that they should be there. Else empty.
   std::string complaint;
 };
 
-/// The files named by the index, or without one every model*.safetensors. Where files that the
-/// index names are missing, those that are there and every other model*.safetensors, with a
-/// complaint: they may hold all that a model needs, as where the index is another build's. Errors:
-/// kNotFound if there are none, or some are missing without an index (all of which it names),
-/// kUnsupported if the weights are in another format, kCorrupt, kIo.
+/// The files named by the index. Where there is none, or one that cannot be read, or where files
+/// that it names are missing: every model*.safetensors and what is there of those named. A file
+/// whose download is under way counts as missing. Errors: kNotFound if there are none, kUnsupported
+/// if the weights are in another format, kIo.
 Result<ShardList> find_shards(const std::filesystem::path& folder);
 
 }  // namespace flashmoe

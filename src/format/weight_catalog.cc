@@ -185,6 +185,10 @@ Result<WeightRecord> affine_weight(const Wanted& wanted, const ModuleQuantizatio
 
 }  // namespace
 
+bool has_weight(const Checkpoint& checkpoint, const std::string& path) {
+  return checkpoint.find(path + ".weight") != nullptr;
+}
+
 Result<WeightRecord> find_weight(const Checkpoint& checkpoint, std::string_view path,
                                  std::uint64_t stack, std::uint64_t rows, std::uint64_t cols) {
   const Wanted wanted{checkpoint, path, stack, rows, cols};

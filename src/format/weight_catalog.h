@@ -33,6 +33,10 @@ struct WeightRecord {
 Result<WeightRecord> find_weight(const Checkpoint& checkpoint, std::string_view path,
                                  std::uint64_t stack, std::uint64_t rows, std::uint64_t cols);
 
+/// Whether the module called `path` has a weight matrix, for models that are stored in several
+/// ways.
+bool has_weight(const Checkpoint& checkpoint, const std::string& path);
+
 }  // namespace flashmoe
 
 #endif  // FLASHMOE_FORMAT_WEIGHT_CATALOG_H_

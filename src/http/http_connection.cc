@@ -18,6 +18,8 @@
 #include <sstream>
 #include <utility>
 
+#include "base/units.h"
+
 namespace flashmoe {
 namespace {
 
@@ -57,6 +59,11 @@ std::string percent_decoded(std::string_view text) {
   return decoded;
 }
 
+std::string_view trimmed(std::string_view text) {
+  const std::size_t begin = std::min(text.find_first_not_of(" \t"), text.size());
+  return text.substr(begin, text.find_last_not_of(" \t") + 1 - begin);
+}
+
 /// Of a target "http://host:port/path?query" the authority, which is left out of it. Proxies are
 /// sent such targets, and a server must read them too: what they name goes before any Host header.
 std::string_view take_authority(std::string_view& target) {
@@ -71,6 +78,33 @@ std::string_view take_authority(std::string_view& target) {
     return rest.substr(0, end);
   }
   return {};
+}
+
+/// What is wrong with the codings that a body was sent in: a status, and why. A body whose end we
+/// see elsewhere than what stands before us would be read as two requests (RFC 9112, 6).
+std::optional<std::pair<unsigned, const char*>> wrong_transfer_coding(
+    const http::request<http::string_body>& read) {
+  using Wrong = std::pair<unsigned, const char*>;
+  const auto [begin, end] = read.equal_range(http::field::transfer_encoding);
+  if (begin == end) return std::nullopt;
+  if (read.version() < 11) return Wrong(400, "HTTP/1.0 has no Transfer-Encoding");
+  bool has_others = false;
+  bool is_chunked = false;
+  for (auto field = begin; field != end; ++field) {
+    std::string_view codings(field->value().data(), field->value().size());
+    while (!codings.empty()) {
+      const std::size_t comma = std::min(codings.find(','), codings.size());
+      const std::string_view coding = trimmed(codings.substr(0, comma));
+      codings.remove_prefix(std::min(comma + 1, codings.size()));
+      if (coding.empty()) continue;  // as lists may have
+      if (is_chunked) return Wrong(400, "Transfer-Encoding: chunked comes last, and once");
+      is_chunked = beast::iequals({coding.data(), coding.size()}, "chunked");
+      has_others |= !is_chunked;
+    }
+  }
+  if (has_others) return Wrong(501, "Transfer-Encoding: chunked alone is understood");
+  if (!is_chunked) return Wrong(400, "Transfer-Encoding: names no coding");
+  return std::nullopt;
 }
 
 /// A failure that leaves nobody to be answered.
@@ -185,11 +219,16 @@ void HttpConnection::on_header(beast::error_code failure) {
 bool HttpConnection::is_well_formed() {
   const http::request<http::string_body>& read = parser_->get();
   const std::size_t hosts = read.count(http::field::host);
+  std::string_view target(read.target().data(), read.target().size());
   // Two could be read as different ones by us and by what stands between the client and us.
   if (hosts > 1) {
     refuse(400, "the request has several Host headers");
   } else if (hosts == 0 && read.version() >= 11) {
     refuse(400, "the request has no Host header");
+  } else if (hosts == 1 && read[http::field::host].empty() && take_authority(target).empty()) {
+    refuse(400, "the Host header is empty");
+  } else if (const auto wrong = wrong_transfer_coding(read)) {
+    refuse(wrong->first, wrong->second);
   } else if (const auto encoding = read[http::field::content_encoding];
              !encoding.empty() && !beast::iequals(encoding, "identity")) {
     HttpResponse response = context_->refusal(
@@ -271,8 +310,8 @@ void HttpConnection::on_body(beast::error_code failure) {
 }
 
 std::string HttpConnection::too_large_message() const {
-  return fmt::format("the body is larger than the {} bytes that this server takes",
-                     context_->options.bodies.size_max);
+  return fmt::format("the body is larger than the {} that this server takes",
+                     format_size(context_->options.bodies.size_max));
 }
 
 void HttpConnection::refuse(unsigned status, const std::string& message) {
@@ -371,20 +410,34 @@ void HttpConnection::send_from_any_thread(std::uint64_t request, HttpResponse re
 }
 
 void HttpConnection::write_from_any_thread(std::uint64_t request, std::string part, bool is_last) {
-  asio::dispatch(stream_.get_executor(), [self = shared_from_this(), request,
-                                          part = std::move(part), is_last] {
-    if (self->request_ != request || !self->is_answering_) return;
-    if (!part.empty() && !self->is_head_) {
-      self->queue(self->is_chunked_ ? beast::buffers_to_string(http::make_chunk(asio::buffer(part)))
-                                    : part);
+  asio::dispatch(stream_.get_executor(),
+                 [self = shared_from_this(), request, part = std::move(part), is_last] {
+                   if (self->request_ != request || !self->is_answering_) return;
+                   self->queue_part(part);
+                   if (is_last && !self->is_closed_) self->end_parts();
+                 });
+}
+
+void HttpConnection::queue_part(const std::string& part) {
+  if (part.empty() || is_head_) return;
+  queue(is_chunked_ ? beast::buffers_to_string(http::make_chunk(asio::buffer(part))) : part);
+}
+
+void HttpConnection::end_parts() {
+  if (is_chunked_ && !is_head_) queue(beast::buffers_to_string(http::make_chunk_last()));
+  finish_response();
+}
+
+void HttpConnection::send_more() {
+  while (more_ && !is_writing_ && !is_closed_) {
+    const std::string part = is_head_ ? std::string() : more_();
+    if (!part.empty()) {
+      queue_part(part);
+      continue;
     }
-    if (is_last && !self->is_closed_) {
-      if (self->is_chunked_ && !self->is_head_) {
-        self->queue(beast::buffers_to_string(http::make_chunk_last()));
-      }
-      self->finish_response();
-    }
-  });
+    more_ = nullptr;
+    end_parts();
+  }
 }
 
 void HttpConnection::on_gone_from_any_thread(std::uint64_t request,
@@ -399,6 +452,8 @@ void HttpConnection::on_gone_from_any_thread(std::uint64_t request,
 
 void HttpConnection::send(HttpResponse response, bool is_whole) {
   has_begun_ = true;
+  more_ = std::move(response.more);
+  is_whole = is_whole && !more_;
   http::response<http::empty_body> header(static_cast<http::status>(response.status), 11);
   header.set(http::field::content_type, response.content_type);
   for (const auto& [name, value] : response.headers) header.insert(name, value);
@@ -420,6 +475,7 @@ void HttpConnection::send(HttpResponse response, bool is_whole) {
   }
   queue(std::move(bytes));
   if (is_whole) finish_response();
+  send_more();
 }
 
 void HttpConnection::queue(std::string bytes) {
@@ -463,6 +519,7 @@ void HttpConnection::on_written(beast::error_code failure) {
   if (failure) return close();
   if (is_closed_) return;
   if (!backlog_.empty()) return flush();
+  if (more_) return send_more();
   if (is_answering_) return stream_.expires_never();
   if (is_reading_) return;  // that was "100 Continue"
   // The response is with the system; the next request may come.
@@ -500,6 +557,7 @@ void HttpConnection::close() {
   stream_.socket().shutdown(tcp::socket::shutdown_both, ignored);
   stream_.close();
   backlog_.clear();
+  more_ = nullptr;
   if (is_answering_ && on_gone_) std::exchange(on_gone_, nullptr)();
 }
 

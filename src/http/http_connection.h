@@ -74,6 +74,10 @@ class HttpConnection : public std::enable_shared_from_this<HttpConnection> {
   void on_half_close();
   void send(HttpResponse response, bool is_whole);
   void queue(std::string bytes);
+  void queue_part(const std::string& part);
+  void end_parts();
+  /// Sends more of a response, as long as the system takes it at once.
+  void send_more();
   void flush();
   void on_written(boost::beast::error_code failure);
   void finish_response();
@@ -105,6 +109,7 @@ class HttpConnection : public std::enable_shared_from_this<HttpConnection> {
   std::string being_written_;
   std::string backlog_;
   std::function<void()> on_gone_;
+  std::function<std::string()> more_;  // of the response
 };
 
 }  // namespace flashmoe

@@ -1,6 +1,7 @@
 #ifndef FLASHMOE_HTTP_HTTP_MESSAGE_H_
 #define FLASHMOE_HTTP_HTTP_MESSAGE_H_
 
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -37,6 +38,9 @@ struct HttpResponse {
   std::string content_type = "application/json";
   std::string body;
   HttpHeaders headers;  // beside those that the server writes itself
+  /// What comes after `body`, part by part, where that is not in memory yet: asked for by the
+  /// server's thread when the system has taken what was before it. Empty: that was all.
+  std::function<std::string()> more = {};
 };
 
 }  // namespace flashmoe

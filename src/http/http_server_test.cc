@@ -4,6 +4,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <atomic>
 #include <condition_variable>
 #include <future>
 #include <memory>
@@ -165,6 +167,37 @@ TEST_F(Serving, NoticesThatAClientHasGone) {
   kept.reset();
 }
 
+TEST_F(Serving, AsksForTheRestOfAResponseAsFastAsItIsRead) {
+  constexpr int kParts = 200;
+  // The server's too: it may ask on for the last client until it is stopped, after this body.
+  const auto asked = std::make_shared<std::atomic<int>>(0);
+  serve({.backlog_max = 1u << 16},
+        [asked](const HttpRequest&, const std::shared_ptr<Responder>& responder) {
+          responder->send({.body = "first", .more = [asked] {
+                             return (*asked)++ < kParts ? std::string(1u << 18, 'x') : "";
+                           }});
+        });
+  for (const char* version : {"1.1", "1.0"}) {
+    *asked = 0;
+    BytesClient client(port());
+    client.send(std::string("GET / HTTP/") + version + "\r\nHost: x\r\nConnection: close\r\n\r\n");
+    std::string all = client.read_until("first");
+    EXPECT_THAT(all, HasSubstr(" 200 "));
+    EXPECT_LT(*asked, kParts) << "all of it is in memory before it is read";
+    all += client.read_all();
+    EXPECT_EQ(std::ranges::count(all, 'x'), kParts << 18);
+    EXPECT_EQ(*asked, kParts + 1);
+  }
+  BytesClient leaving(port());
+  *asked = 0;
+  leaving.send("GET / HTTP/1.1\r\nHost: x\r\n\r\n");
+  leaving.read_until("first");
+  leaving.leave();
+  BytesClient next(port());
+  next.send("GET / HTTP/1.1\r\nHost: x\r\n\r\n");
+  EXPECT_THAT(next.read_until("first"), HasSubstr(" 200 "));
+}
+
 TEST_F(Serving, CutsOffAClientThatDoesNotRead) {
   std::promise<void> gone;
   std::shared_ptr<Responder> kept;
@@ -236,7 +269,43 @@ TEST_F(Serving, WantsOneHost) {
               StartsWith("HTTP/1.1 400"));
   EXPECT_THAT(answer("GET http://a/x HTTP/1.1\r\n" + last), StartsWith("HTTP/1.1 400"));
   EXPECT_THAT(answer("GET /x HTTP/1.0\r\n\r\n"), StartsWith("HTTP/1.1 200"));
+  for (const char* empty : {"Host:\r\n", "Host: \t\r\n"}) {
+    EXPECT_THAT(answer(std::string("GET /x HTTP/1.1\r\n") + empty + last),
+                AllOf(StartsWith("HTTP/1.1 400"), HasSubstr("/x: the Host header is empty")));
+    EXPECT_THAT(answer(std::string("GET http://a/x HTTP/1.1\r\n") + empty + last),
+                StartsWith("HTTP/1.1 200"));
+  }
   EXPECT_THAT(answer("GET /x HTTP/1.1\r\nHost: a\r\n" + last), StartsWith("HTTP/1.1 200"));
+}
+
+TEST_F(Serving, TakesBodiesInNoCodingButChunks) {
+  serve({}, echo);
+  const auto answer = [&](const std::string& version, const std::string& headers) {
+    BytesClient client(port());
+    // What another reader takes for the body is no second request.
+    client.send("POST /x HTTP/" + version + "\r\nHost: x\r\n" + headers +
+                "\r\n4\r\nbody\r\n0\r\n\r\n");
+    const std::string all = client.read_until("\r\n\r\n");
+    return all.substr(0, all.find("\r\n"));
+  };
+  const auto coded = [&](const std::string& codings) {
+    return answer("1.1", "Transfer-Encoding: " + codings + "\r\n");
+  };
+  for (const char* fine : {"chunked", "Chunked", " ,chunked, "}) {
+    EXPECT_THAT(coded(fine), HasSubstr(" 200 ")) << fine;
+  }
+  for (const char* unknown :
+       {"gzip, chunked", "gzip", "identity", "chunked;a=b", "x,y , chunked"}) {
+    EXPECT_THAT(coded(unknown), HasSubstr(" 501 ")) << unknown;
+  }
+  for (const char* wrong : {"chunked, gzip", "chunked, chunked", "gzip, chunked, gzip", "", ","}) {
+    EXPECT_THAT(coded(wrong), HasSubstr(" 400 ")) << wrong;
+  }
+  EXPECT_THAT(answer("1.1", "Transfer-Encoding: gzip\r\nTransfer-Encoding: chunked\r\n"),
+              HasSubstr(" 501 "));
+  EXPECT_THAT(answer("1.1", "Transfer-Encoding: chunked\r\nTransfer-Encoding: gzip\r\n"),
+              HasSubstr(" 400 "));
+  EXPECT_THAT(answer("1.0", "Transfer-Encoding: chunked\r\n"), HasSubstr(" 400 "));
 }
 
 TEST_F(Serving, TakesBodiesOnlyAsTheyAre) {

@@ -12,6 +12,7 @@
 
 #include "base/aligned_buffer.h"
 #include "base/check.h"
+#include "base/counts.h"
 #include "base/file_limit.h"
 #include "base/model_download.h"
 #include "io/read_operation.h"
@@ -43,10 +44,13 @@ std::size_t probe_direct_alignment(int descriptor) {
 std::string remedy_for(int reason) {
   if (reason == EMFILE) {
     const FileLimit limit = read_file_limit();
-    return fmt::format(
-        "; a model has all its weight files open, and this process may have {} files: raise that "
-        "with `ulimit -n` (up to {}) or, beyond, your system's hard limit on open files",
-        limit.soft, limit.hard);
+    return fmt::format("; a model has all its weight files open, and this process may have {}: {}",
+                       counted(limit.soft, "file"),
+                       limit.soft < limit.hard
+                           ? fmt::format("raise that with `ulimit -n` (up to {})", limit.hard)
+                           : "raise that hard limit, which `ulimit -n 4096` does in a shell that "
+                             "has not lowered it, LimitNOFILE= for systemd, --ulimit nofile=4096 "
+                             "for Docker");
   }
   if (reason == ENFILE)
     return "; the whole system has too many: close programs, or raise fs.file-max";

@@ -27,7 +27,7 @@ class SequenceParity : public testing::CpuOpsTest {
 
   // `q_size`: about the length of a score's spread.
   void check_attention(const AttentionShape& shape, std::size_t position, float q_size,
-                       double tolerance) {
+                       double tolerance, std::size_t first = 0) {
     SCOPED_TRACE(fmt::format("{} heads over {} of {}, position {}, scores of size {}",
                              shape.num_heads, shape.num_kv_heads, shape.head_dim, position,
                              q_size));
@@ -37,12 +37,13 @@ class SequenceParity : public testing::CpuOpsTest {
       for (float& value : q.view().row_span(h)) value *= q_size;
     }
     const KvBlocks keys(random_, shape.num_kv_heads, shape.head_dim, position + 1);
-    const KvBlocks values(random_, shape.num_kv_heads, shape.head_dim, position + 1);
-    Matrix actual(shape.num_heads, shape.head_dim), expected = actual;
+    const KvBlocks values(random_, shape.num_kv_heads, shape.value_stride, position + 1);
+    Matrix actual(shape.num_heads, shape.value_dim), expected = actual;
     AttentionRow row = {.q = q.data(),
                         .q_stride = q_stride,
                         .key_blocks = keys.pointers(),
                         .value_blocks = values.pointers(),
+                        .first = first,
                         .position = position,
                         .out = actual.data()};
     ops_->attention(shape, {&row, 1});
@@ -147,14 +148,20 @@ TEST_P(SequenceParity, AttentionOfEveryShape) {
       const float scale = 1 / std::sqrt(static_cast<float>(head_dim));
       for (const std::size_t position : {0u, 5u, 64u, 130u}) {
         // Scores of size 1 in float: 16-lane dots, exp, and sums of positive weights.
-        check_attention({num_heads, num_kv_heads, head_dim, scale}, position, 1, 1e-6);
+        check_attention({num_heads, num_kv_heads, head_dim, head_dim, head_dim, scale}, position, 1,
+                        1e-6);
       }
     }
   }
 }
 
 TEST_P(SequenceParity, AttentionAtTheEdgesOfBlocks) {
-  const AttentionShape shape = {.num_heads = 4, .num_kv_heads = 2, .head_dim = 32, .scale = 0.18f};
+  const AttentionShape shape = {.num_heads = 4,
+                                .num_kv_heads = 2,
+                                .head_dim = 32,
+                                .value_dim = 32,
+                                .value_stride = 32,
+                                .scale = 0.18f};
   for (const std::size_t position : kPositions) {
     check_attention(shape, position, 1, 1e-6);
     // exp turns a score's absolute error, 1e-7 of |q| |k| scale (about 30 sqrt(32)), into a
@@ -162,6 +169,24 @@ TEST_P(SequenceParity, AttentionAtTheEdgesOfBlocks) {
     check_attention(shape, position, 30, 3e-5);
     // Scores beyond +-88: all weights but a few are zero, those of whole blocks too.
     check_attention(shape, position, 300, 3e-4);
+  }
+}
+
+TEST_P(SequenceParity, AttentionWithWindowsSinksAndNarrowValues) {
+  const std::vector<float> sinks = {0.5f, -1, 3, 0, 1, -30};
+  for (const std::size_t value_dim : {16u, 33u, 64u, 80u}) {
+    AttentionShape shape = {.num_heads = 6,
+                            .num_kv_heads = 1,
+                            .head_dim = 80,
+                            .value_dim = value_dim,
+                            .value_stride = 80,
+                            .scale = 0.1f};
+    for (const bool has_sinks : {false, true}) {
+      shape.sinks = has_sinks ? sinks.data() : nullptr;
+      for (const std::size_t first : {0u, 1u, 63u, 64u, 100u, 190u}) {
+        check_attention(shape, 190, 1, 1e-6, first);
+      }
+    }
   }
 }
 

@@ -151,11 +151,40 @@ TEST_P(OpParity, RouteTopK) {
         const Matrix logits = mixed_matrix(random_, kRows, experts, kGap);
         std::vector<std::uint16_t> actual_ids(kRows * k), expected_ids(kRows * k);
         Matrix actual(kRows, k), expected(kRows, k);
-        ops_->route_top_k(logits.view(), k, normalize, actual_ids, {actual.data(), kRows * k});
-        reference_->route_top_k(logits.view(), k, normalize, expected_ids,
-                                {expected.data(), kRows * k});
+        ops_->route({.k = k, .normalize = normalize}, logits.view(), actual_ids,
+                    {actual.data(), kRows * k});
+        reference_->route({.k = k, .normalize = normalize}, logits.view(), expected_ids,
+                          {expected.data(), kRows * k});
         EXPECT_EQ(actual_ids, expected_ids);  // comparisons only
         // exp, a sum of up to 512 terms without cancellation, a quotient.
+        expect_close(actual, expected, 5e-7);
+      }
+    }
+  }
+}
+
+TEST_P(OpParity, RouteBySigmoidScores) {
+  constexpr std::size_t kRows = 7;
+  for (const std::size_t experts : {8u, 24u, 256u}) {
+    const Matrix bias = filled_matrix(random_, Fill::kNormal, 1, experts);
+    for (const std::size_t groups : {1u, 4u}) {
+      for (const bool normalize : {false, true}) {
+        SCOPED_TRACE(
+            fmt::format("{} experts in {} groups, normalize {}", experts, groups, normalize));
+        const Matrix logits = filled_matrix(random_, Fill::kNormal, kRows, experts);
+        const RouteRule rule = {.k = 4,
+                                .normalize = normalize,
+                                .score = RouteRule::Score::kSigmoid,
+                                .scale = 2.5f,
+                                .bias = bias.row(0),
+                                .groups = groups,
+                                .groups_kept = groups == 1 ? 1u : 2u,
+                                .groups_by_best_two = true};
+        std::vector<std::uint16_t> actual_ids(kRows * rule.k), expected_ids(kRows * rule.k);
+        Matrix actual(kRows, rule.k), expected(kRows, rule.k);
+        ops_->route(rule, logits.view(), actual_ids, {actual.data(), kRows * rule.k});
+        reference_->route(rule, logits.view(), expected_ids, {expected.data(), kRows * rule.k});
+        EXPECT_EQ(actual_ids, expected_ids);
         expect_close(actual, expected, 5e-7);
       }
     }
@@ -189,11 +218,11 @@ TEST_P(OpParity, RopeAngles) {
           static_cast<float>(std::pow(1e6, -static_cast<double>(j) / static_cast<double>(half)));
     }
     Matrix cos(positions.size(), half, kGap), sin = cos, expected_cos = cos, expected_sin = cos;
-    ops_->rope_angles(positions, {inv_freq.data(), half}, cos.view(), sin.view());
-    reference_->rope_angles(positions, {inv_freq.data(), half}, expected_cos.view(),
+    ops_->rope_angles(positions, {inv_freq.data(), half}, 1.25f, cos.view(), sin.view());
+    reference_->rope_angles(positions, {inv_freq.data(), half}, 1.25f, expected_cos.view(),
                             expected_sin.view());
-    expect_close(cos, expected_cos, 6e-8);  // computed in double, rounded once
-    expect_close(sin, expected_sin, 6e-8);
+    expect_close(cos, expected_cos, 1.2e-7);  // computed in double, rounded twice
+    expect_close(sin, expected_sin, 1.2e-7);
   }
 }
 

@@ -37,18 +37,23 @@ inline constexpr std::size_t kKvBlock = 64;
 struct AttentionRow {
   const float* q = nullptr;  // head h at q + h * q_stride, [head_dim]
   std::size_t q_stride = 0;
-  /// key_blocks[b], value_blocks[b]: [num_kv_heads, kKvBlock, head_dim] for positions b * kKvBlock
-  /// ...
+  /// For positions b * kKvBlock and on, key_blocks[b]: [num_kv_heads, kKvBlock, head_dim],
+  /// value_blocks[b]: [num_kv_heads, kKvBlock, value_stride]. Those before `first` may be null.
   const float* const* key_blocks = nullptr;
   const float* const* value_blocks = nullptr;
-  std::size_t position = 0;  // attends to positions 0 ..= position
-  float* out = nullptr;      // [num_heads * head_dim]
+  std::size_t first = 0;  // attends to positions first ..= position
+  std::size_t position = 0;
+  float* out = nullptr;  // [num_heads * value_dim]
 };
 struct AttentionShape {
   std::size_t num_heads = 0;
   std::size_t num_kv_heads = 0;  // query head h reads KV head h / (num_heads / num_kv_heads)
-  std::size_t head_dim = 0;
-  float scale = 0;  // of the scores, before softmax
+  std::size_t head_dim = 0;      // of queries and keys
+  std::size_t value_dim = 0;     // the first elements of a position's value that count
+  std::size_t value_stride = 0;  // from a position's value to the next one's
+  float scale = 0;               // of the scores, before softmax
+  /// A score of each head that takes part in its softmax and has no value, [num_heads]; null: none.
+  const float* sinks = nullptr;
 };
 
 /// Consecutive rows [row_begin, row_end) of one sequence, with its state before the first of them;
@@ -68,6 +73,32 @@ struct DeltaShape {
   std::size_t value_heads = 0;  // value head j belongs to key head j / (value_heads / key_heads)
   std::size_t key_dim = 0;
   std::size_t value_dim = 0;
+};
+
+/// How experts are chosen from a router's logits, and weighed.
+///
+///   softmax:  chosen by logit; w = softmax of the logits over all experts, or over the k
+///   sigmoid:  s = sigmoid(logit); chosen by s + bias; w = s, or s / (sum of the k by rank + 1e-20)
+///
+/// then w *= scale. With groups, equal runs of experts, only those of the best `groups_kept` are
+/// candidates: a group is as good as its best expert, or as the sum of its best two; ties go to the
+/// lower group. The others count as 0 among sigmoid scores, and never among softmax ones, unless
+/// fewer than k are left.
+/// Sources: transformers modeling_qwen3_moe.py, modeling_deepseek_v2.py, modeling_deepseek_v3.py.
+struct RouteRule {
+  /// Of experts with sigmoid scores or groups, and of groups.
+  static constexpr std::size_t kExpertsMax = 4096;
+  static constexpr std::size_t kGroupsMax = 64;
+
+  enum class Score : std::uint8_t { kSoftmax, kSigmoid };
+  std::size_t k = 0;
+  bool normalize = false;  // over the k
+  Score score = Score::kSoftmax;
+  float scale = 1;
+  const float* bias = nullptr;  // [num_experts]; of sigmoid scores, null for none
+  std::size_t groups = 1;       // divides num_experts
+  std::size_t groups_kept = 1;
+  bool groups_by_best_two = false;
 };
 
 /// The math that models speak. Implementations: reference/ (double, obvious) and cpu/ (SIMD,
@@ -116,20 +147,19 @@ class Ops {
   /// x.row(i) *= sigmoid(gate.row(i)[0]). gate: [rows, 1].
   virtual void sigmoid_scale_rows(MatrixView<float> x, MatrixView<const float> gate) = 0;
 
-  /// For each row of logits [rows, num_experts]: the k largest in descending order (ties: the
-  /// smaller id) to ids [rows, k], and their softmax weights to weights [rows, k]: over all
-  /// experts, or with `normalize` over the k.
-  virtual void route_top_k(MatrixView<const float> logits, std::size_t k, bool normalize,
-                           std::span<std::uint16_t> ids, std::span<float> weights) = 0;
+  /// For each row of logits [rows, num_experts]: the k experts that `rule` chooses to ids [rows,
+  /// k], the most wanted first (ties: the smaller id), and their weights to weights [rows, k].
+  virtual void route(const RouteRule& rule, MatrixView<const float> logits,
+                     std::span<std::uint16_t> ids, std::span<float> weights) = 0;
 
   /// Adds weighted rows of d to rows of y, for each row of y in the order given.
   virtual void add_weighted_rows(MatrixView<const float> d, std::span<const WeightedRow> terms,
                                  MatrixView<float> y) = 0;
 
-  /// cos.row(i)[j], sin.row(i)[j] of the angle float(positions[i]) * inv_freq[j] rounded to float.
-  /// [rows, rotary_dim / 2].
+  /// cos.row(i)[j], sin.row(i)[j] of the angle float(positions[i]) * inv_freq[j] rounded to float,
+  /// times `scale`. [rows, rotary_dim / 2].
   virtual void rope_angles(std::span<const std::uint32_t> positions,
-                           std::span<const float> inv_freq, MatrixView<float> cos,
+                           std::span<const float> inv_freq, float scale, MatrixView<float> cos,
                            MatrixView<float> sin) = 0;
 
   /// Rotates the first 2 * cos.cols elements of every head, pairs (i, i + cos.cols), in place. x:

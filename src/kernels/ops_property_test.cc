@@ -131,7 +131,8 @@ TEST_P(OpsProperty, RowsOfRouting) {
         Matrix routed(2 * count, kChosen);  // ids and weights of each row
         std::vector<std::uint16_t> ids(count * kChosen);
         std::vector<float> weights(count * kChosen);
-        ops.route_top_k(logits.view().slice(begin, count), kChosen, normalize, ids, weights);
+        ops.route({.k = kChosen, .normalize = normalize}, logits.view().slice(begin, count), ids,
+                  weights);
         for (std::size_t i = 0; i < ids.size(); ++i) {
           routed.row(i / kChosen * 2)[i % kChosen] = ids[i];
           routed.row(i / kChosen * 2 + 1)[i % kChosen] = weights[i];
@@ -154,7 +155,7 @@ TEST_P(OpsProperty, RowsOfRotation) {
   expect_rows_are_independent(kRows, [&](Ops& ops, std::size_t begin, std::size_t count) {
     Matrix cos(count, kHalf), sin(count, kHalf), y(count * kHeads, kHeadDim);
     std::copy_n(x.row(begin * kHeads), count * kHeads * kHeadDim, y.data());
-    ops.rope_angles(std::span(positions).subspan(begin, count), inv_freq.view().row_span(0),
+    ops.rope_angles(std::span(positions).subspan(begin, count), inv_freq.view().row_span(0), 1.25f,
                     cos.view(), sin.view());
     ops.rope(y.view(), kHeads, cos.view(), sin.view());
     return y;
@@ -299,8 +300,12 @@ TEST_P(OpsProperty, WeightedRowsInOneCallOrMany) {
 // Rows of two sequences at once, in any order, and each alone.
 TEST_P(OpsProperty, RowsOfAttention) {
   for (const std::size_t head_dim : {16u, 20u, 96u}) {
-    const AttentionShape shape = {
-        .num_heads = 6, .num_kv_heads = 2, .head_dim = head_dim, .scale = 0.2f};
+    const AttentionShape shape = {.num_heads = 6,
+                                  .num_kv_heads = 2,
+                                  .head_dim = head_dim,
+                                  .value_dim = head_dim,
+                                  .value_stride = head_dim,
+                                  .scale = 0.2f};
     constexpr std::size_t kPositionCount = 140;
     const KvBlocks keys[] = {{random_, 2, head_dim, kPositionCount},
                              {random_, 2, head_dim, kPositionCount}};

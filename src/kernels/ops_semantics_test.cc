@@ -37,7 +37,7 @@ TEST_P(OpsSemantics, EqualLogitsGoToTheSmallerIdFirst) {
                                 0, -0.0f, 0, -0.0f, 0, -0.0f});
   std::vector<std::uint16_t> ids(8);
   std::vector<float> weights(8);
-  ops_->route_top_k(logits.view(), 4, true, ids, weights);
+  ops_->route({.k = 4, .normalize = true}, logits.view(), ids, weights);
   EXPECT_EQ(ids, (std::vector<std::uint16_t>{1, 2, 5, 0, 0, 1, 2, 3}));
   EXPECT_EQ(weights[0], weights[1]);
   EXPECT_EQ(weights[0], weights[2]);
@@ -48,9 +48,9 @@ TEST_P(OpsSemantics, RoutingWeightsSumOverAllExpertsOrOverTheChosen) {
   const Matrix logits = matrix(1, 4, {2, 2, 2, 2});
   std::vector<std::uint16_t> ids(2);
   std::vector<float> weights(2);
-  ops_->route_top_k(logits.view(), 2, false, ids, weights);
+  ops_->route({.k = 2, .normalize = false}, logits.view(), ids, weights);
   EXPECT_EQ(weights, (std::vector<float>{0.25f, 0.25f}));
-  ops_->route_top_k(logits.view(), 2, true, ids, weights);
+  ops_->route({.k = 2, .normalize = true}, logits.view(), ids, weights);
   EXPECT_EQ(weights, (std::vector<float>{0.5f, 0.5f}));
 }
 
@@ -58,9 +58,61 @@ TEST_P(OpsSemantics, RoutingSurvivesLogitsOfAnySize) {
   const Matrix logits = matrix(1, 4, {-3e38f, 3e38f, 1e30f, -200});
   std::vector<std::uint16_t> ids(4);
   std::vector<float> weights(4);
-  ops_->route_top_k(logits.view(), 4, true, ids, weights);
+  ops_->route({.k = 4, .normalize = true}, logits.view(), ids, weights);
   EXPECT_EQ(ids, (std::vector<std::uint16_t>{1, 2, 3, 0}));
   EXPECT_EQ(weights, (std::vector<float>{1, 0, 0, 0}));
+}
+
+TEST_P(OpsSemantics, SigmoidRoutingChoosesByScoreAndBiasAndWeighsByScore) {
+  const Matrix logits = matrix(1, 4, {0, 3, -3, 1});
+  const std::vector<float> bias = {0.6f, 0, 0.9f, 0};
+  std::vector<std::uint16_t> ids(2);
+  std::vector<float> weights(2);
+  RouteRule rule = {.k = 2, .score = RouteRule::Score::kSigmoid, .bias = bias.data()};
+  ops_->route(rule, logits.view(), ids, weights);
+  EXPECT_EQ(ids, (std::vector<std::uint16_t>{0, 1}));
+  EXPECT_FLOAT_EQ(weights[0], 0.5f);
+  EXPECT_FLOAT_EQ(weights[1], 0.95257413f);
+  rule.normalize = true;
+  rule.scale = 2.5f;
+  ops_->route(rule, logits.view(), ids, weights);
+  EXPECT_FLOAT_EQ(weights[0], 2.5f * 0.5f / 1.45257413f);
+  EXPECT_FLOAT_EQ(weights[1], 2.5f * 0.95257413f / 1.45257413f);
+}
+
+TEST_P(OpsSemantics, RoutingKeepsToTheBestGroups) {
+  // Groups of two: the best expert is in the third, the best pair in the second.
+  const Matrix logits = matrix(1, 6, {1, -1, 2, 2, 3, -9});
+  std::vector<std::uint16_t> ids(2);
+  std::vector<float> weights(2);
+  RouteRule rule = {.k = 2, .score = RouteRule::Score::kSigmoid, .groups = 3, .groups_kept = 1};
+  ops_->route(rule, logits.view(), ids, weights);
+  EXPECT_EQ(ids, (std::vector<std::uint16_t>{4, 5}));
+  rule.groups_by_best_two = true;
+  ops_->route(rule, logits.view(), ids, weights);
+  EXPECT_EQ(ids, (std::vector<std::uint16_t>{2, 3}));
+  rule.groups_kept = 2;
+  ops_->route(rule, logits.view(), ids, weights);
+  EXPECT_EQ(ids, (std::vector<std::uint16_t>{2, 3}));
+  rule.score = RouteRule::Score::kSoftmax;
+  rule.groups_by_best_two = false;
+  ops_->route(rule, logits.view(), ids, weights);
+  EXPECT_EQ(ids, (std::vector<std::uint16_t>{4, 2}));
+  // Softmax over all six, the dropped ones too.
+  EXPECT_NEAR(weights[0], 0.52926, 1e-4);
+}
+
+TEST_P(OpsSemantics, EqualGroupsGoToTheLowerFirst) {
+  const Matrix logits = matrix(1, 4, {1, 0, 1, 0});
+  std::vector<std::uint16_t> ids(1);
+  std::vector<float> weights(1);
+  ops_->route({.k = 1,
+               .score = RouteRule::Score::kSigmoid,
+               .groups = 2,
+               .groups_kept = 1,
+               .groups_by_best_two = true},
+              logits.view(), ids, weights);
+  EXPECT_EQ(ids[0], 0);
 }
 
 TEST_P(OpsSemantics, GatesSaturateWithoutOverflow) {
@@ -134,7 +186,7 @@ TEST_P(OpsSemantics, RotationByZeroChangesNothingAndAQuarterTurnSwaps) {
   const std::vector<std::uint32_t> positions = {0};
   const float inv_freq = 0.7f;
   Matrix cos(1, 1), sin(1, 1);
-  ops_->rope_angles(positions, {&inv_freq, 1}, cos.view(), sin.view());
+  ops_->rope_angles(positions, {&inv_freq, 1}, 1, cos.view(), sin.view());
   EXPECT_EQ(cos.data()[0], 1);
   EXPECT_EQ(sin.data()[0], 0);
   Matrix x = matrix(2, 3, {2, 5, 7, -1, 4, 9});
@@ -146,7 +198,8 @@ TEST_P(OpsSemantics, RotationByZeroChangesNothingAndAQuarterTurnSwaps) {
 
 // Attention over `positions` positions, of which `loud` alone has a key that answers the query; its
 // score is 1000 and the others' are `other_score`.
-std::vector<float> attend(Ops& ops, std::size_t position, std::size_t loud, float other_score) {
+std::vector<float> attend(Ops& ops, std::size_t position, std::size_t loud, float other_score,
+                          std::size_t first = 0, const float* sink = nullptr) {
   const std::size_t block_count = position / kKvBlock + 1;
   std::vector<Matrix> keys(block_count, Matrix(kKvBlock, 1)), values(block_count, keys[0]);
   std::vector<const float*> key_pointers, value_pointers;
@@ -164,10 +217,38 @@ std::vector<float> attend(Ops& ops, std::size_t position, std::size_t loud, floa
                             .q_stride = 1,
                             .key_blocks = key_pointers.data(),
                             .value_blocks = value_pointers.data(),
+                            .first = first,
                             .position = position,
                             .out = out.data()};
-  ops.attention({.num_heads = 1, .num_kv_heads = 1, .head_dim = 1, .scale = 1}, {&row, 1});
+  ops.attention({.num_heads = 1,
+                 .num_kv_heads = 1,
+                 .head_dim = 1,
+                 .value_dim = 1,
+                 .value_stride = 1,
+                 .scale = 1,
+                 .sinks = sink},
+                {&row, 1});
   return out;
+}
+
+TEST_P(OpsSemantics, AttentionSeesNothingBeforeItsWindow) {
+  for (const std::size_t first : {1u, 63u, 64u, 65u, 130u}) {
+    SCOPED_TRACE(first);
+    // The loud one just out of sight, all others equal: the mean of first + 1 ... 200.
+    const float mean = static_cast<float>(first + 1 + 200) / 2;
+    EXPECT_NEAR(attend(*ops_, 199, first - 1, 2, first)[0], mean, 1e-3);
+    EXPECT_EQ(attend(*ops_, 199, first, 0, first)[0], static_cast<float>(first + 1));
+  }
+}
+
+TEST_P(OpsSemantics, ASinkTakesItsShareAndGivesNothing) {
+  const float equal = 2;
+  // Three positions and a sink of equal scores: a quarter each.
+  EXPECT_FLOAT_EQ(attend(*ops_, 2, 3, 2, 0, &equal)[0], (1 + 2 + 3) / 4.0f);
+  const float loud = 1000;
+  EXPECT_EQ(attend(*ops_, 2, 3, 2, 0, &loud)[0], 0);
+  const float quiet = -1000;
+  EXPECT_FLOAT_EQ(attend(*ops_, 2, 3, 2, 0, &quiet)[0], 2);
 }
 
 TEST_P(OpsSemantics, AttentionSeesItsOwnPositionAndNoneAfterIt) {

@@ -30,13 +30,6 @@ WeightView transposed(WeightView matrix) {
   return matrix;
 }
 
-/// Rows [begin, begin + count) of floats.
-WeightView row_range(WeightView matrix, std::size_t begin, std::size_t count) {
-  matrix.weight = matrix.weight_row(begin);
-  matrix.rows = count;
-  return matrix;
-}
-
 }  // namespace
 
 ExpertMatrices expert_matrices(const ExpertLayout& layout, const ExpertView& view,
@@ -46,8 +39,8 @@ ExpertMatrices expert_matrices(const ExpertLayout& layout, const ExpertView& vie
   if (layout.gate_up_is_transposed) {
     const WeightView both =
         transposed(take_matrix(layout.gate_proj, view, 2 * intermediate, hidden, &segment));
-    matrices.gate_proj = row_range(both, 0, intermediate);
-    matrices.up_proj = row_range(both, intermediate, intermediate);
+    matrices.gate_proj = both.row_range(0, intermediate);
+    matrices.up_proj = both.row_range(intermediate, intermediate);
   } else {
     matrices.gate_proj = take_matrix(layout.gate_proj, view, intermediate, hidden, &segment);
     matrices.up_proj = take_matrix(layout.up_proj, view, intermediate, hidden, &segment);

@@ -4,7 +4,6 @@
 #include <utility>
 
 #include "base/check.h"
-#include "base/portable_math.h"
 
 namespace flashmoe {
 
@@ -19,9 +18,9 @@ MissHandler::MissHandler(ExpertCache& experts, std::size_t num_experts,
   FM_CHECK(options.rule != MissRule::kStale || set != nullptr);
 }
 
-void MissHandler::resolve(LayerId layer, std::span<const StepSegment> segments,
-                          MatrixView<const float> logits, std::span<std::uint16_t> ids,
-                          std::span<float> weights) {
+void MissHandler::resolve(LayerId layer, const Router& router,
+                          std::span<const StepSegment> segments, MatrixView<const float> logits,
+                          std::span<std::uint16_t> ids, std::span<float> weights) {
   FM_CHECK(ids.size() == logits.rows * experts_per_token_ && weights.size() == ids.size());
   const auto answered = [this](const StepSegment& segment) { return is_answered(segment); };
   if (std::ranges::none_of(segments, answered)) return;
@@ -30,14 +29,14 @@ void MissHandler::resolve(LayerId layer, std::span<const StepSegment> segments,
     if (!is_answered(segment)) continue;
     MissCounts& counts = segment.is_generated ? statistics_.generated : statistics_.prompts;
     for (std::size_t r = segment.row_begin; r < segment.row_end; ++r) {
-      resolve_row(layer, logits.row_span(r),
+      resolve_row(layer, router, logits.row_span(r),
                   ids.subspan(r * experts_per_token_, experts_per_token_),
                   weights.subspan(r * experts_per_token_, experts_per_token_), counts);
     }
   }
 }
 
-void MissHandler::resolve_row(LayerId layer, std::span<const float> logits,
+void MissHandler::resolve_row(LayerId layer, const Router& router, std::span<const float> logits,
                               std::span<std::uint16_t> ids, std::span<float> weights,
                               MissCounts& counts) {
   counts.routed_count += ids.size();
@@ -55,7 +54,7 @@ void MissHandler::resolve_row(LayerId layer, std::span<const float> logits,
     counts.replaced_weight += weights[i];
     switch (options_.rule) {
       case MissRule::kSubstitute:
-        substitute(logits, ids, weights, i);
+        substitute(router, logits, ids, weights, i);
         break;
       case MissRule::kStale:
         serve_stale(layer, ids, weights, i);
@@ -98,21 +97,25 @@ void MissHandler::serve_stale(LayerId layer, std::span<std::uint16_t> ids, std::
   weights[at] += weight;
 }
 
-/// Puts in `place` the best-scored expert that is here and that the row has not got, or nobody
-/// where there is none. Weights are proportional to exp(logit), whatever they are normalised by.
-void MissHandler::substitute(std::span<const float> logits, std::span<std::uint16_t> ids,
-                             std::span<float> weights, std::size_t place) const {
+/// Puts in `place` the expert that the row wants most of those that are here and that it has not
+/// got, or nobody where there is none.
+void MissHandler::substitute(const Router& router, std::span<const float> logits,
+                             std::span<std::uint16_t> ids, std::span<float> weights,
+                             std::size_t place) const {
   std::uint16_t best = kNoExpert;
   for (std::size_t id = 0; id < logits.size(); ++id) {
-    if (is_here_[id] == 0 || (best != kNoExpert && !(logits[id] > logits[best]))) continue;
+    if (is_here_[id] == 0) continue;
+    if (best != kNoExpert && !(router.preference(logits, id) > router.preference(logits, best))) {
+      continue;
+    }
     const auto candidate = static_cast<std::uint16_t>(id);
     if (std::ranges::find(ids, candidate) == ids.end()) best = candidate;
   }
-  const double missing = logits[ids[place]];
-  ids[place] = best;
-  weights[place] = best == kNoExpert
-                       ? 0
-                       : static_cast<float>(weights[place] * portable::exp(logits[best] - missing));
+  const std::uint16_t missing = std::exchange(ids[place], best);
+  weights[place] =
+      best == kNoExpert
+          ? 0
+          : static_cast<float>(weights[place] * router.relative_weight(logits, best, missing));
 }
 
 }  // namespace flashmoe

@@ -10,6 +10,7 @@
 #include "experts/expert_cache.h"
 #include "experts/expert_id.h"
 #include "experts/fixed_set.h"
+#include "model/layers/router.h"
 #include "model/routing.h"
 #include "model/step.h"
 #include "tensor/matrix_view.h"
@@ -63,8 +64,9 @@ class MissHandler {
   /// Rewrites what a layer's router picked, for the rows that are to be answered: ids and weights
   /// [rows, k] become what can be computed with, kNoExpert and 0 where that is nothing. What is to
   /// be read stays as it is. logits: [rows, num_experts], the router's.
-  void resolve(LayerId layer, std::span<const StepSegment> segments, MatrixView<const float> logits,
-               std::span<std::uint16_t> ids, std::span<float> weights);
+  void resolve(LayerId layer, const Router& router, std::span<const StepSegment> segments,
+               MatrixView<const float> logits, std::span<std::uint16_t> ids,
+               std::span<float> weights);
 
   const MissStatistics& statistics() const { return statistics_; }
   /// Counts from 0 again.
@@ -74,10 +76,10 @@ class MissHandler {
   bool is_answered(const StepSegment& segment) const {
     return segment.is_generated || options_.answers_prompts;
   }
-  void resolve_row(LayerId layer, std::span<const float> logits, std::span<std::uint16_t> ids,
-                   std::span<float> weights, MissCounts& counts);
+  void resolve_row(LayerId layer, const Router& router, std::span<const float> logits,
+                   std::span<std::uint16_t> ids, std::span<float> weights, MissCounts& counts);
   bool must_read(float weight) const;
-  void substitute(std::span<const float> logits, std::span<std::uint16_t> ids,
+  void substitute(const Router& router, std::span<const float> logits, std::span<std::uint16_t> ids,
                   std::span<float> weights, std::size_t place) const;
   void serve_stale(LayerId layer, std::span<std::uint16_t> ids, std::span<float> weights,
                    std::size_t place) const;

@@ -10,13 +10,9 @@
 #include "base/result.h"
 #include "experts/expert_cache.h"
 #include "kernels/ops.h"
-#include "model/expert_layout.h"
-#include "model/layers/attention.h"
-#include "model/layers/gated_delta_net.h"
-#include "model/layers/moe_block.h"
 #include "model/miss_handler.h"
-#include "model/model_config.h"
-#include "model/model_weights.h"
+#include "model/model_spec.h"
+#include "model/network.h"
 #include "model/speculative_reader.h"
 #include "model/step.h"
 #include "model/workspace.h"
@@ -32,20 +28,19 @@ struct ForwardSinks {
   std::function<void(std::size_t index, MatrixView<const float> hidden)> on_hidden;
 };
 
-/// A loaded model: its dense weights, and the layers over them. Routed experts come through the
-/// ExpertCache. Threads: one forward pass at a time.
+/// Computes a network step by step. Routed experts come through the ExpertCache. Threads: one
+/// forward pass at a time.
 class Model {
  public:
-  /// `weights` has been finished; `layouts` has one entry per layer (unused for dense ones).
-  /// `experts` may be null if no layer is MoE. `ops` and `experts` must outlive the model.
-  /// `rows_max`: the most rows of a step.
-  static Result<std::unique_ptr<Model>> create(ModelConfig config,
-                                               std::unique_ptr<ModelWeights> weights,
-                                               std::vector<ExpertLayout> layouts, Ops& ops,
+  /// `network` has its weights and its experts' layouts. `experts` may be null if no layer is MoE.
+  /// `ops` and `experts` must outlive the model. `rows_max`: the most rows of a step.
+  static Result<std::unique_ptr<Model>> create(std::unique_ptr<Network> network, Ops& ops,
                                                ExpertCache* experts, std::size_t rows_max);
 
-  const ModelConfig& config() const { return config_; }
-  std::size_t rows_max() const { return workspace_.shape.rows; }
+  const ModelSpec& spec() const { return network_->spec(); }
+  /// Of sequences that this model is to compute.
+  const StateLayout& state_layout() const { return network_->state_layout(); }
+  std::size_t rows_max() const { return workspace_.rows_max(); }
   const StepTimes& times() const { return times_; }
 
   /// From the next forward pass on: who hears what the routers choose, and who decides in their
@@ -73,34 +68,21 @@ class Model {
                  StepWatch* watch = nullptr);
 
  private:
-  Model(ModelConfig config, std::unique_ptr<ModelWeights> weights,
-        std::vector<ExpertLayout> layouts, Ops& ops, ExpertCache* experts, Workspace workspace);
+  Model(std::unique_ptr<Network> network, Ops& ops, ExpertCache* experts, Workspace workspace);
 
   Status reserve(std::span<const SequenceRows> batch);
   Status run_layers(StepContext& context, const ForwardSinks& sinks);
-  Status run_layer(std::size_t index, StepContext& context);
+  Status run_layer(Network::Layer& layer, StepContext& context);
   void guess(std::size_t index, StepContext& context);
-  void run_dense_mlp(const LayerWeights& weights, StepContext& context, MatrixView<float> y);
   Status compute_logits(const StepContext& context, std::span<const SequenceRows> batch,
                         const ForwardSinks& sinks);
 
-  /// The layers' math, by layer index; null where the layer is of the other kind.
-  struct Layer {
-    std::unique_ptr<GatedAttention> attention;
-    std::unique_ptr<GatedDeltaNet> delta_net;
-    std::unique_ptr<MoeBlock> moe;
-  };
-
-  ModelConfig config_;
-  std::unique_ptr<ModelWeights> weights_;
-  std::vector<ExpertLayout> layouts_;
-  std::vector<float> inv_freq_;
+  std::unique_ptr<Network> network_;
+  std::vector<std::vector<float>> inv_freq_;  // of each of the network's ropes
   Ops& ops_;
   ExpertCache* experts_;
   Workspace workspace_;
-  MoeScratch moe_scratch_;
   std::unique_ptr<SpeculativeReader> speculation_;  // null: off
-  std::vector<Layer> layers_;
   std::uint64_t step_ = 0;
   RoutingObserver* routing_observer_ = nullptr;
   RoutingSource* routing_source_ = nullptr;
@@ -109,6 +91,7 @@ class Model {
   std::vector<StepSegment> segments_;
   std::vector<std::int32_t> ids_;
   std::vector<std::uint32_t> positions_;
+  std::vector<RopeAngles> rope_;
   std::vector<std::size_t> wanted_rows_;  // of the step, whose logits somebody wants
 };
 

@@ -1,76 +1,63 @@
 #ifndef FLASHMOE_MODEL_MODEL_FAMILY_H_
 #define FLASHMOE_MODEL_MODEL_FAMILY_H_
 
-#include <string>
+#include <cstdint>
 #include <string_view>
+#include <vector>
 
 #include "base/result.h"
 #include "format/checkpoint.h"
-#include "model/model_config.h"
+#include "format/config_reader.h"
+#include "model/model_spec.h"
+#include "model/tensor_table.h"
 
 namespace flashmoe {
 
-/// The tensors of a family, by what they do. "{layer}" and "{expert}" stand for indices.
-struct TensorNames {
-  std::string_view embed_tokens;
-  std::string_view final_norm;
-  std::string_view lm_head;
-  std::string_view input_layernorm;
-  std::string_view post_attention_layernorm;
-
-  std::string_view q_proj;
-  std::string_view k_proj;
-  std::string_view v_proj;
-  std::string_view o_proj;
-  std::string_view q_norm;
-  std::string_view k_norm;
-
-  std::string_view in_proj_qkvz;
-  std::string_view in_proj_ba;
-  std::string_view conv1d;
-  std::string_view a_log;
-  std::string_view dt_bias;
-  std::string_view delta_norm;
-  std::string_view out_proj;
-
-  std::string_view router;
-  std::string_view shared_gate_proj;
-  std::string_view shared_up_proj;
-  std::string_view shared_down_proj;
-  std::string_view shared_expert_gate;
-
-  /// Three spellings of the routed experts, whichever the checkpoint has.
-  std::string_view stacked_experts;   // + ".gate_proj" etc., [num_experts, out, in] (MLX)
-  std::string_view separate_experts;  // with {expert}, + ".gate_proj" etc. (Hugging Face)
-  std::string_view fused_gate_up;  // [num_experts, 2 * out, in], gate rows first (transformers 5)
-  std::string_view fused_down;     // [num_experts, out, in]; or both transposed
-
-  std::string_view mlp_gate_proj;  // layers without experts
-  std::string_view mlp_up_proj;
-  std::string_view mlp_down_proj;
-};
-
-/// A model architecture as data: what config.json leaves unsaid. New math becomes a block in
-/// layers/, not a branch here.
+/// A model architecture as data: how its config.json is read and how its tensors are called. New
+/// math becomes a block in layers/, not a branch here.
 struct ModelFamily {
   std::string_view model_type;
-  /// Norm weights of Hugging Face checkpoints are stored as w for 1 + w (MLX conversions store the
-  /// sum).
-  bool norms_are_zero_centred = false;
-  TensorNames tensors;
-  /// Reads and checks config.json. Errors name the field and the remedy.
-  Result<ModelConfig> (*read_config)(const Checkpoint& checkpoint) = nullptr;
+  /// Another name for it, as of the text part of a multimodal model. Empty: none.
+  std::string_view also_called = {};
+  TensorTable tensors;
+  /// Reads and checks the fields of the (text) model. Errors name the field and the remedy.
+  Result<ModelSpec> (*read_config)(const ConfigReader& reader) = nullptr;
 };
+
+/// What the config of a checkpoint says, which for a multimodal model is in its `text_config`.
+/// Errors name the field and the remedy.
+Result<ModelSpec> read_model_spec(const ModelFamily& family, const Checkpoint& checkpoint);
+
+/// The names of `family` as the checkpoint spells them: multimodal models have a prefix before
+/// those of their text part.
+TensorTable find_tensor_names(const ModelFamily& family, const Checkpoint& checkpoint);
+
+/// The names that MLX conversions of such a checkpoint have.
+TensorTable mlx_tensor_names(const ModelFamily& family, const Checkpoint& checkpoint);
 
 /// The family of a checkpoint by its config's `model_type`. Errors: kUnsupported, naming those
 /// supported.
 Result<const ModelFamily*> find_model_family(const Checkpoint& checkpoint);
 
-/// `pattern` with its placeholders filled in.
-std::string tensor_name(std::string_view pattern, std::size_t layer);
-std::string tensor_name(std::string_view pattern, std::size_t layer, std::size_t expert);
+/// The tokens that end a text, by config.json and generation_config.json: one id or a list in
+/// either. A generation_config.json that names fewer than config.json is more often incomplete than
+/// meant so. Errors: kCorrupt for ids beyond the vocabulary.
+Result<std::vector<std::int32_t>> read_eos_token_ids(const Checkpoint& checkpoint,
+                                                     std::size_t vocab_size);
 
+extern const ModelFamily kDeepseekV2;
+extern const ModelFamily kDeepseekV3;
+extern const ModelFamily kGlm4Moe;
+extern const ModelFamily kGlm4MoeLite;
+extern const ModelFamily kLlama;
+extern const ModelFamily kMinimaxM2;
+extern const ModelFamily kMixtral;
+extern const ModelFamily kOlmoe;
+extern const ModelFamily kQwen2Moe;
+extern const ModelFamily kQwen3;
+extern const ModelFamily kQwen3Moe;
 extern const ModelFamily kQwen3Next;
+extern const ModelFamily kQwen35Moe;
 
 }  // namespace flashmoe
 

@@ -7,7 +7,6 @@
 #include <vector>
 
 #include "experts/expert_id.h"
-#include "kernels/ops.h"
 
 namespace flashmoe {
 
@@ -49,7 +48,7 @@ class RoutingSource {
  public:
   enum class Weights : std::uint8_t {
     kGiven,       // by the source
-    kFromRouter,  // softmax of the router's logits for the ids
+    kFromRouter,  // what the router would give the ids (Router::weigh)
   };
 
   virtual ~RoutingSource() = default;
@@ -58,13 +57,6 @@ class RoutingSource {
   virtual Weights choose(LayerId layer, std::span<const StepSegment> segments,
                          std::span<std::uint16_t> ids, std::span<float> weights) = 0;
 };
-
-/// The weights [rows, k] of experts `ids` [rows, k] that the router itself did not choose:
-///   w_i = exp(logit_i) / sum over j of exp(logit_j)
-/// where j goes over the row's ids, if `normalize`, or over all experts. logits: [rows,
-/// num_experts]. The same bits everywhere.
-void weigh_chosen(MatrixView<const float> logits, bool normalize,
-                  std::span<const std::uint16_t> ids, std::span<float> weights);
 
 }  // namespace flashmoe
 

@@ -25,12 +25,11 @@ MatrixView<const float> sample(MatrixView<const float> x) {
 
 }  // namespace
 
-SpeculativeReader::SpeculativeReader(const ModelConfig& config, const ModelWeights& weights,
-                                     ExpertCache& experts)
-    : config_(config),
-      weights_(weights),
+SpeculativeReader::SpeculativeReader(const Network& network, ExpertCache& experts)
+    : network_(network),
+      spec_(network.spec().moe().router),
       experts_(experts),
-      step_controller_(config.layers.size(), config.moe.num_experts_per_tok),
+      step_controller_(network.layers().size(), spec_.num_experts_per_tok),
       chunk_controller_(1, kVoteRankCount) {}
 
 void SpeculativeReader::guess(Ops& ops, Workspace& workspace, LayerId layer,
@@ -70,24 +69,23 @@ void SpeculativeReader::guess(Ops& ops, Workspace& workspace, LayerId layer,
 /// The picks of the layer's router on x, as if it were what the mixer will leave, to ids_.
 void SpeculativeReader::ask_router(Ops& ops, Workspace& workspace, LayerId layer,
                                    MatrixView<const float> x) {
-  const LayerWeights& weights = weights_.layers[layer.value];
-  const std::size_t k = config_.moe.num_experts_per_tok;
+  const Network::Layer& of = network_.layers()[layer.value];
+  const Router& router = *of.feed_forward->router();
   const MatrixView<float> normed = workspace.normed.slice(0, x.rows);
-  const MatrixView<float> logits = workspace.router_logits.slice(0, x.rows);
-  ops.rms_norm(x, weights.post_attention_layernorm.data(), config_.rms_norm_eps, normed);
+  const MatrixView<float> logits = workspace.scratch().matrix(x.rows, spec_.num_experts);
+  ops.rms_norm(x, of.post_attention_norm.data(), network_.spec().rms_norm_eps, normed);
   ops.prepare(normed, workspace.normed_activations);
-  const LinearTask task = {
-      .weight = weights.router, .x = &workspace.normed_activations, .y = logits};
+  const LinearTask task = router.logits_task(workspace.normed_activations, logits);
   ops.linear({&task, 1});
-  ids_.resize(x.rows * k);
-  router_weights_.resize(x.rows * k);
-  ops.route_top_k(logits, k, config_.moe.norm_topk_prob, ids_, router_weights_);
+  ids_.resize(x.rows * spec_.num_experts_per_tok);
+  router_weights_.resize(ids_.size());
+  router.choose(ops, logits, ids_, router_weights_);
 }
 
 /// The rows' picks, all first ones before all second ones, each expert once.
 void SpeculativeReader::rank_by_router(std::size_t rows) {
-  const std::size_t k = config_.moe.num_experts_per_tok;
-  votes_.assign(config_.moe.num_experts, 0);
+  const std::size_t k = spec_.num_experts_per_tok;
+  votes_.assign(spec_.num_experts, 0);
   guesses_.clear();
   guess_ranks_.clear();
   for (std::size_t rank = 0; rank < k; ++rank) {
@@ -103,7 +101,7 @@ void SpeculativeReader::rank_by_router(std::size_t rows) {
 /// The rows' picks, those of most rows first. Of more than there are slots for at once, those that
 /// the layer will ask for first: it takes them by id, half the slots at a time (MoeBlock).
 void SpeculativeReader::rank_by_votes() {
-  votes_.assign(config_.moe.num_experts, 0);
+  votes_.assign(spec_.num_experts, 0);
   for (const std::uint16_t id : ids_) ++votes_[id];
   guesses_.clear();
   for (std::size_t id = 0; id < votes_.size(); ++id) {
@@ -124,7 +122,7 @@ void SpeculativeReader::rank_by_votes() {
 void SpeculativeReader::on_routed(std::span<const std::uint16_t> ids) {
   if (!guessed_) return;
   outcome_.ahead_seconds = watch_.lap();
-  is_wanted_.assign(config_.moe.num_experts, 0);
+  is_wanted_.assign(spec_.num_experts, 0);
   for (const std::uint16_t id : ids) is_wanted_[id] = 1;
   wanted_.clear();
   for (const ExpertId id : missing_experts_) wanted_.push_back(is_wanted_[id.value]);

@@ -9,8 +9,7 @@
 #include "base/stopwatch.h"
 #include "experts/expert_cache.h"
 #include "experts/speculation_controller.h"
-#include "model/model_config.h"
-#include "model/model_weights.h"
+#include "model/network.h"
 #include "model/overlap_meter.h"
 #include "model/workspace.h"
 
@@ -29,10 +28,10 @@ namespace flashmoe {
 class SpeculativeReader {
  public:
   /// References must outlive the reader.
-  SpeculativeReader(const ModelConfig& config, const ModelWeights& weights, ExpertCache& experts);
+  SpeculativeReader(const Network& network, ExpertCache& experts);
 
   /// Guesses for `layer`, which must be a MoE layer, unless that does not pay. x: [rows, hidden],
-  /// its input. Overwrites the workspace's normed, normed_activations and router_logits.
+  /// its input. Overwrites the workspace's normed, normed_activations and scratch memory.
   void guess(Ops& ops, Workspace& workspace, LayerId layer, MatrixView<const float> x);
 
   /// The router of the layer has spoken. ids: [rows, k].
@@ -49,8 +48,8 @@ class SpeculativeReader {
   void rank_by_router(std::size_t rows);
   void rank_by_votes();
 
-  const ModelConfig& config_;
-  const ModelWeights& weights_;
+  const Network& network_;
+  const RouterSpec& spec_;  // of any MoE layer: they are alike
   ExpertCache& experts_;
   SpeculationController step_controller_;   // of few rows
   SpeculationController chunk_controller_;  // of many: one layer for all

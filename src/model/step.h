@@ -11,7 +11,7 @@
 #include "experts/expert_cache.h"
 #include "kernels/ops.h"
 #include "model/routing.h"
-#include "model/sequence_state.h"
+#include "model/state/sequence_state.h"
 
 namespace flashmoe {
 
@@ -42,7 +42,7 @@ struct StepSegment {
 /// Where the time of forward passes went, since the model was made.
 struct StepTimes {
   std::uint64_t step_count = 0;
-  double mixer_seconds = 0;         // attention and DeltaNet, with their norms
+  double mixer_seconds = 0;         // with their norms
   double router_seconds = 0;        // and the shared expert's gate
   double mlp_seconds = 0;           // MLPs of all kinds with their norms; router and waits in it
   double output_seconds = 0;        // lm_head, and whoever looks at the logits
@@ -64,15 +64,21 @@ class StepWatch {
   virtual const std::atomic<bool>* stop() const = 0;
 };
 
+/// Cosines and sines of a rotary embedding for the rows of a step, [rows, rotary_dim / 2].
+struct RopeAngles {
+  MatrixView<float> cos;
+  MatrixView<float> sin;
+};
+
 /// What the layers of one forward pass share.
 struct StepContext {
   Ops& ops;
   ExpertCache* experts = nullptr;  // null for a model without MoE layers
   std::uint64_t step = 0;          // counts forward passes
   std::size_t rows = 0;
+  std::size_t rows_max = 0;  // of any step
   std::span<const StepSegment> segments;
-  MatrixView<const float> rope_cos;  // [rows, rotary_dim / 2]
-  MatrixView<const float> rope_sin;
+  std::span<const RopeAngles> rope;  // by Network::ropes()
   StepTimes& times;
   RoutingObserver* routing_observer = nullptr;  // null: nobody wants to know
   RoutingSource* routing_source = nullptr;      // null: the routers decide

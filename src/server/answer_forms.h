@@ -7,8 +7,9 @@
 #include <string_view>
 #include <vector>
 
+#include "chat/call_form.h"
+#include "chat/call_syntax.h"
 #include "chat/output_form.h"
-#include "chat/tool_call_reader.h"
 #include "server/api_error.h"
 #include "server/chat_request.h"
 
@@ -26,7 +27,7 @@ enum class Thoughts : std::uint8_t {
 /// tools that there are. What a schema asks for and is not held to is in `notes`.
 class AnswerForms {
  public:
-  explicit AnswerForms(ToolSyntax syntax) : syntax_(syntax) {}
+  explicit AnswerForms(ToolSyntax syntax) : syntax_(call_syntax(syntax)) {}
 
   /// Reads the request's schemas. Errors: 400, for those that cannot be held to.
   std::optional<ApiError> read(const ChatRequest& request, std::vector<std::string>& notes);
@@ -43,17 +44,11 @@ class AnswerForms {
   std::optional<ApiError> read_answer(const std::optional<Json>& schema, bool is_strict,
                                       std::vector<std::string>& notes);
   std::optional<ApiError> read_tools(const ChatRequest& request, std::vector<std::string>& notes);
-  /// One tool's call as the model writes it, behind the mark that begins it.
-  OutputForm::Track call_of(const std::string& name, std::optional<SchemaNode::Id> arguments,
-                            bool is_free);
-  OutputForm::Track xml_call_of(const std::string& name, std::optional<SchemaNode::Id> arguments);
-  std::optional<Rule> add_parameters(SchemaNode::Id arguments);
-  void add_value_tracks(SchemaNode::Id value, OutputForm::Track begin, Rule rule);
-  Rule add_rule(std::vector<OutputForm::Track> tracks = {});
-  SchemaNode::Id add_node(SchemaNode node);
+  OutputForm::Track block_of(OutputForm::Track call, const OutputForm::Part& line) const;
 
-  const ToolSyntax syntax_;
+  const CallSyntax* const syntax_;  // null: the model knows no tools
   std::shared_ptr<OutputForm> form_ = std::make_shared<OutputForm>();
+  CallForm builder_{*form_};
   bool is_bound_ = false;
   bool has_calls_in_text_ = false;
   Rule answer_ = 0;

@@ -93,6 +93,82 @@ TEST(AnswerForms, LetTheModelNameDeclaredToolsAlone) {
   EXPECT_EQ(xml("<tool_call>\n<function=weather>\n<para"), Is::kBegun);
 }
 
+/// A call of `weather` in each syntax, cut where values begin and end.
+struct Written {
+  ToolSyntax syntax;
+  std::string begin;        // to where the tool's name begins
+  std::string before_city;  // from behind the name
+  std::string after_city;   // to where another parameter may begin
+  std::string before_days;
+  std::string after_days;
+  std::string end;
+
+  std::string call(const std::string& city, const std::string& days = "") const {
+    const std::string more = days.empty() ? "" : before_days + days + after_days;
+    return begin + "weather" + before_city + city + after_city + more + end;
+  }
+};
+
+const std::vector<Written>& all_written() {
+  static const std::vector<Written> all = {
+      {ToolSyntax::kGlm, "<tool_call>", "<arg_key>city</arg_key><arg_value>", "</arg_value>",
+       "<arg_key>days</arg_key><arg_value>", "</arg_value>", "</tool_call>"},
+      {ToolSyntax::kGlm, "<tool_call>", "\n<arg_key>city</arg_key>\n<arg_value>", "</arg_value>",
+       "\n<arg_key>days</arg_key>\n<arg_value>", "</arg_value>", "\n</tool_call>"},
+      {ToolSyntax::kSeed, "<seed:tool_call>\n<function=", ">\n<parameter=city>", "</parameter>\n",
+       "<parameter=days>", "</parameter>\n", "</function>\n</seed:tool_call>"},
+      {ToolSyntax::kMiniMax, "<minimax:tool_call>\n<invoke name=\"",
+       "\">\n<parameter name=\"city\">", "</parameter>\n", "<parameter name=\"days\">",
+       "</parameter>\n", "</invoke>\n</minimax:tool_call>"},
+      {ToolSyntax::kDeepSeekV3, "<｜tool▁calls▁begin｜><｜tool▁call▁begin｜>function<｜tool▁sep｜>",
+       "\n```json\n{\"city\": \"", "\"", ", \"days\": ", "",
+       "}\n```<｜tool▁call▁end｜><｜tool▁calls▁end｜>"},
+      {ToolSyntax::kDeepSeekV31, "<｜tool▁calls▁begin｜><｜tool▁call▁begin｜>",
+       "<｜tool▁sep｜>{\"city\": \"", "\"", ", \"days\": ", "",
+       "}<｜tool▁call▁end｜><｜tool▁calls▁end｜>"},
+      {ToolSyntax::kKimi, "<|tool_calls_section_begin|><|tool_call_begin|>functions.",
+       ":12<|tool_call_argument_begin|>{\"city\": \"", "\"", ", \"days\": ", "",
+       "}<|tool_call_end|><|tool_calls_section_end|>"},
+      {ToolSyntax::kMistral, "[TOOL_CALLS]", "[ARGS]{\"city\": \"", "\"", ", \"days\": ", "", "}"},
+  };
+  return all;
+}
+
+TEST(AnswerForms, HoldEverySyntaxToTheTools) {
+  for (const Written& each : all_written()) {
+    SCOPED_TRACE(each.begin);
+    Held open(request_with_tools(), each.syntax);
+    EXPECT_EQ(open("Any text"), Is::kWhole);
+    EXPECT_EQ(open("I look. " + each.call("Oslo") + "\n" + each.call("Bergen", "3")), Is::kWhole);
+    EXPECT_EQ(open(each.begin + "we"), Is::kBegun);
+    EXPECT_EQ(open(each.begin + "weathers" + each.before_city), Is::kRefused);
+    EXPECT_EQ(open(each.begin + "calculator"), Is::kRefused);
+    Held strict(request_with_tools(/*is_strict=*/true), each.syntax);
+    EXPECT_EQ(strict("Text. " + each.call("Oslo", "9")), Is::kWhole);
+    EXPECT_EQ(strict(each.begin + "weather" + each.before_city + "Reykjavik"), Is::kRefused);
+    ChatRequest request = request_with_tools();
+    request.tool_choice.kind = ToolChoice::Kind::kRequired;
+    Held bound(request, each.syntax);
+    EXPECT_EQ(bound(each.call("Oslo")), Is::kWhole);
+    EXPECT_EQ(bound(each.call("Oslo", "9")), Is::kWhole);
+    EXPECT_EQ(bound("I look"), Is::kRefused);
+    EXPECT_EQ(bound(each.begin + "weather" + each.before_city + "Reykjavik"), Is::kRefused);
+    EXPECT_EQ(bound(each.begin + "weather" + each.before_city + "Oslo" + each.after_city +
+                    each.before_days + "10"),
+              Is::kRefused);
+    EXPECT_EQ(bound(each.begin + "weather" + each.end), Is::kRefused);
+    request.tool_choice = {ToolChoice::Kind::kRequired, {"now"}};
+    EXPECT_EQ(Held(request, each.syntax)(each.begin + "w"), Is::kRefused);
+    EXPECT_EQ(Held(request, each.syntax)(each.begin + "n"), Is::kBegun);
+    ChatRequest either = request_with_tools();
+    either.answer_schema = Json::parse(R"({"type": "boolean"})");
+    EXPECT_EQ(Held(either, each.syntax)("true"), Is::kWhole);
+    EXPECT_EQ(Held(either, each.syntax)(each.call("Oslo") + "\n" + each.call("x")), Is::kWhole);
+    either.has_parallel_calls = false;
+    EXPECT_EQ(Held(either, each.syntax)(each.call("Oslo") + "\n" + each.begin), Is::kRefused);
+  }
+}
+
 TEST(AnswerForms, LeaveThoughtsFree) {
   const std::string thought = "I could <tool_call> {\"name\": \"other\"} or not.\n</think>\n\n";
   Held begun(request_with_tools(), ToolSyntax::kHermes, Thoughts::kBegun);

@@ -296,7 +296,8 @@ void read_anthropic_message(const Json& item, std::size_t index, Json& messages,
   error = fields.error();
 }
 
-void read_anthropic_tools(Fields& fields, ChatRequest& request) {
+void read_anthropic_tools(Fields& fields, ChatRequest& request, std::vector<std::string>& notes) {
+  std::vector<std::string> left_out;
   if (const Json* const tools = fields.array("tools")) {
     for (const Json& tool : *tools) {
       if (!tool.is_object() || !tool.value("name", Json()).is_string()) {
@@ -304,7 +305,10 @@ void read_anthropic_tools(Fields& fields, ChatRequest& request) {
       }
       // Tools that Anthropic's servers run are none of ours.
       const Json& type = member(tool, "type");
-      if (!type.is_null() && type != "custom") continue;
+      if (!type.is_null() && type != "custom") {
+        left_out.push_back(tool["name"].get<std::string>());
+        continue;
+      }
       Json function = {{"name", tool["name"]}};
       if (tool.value("strict", Json()) == true) request.strict_tools.insert(tool["name"]);
       if (const Json& text = member(tool, "description"); !text.is_null())
@@ -327,6 +331,7 @@ void read_anthropic_tools(Fields& fields, ChatRequest& request) {
   } else if (type != "auto") {
     fields.fail("tool_choice", "must be of type auto, any, none, or tool with a name");
   }
+  drop_choice_of(left_out, request, notes);
 }
 
 }  // namespace
@@ -346,7 +351,8 @@ ApiResult<DialectRequest> read_anthropic_messages(const Json& body, const std::s
   if (!request.settings.max_tokens) fields.fail("max_tokens", "is missing");
   const bool is_stream = fields.boolean("stream").value_or(false);
   add_system_message(fields, "system", request.messages, omitted);
-  read_anthropic_tools(fields, request);
+  std::vector<std::string> notes;
+  read_anthropic_tools(fields, request, notes);
   if (const Json* const thinking = fields.object("thinking")) {
     request.template_kwargs["enable_thinking"] = thinking->value("type", Json()) != "disabled";
   }
@@ -376,8 +382,10 @@ ApiResult<DialectRequest> read_anthropic_messages(const Json& body, const std::s
   // What an assistant is said to have begun, it goes on with.
   request.continues_last = request.messages.back()["role"] == "assistant";
   auto writer = std::make_unique<AnthropicWriter>(model, is_stream);
-  return DialectRequest{
-      .wanted = std::move(request), .writer = std::move(writer), .omitted = std::move(omitted)};
+  return DialectRequest{.wanted = std::move(request),
+                        .writer = std::move(writer),
+                        .omitted = std::move(omitted),
+                        .notes = std::move(notes)};
 }
 
 }  // namespace flashmoe::server

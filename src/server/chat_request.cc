@@ -1,9 +1,11 @@
 #include "server/chat_request.h"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
 #include <charconv>
+#include <cmath>
 #include <limits>
 
 namespace flashmoe::server {
@@ -23,10 +25,23 @@ std::optional<std::uint64_t> read_seed(Fields& fields) {
   const Json* const seed = fields.find("seed");
   if (seed == nullptr) return std::nullopt;
   if (seed->is_number_unsigned()) return seed->get<std::uint64_t>();
-  const auto value = fields.integer("seed", std::numeric_limits<std::int64_t>::min(),
-                                    std::numeric_limits<std::int64_t>::max());
-  if (!value || *value == -1) return std::nullopt;
-  return static_cast<std::uint64_t>(*value);
+  if (seed->is_number_integer()) {
+    const auto value = seed->get<std::int64_t>();
+    return value == -1 ? std::nullopt : std::optional(static_cast<std::uint64_t>(value));
+  }
+  if (seed->is_number()) {
+    // Written as 5.0 or 1e3, or too large for an integer of JSON's reader.
+    const auto value = seed->get<double>();
+    if (value >= -0x1p63 && value < 0x1p64 && std::trunc(value) == value) {
+      if (value == -1) return std::nullopt;
+      return value < 0 ? static_cast<std::uint64_t>(static_cast<std::int64_t>(value))
+                       : static_cast<std::uint64_t>(value);
+    }
+  }
+  fields.fail("seed", fmt::format("{} is no integer from {} to {}", dump(*seed),
+                                  std::numeric_limits<std::int64_t>::min(),
+                                  std::numeric_limits<std::uint64_t>::max()));
+  return std::nullopt;
 }
 
 /// {"50256": -100} or [[50256, -100], ...]
@@ -96,6 +111,22 @@ ApiError nothing_to_answer(const char* field) {
 
 std::size_t read_choices(Fields& fields) {
   return count(fields.integer("n", 1, kChoicesMax)).value_or(1);
+}
+
+void drop_choice_of(const std::vector<std::string>& left_out, ChatRequest& request,
+                    std::vector<std::string>& notes) {
+  ToolChoice& choice = request.tool_choice;
+  if (left_out.empty() || choice.kind != ToolChoice::Kind::kRequired) return;
+  const auto is_left_out = [&](const std::string& name) {
+    return std::ranges::find(left_out, name) != left_out.end();
+  };
+  const bool has_any = !choice.allowed.empty() ? !std::ranges::all_of(choice.allowed, is_left_out)
+                                               : !request.tools.empty();
+  if (has_any) return;
+  choice = {ToolChoice::Kind::kNone, {}};
+  notes.push_back(
+      fmt::format("tool_choice: asks for what a provider runs ({}); this server calls none of it",
+                  fmt::join(left_out, ", ")));
 }
 
 bool ToolChoice::allows(std::string_view name) const {

@@ -79,6 +79,11 @@ struct CompletionRequest {
 /// servers add.
 GenerationSettings read_settings(Fields& fields);
 
+/// A choice that only tools could meet which are left out because a provider runs them, `left_out`
+/// by name or type, is for none. `notes`: says so.
+void drop_choice_of(const std::vector<std::string>& left_out, ChatRequest& request,
+                    std::vector<std::string>& notes);
+
 /// "n", of the APIs that give several answers.
 std::size_t read_choices(Fields& fields);
 

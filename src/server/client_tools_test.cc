@@ -216,6 +216,75 @@ TEST(ToolChoices, NameFunctionsCustomToolsAndLists) {
   EXPECT_EQ(choice.kind, Choice::kNone);
 }
 
+TEST(ToolChoices, OfNoToolAtAllAllowNone) {
+  for (const char* choice : {R"({"type": "allowed_tools", "mode": "auto", "tools": []})",
+                             R"({"type": "allowed_tools", "allowed_tools": {"tools": []}})"}) {
+    const std::string body =
+        std::string("{") + kResponseTools + R"(, "input": "x", "tool_choice": )" + choice + "}";
+    EXPECT_EQ(chat_of(responses_request(body.c_str())).tool_choice.kind, ToolChoice::Kind::kNone);
+  }
+  const std::string body = std::string("{") + kResponseTools + R"(, "input": "x", "tool_choice":
+      {"type": "allowed_tools", "mode": "required", "tools": []}})";
+  const auto refused = read_openai_response(Json::parse(body), "model", store());
+  ASSERT_FALSE(refused.ok());
+  EXPECT_THAT(refused.error().message, HasSubstr("allowed_tools"));
+}
+
+TEST(ToolChoices, OfWhatAProviderRunsAreForNone) {
+  const auto expect_none = [](const DialectRequest& request) {
+    EXPECT_EQ(chat_of(request).tool_choice.kind, ToolChoice::Kind::kNone);
+    EXPECT_THAT(chat_of(request).tool_choice.allowed, ElementsAre());
+    EXPECT_THAT(request.notes, ElementsAre(HasSubstr("web_search")));
+  };
+  for (const char* choice : {R"("required")", R"({"type": "web_search"})"}) {
+    expect_none(responses_request(
+        fmt::format(R"({{"input": "x", "tools": [{{"type": "web_search"}}], "tool_choice": {}}})",
+                    choice)
+            .c_str()));
+  }
+  for (const char* choice : {R"({"type": "any"})", R"({"type": "tool", "name": "web_search"})"}) {
+    const Json body = Json::parse(fmt::format(R"({{"max_tokens": 1, "messages": [
+        {{"role": "user", "content": "x"}}], "tool_choice": {},
+        "tools": [{{"type": "web_search_20250305", "name": "web_search"}}]}})",
+                                              choice));
+    ApiResult<DialectRequest> request = read_anthropic_messages(body, "model");
+    ASSERT_TRUE(request.ok()) << request.error().message;
+    expect_none(*request);
+  }
+  // Where there are others, these can be called.
+  const DialectRequest mixed = responses_request(R"({"input": "x", "tool_choice": "required",
+      "tools": [{"type": "web_search"}, {"type": "function", "name": "f"}]})");
+  EXPECT_EQ(chat_of(mixed).tool_choice.kind, ToolChoice::Kind::kRequired);
+  EXPECT_THAT(mixed.notes, ElementsAre());
+  // What is nowhere is a mistake.
+  const auto unknown = read_openai_response(
+      Json::parse(R"({"input": "x", "tool_choice": {"type": "web_search"}})"), "model", store());
+  EXPECT_FALSE(unknown.ok());
+}
+
+TEST(ResponseItems, TakeResultsOfAnyForm) {
+  const auto result_of = [](const char* output) {
+    const std::string body = fmt::format(R"({{"input": [{{"role": "user", "content": "q"}},
+        {{"type": "function_call", "call_id": "c", "name": "f", "arguments": "{{}}"}},
+        {{"type": "function_call_output", "call_id": "c", "output": {}}}]}})",
+                                         output);
+    return chat_of(responses_request(body.c_str())).messages.back()["content"].get<std::string>();
+  };
+  EXPECT_EQ(result_of(R"("plain")"), "plain");
+  EXPECT_EQ(result_of(R"([{"type": "input_text", "text": "a"}, {"type": "input_text",
+      "text": "b"}])"),
+            "a\nb");
+  EXPECT_EQ(result_of(R"([{"text": "a"}, "b"])"), "a\nb");
+  EXPECT_EQ(result_of(R"([{"stdout": "o", "stderr": ""}, {"type": "input_image"}])"),
+            "o\n[image omitted]");
+  EXPECT_EQ(result_of(R"({"rain": [1, 2.5], "type": "weather"})"),
+            R"({"rain":[1,2.5],"type":"weather"})");
+  EXPECT_EQ(result_of(R"([{"rain": 1}, 3])"), "{\"rain\":1}\n3");
+  EXPECT_EQ(result_of("42"), "42");
+  EXPECT_EQ(result_of("[]"), "");
+  EXPECT_EQ(result_of("null"), "");
+}
+
 TEST(ResponseItems, OfCodexAreRead) {
   const DialectRequest request = responses_request(R"({"input": [
       {"type": "compaction", "encrypted_content": "x"},

@@ -6,6 +6,7 @@
 #include <string>
 #include <string_view>
 #include <variant>
+#include <vector>
 
 #include "server/api_error.h"
 #include "server/chat_request.h"
@@ -22,6 +23,8 @@ struct DialectRequest {
   /// The whole answer, where it takes no model: to Ollama's clients that load or unload one.
   std::optional<std::string> answer = {};
   Omissions omitted;  // what placeholders stand for
+  /// For the log: what was asked for, and is not done quite so.
+  std::vector<std::string> notes = {};
 };
 
 /// How each API says that something went wrong.

@@ -1,6 +1,7 @@
 // What each dialect makes of bodies: one form for all, and errors that name the field.
 #include "server/dialect.h"
 
+#include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -118,9 +119,28 @@ TEST(Dialects, TakeSeedsOf64Bits) {
   EXPECT_EQ(seed_of("0"), 0u);
   EXPECT_EQ(seed_of("-1"), std::nullopt);
   EXPECT_EQ(seed_of("null"), std::nullopt);
-  for (const char* wrong : {"18446744073709551616", "1.5", "\"1\""}) {
-    const std::string body = R"({"prompt": "x", "seed": )" + std::string(wrong) + "}";
-    EXPECT_THAT(refusal(read_openai_completion, body.c_str()), HasSubstr("seed")) << wrong;
+  EXPECT_EQ(seed_of("1e19"), 10000000000000000000u);
+  EXPECT_EQ(seed_of("-1.0"), std::nullopt);
+}
+
+TEST(Dialects, SayWhichSeedsThereAre) {
+  const std::string fields = R"({"messages": [{"role": "user", "content": "x"}], "prompt": "x",
+      "input": "x", "max_tokens": 1, )";
+  const auto names_the_range = [](const std::string& field) {
+    return AllOf(HasSubstr(field + ": "),
+                 HasSubstr("from -9223372036854775808 to 18446744073709551615"));
+  };
+  for (const char* wrong :
+       {"18446744073709551616", "1e300", "-18446744073709551616", "1.5", "\"1\"", "[]"}) {
+    const std::string seed = fmt::format(R"("seed": {}}})", wrong);
+    for (const Reader read :
+         {read_openai_chat, read_openai_completion, read_anthropic_messages, read_response}) {
+      EXPECT_THAT(refusal(read, (fields + seed).c_str()), names_the_range("seed"));
+    }
+    for (const Reader read : {read_ollama_chat, read_ollama_generate}) {
+      EXPECT_THAT(refusal(read, (fields + R"("options": {)" + seed + "}").c_str()),
+                  names_the_range("options.seed"));
+    }
   }
 }
 
@@ -288,6 +308,9 @@ TEST(Completions, ReturnTheBestWhereMoreAreMade) {
     request->writer->end_choice(i, {}, tokens, out);
   }
   request->writer->finish({}, out);
+  for (std::string part = request->writer->more(); !part.empty(); part = request->writer->more()) {
+    out += part;
+  }
   const Json reply = Json::parse(out);
   ASSERT_EQ(reply["choices"].size(), 2u);
   EXPECT_EQ(reply["choices"][0]["text"], "b");

@@ -2,13 +2,14 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <map>
-#include <mutex>
-#include <set>
 #include <utility>
 
 #include "base/memory_info.h"
 #include "base/name_hash.h"
+#include "base/units.h"
+#include "http/body_room.h"
 #include "server/dialect.h"
 #include "server/json_body.h"
 #include "server/machine_status.h"
@@ -38,8 +39,6 @@ using ReadBody = std::function<ApiResult<DialectRequest>(const Json&, const std:
 
 /// Of the memory budget, what responses may take that clients may go on from: they are text.
 constexpr std::uint64_t kResponsesShare = 64;
-/// Warnings of different kinds, after which there are no more.
-constexpr std::size_t kWarningsMax = 256;
 
 class ModelEndpoints : public Endpoints {
  public:
@@ -51,6 +50,9 @@ class ModelEndpoints : public Endpoints {
         responses_(engine.memory_plan().budget_bytes / kResponsesShare),
         bounds_(request_bounds(engine.memory_plan().request_bytes, options.body_size_max)),
         waiting_(bounds_.waiting_max) {
+    const auto post_task = [&http](std::function<void()> task) { http.post(std::move(task)); };
+    small_answers_ = std::make_shared<BodyRoom>(bounds_.small_answers_max, post_task);
+    large_answers_ = std::make_shared<BodyRoom>(bounds_.large_answers_max, post_task);
     card_ = {.id = options_.model_id,
              .model_type = engine.info().model_type,
              .digest = fmt::format("{:016x}", name_hash(engine.info().identity)),
@@ -98,6 +100,9 @@ class ModelEndpoints : public Endpoints {
   void drain(std::chrono::seconds patience) override { scheduler_->stop(patience); }
   void close() override {
     scheduler_.reset();
+    // Leases that end with the connections have nothing left to tell.
+    small_answers_.reset();
+    large_answers_.reset();
     small_requests_.reset();
     large_requests_.reset();
   }
@@ -230,40 +235,27 @@ class ModelEndpoints : public Endpoints {
   }
 
   /// What a body asks for, with what this server makes of it whatever its dialect.
-  ApiResult<DialectRequest> read_body(const std::string& path, const ReadBody& read,
-                                      const Json& body) {
+  ApiResult<DialectRequest> read_body(const ReadBody& read, const Json& body) {
     ApiResult<DialectRequest> request = guarded([&] { return read(body, named(body)); });
     if (!request.ok()) return request;
-    if (auto refused = tell_omissions(path, request->omitted)) return *refused;
+    for (const Omissions::Entry& entry : request->omitted.entries()) {
+      if (options_.is_content_strict) return refusal_of(entry);
+      request->notes.push_back(
+          fmt::format("{}: this model reads text; a placeholder stands for what is of type {} "
+                      "(--strict-content refuses it)",
+                      entry.where, entry.kind));
+    }
     auto* const chat = std::get_if<ChatRequest>(&request->wanted);
     if (chat != nullptr && !service_.keeps_system_in_place()) fold_system_messages(chat->messages);
     return request;
   }
 
-  /// What could not be read is told of once, or refused.
-  std::optional<ApiError> tell_omissions(const std::string& path, const Omissions& omitted) {
-    for (const Omissions::Entry& entry : omitted.entries()) {
-      if (options_.is_content_strict) {
-        return bad_request(
-            entry.where, fmt::format("{}: this model reads text, not what is of type {}; leave it "
-                                     "out, or start the server without --strict-content",
-                                     entry.where, entry.kind));
-      }
-      warn_once(fmt::format("{}: {}: this model reads text; a placeholder stands for what is of "
-                            "type {} (--strict-content refuses it)",
-                            path, entry.where, entry.kind),
-                /*topic=*/entry.kind);
-    }
-    return std::nullopt;
-  }
-
-  /// Says something about requests that is worth a line in the log, but not one for each request.
-  void warn_once(const std::string& text, const std::string& topic) {
-    {
-      const std::lock_guard lock(warned_mutex_);
-      if (warned_.size() >= kWarningsMax || !warned_.insert(topic).second) return;
-    }
-    if (options_.on_warning) options_.on_warning(text);
+  static ApiError refusal_of(const Omissions::Entry& unreadable) {
+    return bad_request(
+        unreadable.where,
+        fmt::format("{}: this model reads text, not what is of type {}; leave it out, or start the "
+                    "server without --strict-content",
+                    unreadable.where, unreadable.kind));
   }
 
   void generate(const std::string& path, ReadBody read) {
@@ -280,7 +272,7 @@ class ModelEndpoints : public Endpoints {
   void prepare(const std::string& path, Json& body, ReadBody read, SteadyTime::time_point begun,
                const std::shared_ptr<Responder>& responder) {
     const auto fail = [&](const ApiError& error) { refuse(*responder, path, error); };
-    ApiResult<DialectRequest> wanted = read_body(path, read, body);
+    ApiResult<DialectRequest> wanted = read_body(read, body);
     body = Json();  // what is wanted of it has been copied
     if (!wanted.ok()) return fail(wanted.error());
     if (wanted->answer) return responder->send(json_response(*wanted->answer));
@@ -289,16 +281,19 @@ class ModelEndpoints : public Endpoints {
                         wanted->wanted);
     });
     if (!prepared.ok()) return fail(prepared.error());
+    prepared->notes.insert(prepared->notes.begin(), wanted->notes.begin(), wanted->notes.end());
     std::size_t size = 0;
     for (const PreparedPrompt& prompt : prepared->prompts) {
       size += prompt.ids.size() * sizeof(prompt.ids[0]) + prompt.echo.size();
     }
+    const std::size_t answer =
+        wanted->writer->is_stream() ? 0 : answer_bytes(*prepared, *wanted->writer);
     std::shared_ptr<void> lease = waiting_.take(size);
     if (lease == nullptr && size > bounds_.waiting_max) {
       return fail(bad_request(
-          "n", fmt::format("all choices together have prompts of {} bytes, and the memory for "
-                           "requests is for {}; ask for fewer, or give more --memory",
-                           size, bounds_.waiting_max)));
+          "prompt", fmt::format("all prompts together are {}, and the memory for requests is for "
+                                "{}; ask for fewer at once, or give more --memory",
+                                format_size(size), format_size(bounds_.waiting_max))));
     }
     if (lease == nullptr) {
       return fail({.status = 429,
@@ -306,12 +301,28 @@ class ModelEndpoints : public Endpoints {
                    .retry_after_seconds = 1});
     }
     begin_reply(path, begun, responder, std::move(wanted->writer), std::move(*prepared),
-                std::move(lease));
+                std::move(lease), answer);
+  }
+
+  /// What a whole answer takes at most until it is sent, roughly: what is told of the prompts, and
+  /// all that may be generated.
+  std::size_t answer_bytes(const PreparedRequest& request, const ReplyWriter& writer) const {
+    const std::size_t each = writer.bytes_kept(request.settings.top_logprobs);
+    std::size_t bytes = 0;
+    for (const PreparedPrompt& prompt : request.prompts) {
+      bytes += prompt.echo.size();
+      if (request.scores_prompts) bytes += prompt.token_count * each;
+    }
+    for (const std::size_t prompt : request.choices) {
+      const std::size_t room = card_.context - request.prompts[prompt].token_count;
+      bytes += std::min(request.settings.max_tokens.value_or(room), room) * each;
+    }
+    return bytes;
   }
 
   void begin_reply(const std::string& path, SteadyTime::time_point begun,
                    const std::shared_ptr<Responder>& responder, std::unique_ptr<ReplyWriter> writer,
-                   PreparedRequest prepared, std::shared_ptr<void> lease) {
+                   PreparedRequest prepared, std::shared_ptr<void> lease, std::size_t answer) {
     const auto reply = std::make_shared<Reply>(
         Reply::Parts{
             .http = http_,
@@ -325,7 +336,9 @@ class ModelEndpoints : public Endpoints {
             .endpoint = path,
             .begun = begun,
             .time_limit = options_.time_limit,
-            .lease = std::move(lease)},
+            .lease = std::move(lease),
+            .answers = answer <= bounds_.small_answer_max ? small_answers_ : large_answers_,
+            .answer_bytes = answer},
         std::move(prepared));
     reply->start();
   }
@@ -348,11 +361,11 @@ class ModelEndpoints : public Endpoints {
   ModelCard card_;
   Metrics metrics_;
   ResponseStore responses_;
-  std::mutex warned_mutex_;
-  std::set<std::string> warned_;
   Routes routes_;
   const RequestBounds bounds_;
   MemoryShare waiting_;
+  std::shared_ptr<BodyRoom> small_answers_;
+  std::shared_ptr<BodyRoom> large_answers_;
   std::unique_ptr<Worker> small_requests_ = std::make_unique<Worker>();
   std::unique_ptr<Worker> large_requests_ = std::make_unique<Worker>(release_free_memory);
   std::unique_ptr<Scheduler> scheduler_;
@@ -367,7 +380,7 @@ void ModelEndpoints::add_routes() {
   get("/health", false, [] { return json_response(R"({"status":"ok"})"); });
   post_counting("/v1/messages/count_tokens", [this](Json& body) -> ApiResult<std::string> {
     body["max_tokens"] = 1;
-    ApiResult<DialectRequest> wanted = read_body("/v1/messages", read_anthropic_messages, body);
+    ApiResult<DialectRequest> wanted = read_body(read_anthropic_messages, body);
     body = Json();
     if (!wanted.ok()) return wanted.error();
     ApiResult<std::size_t> count =
@@ -396,7 +409,7 @@ void ModelEndpoints::add_routes() {
                                {"request_bytes", engine_.memory_plan().request_bytes},
                                {"body_size_max", bounds_.bodies.size_max},
                                {"total_slots", scheduler_->statistics().places},
-                               {"tool_call_syntax", to_string(service_.tool_syntax())},
+                               {"tool_call_syntax", name_of(service_.tool_syntax())},
                                {"build_info", "flash-moe"}}));
   });
   post_counting("/tokenize", [this](const Json& body) -> ApiResult<std::string> {
@@ -426,8 +439,8 @@ void ModelEndpoints::add_routes() {
         size += engine_.token_bytes(ids.back()).size();
       }
       if (size > bounds_.json_large_max) {
-        fields.fail("tokens", fmt::format("stand for {} bytes of text; {} are the most", size,
-                                          bounds_.json_large_max));
+        fields.fail("tokens", fmt::format("stand for {} of text; {} are the most",
+                                          format_size(size), format_size(bounds_.json_large_max)));
       }
     } else {
       fields.fail("tokens", "is missing");
@@ -444,7 +457,7 @@ void ModelEndpoints::add_routes() {
     return json_response(dump({{"eos_token", eos}, {"model_max_length", card_.context}}));
   });
   post("/apply-template", [this](const Json& body) -> ApiResult<std::string> {
-    ApiResult<DialectRequest> wanted = read_body("/apply-template", read_openai_chat, body);
+    ApiResult<DialectRequest> wanted = read_body(read_openai_chat, body);
     if (!wanted.ok()) return wanted.error();
     ApiResult<ChatPrompt> prompt = service_.render(std::move(std::get<ChatRequest>(wanted->wanted)),
                                                    /*add_generation_prompt=*/true);

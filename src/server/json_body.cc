@@ -7,6 +7,8 @@
 #include <utility>
 #include <vector>
 
+#include "base/units.h"
+
 namespace flashmoe::server {
 namespace {
 
@@ -176,10 +178,10 @@ ApiResult<Json> parse_body(std::string_view body, std::size_t memory_max) {
   const bool is_whole = Json::sax_parse(body, &reader);
   if (reader.is_too_large()) {
     return ApiError{.status = 400,
-                    .message = fmt::format("the body takes more than the {} bytes of memory that "
+                    .message = fmt::format("the body takes more than the {} of memory that "
                                            "this server has for a request that is read; shorten "
                                            "it, or start the server with more --memory",
-                                           memory_max),
+                                           format_size(memory_max)),
                     .code = kBodyTooLarge};
   }
   if (is_whole && reader.value().is_object()) return std::move(reader.value());

@@ -2,13 +2,10 @@
 
 #include <fmt/format.h>
 
-#include <algorithm>
 #include <utility>
 
 namespace flashmoe::server {
 namespace {
-
-bool is_inner_byte(char c) { return (static_cast<unsigned char>(c) & 0xC0) == 0x80; }
 
 /// Whether all of `bytes` is UTF-8.
 bool is_utf8(std::string_view bytes) {
@@ -37,11 +34,14 @@ std::string completion_token(std::string_view bytes) {
 void LogprobLists::add(const TokenInfo& token) {
   const std::string& text = token.text;
   append_entry(tokens_, dump(Json(completion_token(text))));
-  // A token that begins within a character stands where that does.
-  const bool begins_within = !text.empty() && is_inner_byte(text.front()) && characters_ > 0;
-  append_entry(text_offsets_, fmt::format("{}", characters_ - (begins_within ? 1 : 0)));
-  characters_ += static_cast<std::size_t>(
-      std::ranges::count_if(text, [](char c) { return !is_inner_byte(c); }));
+  // The prompt's last character is not completed by the answer, which is a text of its own.
+  if (!token.is_of_prompt) {
+    if (std::exchange(is_in_prompt_, false)) characters_.end_character();
+  } else {
+    is_in_prompt_ = true;
+  }
+  append_entry(text_offsets_, fmt::format("{}", characters_.place_of(text)));
+  characters_.add(text);
   if (token.is_first) {
     append_entry(token_logprobs_, "null");
     append_entry(top_logprobs_, "null");
@@ -57,12 +57,57 @@ void LogprobLists::add(const TokenInfo& token) {
   append_entry(top_logprobs_, dump(top));
 }
 
-std::string LogprobLists::take() {
-  std::string object = R"({"tokens":[)" + std::exchange(tokens_, {}) + R"(],"token_logprobs":[)" +
-                       std::exchange(token_logprobs_, {}) + R"(],"top_logprobs":[)" +
-                       std::exchange(top_logprobs_, {}) + R"(],"text_offset":[)" +
-                       std::exchange(text_offsets_, {}) + "]}";
-  return object;
+bool CharacterCount::goes_on(char c) const {
+  const auto byte = static_cast<unsigned char>(c);
+  return missing_ > 0 && byte >= least_ && byte <= most_;
+}
+
+std::size_t CharacterCount::place_of(std::string_view text) const {
+  return count_ - (!text.empty() && goes_on(text.front()) ? 1 : 0);
+}
+
+void CharacterCount::add(std::string_view text) {
+  for (const char c : text) {
+    const auto byte = static_cast<unsigned char>(c);
+    if (goes_on(c)) {
+      --missing_;
+      least_ = 0x80;
+      most_ = 0xBF;
+      continue;
+    }
+    ++count_;
+    missing_ = byte < 0xC2 || byte > 0xF4 ? 0 : byte < 0xE0 ? 1 : byte < 0xF0 ? 2 : 3;
+    // No long forms of short characters, no surrogates, nothing beyond U+10FFFF.
+    least_ = byte == 0xE0 ? 0xA0 : byte == 0xF0 ? 0x90 : 0x80;
+    most_ = byte == 0xED ? 0x9F : byte == 0xF4 ? 0x8F : 0xBF;
+  }
+}
+
+void LogprobLists::go_on_after(const LogprobLists& before) {
+  characters_ = before.characters_;
+  characters_.end_character();
+}
+
+void LogprobLists::append(const LogprobLists* before, std::string& out) const {
+  const auto list = [&](const char* name, std::string LogprobLists::*entries) {
+    out += name;
+    if (before != nullptr) {
+      out += before->*entries;
+      if (!(before->*entries).empty() && !(this->*entries).empty()) out += ',';
+    }
+    out += this->*entries;
+  };
+  list(R"({"tokens":[)", &LogprobLists::tokens_);
+  list(R"(],"token_logprobs":[)", &LogprobLists::token_logprobs_);
+  list(R"(],"top_logprobs":[)", &LogprobLists::top_logprobs_);
+  list(R"(],"text_offset":[)", &LogprobLists::text_offsets_);
+  out += "]}";
+}
+
+void LogprobLists::clear() {
+  for (std::string* const list : {&tokens_, &token_logprobs_, &top_logprobs_, &text_offsets_}) {
+    list->clear();
+  }
 }
 
 }  // namespace flashmoe::server

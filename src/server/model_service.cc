@@ -13,41 +13,6 @@
 namespace flashmoe::server {
 namespace {
 
-constexpr const char* kCallMark = "<tool_call>";
-
-/// How a template writes a call that is in the conversation is how the model writes its own.
-ToolSyntax find_tool_syntax(const Engine& engine) {
-  const Json tool = {
-      {"type", "function"},
-      {"function",
-       {{"name", "probe_tool"},
-        {"description", "A tool."},
-        {"parameters",
-         {{"type", "object"}, {"properties", {{"probe_key", {{"type", "string"}}}}}}}}}};
-  const Json call = {
-      {"id", "call_0"},
-      {"type", "function"},
-      {"function", {{"name", "probe_tool"}, {"arguments", R"({"probe_key": "x"})"}}}};
-  Json answer = {{"role", "assistant"}, {"content", ""}};
-  answer["tool_calls"] = Json::array({call});
-  const Json messages = Json::array({{{"role", "user"}, {"content", "probe"}}, answer});
-  const std::string tools = dump(Json::array({tool}));
-  const Result<ChatPrompt> prompt =
-      engine.render_chat(dump(messages), {.add_generation_prompt = false, .tools_json = tools});
-  if (!prompt.ok()) return ToolSyntax::kNone;
-  const std::string_view text = prompt->text;
-  const std::size_t name = text.rfind("probe_tool");
-  if (name == std::string::npos) return ToolSyntax::kNone;
-  // Not the list of tools, which comes first, but the call.
-  const std::string_view last = text.substr(name > 64 ? name - 64 : 0);
-  if (last.find("<function=probe_tool>") != std::string_view::npos) return ToolSyntax::kQwenXml;
-  if (last.find(R"("name": "probe_tool")") != std::string_view::npos &&
-      last.find(kCallMark) != std::string_view::npos) {
-    return ToolSyntax::kHermes;
-  }
-  return ToolSyntax::kNone;
-}
-
 /// Those of Qwen's models, of StarCoder and who follows it, and of DeepSeek's.
 constexpr FillMarks kFillMarks[] = {
     {"<|fim_prefix|>", "<|fim_suffix|>", "<|fim_middle|>"},
@@ -62,13 +27,30 @@ std::optional<std::int32_t> only_token_of(const Engine& engine, const char* text
   return ids->front();
 }
 
-std::shared_ptr<const TokenTable> make_token_table(const Engine& engine) {
+/// Special tokens have no text, but for those of `markup`.
+std::shared_ptr<const TokenTable> make_token_table(const Engine& engine,
+                                                   const std::vector<std::int32_t>& markup) {
   std::vector<std::string> bytes(engine.info().vocab_size);
   for (std::size_t i = 0; i < bytes.size(); ++i) {
     const auto id = static_cast<std::int32_t>(i);
-    if (!engine.is_special_token(id)) bytes[i] = engine.token_bytes(id);
+    const bool has_text =
+        !engine.is_special_token(id) || std::ranges::find(markup, id) != markup.end();
+    if (has_text) bytes[i] = engine.token_bytes(id);
   }
   return std::make_shared<TokenTable>(std::move(bytes), engine.info().eos_token_ids);
+}
+
+/// The special tokens whose text `is_mark` knows, but for those that end an answer.
+template <class IsMark>
+std::vector<std::int32_t> find_markup(const Engine& engine, const IsMark& is_mark) {
+  std::vector<std::int32_t> markup;
+  const std::vector<std::int32_t>& ends = engine.info().eos_token_ids;
+  for (std::size_t i = 0; i < engine.info().vocab_size; ++i) {
+    const auto id = static_cast<std::int32_t>(i);
+    if (!engine.is_special_token(id) || std::ranges::find(ends, id) != ends.end()) continue;
+    if (is_mark(engine.token_bytes(id))) markup.push_back(id);
+  }
+  return markup;
 }
 
 std::uint64_t random_seed() {
@@ -76,21 +58,28 @@ std::uint64_t random_seed() {
   return (std::uint64_t{device()} << 32) | device();
 }
 
-bool ends_in_thought(std::string_view prompt) {
-  const std::size_t last = prompt.find_last_not_of(kWhiteSpace);
-  return last != std::string_view::npos && prompt.substr(0, last + 1).ends_with("<think>");
-}
-
 /// `is_exact`: there are no more than that.
-ApiError too_long(std::size_t tokens, std::size_t context, bool is_exact = true) {
+ApiError too_long(const Engine& engine, std::size_t tokens, bool is_exact = true) {
+  const std::size_t context = engine.memory_plan().context;
+  const bool has_larger = context < engine.info().max_position_embeddings;
   return {
       .status = 400,
-      .message = fmt::format("the prompt is {}{} tokens, and the context holds {}; shorten it, or "
-                             "start the server with a larger --context",
-                             is_exact ? "" : "at least ", tokens, context),
+      .message = fmt::format("the prompt is {}{} tokens, and the context holds {}; shorten it{}",
+                             is_exact ? "" : "at least ", tokens, context,
+                             has_larger ? ", or start the server with a larger --context" : ""),
       .code = "context_length_exceeded",
       .prompt_tokens = tokens,
       .context = context};
+}
+
+/// Has prompts of several choices remembered to where they begin to differ.
+void share_prompts(PreparedRequest& request) {
+  for (std::size_t i = 0; i < request.prompts.size(); ++i) {
+    PreparedPrompt& prompt = request.prompts[i];
+    if (std::ranges::count(request.choices, i) > 1) {
+      prompt.checkpoints.push_back(prompt.token_count - 1);
+    }
+  }
 }
 
 }  // namespace
@@ -99,16 +88,22 @@ ModelService::ModelService(const Engine& engine, bool allow_control_tokens)
     : engine_(engine),
       allow_control_tokens_(allow_control_tokens),
       tool_syntax_(find_tool_syntax(engine)),
-      keeps_system_in_place_(server::keeps_system_in_place(engine)),
-      tokens_(make_token_table(engine)) {
-  const Json hello = Json::array({{{"role", "user"}, {"content", "Hello"}}});
-  const Result<ChatPrompt> prompt = engine.render_chat(dump(hello), {});
-  const Result<ChatPrompt> quick =
-      engine.render_chat(dump(hello), {.kwargs_json = R"({"enable_thinking": false})"});
-  can_think_ =
-      prompt.ok() && (ends_in_thought(prompt->text) || (quick.ok() && quick->text != prompt->text));
-  call_mark_ = only_token_of(engine, kCallMark);
+      can_think_(server::can_think(engine)),
+      keeps_system_in_place_(server::keeps_system_in_place(engine)) {
+  const CallSyntax* const syntax = call_syntax(tool_syntax_);
+  if (syntax != nullptr) {
+    call_mark_ = only_token_of(engine, std::string(syntax->marks().block_open).c_str());
+  }
   turn_mark_ = find_turn_mark(engine);
+  const auto is_of_thoughts = [](const std::string& text) {
+    return text == kThinkOpen || text == kThinkClose;
+  };
+  thought_markup_ = find_markup(engine, is_of_thoughts);
+  call_markup_ = find_markup(engine, [&](const std::string& text) {
+    return is_of_thoughts(text) || (syntax != nullptr && syntax->spells(text));
+  });
+  tokens_ = make_token_table(engine, thought_markup_);
+  call_tokens_ = call_markup_ == thought_markup_ ? tokens_ : make_token_table(engine, call_markup_);
   for (const FillMarks& marks : kFillMarks) {
     const bool has_all = std::ranges::all_of(
         std::array{marks.before, marks.after, marks.gap},
@@ -137,7 +132,7 @@ ApiResult<std::vector<std::int32_t>> ModelService::within_context(
     Result<std::vector<std::int32_t>> ids) const {
   ApiResult<std::vector<std::int32_t>> all = counted(std::move(ids), token_max());
   const std::size_t context = engine_.memory_plan().context;
-  if (all.ok() && all->size() >= context) return too_long(all->size(), context);
+  if (all.ok() && all->size() >= context) return too_long(engine_, all->size());
   return all;
 }
 
@@ -162,7 +157,7 @@ ApiResult<std::vector<std::int32_t>> ModelService::counted(Result<std::vector<st
                                                            std::size_t token_max) const {
   if (ids.ok()) return std::move(*ids);
   if (ids.status().code() != StatusCode::kOutOfBudget) return error_of(ids.status());
-  return too_long(token_max + 1, engine_.memory_plan().context, /*is_exact=*/false);
+  return too_long(engine_, token_max + 1, /*is_exact=*/false);
 }
 
 std::vector<std::size_t> ModelService::checkpoints_of(const std::vector<std::int32_t>& ids) const {
@@ -239,7 +234,9 @@ ApiResult<PreparedRequest> ModelService::prepare(ChatRequest request) const {
   prepared.form = forms.form(prompt->parsing.begins_in_reasoning ? Thoughts::kBegun
                              : may_think                         ? Thoughts::kPossible
                                                                  : Thoughts::kNone);
-  prepared.prompts.assign(prepared.settings.choices, *prompt);
+  prepared.prompts.push_back(std::move(*prompt));
+  prepared.choices.assign(prepared.settings.choices, 0);
+  share_prompts(prepared);
   return prepared;
 }
 
@@ -257,7 +254,15 @@ ApiResult<PreparedRequest> ModelService::prepare(CompletionRequest request) cons
   AnswerForms forms(ToolSyntax::kNone);
   if (auto error = forms.read(request, prepared.notes)) return *std::move(error);
   prepared.form = forms.form(Thoughts::kNone);
-  for (const auto& wanted : request.prompts) {
+  std::vector<std::size_t> first_uses;  // of the prompts that differ
+  for (std::size_t i = 0; i < request.prompts.size(); ++i) {
+    const auto& wanted = request.prompts[i];
+    const auto known = std::ranges::find_if(
+        first_uses, [&](std::size_t first) { return request.prompts[first] == wanted; });
+    const auto place = static_cast<std::size_t>(known - first_uses.begin());
+    prepared.choices.insert(prepared.choices.end(), request.settings.choices, place);
+    if (known != first_uses.end()) continue;
+    first_uses.push_back(i);
     PreparedPrompt prompt;
     prompt.parsing.is_plain = true;
     if (const auto* text = std::get_if<std::string>(&wanted)) {
@@ -275,7 +280,7 @@ ApiResult<PreparedRequest> ModelService::prepare(CompletionRequest request) cons
       }
       prompt.ids = std::get<std::vector<std::int32_t>>(wanted);
       const std::size_t context = engine_.memory_plan().context;
-      if (prompt.ids.size() >= context) return too_long(prompt.ids.size(), context);
+      if (prompt.ids.size() >= context) return too_long(engine_, prompt.ids.size());
       if (request.echo) {
         const Result<std::string> text = engine_.detokenize(prompt.ids);
         if (!text.ok()) return error_of(text.status());
@@ -284,8 +289,9 @@ ApiResult<PreparedRequest> ModelService::prepare(CompletionRequest request) cons
     }
     if (prompt.ids.empty()) return bad_request("prompt", "the prompt is empty");
     prompt.token_count = prompt.ids.size();
-    for (std::size_t i = 0; i < request.settings.choices; ++i) prepared.prompts.push_back(prompt);
+    prepared.prompts.push_back(std::move(prompt));
   }
+  share_prompts(prepared);
   prepared.scores_prompts = request.echo && request.settings.top_logprobs.has_value();
   if (prepared.scores_prompts && !request.suffix.empty()) {
     return bad_request("suffix", "suffix: does not go with the logprobs of an echo");
@@ -294,11 +300,12 @@ ApiResult<PreparedRequest> ModelService::prepare(CompletionRequest request) cons
   return prepared;
 }
 
-GenerationRequest ModelService::generation(PreparedRequest& request, std::size_t choice) const {
-  PreparedPrompt& prompt = request.prompts[choice];
+GenerationRequest ModelService::generation(const PreparedRequest& request,
+                                           std::size_t choice) const {
+  const PreparedPrompt& prompt = request.prompts[request.choices[choice]];
   const GenerationSettings& settings = request.settings;
   GenerationRequest generation;
-  generation.prompt = std::move(prompt.ids);
+  generation.prompt = prompt.ids;
   generation.checkpoints = prompt.checkpoints;
   generation.max_tokens =
       settings.max_tokens.value_or(engine_.memory_plan().context - prompt.token_count);
@@ -315,11 +322,20 @@ GenerationRequest ModelService::generation(PreparedRequest& request, std::size_t
   sampling.logit_bias = settings.logit_bias;
   sampling.seed = settings.seed ? *settings.seed + choice : random_seed();
   generation.stop = settings.stop;
+  // A stop string ends the text of an answer; in a call's markup there is none.
+  if (const CallSyntax* const syntax = call_syntax(prompt.parsing.tools)) {
+    for (const auto& [open, close] : syntax->passages()) {
+      generation.stop_free.push_back({std::string(open), std::string(close)});
+    }
+  }
+  const bool may_call = prompt.parsing.tools != ToolSyntax::kNone;
+  if (!prompt.parsing.is_plain) generation.markup = may_call ? call_markup_ : thought_markup_;
   generation.ignore_eos = settings.ignore_eos;
   generation.top_logprobs = settings.top_logprobs;
-  generation.scores_prompt = request.scores_prompts;
+  generation.scores_prompt = request.scores_prompts && request.leader_of(choice) == choice;
   if (request.form != nullptr) {
-    generation.constraint = std::make_unique<FormConstraint>(tokens_, request.form);
+    generation.constraint =
+        std::make_unique<FormConstraint>(may_call ? call_tokens_ : tokens_, request.form);
   }
   return generation;
 }

@@ -1,6 +1,7 @@
 #ifndef FLASHMOE_SERVER_MODEL_SERVICE_H_
 #define FLASHMOE_SERVER_MODEL_SERVICE_H_
 
+#include <algorithm>
 #include <cstdint>
 #include <memory>
 #include <optional>
@@ -20,7 +21,7 @@ namespace flashmoe::server {
 
 /// A prompt that is ready to be computed, and how to read what the model answers.
 struct PreparedPrompt {
-  std::vector<std::int32_t> ids;         // until it is submitted
+  std::vector<std::int32_t> ids;
   std::size_t token_count = 0;           // of them
   std::vector<std::size_t> checkpoints;  // see GenerationRequest
   OutputParser::Options parsing;
@@ -29,13 +30,19 @@ struct PreparedPrompt {
 
 /// What all choices of a request share.
 struct PreparedRequest {
-  std::vector<PreparedPrompt> prompts;  // one per choice
+  std::vector<PreparedPrompt> prompts;  // those that differ
+  std::vector<std::size_t> choices;     // the prompt of each
   ToolSchemas schemas;
   std::shared_ptr<const OutputForm> form;  // null: free
   std::vector<std::string> notes;          // for the log: what was asked for, and is not held to
   GenerationSettings settings;
   bool ends_after_call = false;  // one call is all that is wanted
   bool scores_prompts = false;   // what the model thinks of their tokens is wanted
+
+  /// The first choice with the same prompt: what is said of the prompt, it alone computes.
+  std::size_t leader_of(std::size_t choice) const {
+    return static_cast<std::size_t>(std::ranges::find(choices, choices[choice]) - choices.begin());
+  }
 };
 
 /// The tokens with which a model is asked to fill a gap: `before`, the text before it, `after`, the
@@ -66,8 +73,8 @@ class ModelService {
   ApiResult<std::vector<std::int32_t>> tokenize(const std::string& text, bool is_whole,
                                                 std::size_t token_max) const;
 
-  /// The request for one choice, with the ids of its prompt: once for each.
-  GenerationRequest generation(PreparedRequest& request, std::size_t choice) const;
+  /// The request for one choice.
+  GenerationRequest generation(const PreparedRequest& request, std::size_t choice) const;
   TokenInfo token_info(const TokenLogprob& token, std::span<const TokenLogprob> top) const;
   /// Whether answers show nothing of a token that added nothing to the text: not even a part of a
   /// character.
@@ -96,10 +103,14 @@ class ModelService {
 
   const Engine& engine_;
   const bool allow_control_tokens_;
-  ToolSyntax tool_syntax_ = ToolSyntax::kNone;
-  bool can_think_ = false;
-  bool keeps_system_in_place_ = false;
+  const ToolSyntax tool_syntax_;
+  const bool can_think_;
+  const bool keeps_system_in_place_;
   std::shared_ptr<const TokenTable> tokens_;
+  // Special tokens that are marks of thoughts, and of calls; and all tokens where those have text.
+  std::vector<std::int32_t> thought_markup_;
+  std::vector<std::int32_t> call_markup_;
+  std::shared_ptr<const TokenTable> call_tokens_;
   std::optional<FillMarks> fill_marks_;
   std::optional<std::int32_t> call_mark_;  // the token that begins a call, if it is one
   std::optional<std::int32_t> turn_mark_;  // the token that begins a turn, if there is one

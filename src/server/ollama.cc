@@ -34,6 +34,10 @@ class OllamaWriter : public ReplyWriter {
     return line;
   }
 
+  std::size_t bytes_kept(std::optional<std::size_t> top_logprobs) const override {
+    return bytes_kept_as_tokens(top_logprobs);
+  }
+
   void event(std::size_t, const OutputEvent& event, std::vector<TokenInfo>& tokens,
              std::string& out) override {
     choice_.add(event, "call_");

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <optional>
 #include <string>
 
@@ -48,6 +49,11 @@ std::optional<std::string> offered_name_of(const Json& choice) {
   if (!name.is_string()) return std::nullopt;
   return ClientTools::offered_name(name_space.is_string() ? name_space.get<std::string>() : "",
                                    name.get<std::string>());
+}
+
+std::string type_of_choice(const Json& choice) {
+  const Json type = choice.value("type", Json());
+  return type.is_string() ? type.get<std::string>() : std::string();
 }
 
 }  // namespace
@@ -115,10 +121,11 @@ void read_openai_tools(Fields& fields, ChatRequest& request, ClientTools& known)
       request.tools.push_back(std::move(kept));
     }
   }
-  read_tool_choice(fields, request);
+  read_tool_choice(fields, {}, request);
 }
 
-void read_tool_choice(Fields& fields, ChatRequest& request) {
+void read_tool_choice(Fields& fields, const std::vector<std::string>& left_out,
+                      ChatRequest& request) {
   request.has_parallel_calls = fields.boolean("parallel_tool_calls").value_or(true);
   const Json* const choice = fields.find("tool_choice");
   if (choice == nullptr || *choice == "auto") return;
@@ -138,9 +145,11 @@ void read_tool_choice(Fields& fields, ChatRequest& request) {
     const Json inner = choice->value("allowed_tools", *choice);
     const Json tools = inner.is_object() ? inner.value("tools", Json()) : Json();
     const Json mode = inner.is_object() ? inner.value("mode", Json("auto")) : Json();
-    if (!tools.is_array() || tools.empty() || (mode != "auto" && mode != "required")) {
+    const bool is_contradiction = mode == "required" && tools.is_array() && tools.empty();
+    if (!tools.is_array() || is_contradiction || (mode != "auto" && mode != "required")) {
       return fields.fail("tool_choice",
-                         R"(allowed_tools has a mode, "auto" or "required", and a list of tools)");
+                         R"(allowed_tools has a mode, "auto" or "required", and a list of tools, )"
+                         "which only of mode auto may be empty");
     }
     for (const Json& tool : tools) {
       if (const auto name = offered_name_of(tool)) wanted.allowed.push_back(*name);
@@ -152,6 +161,9 @@ void read_tool_choice(Fields& fields, ChatRequest& request) {
     }
   } else if (const auto name = offered_name_of(*choice)) {
     wanted = {ToolChoice::Kind::kRequired, {*name}};
+  } else if (const std::string type = type_of_choice(*choice);
+             std::ranges::find(left_out, type) != left_out.end()) {
+    wanted = {ToolChoice::Kind::kRequired, {type}};
   } else {
     fail();
   }

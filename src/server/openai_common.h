@@ -23,8 +23,10 @@ Json openai_logprob(const TokenInfo& token);
 bool read_includes_usage(Fields& fields);
 
 /// tool_choice, in the forms of chat completions and of responses, and parallel_tool_calls: a mode,
-/// a function or a custom tool by its name, or a list of allowed ones.
-void read_tool_choice(Fields& fields, ChatRequest& request);
+/// a function or a custom tool by its name, or a list of allowed ones. `left_out`: types of tools
+/// that a choice may name though they are not in the request.
+void read_tool_choice(Fields& fields, const std::vector<std::string>& left_out,
+                      ChatRequest& request);
 
 /// tools, tool_choice and parallel_tool_calls in the form of chat completions. `known`: gets the
 /// custom tools.

@@ -16,6 +16,10 @@ namespace {
 
 constexpr std::size_t kPromptsMax = 64;
 
+/// What a token takes in the lists of logprobs, twice by its name, and another one beside it.
+constexpr std::size_t kTokenBytesKept = 128;
+constexpr std::size_t kAlternativeBytesKept = 40;
+
 /// How many answers of each prompt are wanted, of how many that are made.
 struct CompletionCounts {
   std::size_t prompts = 1;
@@ -44,6 +48,18 @@ class CompletionWriter : public EventStreamWriter {
     add(index, event.text, tokens);
     if (is_stream()) append_chunk(out, index, Json());
   }
+  void echo(std::span<const std::size_t> choices, const OutputEvent& event,
+            std::vector<TokenInfo>& tokens, std::string& out) override {
+    if (is_stream()) return EventStreamWriter::echo(choices, event, tokens, out);
+    std::shared_ptr<Said>& echo = choices_[choices.front()].echo;
+    if (echo == nullptr) echo = std::make_shared<Said>();
+    for (const std::size_t index : choices) choices_[index].echo = echo;
+    echo->text += event.text;
+    for (const TokenInfo& token : tokens) {
+      if (has_logprobs_) echo->logprobs.add(token);
+    }
+    tokens.clear();
+  }
   void end_choice(std::size_t index, const ChoiceEnd& end, std::vector<TokenInfo>& tokens,
                   std::string& out) override {
     add(index, {}, tokens);
@@ -59,19 +75,32 @@ class CompletionWriter : public EventStreamWriter {
       return;
     }
     out += head_ + R"(,"choices":[)";
-    std::size_t place = 0;
-    for (const std::size_t index : best_choices()) {
-      if (place > 0) out += ',';
-      append_choice(out, place++, choices_[index], choices_[index].reason);
-    }
-    out += "]" + totals;
+    told_ = best_choices();
+    totals_ = "]" + totals;
+  }
+  std::string more() override {
+    if (next_told_ == told_.size()) return std::exchange(totals_, {});
+    std::string part = next_told_ == 0 ? "" : ",";
+    // What has been said is in memory no longer than it must be.
+    const Choice choice = std::exchange(choices_[told_[next_told_]], {});
+    append_choice(part, next_told_++, choice, choice.reason);
+    return part;
+  }
+  std::size_t bytes_kept(std::optional<std::size_t> top_logprobs) const override {
+    if (!has_logprobs_) return bytes_kept_as_tokens(std::nullopt);
+    return kTokenBytesKept + top_logprobs.value_or(0) * kAlternativeBytesKept;
   }
   void fail(const ApiError& error, std::string& out) override {
     out += "data: " + openai_error_json(error) + "\n\n";
   }
 
  private:
+  struct Said {
+    std::string text;
+    LogprobLists logprobs;
+  };
   struct Choice {
+    std::shared_ptr<Said> echo;  // shared by the choices of a prompt
     std::string text;
     LogprobLists logprobs;
     std::string_view reason;
@@ -84,6 +113,9 @@ class CompletionWriter : public EventStreamWriter {
   void add(std::size_t index, std::string_view text, std::vector<TokenInfo>& tokens) {
     Choice& choice = choices_[index];
     choice.text += text;
+    if (choice.echo != nullptr && choice.token_count == 0) {
+      choice.logprobs.go_on_after(choice.echo->logprobs);
+    }
     for (const TokenInfo& token : tokens) {
       if (has_logprobs_) choice.logprobs.add(token);
       if (token.is_of_prompt) continue;
@@ -115,11 +147,19 @@ class CompletionWriter : public EventStreamWriter {
     out += includes_usage_ ? R"(],"usage":null})" : "]}";
     out += "\n\n";
     choices_[index].text.clear();
+    choices_[index].logprobs.clear();
   }
-  void append_choice(std::string& out, std::size_t index, Choice& choice,
+  void append_choice(std::string& out, std::size_t index, const Choice& choice,
                      const Json& reason) const {
-    out += fmt::format(R"({{"index":{},"text":{},"logprobs":)", index, dump(Json(choice.text)));
-    out += has_logprobs_ ? choice.logprobs.take() : "null";
+    const Said* const echo = choice.echo.get();
+    out += fmt::format(R"({{"index":{},"text":)", index);
+    out += dump(Json(echo != nullptr ? echo->text + choice.text : choice.text));
+    out += R"(,"logprobs":)";
+    if (has_logprobs_) {
+      choice.logprobs.append(echo != nullptr ? &echo->logprobs : nullptr, out);
+    } else {
+      out += "null";
+    }
     out += R"(,"finish_reason":)" + dump(reason) + "}";
   }
 
@@ -128,6 +168,10 @@ class CompletionWriter : public EventStreamWriter {
   const bool has_logprobs_;
   const CompletionCounts counts_;
   std::vector<Choice> choices_;
+  // Of a whole reply that is being handed over: the choices in it, the next one, and its end.
+  std::vector<std::size_t> told_;
+  std::size_t next_told_ = 0;
+  std::string totals_;
 };
 
 bool is_ids(const Json& value) {

@@ -264,19 +264,23 @@ class ResponseWriter : public EventStreamWriter {
 
 /// One tool, which here is not wrapped once more, or the tools of a namespace.
 void read_response_tool(Fields& fields, const Json& tool, const std::string& name_space,
-                        ChatRequest& request, ClientTools& known) {
+                        ChatRequest& request, ClientTools& known,
+                        std::vector<std::string>& left_out) {
   if (!tool.is_object()) return fields.fail("tools", "must be objects");
   const Json type = tool.value("type", Json());
   const Json name = tool.value("name", Json());
   const bool is_namespace = type == "namespace" && name_space.empty();
   // Tools that OpenAI's servers run are none of ours.
-  if (type != "function" && type != "custom" && !is_namespace) return;
+  if (type != "function" && type != "custom" && !is_namespace) {
+    if (type.is_string()) left_out.push_back(type.get<std::string>());
+    return;
+  }
   if (!name.is_string()) return fields.fail("tools", "must have names");
   if (is_namespace) {
     const Json members = tool.value("tools", Json::array());
     if (!members.is_array()) return fields.fail("tools", "of a namespace must be a list");
     for (const Json& inner : members) {
-      read_response_tool(fields, inner, name.get<std::string>(), request, known);
+      read_response_tool(fields, inner, name.get<std::string>(), request, known, left_out);
     }
     return;
   }
@@ -300,11 +304,14 @@ void read_response_tool(Fields& fields, const Json& tool, const std::string& nam
   request.tools.push_back({{"type", "function"}, {"function", std::move(function)}});
 }
 
-void read_response_tools(Fields& fields, ChatRequest& request, ClientTools& known) {
+void read_response_tools(Fields& fields, ChatRequest& request, ClientTools& known,
+                         std::vector<std::string>& notes) {
+  std::vector<std::string> left_out;
   if (const Json* const tools = fields.array("tools")) {
-    for (const Json& tool : *tools) read_response_tool(fields, tool, {}, request, known);
+    for (const Json& tool : *tools) read_response_tool(fields, tool, {}, request, known, left_out);
   }
-  read_tool_choice(fields, request);
+  read_tool_choice(fields, left_out, request);
+  drop_choice_of(left_out, request, notes);
 }
 
 /// Adds the request's input to `messages`.
@@ -357,7 +364,8 @@ ApiResult<DialectRequest> read_openai_response(const Json& body, const std::stri
   if ((top && *top > 0) || std::ranges::find(include, kLogprobsIncluded) != include.end()) {
     request.settings.top_logprobs = static_cast<std::size_t>(top.value_or(0));
   }
-  read_response_tools(fields, request, writing.tools);
+  std::vector<std::string> notes;
+  read_response_tools(fields, request, writing.tools, notes);
   if (const Json* const text = fields.object("text")) {
     Fields text_fields(*text, "text.");
     read_response_format(text_fields, "format", request.answer_schema, request.is_schema_strict);
@@ -413,8 +421,10 @@ ApiResult<DialectRequest> read_openai_response(const Json& body, const std::stri
   if (!writing.echoed.contains("tools")) writing.echoed["tools"] = Json::array();
   if (!writing.echoed.contains("tool_choice")) writing.echoed["tool_choice"] = "auto";
   auto writer = std::make_unique<ResponseWriter>(model, std::move(writing));
-  return DialectRequest{
-      .wanted = std::move(request), .writer = std::move(writer), .omitted = std::move(omitted)};
+  return DialectRequest{.wanted = std::move(request),
+                        .writer = std::move(writer),
+                        .omitted = std::move(omitted),
+                        .notes = std::move(notes)};
 }
 
 }  // namespace flashmoe::server

@@ -13,6 +13,9 @@ using SteadyClock = std::chrono::steady_clock;
 /// Proxies and clients give up on connections that say nothing.
 constexpr std::chrono::seconds kKeepAliveInterval{10};
 
+/// Up to this an answer is sent in one piece, with its length.
+constexpr std::size_t kWholeBytes = std::size_t{256} << 10;
+
 bool was_cut(FinishReason reason) {
   return reason == FinishReason::kLength || reason == FinishReason::kContext;
 }
@@ -34,21 +37,16 @@ class Reply::Listener : public GenerationListener {
     reply_->note({.choice = choice_, .cached_tokens = done});
   }
   void on_prompt_token(const TokenLogprob& token, std::span<const TokenLogprob> top) override {
-    TokenInfo info = reply_->parts_.service.token_info(token, top);
-    info.is_of_prompt = true;
-    info.text = info.picked.bytes;
-    reply_->note({.choice = choice_, .token = std::move(info)});
+    reply_->note({.choice = choice_, .token = token, .top = {top.begin(), top.end()}});
   }
   void on_token(const GeneratedToken& token) override {
-    Note note{.choice = choice_,
-              .text = std::string(token.text),
-              .is_token = true,
-              .id = token.id,
-              .size = token.size};
-    if (token.logprob) {
-      note.token = reply_->parts_.service.token_info(*token.logprob, token.top_logprobs);
-    }
-    reply_->note(std::move(note));
+    reply_->note({.choice = choice_,
+                  .text = std::string(token.text),
+                  .is_token = true,
+                  .id = token.id,
+                  .size = token.size,
+                  .token = token.logprob,
+                  .top = {token.top_logprobs.begin(), token.top_logprobs.end()}});
   }
   void on_end(const GenerationEnd& end) override {
     reply_->note({.choice = choice_,
@@ -67,45 +65,73 @@ class Reply::Listener : public GenerationListener {
 };
 
 Reply::Reply(Parts parts, PreparedRequest request)
-    : parts_(std::move(parts)), request_(std::move(request)) {
-  for (const PreparedPrompt& prompt : request_.prompts) {
+    : parts_(std::move(parts)),
+      request_(std::move(request)),
+      echoes_(request_.prompts.size()),
+      window_(parts_.scheduler.statistics().places + 1) {
+  for (std::size_t i = 0; i < request_.choices.size(); ++i) {
+    const PreparedPrompt& prompt = request_.prompts[request_.choices[i]];
     // Who scores a text expects an entry for each token, the end token included.
     Choice& choice = choices_.emplace_back(
         Choice{.parser = std::make_unique<OutputParser>(prompt.parsing, request_.schemas),
                .ledger = TokenLedger(/*tells_silent=*/request_.scores_prompts)});
     choice.is_thinking = prompt.parsing.begins_in_reasoning;
-    choice.echo = prompt.echo;
+    echoes_[request_.choices[i]].choices.push_back(i);
+  }
+  for (std::size_t i = 0; i < echoes_.size(); ++i) {
+    echoes_[i].text = request_.prompts[i].echo;
     if (!request_.scores_prompts) continue;
     // It comes token by token, with what the model thinks of each but the first.
-    TokenInfo first = parts_.service.token_info({.id = prompt.ids.front()}, {});
+    TokenInfo first = parts_.service.token_info({.id = request_.prompts[i].ids.front()}, {});
     first.is_of_prompt = first.is_first = true;
-    choice.echo = first.text = first.picked.bytes;
-    choice.echoed_tokens.push_back(std::move(first));
+    echoes_[i].text = first.text = first.picked.bytes;
+    echoes_[i].tokens.push_back(std::move(first));
   }
 }
 
 void Reply::start() {
-  for (std::size_t i = 0; i < choices_.size(); ++i) {
-    GenerationRequest generation = parts_.service.generation(request_, i);
-    if (parts_.time_limit.count() > 0) generation.deadline = parts_.begun + parts_.time_limit;
-    const Result<GenerationId> id = parts_.scheduler.submit(
-        std::move(generation), std::make_shared<Listener>(shared_from_this(), i));
-    if (!id.ok()) {
-      parts_.http.post(
-          [self = shared_from_this(), error = error_of(id.status())] { self->fail(error); });
-      for (std::size_t k = 0; k < i; ++k) parts_.scheduler.cancel(choices_[k].id);
-      return;
-    }
-    choices_[i].id = *id;
-  }
   parts_.http.post([self = shared_from_this()] {
     self->parts_.responder->on_gone([self] {
       self->cancel();
       self->done(499, "disconnected", {});
     });
-    self->begin();
-    self->drain();
+    if (self->is_done_) return;
+    self->parts_.answers->acquire(self->parts_.answer_bytes, SteadyClock::now(),
+                                  [self](BodyLease lease) { self->begin_work(std::move(lease)); });
   });
+}
+
+void Reply::begin_work(BodyLease lease) {
+  if (is_done_) return;
+  answer_lease_ = std::move(lease);
+  submit_more();
+  if (!is_done_) begin();
+}
+
+/// What is told of a prompt comes before what is generated, and the others go on from what the
+/// first has computed.
+bool Reply::may_be_submitted(std::size_t choice) const {
+  const std::size_t leader = request_.leader_of(choice);
+  if (choice == leader) return true;
+  // With nothing to generate all choices of a prompt are the same.
+  if (request_.settings.max_tokens == 0) return false;
+  return !request_.scores_prompts || choices_[leader].has_begun;
+}
+
+void Reply::submit_more() {
+  for (std::size_t i = 0; i < choices_.size() && submitted_ < window_ && !is_done_; ++i) {
+    Choice& choice = choices_[i];
+    if (choice.is_submitted || !may_be_submitted(i)) continue;
+    GenerationRequest generation = parts_.service.generation(request_, i);
+    if (choices_.front().is_submitted) generation.companion = choices_.front().id;
+    if (parts_.time_limit.count() > 0) generation.deadline = parts_.begun + parts_.time_limit;
+    const Result<GenerationId> id = parts_.scheduler.submit(
+        std::move(generation), std::make_shared<Listener>(shared_from_this(), i));
+    if (!id.ok()) return fail(error_of(id.status()));
+    choice.id = *id;
+    choice.is_submitted = true;
+    ++submitted_;
+  }
 }
 
 void Reply::begin() {
@@ -120,14 +146,13 @@ void Reply::begin_answer(std::size_t cached_tokens, std::string& out) {
   if (std::exchange(has_begun_, true)) return;
   parts_.writer->begin(request_.prompts.front().token_count, cached_tokens, out);
   if (request_.scores_prompts) return;
-  for (std::size_t i = 0; i < choices_.size(); ++i) tell_echo(i, out);
+  for (std::size_t i = 0; i < echoes_.size(); ++i) tell_echo(i, out);
 }
 
-void Reply::tell_echo(std::size_t index, std::string& out) {
-  Choice& choice = choices_[index];
-  if (choice.echo.empty() && choice.echoed_tokens.empty()) return;
-  parts_.writer->event(index, {.text = std::exchange(choice.echo, {})}, choice.echoed_tokens, out);
-  choice.echoed_tokens.clear();
+void Reply::tell_echo(std::size_t prompt, std::string& out) {
+  Echo& echo = echoes_[prompt];
+  if (echo.text.empty() && echo.tokens.empty()) return;
+  parts_.writer->echo(echo.choices, {.text = std::exchange(echo.text, {})}, echo.tokens, out);
 }
 
 void Reply::keep_alive() {
@@ -168,15 +193,25 @@ void Reply::drain() {
 
 void Reply::take(Note& note, std::string& out) {
   Choice& choice = choices_[note.choice];
+  const std::size_t prompt = request_.choices[note.choice];
+  std::optional<TokenInfo> token;
+  if (note.token) token = parts_.service.token_info(*note.token, note.top);
   if (note.cached_tokens) return begin_answer(*note.cached_tokens, out);
   if (!note.is_token && !note.is_end) {
-    choice.echo += note.token->text;
-    choice.echoed_tokens.push_back(std::move(*note.token));
+    token->is_of_prompt = true;
+    token->text = token->picked.bytes;
+    Echo& echo = echoes_[prompt];
+    echo.text += token->text;
+    echo.tokens.push_back(*std::move(token));
     // Whole characters only: a stream's parts are texts.
-    if (is_whole_text(choice.echo)) tell_echo(note.choice, out);
+    if (is_whole_text(echo.text)) tell_echo(prompt, out);
     return;
   }
-  if (note.status.ok()) tell_echo(note.choice, out);
+  if (note.status.ok()) tell_echo(prompt, out);
+  const bool was_begun = std::exchange(choice.has_begun, true);
+  if (note.is_end && !std::exchange(choice.is_over, true)) --submitted_;
+  if (note.status.ok() && (note.is_end || !was_begun)) submit_more();
+  if (is_done_) return;
   if (choice.has_ended) {
     // It was cut off after its call.
     if (note.is_end) choice.statistics = note.statistics;
@@ -185,9 +220,9 @@ void Reply::take(Note& note, std::string& out) {
   if (note.is_token) {
     if (first_token_seconds_ == 0) first_token_seconds_ = seconds_since(parts_.begun);
     ++choice.statistics.generated_tokens;
-    if (note.token) {
+    if (token) {
       const bool is_silent = note.size == 0 && parts_.service.is_silent(note.id);
-      choice.ledger.add(std::move(*note.token), note.size, is_silent);
+      choice.ledger.add(*std::move(token), note.size, is_silent);
     }
   }
   OutputEvents events;
@@ -211,6 +246,10 @@ void Reply::take(Note& note, std::string& out) {
     return fail(error);
   }
   end_choice(note.choice, note, out);
+  if (request_.settings.max_tokens != 0 || request_.leader_of(note.choice) != note.choice) return;
+  for (const std::size_t other : echoes_[prompt].choices) {
+    if (other != note.choice && !is_done_) end_choice(other, note, out);
+  }
 }
 
 void Reply::tell(std::size_t index, OutputEvents& events, std::string& out) {
@@ -257,11 +296,23 @@ void Reply::finish(std::string& out) {
     parts_.responder->write(std::move(out));
     parts_.responder->end();
   } else {
-    parts_.responder->send(
-        {.content_type = std::string(parts_.writer->content_type()), .body = std::move(out)});
+    send_whole(std::move(out));
   }
   out.clear();
   done(200, choices_.front().finish, {});
+}
+
+void Reply::send_whole(std::string begin) {
+  HttpResponse response{.content_type = std::string(parts_.writer->content_type()),
+                        .body = std::move(begin)};
+  for (std::string part = parts_.writer->more(); !part.empty(); part = parts_.writer->more()) {
+    response.body += part;
+    if (response.body.size() < kWholeBytes) continue;
+    // A large one is put into words only as fast as it is read, and has its place until then.
+    response.more = [self = shared_from_this()] { return self->parts_.writer->more(); };
+    break;
+  }
+  parts_.responder->send(std::move(response));
 }
 
 ReplyCounts Reply::counts() const {
@@ -271,7 +322,7 @@ ReplyCounts Reply::counts() const {
     counts.completion_tokens += choices_[i].statistics.generated_tokens;
     // Choices of one prompt share it.
     if (i % request_.settings.choices == 0) {
-      counts.prompt_tokens += request_.prompts[i].token_count;
+      counts.prompt_tokens += request_.prompts[request_.choices[i]].token_count;
       counts.cached_tokens += choices_[i].statistics.cached_tokens;
     }
     const auto seconds = [&](std::size_t k) {

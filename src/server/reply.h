@@ -11,6 +11,7 @@
 
 #include "chat/output_parser.h"
 #include "flashmoe/scheduler.h"
+#include "http/body_room.h"
 #include "http/http_server.h"
 #include "server/model_service.h"
 #include "server/reply_writer.h"
@@ -49,11 +50,14 @@ class Reply : public std::enable_shared_from_this<Reply> {
     std::chrono::seconds time_limit{0};  // 0: none
     /// What the prompts take of the memory for those that wait.
     std::shared_ptr<void> lease;
+    /// Where the answer has a place before it is begun, and how large it is at most, roughly.
+    std::shared_ptr<BodyRoom> answers;
+    std::size_t answer_bytes = 0;
   };
 
   Reply(Parts parts, PreparedRequest request);
 
-  /// Submits all choices; any thread.
+  /// Any thread.
   void start();
 
  private:
@@ -64,9 +68,10 @@ class Reply : public std::enable_shared_from_this<Reply> {
     std::optional<std::size_t> cached_tokens;  // it has a place, with these of its prompt known
     std::string text;
     bool is_token = false;
-    std::int32_t id = 0;             // of the token
-    std::size_t size = 0;            // bytes that it adds to the text
-    std::optional<TokenInfo> token;  // if logprobs are wanted; also of a token of the prompt
+    std::int32_t id = 0;                // of the token
+    std::size_t size = 0;               // bytes that it adds to the text
+    std::optional<TokenLogprob> token;  // if logprobs are wanted; also of a token of the prompt
+    std::vector<TokenLogprob> top;
     bool is_end = false;
     Status status;
     FinishReason reason = FinishReason::kStop;
@@ -78,22 +83,35 @@ class Reply : public std::enable_shared_from_this<Reply> {
     GenerationId id = 0;
     TokenLedger ledger;
     std::size_t size = 0;  // bytes of output that were parsed
-    /// What is to be said of the prompt, as far as the writer has not.
-    std::string echo;
-    std::vector<TokenInfo> echoed_tokens;
     GenerationStatistics statistics;
     bool has_called = false;
     bool has_broken_call = false;
     bool is_thinking = false;
+    bool is_submitted = false;
+    bool has_begun = false;  // its prompt has been computed
     bool has_ended = false;
+    bool is_over = false;  // for the scheduler, too
     std::string finish;
   };
 
+  /// What comes before the answers of a prompt, as far as the writer has not said it.
+  struct Echo {
+    std::string text;
+    std::vector<TokenInfo> tokens;
+    std::vector<std::size_t> choices;  // those of the prompt, in order
+  };
+
+  /// There is a place for the answer.
+  void begin_work(BodyLease lease);
+  /// Submits choices, as many as the scheduler has places for and one more: what waits takes
+  /// memory, and takes turns with other requests.
+  void submit_more();
+  bool may_be_submitted(std::size_t choice) const;
   /// A stream's headers.
   void begin();
   /// The first choice has a place: says what comes before the answer.
   void begin_answer(std::size_t cached_tokens, std::string& out);
-  void tell_echo(std::size_t index, std::string& out);
+  void tell_echo(std::size_t prompt, std::string& out);
   void note(Note note);
   /// Works off what was noted; in the server's thread.
   void drain();
@@ -102,6 +120,7 @@ class Reply : public std::enable_shared_from_this<Reply> {
   void end_choice(std::size_t index, const Note& note, std::string& out);
   void fail(const ApiError& error);
   void finish(std::string& out);
+  void send_whole(std::string begin);
   void cancel();
   void keep_alive();
   void done(unsigned status, std::string finish, std::string error);
@@ -110,6 +129,10 @@ class Reply : public std::enable_shared_from_this<Reply> {
   Parts parts_;
   PreparedRequest request_;
   std::vector<Choice> choices_;
+  std::vector<Echo> echoes_;  // of each prompt
+  std::size_t window_ = 1;    // choices that are submitted at once
+  std::size_t submitted_ = 0;
+  BodyLease answer_lease_;
   std::size_t reasoning_tokens_ = 0;
   std::size_t ended_count_ = 0;
   double first_token_seconds_ = 0;
@@ -119,7 +142,7 @@ class Reply : public std::enable_shared_from_this<Reply> {
 
   std::mutex mutex_;
   std::vector<Note> notes_;
-  bool is_draining_ = true;  // drain() is to come: at first, when all choices are submitted
+  bool is_draining_ = false;  // drain() is to come
 };
 
 }  // namespace flashmoe::server

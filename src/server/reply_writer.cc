@@ -11,6 +11,28 @@
 
 namespace flashmoe::server {
 
+namespace {
+
+/// Of text, and of a token with its logprob: its bytes, and a few numbers and lists of JSON.
+constexpr std::size_t kTextBytes = 8;
+constexpr std::size_t kTokenBytes = 2048;
+constexpr std::size_t kAlternativeBytes = 1024;
+
+}  // namespace
+
+std::size_t bytes_kept_as_tokens(std::optional<std::size_t> top_logprobs) {
+  return top_logprobs ? kTokenBytes + *top_logprobs * kAlternativeBytes : kTextBytes;
+}
+
+void ReplyWriter::echo(std::span<const std::size_t> choices, const OutputEvent& event,
+                       std::vector<TokenInfo>& tokens, std::string& out) {
+  for (const std::size_t choice : choices) {
+    std::vector<TokenInfo> copy = tokens;
+    this->event(choice, event, copy, out);
+  }
+  tokens.clear();
+}
+
 void CollectedChoice::add(const OutputEvent& event, std::string_view call_prefix) {
   switch (event.kind) {
     case OutputEvent::Kind::kText:

@@ -3,6 +3,8 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -80,11 +82,18 @@ class ReplyWriter {
   /// the writer may take them.
   virtual void event(std::size_t choice, const OutputEvent& event, std::vector<TokenInfo>& tokens,
                      std::string& out) = 0;
+  /// What comes before the answers of `choices`, which have one prompt: as event() for each.
+  virtual void echo(std::span<const std::size_t> choices, const OutputEvent& event,
+                    std::vector<TokenInfo>& tokens, std::string& out);
   /// `tokens` are left over.
   virtual void end_choice(std::size_t choice, const ChoiceEnd& end, std::vector<TokenInfo>& tokens,
                           std::string& out) = 0;
   /// All choices have ended: the end of a stream, or the whole reply.
   virtual void finish(const ReplyCounts& counts, std::string& out) = 0;
+  /// What comes after that in a whole reply, part by part; empty: that was all.
+  virtual std::string more() { return {}; }
+  /// What is kept of a token until the end, roughly, where so many others are told beside it.
+  virtual std::size_t bytes_kept(std::optional<std::size_t> top_logprobs) const = 0;
   /// Something failed after a stream began.
   virtual void fail(const ApiError& error, std::string& out) = 0;
   /// To keep a stream's connection from falling asleep while nothing is said: before begin(), and
@@ -92,6 +101,9 @@ class ReplyWriter {
   virtual std::string waiting() const = 0;
   virtual std::string keep_alive() const = 0;
 };
+
+/// Of a text alone, and of TokenInfo with the JSON made of it.
+std::size_t bytes_kept_as_tokens(std::optional<std::size_t> top_logprobs);
 
 /// Writers whose streams are text/event-stream, in which a comment keeps a connection awake.
 class EventStreamWriter : public ReplyWriter {
@@ -103,6 +115,9 @@ class EventStreamWriter : public ReplyWriter {
   }
   std::string waiting() const override { return ": ping\n\n"; }
   std::string keep_alive() const override { return waiting(); }
+  std::size_t bytes_kept(std::optional<std::size_t> top_logprobs) const override {
+    return bytes_kept_as_tokens(top_logprobs);
+  }
 
  private:
   const bool is_stream_;

@@ -9,13 +9,19 @@ namespace {
 // parsed: itself, and in two growing buffers of the parser, which then are empty again. A
 // conversation is there up to eight times while it is rendered: as JSON, read by the dialect,
 // written for the engine, read there and adapted, as the template's values, and as text that grows.
-// So a large request takes at most 4/6 or 8/16, beside the next one's body 1/6, a small one 1/24
-// and 8/64, and what waits 1/8. docs/memory.md has what was measured.
-constexpr std::uint64_t kBodyShare = 6;
-constexpr std::uint64_t kSmallRoomShare = 24;
-constexpr std::uint64_t kLargeJsonShare = 16;
-constexpr std::uint64_t kSmallJsonShare = 64;
-constexpr std::uint64_t kWaitingShare = 8;
+// So a large request takes at most 4/8 or 8/20, beside the next one's body 1/8, a small one 1/32
+// and 8/80, what waits 1/10, and answers until they are sent 1/6 and 1/24. docs/memory.md has what
+// was measured.
+constexpr std::uint64_t kBodyShare = 8;
+constexpr std::uint64_t kSmallRoomShare = 32;
+constexpr std::uint64_t kLargeJsonShare = 20;
+constexpr std::uint64_t kSmallJsonShare = 80;
+constexpr std::uint64_t kWaitingShare = 10;
+constexpr std::uint64_t kLargeAnswersShare = 6;
+constexpr std::uint64_t kSmallAnswersShare = 24;
+
+/// An answer takes that many times less than all small ones to be one of them.
+constexpr std::size_t kSmallAnswerShare = 16;
 
 /// A body takes that many times less to be a small one, and at most so much.
 constexpr std::size_t kSmallBodyShare = 8;
@@ -41,6 +47,9 @@ RequestBounds request_bounds(std::uint64_t request_bytes,
   bounds.tokens_max = 8 * bounds.json_large_max / kBytesPerToken;
   bounds.counted_small_size_max = 8 * bounds.json_small_max / kBytesPerToken;
   bounds.waiting_max = share(kWaitingShare);
+  bounds.small_answers_max = share(kSmallAnswersShare);
+  bounds.small_answer_max = bounds.small_answers_max / kSmallAnswerShare;
+  bounds.large_answers_max = share(kLargeAnswersShare);
   return bounds;
 }
 

@@ -23,6 +23,11 @@ struct RequestBounds {
   std::size_t counted_small_size_max = 0;
   /// Ids of prompts that wait for a place, in bytes.
   std::size_t waiting_max = 0;
+  /// Answers that are not sent yet: what one may take to be a small one, and what all of each kind
+  /// may.
+  std::size_t small_answer_max = 0;
+  std::size_t small_answers_max = 0;
+  std::size_t large_answers_max = 0;
 };
 
 /// `body_size_max`: of one body, if not a share of `request_bytes`.

@@ -24,6 +24,15 @@ std::optional<std::string> call_id(Fields& fields) {
   return id ? id : fields.text("id");
 }
 
+/// Whether a part of a result is one that the API knows. Results have types of their own as well.
+bool is_block(const Json& part) {
+  const Json& type = member(part, "type");
+  if (!type.is_string()) return member(part, "text").is_string() && part.size() == 1;
+  const std::string name = type.get<std::string>();
+  return name.starts_with("input_") || name.starts_with("output_") || name == "text" ||
+         name == "image" || name == "image_url" || name == "file" || name == "computer_screenshot";
+}
+
 }  // namespace
 
 std::optional<ApiError> ResponseItemReader::read(const Json& item, const std::string& where) {
@@ -122,24 +131,34 @@ bool ResponseItemReader::read_call_by_type(Fields& fields, std::string_view type
   return false;
 }
 
-/// What a tool returned: a text, blocks, or what a shell printed.
+/// What a tool returned: a text, a list of parts, or any JSON.
 std::string ResponseItemReader::read_output(Fields& fields, const std::string& where) {
   const Json* const output = fields.find("output");
   if (output == nullptr) return {};
-  if (output->is_object()) {
-    return read_block(fields, "output", *output, where + ".output", omitted_);
-  }
-  const bool is_printed = output->is_array() && !output->empty() && output->front().is_object() &&
-                          !output->front().contains("type");
-  if (!is_printed) return read_content(fields, "output", omitted_);
+  if (!output->is_array()) return read_output_part(fields, *output, where + ".output");
   std::string text;
-  for (const Json& part : *output) {
-    for (const char* const member : {"stdout", "stderr"}) {
-      const Json words = part.is_object() ? part.value(member, Json()) : Json();
-      if (words.is_string()) append_line(text, words.get<std::string>());
-    }
+  for (std::size_t i = 0; i < output->size(); ++i) {
+    append_line(text,
+                read_output_part(fields, (*output)[i], fmt::format("{}.output[{}]", where, i)));
   }
   return text;
+}
+
+/// A text, a block, what a shell printed, or JSON's text of anything else.
+std::string ResponseItemReader::read_output_part(Fields& fields, const Json& part,
+                                                 const std::string& where) {
+  if (part.is_string()) return part.get<std::string>();
+  if (!part.is_object()) return dump(part);
+  if (is_block(part)) return read_block(fields, "output", part, where, omitted_);
+  std::string text;
+  bool is_printed = false;
+  for (const char* const name : {"stdout", "stderr"}) {
+    const Json& words = member(part, name);
+    if (!words.is_string()) continue;
+    is_printed = true;
+    append_line(text, words.get<std::string>());
+  }
+  return is_printed ? text : dump(part);
 }
 
 void ResponseItemReader::add_call(Fields& fields, const std::string& name, Json arguments) {

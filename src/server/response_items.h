@@ -36,6 +36,7 @@ class ResponseItemReader {
   void read_mcp_call(Fields& fields, const std::string& where);
   bool read_call_by_type(Fields& fields, std::string_view type);
   std::string read_output(Fields& fields, const std::string& where);
+  std::string read_output_part(Fields& fields, const Json& part, const std::string& where);
   void add_call(Fields& fields, const std::string& name, Json arguments);
   void add_result(Fields& fields, std::string text);
   /// The assistant's message at the end, to which calls and thoughts belong; a new one where the

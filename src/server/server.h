@@ -33,8 +33,6 @@ struct ServerOptions {
   std::chrono::seconds drain_time{30};  // for what is running when the server is asked to end
   /// Called once, by the server's thread, when the model is there.
   std::function<void(const Engine& engine)> on_ready;
-  /// Called with what is worth knowing of requests, once for each kind, by any thread.
-  std::function<void(const std::string& text)> on_warning;
   /// Called for each request that is over, by any thread.
   std::function<void(const ReplyRecord&)> on_request;
 };

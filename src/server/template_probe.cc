@@ -4,6 +4,7 @@
 #include <string>
 #include <string_view>
 
+#include "chat/marks.h"
 #include "server/fields.h"
 
 namespace flashmoe::server {
@@ -31,6 +32,46 @@ bool stand_in_order(std::string_view text, std::initializer_list<std::string_vie
 }
 
 }  // namespace
+
+ToolSyntax find_tool_syntax(const Engine& engine) {
+  const Json tool = {
+      {"type", "function"},
+      {"function",
+       {{"name", "probe_tool"},
+        {"description", "A tool."},
+        {"parameters",
+         {{"type", "object"}, {"properties", {{"probe_key", {{"type", "string"}}}}}}}}}};
+  const Json call = {
+      {"id", "call_0"},
+      {"type", "function"},
+      {"function", {{"name", "probe_tool"}, {"arguments", R"({"probe_key": "x"})"}}}};
+  Json answer = {{"role", "assistant"}, {"content", ""}};
+  answer["tool_calls"] = Json::array({call});
+  const Json messages = Json::array({said("user", kQuestion), answer});
+  const std::string tools = dump(Json::array({tool}));
+  const Result<ChatPrompt> prompt =
+      engine.render_chat(dump(messages), {.add_generation_prompt = false, .tools_json = tools});
+  if (!prompt.ok()) return ToolSyntax::kNone;
+  // Not the list of tools, which comes first, but the call: it stands last.
+  std::string_view text = prompt->text;
+  const std::size_t question = text.rfind(kQuestion);
+  if (question != std::string_view::npos) text.remove_prefix(question);
+  return syntax_of(text, "probe_tool", "probe_key");
+}
+
+bool ends_in_thought(std::string_view prompt) {
+  const std::size_t last = prompt.find_last_not_of(kWhiteSpace);
+  return last != std::string_view::npos && prompt.substr(0, last + 1).ends_with(kThinkOpen);
+}
+
+bool can_think(const Engine& engine) {
+  const std::string messages = dump(Json::array({said("user", kQuestion)}));
+  const Result<ChatPrompt> prompt = engine.render_chat(messages, {});
+  const Result<ChatPrompt> quick =
+      engine.render_chat(messages, {.kwargs_json = R"({"enable_thinking": false})"});
+  return prompt.ok() &&
+         (ends_in_thought(prompt->text) || (quick.ok() && quick->text != prompt->text));
+}
 
 bool keeps_system_in_place(const Engine& engine) {
   // Between two turns, and between a question and its answer, beside a leading one.

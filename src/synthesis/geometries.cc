@@ -83,13 +83,184 @@ json sprout() {
                                     {"vocab_size", 16384}});
 }
 
+/// The text part of Qwen3.5-35B-A3B and Qwen3.6-35B-A3B, in the form of the multimodal model.
+json qwen3_6_35b_a3b() {
+  json layer_types = json::array();
+  for (int i = 0; i < 40; ++i) {
+    layer_types.push_back(i % 4 == 3 ? "full_attention" : "linear_attention");
+  }
+  const json text = {{"model_type", "qwen3_5_moe_text"},
+                     {"attention_bias", false},
+                     {"eos_token_id", 248044},
+                     {"head_dim", 256},
+                     {"hidden_act", "silu"},
+                     {"hidden_size", 2048},
+                     {"layer_types", layer_types},
+                     {"linear_conv_kernel_dim", 4},
+                     {"linear_key_head_dim", 128},
+                     {"linear_num_key_heads", 16},
+                     {"linear_num_value_heads", 32},
+                     {"linear_value_head_dim", 128},
+                     {"max_position_embeddings", 262144},
+                     {"moe_intermediate_size", 512},
+                     {"num_attention_heads", 16},
+                     {"num_experts", 256},
+                     {"num_experts_per_tok", 8},
+                     {"num_hidden_layers", 40},
+                     {"num_key_value_heads", 2},
+                     {"rms_norm_eps", 1e-6},
+                     {"rope_parameters",
+                      {{"rope_type", "default"},
+                       {"rope_theta", 10000000},
+                       {"partial_rotary_factor", 0.25},
+                       {"mrope_interleaved", true},
+                       {"mrope_section", {11, 11, 10}}}},
+                     {"shared_expert_intermediate_size", 512},
+                     {"vocab_size", 248320}};
+  return {{"architectures", {"Qwen3_5MoeForConditionalGeneration"}},
+          {"model_type", "qwen3_5_moe"},
+          {"text_config", text},
+          {"tie_word_embeddings", false}};
+}
+
+json qwen3_30b_a3b() {
+  return {{"architectures", {"Qwen3MoeForCausalLM"}},
+          {"model_type", "qwen3_moe"},
+          {"attention_bias", false},
+          {"bos_token_id", 151643},
+          {"decoder_sparse_step", 1},
+          {"eos_token_id", 151645},
+          {"head_dim", 128},
+          {"hidden_act", "silu"},
+          {"hidden_size", 2048},
+          {"intermediate_size", 6144},
+          {"max_position_embeddings", 40960},
+          {"mlp_only_layers", json::array()},
+          {"moe_intermediate_size", 768},
+          {"norm_topk_prob", true},
+          {"num_attention_heads", 32},
+          {"num_experts", 128},
+          {"num_experts_per_tok", 8},
+          {"num_hidden_layers", 48},
+          {"num_key_value_heads", 4},
+          {"rms_norm_eps", 1e-6},
+          {"rope_scaling", nullptr},
+          {"rope_theta", 1000000},
+          {"tie_word_embeddings", false},
+          {"vocab_size", 151936}};
+}
+
+json glm_4_5_air() {
+  return {{"architectures", {"Glm4MoeForCausalLM"}},
+          {"model_type", "glm4_moe"},
+          {"attention_bias", true},
+          {"eos_token_id", {151329, 151336, 151338}},
+          {"first_k_dense_replace", 1},
+          {"head_dim", 128},
+          {"hidden_act", "silu"},
+          {"hidden_size", 4096},
+          {"intermediate_size", 10944},
+          {"max_position_embeddings", 131072},
+          {"moe_intermediate_size", 1408},
+          {"n_group", 1},
+          {"n_routed_experts", 128},
+          {"n_shared_experts", 1},
+          {"norm_topk_prob", true},
+          {"num_attention_heads", 96},
+          {"num_experts_per_tok", 8},
+          {"num_hidden_layers", 46},
+          {"num_key_value_heads", 8},
+          {"partial_rotary_factor", 0.5},
+          {"rms_norm_eps", 1e-5},
+          {"rope_theta", 1000000},
+          {"routed_scaling_factor", 1.0},
+          {"tie_word_embeddings", false},
+          {"topk_group", 1},
+          {"use_qk_norm", false},
+          {"vocab_size", 151552}};
+}
+
+json minimax_m2() {
+  return {{"architectures", {"MiniMaxM2ForCausalLM"}},
+          {"model_type", "minimax_m2"},
+          {"bos_token_id", 200019},
+          {"eos_token_id", 200020},
+          {"head_dim", 128},
+          {"hidden_act", "silu"},
+          {"hidden_size", 3072},
+          {"intermediate_size", 1536},
+          {"max_position_embeddings", 196608},
+          {"num_attention_heads", 48},
+          {"num_experts_per_tok", 8},
+          {"num_hidden_layers", 62},
+          {"num_key_value_heads", 8},
+          {"num_local_experts", 256},
+          {"rms_norm_eps", 1e-6},
+          {"rope_theta", 5000000},
+          {"rotary_dim", 64},
+          {"scoring_func", "sigmoid"},
+          {"tie_word_embeddings", false},
+          {"use_qk_norm", true},
+          {"vocab_size", 200064}};
+}
+
+json mixtral_8x7b() {
+  return {{"architectures", {"MixtralForCausalLM"}},
+          {"model_type", "mixtral"},
+          {"bos_token_id", 1},
+          {"eos_token_id", 2},
+          {"hidden_act", "silu"},
+          {"hidden_size", 4096},
+          {"intermediate_size", 14336},
+          {"max_position_embeddings", 32768},
+          {"num_attention_heads", 32},
+          {"num_experts_per_tok", 2},
+          {"num_hidden_layers", 32},
+          {"num_key_value_heads", 8},
+          {"num_local_experts", 8},
+          {"rms_norm_eps", 1e-5},
+          {"rope_theta", 1000000},
+          {"sliding_window", nullptr},
+          {"tie_word_embeddings", false},
+          {"vocab_size", 32000}};
+}
+
+json olmoe_1b_7b() {
+  return {{"architectures", {"OlmoeForCausalLM"}},
+          {"model_type", "olmoe"},
+          {"attention_bias", false},
+          {"clip_qkv", nullptr},
+          {"eos_token_id", 50279},
+          {"hidden_act", "silu"},
+          {"hidden_size", 2048},
+          {"intermediate_size", 1024},
+          {"max_position_embeddings", 4096},
+          {"norm_topk_prob", false},
+          {"num_attention_heads", 16},
+          {"num_experts", 64},
+          {"num_experts_per_tok", 8},
+          {"num_hidden_layers", 16},
+          {"num_key_value_heads", 16},
+          {"rms_norm_eps", 1e-5},
+          {"rope_theta", 10000},
+          {"tie_word_embeddings", false},
+          {"vocab_size", 50304}};
+}
+
 struct Geometry {
   std::string_view name;
   json (*config)();
 };
 
-constexpr Geometry kGeometries[] = {
-    {"qwen3-coder-next", qwen3_coder_next}, {"qwen3-next-80b", qwen3_next_80b}, {"sprout", sprout}};
+constexpr Geometry kGeometries[] = {{"qwen3-coder-next", qwen3_coder_next},
+                                    {"qwen3-next-80b", qwen3_next_80b},
+                                    {"qwen3.6-35b-a3b", qwen3_6_35b_a3b},
+                                    {"qwen3-30b-a3b", qwen3_30b_a3b},
+                                    {"glm-4.5-air", glm_4_5_air},
+                                    {"minimax-m2", minimax_m2},
+                                    {"mixtral-8x7b", mixtral_8x7b},
+                                    {"olmoe-1b-7b", olmoe_1b_7b},
+                                    {"sprout", sprout}};
 
 Result<json> base_config(const SynthesisOptions& options) {
   if (options.like.empty() == options.config.empty()) {
@@ -102,6 +273,12 @@ Result<json> base_config(const SynthesisOptions& options) {
   }
   return error(StatusCode::kInvalidArgument, "no geometry is called '{}'; there are: {}",
                options.like, fmt::join(geometry_names(), ", "));
+}
+
+/// The object that has the text model's fields.
+json& text_of(json& config) {
+  const auto text = config.find("text_config");
+  return text != config.end() && text->is_object() ? *text : config;
 }
 
 /// Cuts or extends what the config says of each layer on its own.
@@ -141,8 +318,15 @@ Result<json> geometry_config(const SynthesisOptions& options) {
   }
   config.erase("quantization");
   config.erase("quantization_config");
-  if (options.layers != 0) FM_RETURN_IF_ERROR(set_layers(config, options.layers));
-  if (options.experts != 0) config["num_experts"] = options.experts;
+  json& text = text_of(config);
+  if (options.layers != 0) FM_RETURN_IF_ERROR(set_layers(text, options.layers));
+  if (options.experts != 0) {
+    // Under whichever name the family has it.
+    const auto is_there = [&](const char* name) { return text.contains(name); };
+    text[is_there("num_local_experts")  ? "num_local_experts"
+         : is_there("n_routed_experts") ? "n_routed_experts"
+                                        : "num_experts"] = options.experts;
+  }
   return config;
 }
 

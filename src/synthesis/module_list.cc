@@ -1,18 +1,17 @@
 #include "synthesis/module_list.h"
 
 #include <cmath>
-#include <map>
 #include <span>
 #include <string_view>
 #include <utility>
 
-#include "model/model_weights.h"
+#include "model/network.h"
 #include "model/weight_source.h"
 
 namespace flashmoe {
 namespace {
 
-using Shape = std::vector<std::uint64_t>;
+using Shape = TensorShape;
 
 constexpr float kSqrt3 = 1.7320508f;  // half the width of a uniform distribution of deviation 1
 
@@ -30,65 +29,87 @@ constexpr RandomFill uniform(float low, float high) {
 /// Takes notes of what a model declares.
 class ModuleRecorder : public WeightSource {
  public:
-  ModuleRecorder(const ModelFamily& family, const ModelConfig& config)
-      : names_(family.tensors), config_(config) {
-    // Tied, the embedding is lm_head as well, and its rows as small as logits need them.
-    const float embedding_gain = config.tie_word_embeddings
-                                     ? kLogitsGain
-                                     : std::sqrt(static_cast<float>(config.hidden_size));
-    gains_.emplace(names_.embed_tokens, embedding_gain);
-    gains_.emplace(names_.lm_head, kLogitsGain);
-    const float taps = static_cast<float>(config.delta_net.conv_kernel);
-    for (std::size_t layer = 0; layer < config.layers.size(); ++layer) {
-      for (const std::string_view pattern :
-           {names_.o_proj, names_.out_proj, names_.shared_down_proj, names_.mlp_down_proj}) {
-        gains_.emplace(tensor_name(pattern, layer), kResidualGain);
-      }
-      routers_.emplace(tensor_name(names_.router, layer), layer);
-      wide_.insert({tensor_name(names_.router, layer), kRouterBits});
-      wide_.insert({tensor_name(names_.shared_expert_gate, layer), kRouterBits});
-      // Logarithms of 1 to 16, and of time steps from 0.001 to 0.1: as such models are initialised.
-      vectors_.emplace(tensor_name(names_.a_log, layer), uniform(0, 2.7725887f));
-      vectors_.emplace(tensor_name(names_.dt_bias, layer), uniform(-6.9077554f, -2.3025851f));
-      const float tap = kSqrt3 / std::sqrt(taps);
-      vectors_.emplace(tensor_name(names_.conv1d, layer), uniform(-tap, tap));
-    }
+  ModuleRecorder(const TensorTable& names, const ModelSpec& spec) : names_(names), spec_(spec) {}
+
+  bool has_matrix(const TensorRef& /*tensor*/) const override { return true; }
+
+  Status matrix(const TensorRef& tensor, const MatrixShape& shape, WeightView* /*out*/) override {
+    Shape rows = {shape.rows};
+    if (shape.stack > 1) rows.insert(rows.begin(), shape.stack);
+    FM_RETURN_IF_ERROR(
+        add_matrix(tensor.name, rows, shape.cols, gain_of(tensor.id), bits_of(tensor.id)));
+    return tensor.id == TensorId::kRouter ? add_experts(tensor.layer) : Status();
   }
 
-  Status matrix(const std::string& path, std::size_t rows, std::size_t cols,
-                WeightView* /*out*/) override {
-    FM_RETURN_IF_ERROR(add_matrix(path, {rows}, cols, find_or(gains_, path, kGain)));
-    const auto router = routers_.find(path);
-    return router == routers_.end() ? Status() : add_experts(router->second);
-  }
-
-  Status vector(const std::string& name, std::span<const Shape> accepted_shapes,
+  Status vector(const TensorRef& tensor, std::span<const Shape> accepted_shapes,
                 std::vector<float>* /*out*/) override {
     // Where MLX and PyTorch differ (convolutions), MLX's shape comes last. Norm weights are stored
     // as MLX has them, around 1.
     const Shape& shape = accepted_shapes.back();
-    modules.push_back({.path = name});
-    return add_tensor({name, DType::kBF16, shape}, find_or(vectors_, name, uniform(0.9f, 1.1f)));
+    modules.push_back({.path = tensor.name});
+    return add_tensor({tensor.name, DType::kBF16, shape}, fill_of(tensor.id, shape));
   }
 
   std::vector<SyntheticModule> modules;
 
  private:
-  template <typename Value>
-  static Value find_or(const std::map<std::string, Value, std::less<>>& map,
-                       const std::string& name, Value fallback) {
-    const auto at = map.find(name);
-    return at == map.end() ? fallback : at->second;
+  float gain_of(TensorId id) const {
+    switch (id) {
+      case TensorId::kEmbedTokens:
+        // Tied, the embedding is lm_head as well, and its rows as small as logits need them.
+        return spec_.tie_word_embeddings ? kLogitsGain
+                                         : std::sqrt(static_cast<float>(spec_.hidden_size));
+      case TensorId::kLmHead:
+        return kLogitsGain;
+      case TensorId::kOProj:
+      case TensorId::kOutProj:
+      case TensorId::kDownProj:
+      case TensorId::kSharedDownProj:
+        return kResidualGain;
+      default:
+        return kGain;
+    }
+  }
+
+  static std::uint32_t bits_of(TensorId id) {
+    return id == TensorId::kRouter || id == TensorId::kSharedExpertGate ? kRouterBits : kBits;
+  }
+
+  /// Parameters other than norms as such models are initialised: logarithms of 1 to 16, and of time
+  /// steps from 0.001 to 0.1.
+  static RandomFill fill_of(TensorId id, const Shape& shape) {
+    switch (id) {
+      case TensorId::kALog:
+        return uniform(0, 2.7725887f);
+      case TensorId::kDtBias:
+        return uniform(-6.9077554f, -2.3025851f);
+      case TensorId::kConv1d: {
+        const auto taps = static_cast<float>(shape[1]);
+        const float tap = kSqrt3 / std::sqrt(taps);
+        return uniform(-tap, tap);
+      }
+      case TensorId::kQProj:  // their biases
+      case TensorId::kKProj:
+      case TensorId::kVProj:
+      case TensorId::kOProj:
+      case TensorId::kCorrectionBias:
+        return uniform(-0.1f, 0.1f);
+      default:
+        return uniform(0.9f, 1.1f);
+    }
   }
 
   Status add_experts(std::size_t layer) {
-    const std::string path = tensor_name(names_.stacked_experts, layer);
-    const std::uint64_t count = config_.moe.num_experts;
-    const std::uint64_t inner = config_.moe.moe_intermediate_size;
-    const std::uint64_t hidden = config_.hidden_size;
-    FM_RETURN_IF_ERROR(add_matrix(path + ".gate_proj", {count, inner}, hidden, kGain));
-    FM_RETURN_IF_ERROR(add_matrix(path + ".up_proj", {count, inner}, hidden, kGain));
-    return add_matrix(path + ".down_proj", {count, hidden}, inner, kResidualGain);
+    const MoeSpec& moe = *spec_.layers[layer].moe();
+    const std::uint64_t count = moe.router.num_experts;
+    const std::uint64_t inner = moe.intermediate_size;
+    const std::uint64_t hidden = spec_.hidden_size;
+    const auto name = [&](TensorId id) { return names_.name(id, layer); };
+    FM_RETURN_IF_ERROR(
+        add_matrix(name(TensorId::kStackedGate), {count, inner}, hidden, kGain, kBits));
+    FM_RETURN_IF_ERROR(
+        add_matrix(name(TensorId::kStackedUp), {count, inner}, hidden, kGain, kBits));
+    return add_matrix(name(TensorId::kStackedDown), {count, hidden}, inner, kResidualGain, kBits);
   }
 
   /// Adds a tensor to the last module.
@@ -104,9 +125,10 @@ class ModuleRecorder : public WeightSource {
 
   /// A matrix or a stack of matrices, [rows..., cols]. As in MLX, one whose width is no multiple of
   /// the group stays as it is.
-  Status add_matrix(const std::string& path, Shape shape, std::uint64_t cols, float gain) {
+  Status add_matrix(const std::string& path, Shape shape, std::uint64_t cols, float gain,
+                    std::uint32_t bits) {
     const float deviation = gain / std::sqrt(static_cast<float>(cols));
-    const std::uint32_t bits = cols % kGroupSize == 0 ? find_or(wide_, path, kBits) : 0;
+    if (cols % kGroupSize != 0) bits = 0;
     modules.push_back({.path = path, .bits = bits});
     shape.push_back(cols);
     if (bits == 0) {
@@ -123,12 +145,8 @@ class ModuleRecorder : public WeightSource {
     return add_tensor({path + ".biases", DType::kBF16, shape}, fill);
   }
 
-  const TensorNames& names_;
-  const ModelConfig& config_;
-  std::map<std::string, float, std::less<>> gains_;          // of matrices other than kGain
-  std::map<std::string, std::uint32_t, std::less<>> wide_;   // bits other than kBits
-  std::map<std::string, RandomFill, std::less<>> vectors_;   // parameters other than norms
-  std::map<std::string, std::size_t, std::less<>> routers_;  // their layers
+  const TensorTable& names_;
+  const ModelSpec& spec_;
 };
 
 }  // namespace
@@ -139,11 +157,9 @@ std::uint64_t SyntheticModule::size() const {
   return size;
 }
 
-Result<std::vector<SyntheticModule>> list_modules(const ModelFamily& family,
-                                                  const ModelConfig& config) {
-  ModuleRecorder recorder(family, config);
-  ModelWeights weights;
-  FM_RETURN_IF_ERROR(weights.declare(family, config, recorder));
+Result<std::vector<SyntheticModule>> list_modules(const TensorTable& names, const ModelSpec& spec) {
+  ModuleRecorder recorder(names, spec);
+  FM_RETURN_IF_ERROR(Network(spec).declare(names, recorder));
   return std::move(recorder.modules);
 }
 

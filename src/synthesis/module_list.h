@@ -7,8 +7,8 @@
 
 #include "base/result.h"
 #include "format/safetensors_writer.h"
-#include "model/model_config.h"
-#include "model/model_family.h"
+#include "model/model_spec.h"
+#include "model/tensor_table.h"
 #include "synthesis/random_fill.h"
 
 namespace flashmoe {
@@ -35,10 +35,9 @@ inline constexpr std::uint32_t kBits = 4;
 inline constexpr std::uint32_t kRouterBits = 8;
 
 /// The modules of a model as an MLX 4-bit conversion has them. Asks the model what it needs, as the
-/// loader does (ModelWeights::declare), and adds the routed experts, stacked, behind each router.
+/// loader does (Network::declare), and adds the routed experts, stacked, behind each router.
 /// Errors: kInvalidArgument for sizes that overflow.
-Result<std::vector<SyntheticModule>> list_modules(const ModelFamily& family,
-                                                  const ModelConfig& config);
+Result<std::vector<SyntheticModule>> list_modules(const TensorTable& names, const ModelSpec& spec);
 
 }  // namespace flashmoe
 

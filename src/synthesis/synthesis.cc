@@ -42,13 +42,13 @@ Result<Plan> make_plan(const SynthesisOptions& options) {
       options.config.empty() ? fs::path(options.like) : options.config.parent_path(), json,
       generation_config(json));
   FM_ASSIGN_OR_RETURN(const ModelFamily* family, find_model_family(planned));
-  FM_ASSIGN_OR_RETURN(const ModelConfig config, family->read_config(planned));
+  FM_ASSIGN_OR_RETURN(const ModelSpec spec, read_model_spec(*family, planned));
 
   Plan plan;
-  FM_ASSIGN_OR_RETURN(plan.modules, list_modules(*family, config));
-  plan.summary = {.model_type = config.model_type,
-                  .layer_count = config.layers.size(),
-                  .num_experts = config.moe.num_experts};
+  FM_ASSIGN_OR_RETURN(plan.modules, list_modules(mlx_tensor_names(*family, planned), spec));
+  plan.summary = {.model_type = spec.model_type,
+                  .layer_count = spec.layers.size(),
+                  .num_experts = spec.moe().router.num_experts};
   std::vector<std::uint64_t> sizes;
   for (const SyntheticModule& module : plan.modules) {
     sizes.push_back(module.size());
@@ -60,8 +60,10 @@ Result<Plan> make_plan(const SynthesisOptions& options) {
   }
   plan.shards = plan_shards(sizes, options.shard_bytes_max);
   plan.summary.file_count = plan.shards.size();
-  FM_ASSIGN_OR_RETURN(plan.texts, model_texts(json, plan.modules, plan.shards, config.vocab_size,
-                                              config.eos_token_ids));
+  FM_ASSIGN_OR_RETURN(const std::vector<std::int32_t> eos_token_ids,
+                      read_eos_token_ids(planned, spec.vocab_size));
+  FM_ASSIGN_OR_RETURN(plan.texts,
+                      model_texts(json, plan.modules, plan.shards, spec.vocab_size, eos_token_ids));
   return plan;
 }
 
@@ -142,8 +144,8 @@ Status write_text(const fs::path& path, const std::string& text) {
   file << text;
   file.close();
   if (file.good()) return Status();
-  return error(StatusCode::kIo, "{}: write {} bytes: {}; make room, or write to another disk",
-               path.string(), text.size(), std::generic_category().message(errno));
+  return error(StatusCode::kIo, "{}: write {}: {}; make room, or write to another disk",
+               path.string(), format_size(text.size()), std::generic_category().message(errno));
 }
 
 }  // namespace

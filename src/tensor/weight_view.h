@@ -44,6 +44,18 @@ struct WeightView {
   /// between the rows of that. More than rows elements if the view is a part of wider rows.
   std::size_t transposed_stride = 0;
 
+  /// Rows [begin, begin + count).
+  WeightView row_range(std::size_t begin, std::size_t count) const {
+    WeightView range = *this;
+    range.rows = count;
+    range.weight = weight_row(begin);
+    if (format.kind == WeightFormat::Kind::kAffine) {
+      range.scales = scale_row(begin);
+      range.biases = bias_row(begin);
+    }
+    return range;
+  }
+
   /// Where row `row` begins. Its elements follow, or are transposed_stride bytes apart.
   const std::byte* weight_row(std::size_t row) const {
     return weight +

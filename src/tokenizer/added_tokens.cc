@@ -5,7 +5,7 @@
 #include <algorithm>
 #include <map>
 
-#include "tokenizer/utf8.h"
+#include "base/utf8.h"
 #include "tokenizer/vocabulary.h"
 
 namespace flashmoe {

@@ -2,8 +2,9 @@
 
 #include <algorithm>
 
+#include "base/units.h"
+#include "base/utf8.h"
 #include "tokenizer/byte_level.h"
-#include "tokenizer/utf8.h"
 
 namespace flashmoe {
 namespace {
@@ -263,9 +264,9 @@ Status BpeModel::encode(std::string_view piece, BpeScratch& scratch,
   }
   if (piece.size() > word_size_max_) {
     return error(StatusCode::kInvalidArgument,
-                 "the text has a word of {} bytes, and the memory for requests is for words of {}; "
+                 "the text has a word of {}, and the memory for requests is for words of {}; "
                  "put blanks into it, or give more --memory",
-                 piece.size(), word_size_max_);
+                 format_size(piece.size()), format_size(word_size_max_));
   }
   FM_RETURN_IF_ERROR(start_symbols(piece, scratch.symbols));
   if (scratch.symbols.size() <= kScanSymbolsMax) {

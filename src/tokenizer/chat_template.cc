@@ -44,7 +44,8 @@ Result<Json> read_object(const fs::path& path) {
   FM_ASSIGN_OR_RETURN(const std::string text, read_file(path));
   Json config = Json::parse(text, nullptr, false);
   if (!config.is_object()) {
-    return error(StatusCode::kCorrupt, "{}: not a JSON object", path.string());
+    return error(StatusCode::kCorrupt, "{}: not a JSON object; download the file again",
+                 path.string());
   }
   return config;
 }
@@ -116,8 +117,10 @@ jinja::OriginMap origins_of(const Json& variables, const Json& special_tokens,
 
 Result<ChatTemplate> ChatTemplate::load(const fs::path& folder) {
   FM_ASSIGN_OR_RETURN(const fs::path model_folder, find_model_folder(folder));
-  for (const char* name : {"tokenizer_config.json", "chat_template.jinja", "chat_template.json"}) {
-    FM_RETURN_IF_ERROR(check_downloaded(model_folder / name));
+  constexpr const char* kMapName = "special_tokens_map.json";
+  for (const char* name :
+       {kMapName, "tokenizer_config.json", "chat_template.jinja", "chat_template.json"}) {
+    FM_RETURN_IF_ERROR(check_downloaded_text(model_folder / name));
   }
   const fs::path config_path = model_folder / "tokenizer_config.json";
   FM_ASSIGN_OR_RETURN(const Json config, read_object(config_path));
@@ -138,7 +141,10 @@ Result<ChatTemplate> ChatTemplate::load(const fs::path& folder) {
     }
     FM_ASSIGN_OR_RETURN(source, std::move(found));
   }
-  auto loaded = parse(source, special_tokens_of(config));
+  FM_ASSIGN_OR_RETURN(const Json map, read_object(model_folder / kMapName));
+  Json special_tokens = special_tokens_of(map);
+  special_tokens.update(special_tokens_of(config));
+  auto loaded = parse(source, special_tokens);
   if (!loaded.ok()) return loaded.status().with_prefix(source_path.string());
   return loaded;
 }

@@ -77,6 +77,22 @@ TEST_F(ChatTemplateFolder, AFolderWithoutATemplateSaysSo) {
   EXPECT_THAT(render_hello(), HasSubstr("no chat template"));
 }
 
+TEST_F(ChatTemplateFolder, TheMapOfSpecialTokensHasThoseThatTheConfigLacks) {
+  write("chat_template.jinja", "{{ bos_token }}{{ eos_token }}");
+  write("special_tokens_map.json", R"({"bos_token": {"content": "<b>"}, "eos_token": "<m>"})");
+  EXPECT_EQ(render_hello(), "<b><m>");
+  write("tokenizer_config.json", R"({"bos_token": null, "eos_token": "<e>"})");
+  EXPECT_EQ(render_hello(), "<b><e>");
+}
+
+TEST_F(ChatTemplateFolder, WhatADownloadLeftInPlaceOfATemplateIsNamed) {
+  for (const char* text : {"", "<html>", "Entry not found"}) {
+    write("chat_template.jinja", text);
+    EXPECT_THAT(render_hello(), HasSubstr("chat_template.jinja: "));
+    EXPECT_THAT(render_hello(), HasSubstr("download"));
+  }
+}
+
 TEST_F(ChatTemplateFolder, BadFilesAreNamed) {
   write("tokenizer_config.json", "[1");
   EXPECT_THAT(render_hello(), HasSubstr("tokenizer_config.json: not a JSON object"));

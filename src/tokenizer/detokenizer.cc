@@ -1,5 +1,7 @@
 #include "tokenizer/detokenizer.h"
 
+#include <algorithm>
+
 #include "tokenizer/tokenizer_state.h"
 
 namespace flashmoe {
@@ -13,7 +15,10 @@ Status Detokenizer::push(TokenId id, std::string& out) {
   const Tokenizer::State& state = *tokenizer_.state_;
   FM_RETURN_IF_ERROR(state.check_id(id));
   const AddedToken* added = state.find_added(id);
-  if (added != nullptr && added->special && options_.skip_special_tokens) return Status();
+  if (added != nullptr && added->special && options_.skip_special_tokens &&
+      std::ranges::find(options_.kept, id) == options_.kept.end()) {
+    return Status();
+  }
   const std::size_t begin = out.size();
   if (added != nullptr) {
     // An added token is text of its own: it completes no code point that ended before it.

@@ -6,9 +6,9 @@
 #include <string_view>
 
 #include "base/result.h"
+#include "base/utf8.h"
 #include "tokenizer/token_id.h"
 #include "tokenizer/tokenizer.h"
-#include "tokenizer/utf8.h"
 
 namespace flashmoe {
 

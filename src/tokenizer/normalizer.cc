@@ -7,7 +7,7 @@
 
 #include "base/check.h"
 #include "base/units.h"
-#include "tokenizer/utf8.h"
+#include "base/utf8.h"
 
 namespace flashmoe {
 namespace {
@@ -59,8 +59,8 @@ Status map_with_utf8proc(std::string_view text, int options, std::vector<utf8pro
   constexpr utf8proc_ssize_t kPartsMax = 32;  // the longest decomposition, of U+FDFA, has 18
   const auto flags = static_cast<utf8proc_option_t>(options);
   const auto failed = [&](utf8proc_ssize_t code) {
-    return error(StatusCode::kInvalidArgument, "normalising {} bytes of text: {}", text.size(),
-                 utf8proc_errmsg(code));
+    return error(StatusCode::kInvalidArgument, "normalising {} of text: {}",
+                 format_size(text.size()), utf8proc_errmsg(code));
   };
   buffer.clear();
   for (std::size_t offset = 0; offset < text.size();) {

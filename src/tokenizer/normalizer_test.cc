@@ -6,7 +6,7 @@
 #include <cstdlib>
 #include <random>
 
-#include "tokenizer/utf8.h"
+#include "base/utf8.h"
 
 namespace flashmoe {
 namespace {

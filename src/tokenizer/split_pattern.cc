@@ -6,7 +6,7 @@
 #include <utility>
 
 #include "base/check.h"
-#include "tokenizer/utf8.h"
+#include "base/utf8.h"
 
 namespace flashmoe {
 namespace {

@@ -5,27 +5,38 @@
 
 namespace flashmoe {
 
-Result<StopMatcher> StopMatcher::create(std::vector<std::string> stops) {
+Result<StopMatcher> StopMatcher::create(std::vector<std::string> stops,
+                                        std::vector<Passage> passages) {
   StopMatcher matcher;
   for (std::string& text : stops) {
     if (text.empty()) return error(StatusCode::kInvalidArgument, "a stop string is empty");
-    Stop stop{.text = std::move(text), .prefix_sizes = {0}};
-    Stop scan = stop;
-    for (std::size_t i = 1; i < stop.text.size(); ++i) {
-      advance(scan, stop.text[i]);
-      scan.prefix_sizes.push_back(scan.matched);
-    }
-    stop.prefix_sizes = std::move(scan.prefix_sizes);
-    matcher.stops_.push_back(std::move(stop));
+    matcher.stops_.push_back(sought(std::move(text)));
+  }
+  for (Passage& passage : passages) {
+    matcher.passages_.push_back(
+        {sought(std::move(passage.open)), sought(std::move(passage.close))});
   }
   return matcher;
 }
 
-void StopMatcher::advance(Stop& stop, char c) {
-  while (stop.matched > 0 && stop.text[stop.matched] != c) {
-    stop.matched = stop.prefix_sizes[stop.matched - 1];
+StopMatcher::Sought StopMatcher::sought(std::string text) {
+  Sought out{.text = std::move(text), .prefix_sizes = {0}};
+  Sought scan = out;
+  for (std::size_t i = 1; i < out.text.size(); ++i) {
+    advance(scan, out.text[i]);
+    scan.prefix_sizes.push_back(scan.matched);
   }
-  if (stop.text[stop.matched] == c) ++stop.matched;
+  out.prefix_sizes = std::move(scan.prefix_sizes);
+  return out;
+}
+
+bool StopMatcher::advance(Sought& sought, char c) {
+  std::size_t& matched = sought.matched;
+  while (matched > 0 && (matched == sought.text.size() || sought.text[matched] != c)) {
+    matched = sought.prefix_sizes[matched - 1];
+  }
+  if (sought.text[matched] == c) ++matched;
+  return matched == sought.text.size();
 }
 
 void StopMatcher::push(std::string_view text, std::string& out) {
@@ -49,27 +60,62 @@ void StopMatcher::push(std::string_view text, bool is_hidden, std::string& out) 
   for (const char c : text) {
     held_.push_back(c);
     is_hidden_.push_back(is_hidden);
-    for (std::size_t i = 0; i < stops_.size(); ++i) {
-      advance(stops_[i], c);
-      const std::size_t size = stops_[i].text.size();
-      if (stops_[i].matched < size) continue;
-      if (!match_.has_value() || size > stops_[*match_].text.size()) match_ = i;
-    }
-    if (match_.has_value()) {
-      release(held_.size() - stops_[*match_].text.size(), out);
-      held_.clear();
-      is_hidden_.clear();
-      return;
-    }
+    take(c);
+    // A mark that may still be completed, and that the candidate ends in, is waited for.
+    const bool waits =
+        candidate_ && std::any_of(passages_.begin(), passages_.end(), [&](const auto& passage) {
+          return passage.open.matched > held_.size() - candidate_->end;
+        });
+    if (candidate_ && !waits) return end_at(*candidate_, out);
   }
   std::size_t kept = 0;
-  for (const Stop& stop : stops_) kept = std::max(kept, stop.matched);
-  release(held_.size() - kept, out);
+  for (const Sought& stop : stops_) kept = std::max(kept, stop.matched);
+  if (candidate_) {
+    kept = std::max(kept, held_.size() - candidate_->end + stops_[candidate_->stop].text.size());
+  }
+  const std::size_t released = held_.size() - kept;
+  release(released, out);
+  if (candidate_) candidate_->end -= released;
+}
+
+void StopMatcher::take(char c) {
+  if (passage_) {
+    if (advance(passages_[*passage_].close, c)) passage_.reset();
+    return;
+  }
+  take_stops(c);
+  for (std::size_t i = 0; i < passages_.size(); ++i) {
+    if (!advance(passages_[i].open, c)) continue;
+    passage_ = i;
+    candidate_.reset();
+    for (Sought& stop : stops_) stop.matched = 0;
+    for (SoughtPassage& passage : passages_) passage.open.matched = passage.close.matched = 0;
+    return;
+  }
+}
+
+void StopMatcher::take_stops(char c) {
+  for (std::size_t i = 0; i < stops_.size(); ++i) {
+    if (!advance(stops_[i], c)) continue;
+    const std::size_t size = stops_[i].text.size();
+    const bool is_longer = candidate_ && candidate_->end == held_.size() &&
+                           size > stops_[candidate_->stop].text.size();
+    if (!candidate_ || is_longer) candidate_ = {.stop = i, .end = held_.size()};
+  }
+}
+
+void StopMatcher::end_at(const Candidate& candidate, std::string& out) {
+  match_ = candidate.stop;
+  release(candidate.end - stops_[candidate.stop].text.size(), out);
+  held_.clear();
+  is_hidden_.clear();
 }
 
 void StopMatcher::finish(std::string& out) {
+  if (match_) return;
+  if (candidate_) return end_at(*candidate_, out);
   release(held_.size(), out);
-  for (Stop& stop : stops_) stop.matched = 0;
+  for (Sought& stop : stops_) stop.matched = 0;
 }
 
 }  // namespace flashmoe

@@ -62,6 +62,40 @@ TEST(StopMatcher, FindsAStopStringThatBeginsInsideAFalseStart) {
   EXPECT_EQ(out, "a");
 }
 
+TEST(StopMatcher, LooksAtNothingWithinAPassage) {
+  struct Case {
+    std::string text;
+    std::string shown;
+    std::optional<std::size_t> match;
+  };
+  const std::vector<std::string> stops = {"call", "\n", "x<tool"};
+  const std::vector<StopMatcher::Passage> passages = {{"<tool_call>", "</tool_call>"},
+                                                      {"<function=", "</function>"}};
+  for (const Case& each : {
+           Case{"a <tool_call>\ncall</tool_call> b\nc", "a <tool_call>\ncall</tool_call> b", 1},
+           Case{"<function=call>\n</function>call", "<function=call>\n</function>", 0},
+           Case{"x<tool_call>call", "x<tool_call>call", std::nullopt},
+           Case{"<tool_call<tool_call>\n", "<tool_", 0},
+           Case{"x<toolbox", "", 2},
+           Case{"x<tool", "", 2},
+           Case{"<tool_call", "<tool_", 0},
+           Case{"<tool_call>call</tool_call", "<tool_call>call</tool_call", std::nullopt},
+           Case{"recall <tool_call>", "re", 0},
+           Case{"call<tool_call>", "", 0},
+       }) {
+    for (std::size_t size = 1; size <= each.text.size(); ++size) {
+      StopMatcher matcher = StopMatcher::create(stops, passages).value();
+      std::string shown;
+      for (std::size_t at = 0; at < each.text.size(); at += size) {
+        matcher.push(std::string_view(each.text).substr(at, size), shown);
+      }
+      matcher.finish(shown);
+      EXPECT_EQ(shown, each.shown) << each.text << " by " << size;
+      EXPECT_EQ(matcher.match(), each.match) << each.text << " by " << size;
+    }
+  }
+}
+
 TEST(StopMatcher, AnEmptyStopStringIsAnError) { EXPECT_FALSE(StopMatcher::create({"a", ""}).ok()); }
 
 TEST(StopMatcher, TheOutcomeDoesNotDependOnTheCuts) {

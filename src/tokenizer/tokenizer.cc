@@ -4,9 +4,9 @@
 #include <utility>
 
 #include "base/check.h"
+#include "base/utf8.h"
 #include "tokenizer/detokenizer.h"
 #include "tokenizer/tokenizer_state.h"
-#include "tokenizer/utf8.h"
 
 namespace flashmoe {
 namespace {
@@ -207,6 +207,14 @@ std::optional<TokenId> Tokenizer::bos_id() const {
 
 std::optional<TokenId> Tokenizer::eos_id() const {
   return state_->eos_token ? token_to_id(*state_->eos_token) : std::nullopt;
+}
+
+std::vector<TokenId> Tokenizer::end_ids() const {
+  std::vector<TokenId> ids;
+  for (const std::string& text : state_->end_tokens) {
+    if (const std::optional<TokenId> id = token_to_id(text)) ids.push_back(*id);
+  }
+  return ids;
 }
 
 }  // namespace flashmoe

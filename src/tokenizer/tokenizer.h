@@ -38,15 +38,17 @@ struct EncodeOptions {
 struct DecodeOptions {
   /// Leaves out special tokens. Added tokens that are not special (<think>, <tool_call>) stay.
   bool skip_special_tokens = false;
+  /// Special tokens that stay all the same.
+  std::vector<TokenId> kept;
 };
 
 /// Text to token ids and back, as the checkpoint's tokenizer.json says (docs/tokenizer.md).
 /// Immutable after loading; threads may share it and call everything at once.
 class Tokenizer {
  public:
-  /// Reads tokenizer.json and, where there is one, tokenizer_config.json of a model's folder, or of
-  /// what find_model_folder() makes of it. Errors name file and field: kNotFound, kIo, kCorrupt,
-  /// kUnsupported.
+  /// Reads tokenizer.json and, where they are there, tokenizer_config.json and
+  /// special_tokens_map.json of a model's folder, or of what find_model_folder() makes of it.
+  /// Errors name file, field and remedy: kNotFound, kIo, kCorrupt, kUnsupported.
   static Result<std::unique_ptr<Tokenizer>> load(const std::filesystem::path& model_folder);
 
   /// The same from the files' contents; `config_json` may be empty.
@@ -95,12 +97,14 @@ class Tokenizer {
   /// The bytes of one token, which need not be valid UTF-8. Error: kInvalidArgument.
   Result<std::string> id_to_bytes(TokenId id) const;
 
-  /// tokenizer_config.json's bos_token and eos_token: text and id. Generation also stops at
-  /// generation_config.json's ids.
+  /// bos_token and eos_token, text and id, of tokenizer_config.json, else of
+  /// special_tokens_map.json.
   const std::optional<std::string>& bos_token() const;
   const std::optional<std::string>& eos_token() const;
   std::optional<TokenId> bos_id() const;
   std::optional<TokenId> eos_id() const;
+  /// What ends a text by either file. Generation also stops at generation_config.json's ids.
+  std::vector<TokenId> end_ids() const;
 
  private:
   friend class Detokenizer;

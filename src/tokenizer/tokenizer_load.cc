@@ -6,10 +6,10 @@
 
 #include "base/model_download.h"
 #include "base/units.h"
+#include "base/utf8.h"
 #include "tokenizer/tokenizer.h"
 #include "tokenizer/tokenizer_file.h"
 #include "tokenizer/tokenizer_state.h"
-#include "tokenizer/utf8.h"
 
 namespace flashmoe {
 namespace {
@@ -56,6 +56,13 @@ Result<std::optional<std::string>> token_text(const JsonNode& node) {
   if (node.is_null()) return std::optional<std::string>();
   FM_ASSIGN_OR_RETURN(std::string text, node.as_string());
   return std::optional<std::string>(std::move(text));
+}
+
+// What is wrong with the file at `path`, with the remedy.
+Status of_file(const std::filesystem::path& path, const Status& status) {
+  if (status.code() != StatusCode::kCorrupt) return status.with_prefix(path.string());
+  return error(StatusCode::kCorrupt, "{}: {}; download the file again", path.string(),
+               status.message());
 }
 
 }  // namespace
@@ -109,10 +116,21 @@ Result<std::unique_ptr<Tokenizer::State>> Tokenizer::State::build(const Tokenize
   return state;
 }
 
+Status Tokenizer::State::read_special_tokens(const nlohmann::json& config) {
+  const JsonNode root(config, "");
+  FM_ASSIGN_OR_RETURN(std::optional<std::string> bos, token_text(root.field("bos_token")));
+  FM_ASSIGN_OR_RETURN(std::optional<std::string> eos, token_text(root.field("eos_token")));
+  if (bos.has_value()) bos_token = std::move(bos);
+  if (eos.has_value()) {
+    end_tokens.insert(end_tokens.begin(), *eos);  // the file that counts most is read last
+    eos_token = std::move(eos);
+  }
+  return Status();
+}
+
 Status Tokenizer::State::read_config(const nlohmann::json& config) {
   const JsonNode root(config, "");
-  FM_ASSIGN_OR_RETURN(bos_token, token_text(root.field("bos_token")));
-  FM_ASSIGN_OR_RETURN(eos_token, token_text(root.field("eos_token")));
+  FM_RETURN_IF_ERROR(read_special_tokens(config));
   // Said here, it overrides the template of tokenizer.json (DeepSeek has none there).
   const auto set = [&](const char* flag, const char* name, const std::optional<std::string>& token,
                        bool at_front, std::vector<TokenId>& side) -> Status {
@@ -137,7 +155,7 @@ Status Tokenizer::State::read_config(const nlohmann::json& config) {
 Result<std::unique_ptr<Tokenizer>> Tokenizer::load(const std::filesystem::path& folder) {
   FM_ASSIGN_OR_RETURN(const std::filesystem::path model_folder, find_model_folder(folder));
   const std::filesystem::path path = model_folder / "tokenizer.json";
-  FM_RETURN_IF_ERROR(check_downloaded(path));
+  FM_RETURN_IF_ERROR(check_downloaded_text(path));
   std::unique_ptr<State> state;
   {
     const auto build = [&]() -> Result<std::unique_ptr<State>> {
@@ -146,18 +164,23 @@ Result<std::unique_ptr<Tokenizer>> Tokenizer::load(const std::filesystem::path& 
       return State::build(file);
     };
     Result<std::unique_ptr<State>> built = build();
-    if (!built.ok()) return built.status().with_prefix(path.string());
+    if (!built.ok()) return of_file(path, built.status());
     state = std::move(built).value();
   }
-  const std::filesystem::path config_path = model_folder / "tokenizer_config.json";
-  FM_RETURN_IF_ERROR(check_downloaded(config_path));
-  if (std::error_code failure; std::filesystem::exists(config_path, failure)) {
-    const auto read = [&]() -> Status {
+  // The second overrides the first, the older of the two.
+  const std::pair<const char*, Status (State::*)(const nlohmann::json&)> configs[] = {
+      {"special_tokens_map.json", &State::read_special_tokens},
+      {"tokenizer_config.json", &State::read_config}};
+  for (const auto& [name, read] : configs) {
+    const std::filesystem::path config_path = model_folder / name;
+    FM_RETURN_IF_ERROR(check_downloaded_text(config_path));
+    if (std::error_code failure; !std::filesystem::exists(config_path, failure)) continue;
+    const auto read_file = [&, read = read]() -> Status {
       FM_ASSIGN_OR_RETURN(std::ifstream json, open_file(config_path, kConfigSizeMax));
       FM_ASSIGN_OR_RETURN(const nlohmann::json config, parse_config(json));
-      return state->read_config(config);
+      return ((*state).*read)(config);
     };
-    if (const Status status = read(); !status.ok()) return status.with_prefix(config_path.string());
+    if (const Status status = read_file(); !status.ok()) return of_file(config_path, status);
   }
   return std::unique_ptr<Tokenizer>(new Tokenizer(std::move(state)));
 }

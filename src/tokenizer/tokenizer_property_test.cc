@@ -4,11 +4,11 @@
 #include <random>
 
 #include "base/testing/repository.h"
+#include "base/utf8.h"
 #include "tokenizer/detokenizer.h"
 #include "tokenizer/normalizer.h"
 #include "tokenizer/testing/tiny_tokenizer.h"
 #include "tokenizer/tokenizer.h"
-#include "tokenizer/utf8.h"
 
 namespace flashmoe {
 namespace {

@@ -31,6 +31,7 @@ struct Tokenizer::State {
   std::size_t vocab_size = 0;
   std::optional<std::string> bos_token;
   std::optional<std::string> eos_token;
+  std::vector<std::string> end_tokens;  // what either file calls eos_token
 
   mutable EncodeWorkspacePool workspaces;
 
@@ -39,6 +40,8 @@ struct Tokenizer::State {
   const AddedToken* find_added(TokenId id) const;
 
   static Result<std::unique_ptr<State>> build(const TokenizerFile& file);
+  /// bos_token and eos_token of a file that may have both.
+  Status read_special_tokens(const nlohmann::json& config);
   Status read_config(const nlohmann::json& config);
 
   Status encode_text(std::string_view text, const EncodeOptions& options,

@@ -155,7 +155,7 @@ TEST(Tokenizer, BoundsTheWordsThatMergesWorkOn) {
   EXPECT_EQ(encode(*tokenizer, std::string(1000, 'x')).size(), 1000u);
   const auto refused = tokenizer->encode(std::string(1001, 'x'));
   EXPECT_EQ(refused.status().code(), StatusCode::kInvalidArgument);
-  EXPECT_THAT(refused.status().message(), HasSubstr("1001 bytes"));
+  EXPECT_THAT(refused.status().message(), HasSubstr("1001 B"));
   EXPECT_EQ(encode(*tokenizer, std::string(1000, 'x') + " " + std::string(900, 'x')).size(), 1901u);
 }
 
@@ -204,6 +204,8 @@ TEST(Tokenizer, DecodingSkipsSpecialTokensWhenAsked) {
   const auto tokenizer = load_tiny(tiny_byte_level());
   EXPECT_EQ(decode(*tokenizer, {'a', 256, 257, 'b'}), "a<|end|><think>b");
   EXPECT_EQ(decode(*tokenizer, {'a', 256, 257, 'b'}, {.skip_special_tokens = true}), "a<think>b");
+  const DecodeOptions keeping = {.skip_special_tokens = true, .kept = {256}};
+  EXPECT_EQ(decode(*tokenizer, {'a', 256, 257, 'b'}, keeping), "a<|end|><think>b");
 }
 
 TEST(Tokenizer, DecodingAlwaysGivesValidUtf8) {
@@ -281,6 +283,44 @@ TEST(Tokenizer, LoadReadsAModelFolder) {
   const auto bad_config = Tokenizer::load(folder.path());
   ASSERT_FALSE(bad_config.ok());
   EXPECT_THAT(bad_config.status().message(), HasSubstr("tokenizer_config.json: eos_token"));
+}
+
+TEST(Tokenizer, LoadReadsTheMapOfSpecialTokens) {
+  const TemporaryFolder folder;
+  folder.write("tokenizer.json", tiny_byte_level().dump());
+  folder.write("special_tokens_map.json",
+               R"({"eos_token": {"content": "<|end|>", "lstrip": false}, "bos_token": "<think>",
+                   "additional_special_tokens": ["x"]})");
+  const auto map_alone = Tokenizer::load(folder.path());
+  ASSERT_TRUE(map_alone.ok()) << map_alone.status().message();
+  EXPECT_EQ((*map_alone)->eos_id(), 256);
+  EXPECT_EQ((*map_alone)->bos_id(), 257);
+  EXPECT_THAT((*map_alone)->end_ids(), ElementsAre(256));
+
+  folder.write("tokenizer_config.json",
+               R"({"eos_token": "<think>", "bos_token": null, "add_bos_token": true})");
+  const auto both = Tokenizer::load(folder.path());
+  ASSERT_TRUE(both.ok()) << both.status().message();
+  EXPECT_EQ((*both)->eos_id(), 257);
+  EXPECT_THAT((*both)->end_ids(), ElementsAre(257, 256));
+  EXPECT_THAT((*both)->encode_raw("a").value(), ElementsAre(257, 'a'));
+}
+
+TEST(Tokenizer, LoadSaysWhatADownloadLeftInPlaceOfAFile) {
+  const TemporaryFolder folder;
+  const std::string whole = tiny_byte_level().dump();
+  for (const char* name : {"tokenizer.json", "tokenizer_config.json", "special_tokens_map.json"}) {
+    folder.write("tokenizer.json", whole);
+    for (const std::string& text : {std::string(), std::string("<!DOCTYPE html>"),
+                                    whole.substr(0, whole.size() / 2), std::string("[]")}) {
+      folder.write(name, text);
+      const Status status = Tokenizer::load(folder.path()).status();
+      EXPECT_EQ(status.code(), StatusCode::kCorrupt);
+      EXPECT_THAT(status.message(), HasSubstr(std::string(name) + ": "));
+      EXPECT_THAT(status.message(), HasSubstr("download"));
+    }
+    std::filesystem::remove(folder / name);
+  }
 }
 
 TEST(Tokenizer, ThreadsShareOne) {

@@ -2,8 +2,9 @@
 
 #include <algorithm>
 
+#include "base/units.h"
+#include "base/utf8.h"
 #include "tokenizer/byte_hash.h"
-#include "tokenizer/utf8.h"
 
 namespace flashmoe {
 
@@ -19,7 +20,7 @@ Result<Vocabulary> Vocabulary::build(const std::vector<Token>& tokens) {
     byte_count += token.bytes.size();
   }
   if (byte_count > UINT32_MAX) {
-    return error(StatusCode::kCorrupt, "the tokens are {} bytes long together", byte_count);
+    return error(StatusCode::kCorrupt, "the tokens are {} long together", format_size(byte_count));
   }
 
   Vocabulary vocabulary;

@@ -22,6 +22,7 @@ namespace flashmoe::testing {
 namespace {
 
 namespace fs = std::filesystem;
+using ::testing::AllOf;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 using Json = nlohmann::json;
@@ -170,7 +171,8 @@ TEST_F(OddCheckpoint, ShardsThatHoldEverythingAreUsedWhateverTheIndexSays) {
         i < half ? "model-00001-of-00002.safetensors" : "model-00002-of-00002.safetensors";
   }
   map["mtp.fc.weight"] = "mtp.safetensors";  // nothing that this engine computes with
-  for (const Json& index : {of_another_build, Json{{"weight_map", map}}}) {
+  const Json with_what_nobody_needs = {{"weight_map", map}};
+  for (const Json& index : {of_another_build, with_what_nobody_needs}) {
     folder_.write("model.safetensors.index.json", index.dump());
     std::vector<std::string> warnings;
     EXPECT_EQ(logits(&warnings), expected);
@@ -178,7 +180,30 @@ TEST_F(OddCheckpoint, ShardsThatHoldEverythingAreUsedWhateverTheIndexSays) {
     EXPECT_THAT(warnings[0], HasSubstr("model.safetensors.index.json"));
     EXPECT_THAT(warnings[0], HasSubstr("1 of the "));
   }
-  // Where something is missing, the missing files are to blame.
+  for (const StoredTensor& stored : tensors_) {
+    map[stored.entry.name] = "model-00001-of-00002.safetensors";  // a stale index
+  }
+  map.erase("mtp.fc.weight");
+  for (const std::string& index : {Json{{"weight_map", map}}.dump(), std::string(), map.dump()}) {
+    folder_.write("model.safetensors.index.json", index);
+    std::vector<std::string> warnings;
+    EXPECT_EQ(logits(&warnings), expected);
+    ASSERT_EQ(warnings.size(), 1u);
+    EXPECT_THAT(warnings[0], HasSubstr("model.safetensors.index.json: "));
+  }
+  // Where something is missing, it is named, and what says that it should be there.
+  folder_.write("model.safetensors.index.json", Json{{"weight_map", map}}.dump());
+  fs::rename(folder_ / "model-00002-of-00002.safetensors", folder_ / "kept");
+  EXPECT_THAT(open().status().message(),
+              AllOf(HasSubstr("index.json: "), HasSubstr("lie in no file: "),
+                    HasSubstr(tensors_.back().entry.name), HasSubstr("download")));
+  fs::remove(folder_ / "model.safetensors.index.json");
+  EXPECT_THAT(open().status().message(),
+              AllOf(HasSubstr("1 of the 2"), HasSubstr("model-00002-of-00002.safetensors"),
+                    HasSubstr("is not in the checkpoint")));
+  folder_.write("model.safetensors.index.json", with_what_nobody_needs.dump());
+  fs::rename(folder_ / "kept", folder_ / "model-00002-of-00002.safetensors");
+  // A missing file is to blame.
   fs::remove(folder_ / "model-00002-of-00002.safetensors");
   const Status status = open().status();
   EXPECT_EQ(status.code(), StatusCode::kNotFound);

@@ -105,6 +105,17 @@ TEST_F(ChatProgram, GoesOnAfterBadTurnsAndTellsInItsExitCode) {
   EXPECT_NE(ran.out.find("replies    0\n"), std::string::npos) << ran.out;
 }
 
+TEST_F(ChatProgram, HelpFitsAndASlipIsGuessed) {
+  setenv("COLUMNS", "60", 1);
+  const Ran ran = chat("/help\n/hlep\n", "", sprout_folder());
+  unsetenv("COLUMNS");
+  EXPECT_NE(ran.err.find("/hlep: no such command; did you mean /help?"), std::string::npos)
+      << ran.err;
+  EXPECT_NE(ran.out.find("--system"), std::string::npos);
+  std::istringstream lines(ran.out);
+  for (std::string line; std::getline(lines, line);) EXPECT_LE(line.size(), 60u) << line;
+}
+
 TEST_F(ChatProgram, AModelWithoutATemplateIsAnErrorThatNamesRun) {
   const fs::path model = folder_ / "model";
   fs::create_directories(model);

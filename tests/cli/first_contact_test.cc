@@ -4,8 +4,10 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <sys/wait.h>
+#include <termios.h>
 #include <unistd.h>
 
+#include <chrono>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
@@ -14,6 +16,7 @@
 #include <nlohmann/json.hpp>
 #include <regex>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "base/testing/repository.h"
@@ -138,38 +141,96 @@ TEST_F(FirstContact, ANewlineAtTheEndOfAPromptIsDropped) {
   EXPECT_THAT(empty.errors, HasSubstr("the prompt is empty"));
 }
 
-// Typed on a terminal, where one Ctrl-D ends a prompt: after a word, and on a line of its own.
-TEST_F(FirstContact, OneCtrlDEndsATypedPrompt) {
-  const Json plain = run_json({"--raw", "-p", "The sea", "-n", "1"});
-  for (const char* typed : {"The sea\x04", "The sea\n\x04"}) {
+/// The program at a terminal of its own.
+class AtATerminal : public FirstContact {
+ protected:
+  static void keyed(int terminal, const std::string& typed) {
+    EXPECT_EQ(write(terminal, typed.data(), typed.size()), static_cast<ssize_t>(typed.size()));
+  }
+
+  /// Whether the terminal hands over whole lines, as where none are edited.
+  static bool is_canonical(int terminal) {
+    termios settings = {};
+    return tcgetattr(terminal, &settings) == 0 && (settings.c_lflag & ICANON) != 0;
+  }
+
+  /// What the program writes to standard output: a file, or the terminal, as `is_all` says.
+  std::string type(const std::string& typed, std::vector<std::string> arguments,
+                   bool is_all = false) const {
     const int terminal = posix_openpt(O_RDWR | O_NOCTTY);
-    ASSERT_GE(terminal, 0);
-    ASSERT_EQ(grantpt(terminal), 0);
-    ASSERT_EQ(unlockpt(terminal), 0);
+    EXPECT_GE(terminal, 0);
+    EXPECT_EQ(grantpt(terminal), 0);
+    EXPECT_EQ(unlockpt(terminal), 0);
     const std::string name = ptsname(terminal);
-    const std::string out = path("out"), folder = model();
+    const std::string out = path("out");
     const int typing =
         open(name.c_str(), O_RDWR | O_NOCTTY);  // keeps what is typed until it is read
-    ASSERT_EQ(write(terminal, typed, std::strlen(typed)), static_cast<ssize_t>(std::strlen(typed)));
+    if (!is_all) keyed(terminal, typed);
+    std::vector<char*> words = {const_cast<char*>("flash-moe")};
+    for (std::string& argument : arguments) words.push_back(argument.data());
+    words.push_back(nullptr);
     const pid_t child = fork();
     if (child == 0) {
+      const int file = open(out.c_str(), O_WRONLY | O_CREAT | O_TRUNC, 0600);
       dup2(typing, STDIN_FILENO);
-      dup2(open(out.c_str(), O_WRONLY | O_CREAT | O_TRUNC, 0600), STDOUT_FILENO);
+      dup2(is_all ? typing : file, STDOUT_FILENO);
+      if (is_all) dup2(typing, STDERR_FILENO);
       setenv("FLASHMOE_PRESETS", "off", 1);
-      alarm(120);  // rather than wait for a second one for ever
-      execl(program_path().c_str(), "flash-moe", "run", folder.c_str(), "--raw", "-n", "1",
-            "--memory", "1GiB", "--resident-set", "off", "--json", nullptr);
+      setenv("XDG_CACHE_HOME", "/dev/null", 1);
+      // libedit keeps the names of functions that are added to it until the process ends.
+      setenv("ASAN_OPTIONS", "detect_leaks=0", 1);
+      alarm(120);  // rather than wait for a second Ctrl-D for ever
+      execv(program_path().c_str(), words.data());
       _exit(127);
     }
     int status = 0;
-    ASSERT_EQ(waitpid(child, &status, 0), child);
+    std::string shown;
+    char buffer[4096];
+    if (is_all) {
+      // An editor takes Ctrl-D for a key from when it has the terminal; without one it is an end.
+      const auto latest = std::chrono::steady_clock::now() + std::chrono::seconds(10);
+      while (is_canonical(terminal) && std::chrono::steady_clock::now() < latest) {
+        std::this_thread::yield();
+      }
+      keyed(terminal, typed);
+    }
     close(typing);
+    for (ssize_t count = 0; is_all && (count = ::read(terminal, buffer, sizeof(buffer))) > 0;) {
+      shown.append(buffer, static_cast<std::size_t>(count));
+    }
+    EXPECT_EQ(waitpid(child, &status, 0), child);
     close(terminal);
     EXPECT_TRUE(WIFEXITED(status) && WEXITSTATUS(status) == 0) << status;
-    const Json json = Json::parse(read("out"), nullptr, /*allow_exceptions=*/false);
+    return is_all ? shown : read("out");
+  }
+};
+
+// After a word, and on a line of its own.
+TEST_F(AtATerminal, OneCtrlDEndsATypedPrompt) {
+  const Json plain = run_json({"--raw", "-p", "The sea", "-n", "1"});
+  for (const char* typed : {"The sea\x04", "The sea\n\x04"}) {
+    const Json json = Json::parse(type(typed, {"run", model(), "--raw", "-n", "1", "--memory",
+                                               "1GiB", "--resident-set", "off", "--json"}),
+                                  nullptr, /*allow_exceptions=*/false);
     ASSERT_TRUE(json.is_object());
     EXPECT_EQ(json["statistics"]["prompt_tokens"], plain["statistics"]["prompt_tokens"]);
   }
+}
+
+TEST_F(AtATerminal, OneCtrlDEndsTypedTextOfOtherCommands) {
+  EXPECT_EQ(type("The sea\x04", {"tokenize", model()}),
+            run_flash_moe({"tokenize", model(), "--text", "The sea"}).output);
+  EXPECT_EQ(type("The sea\n\x04", {"tokenize", model()}),
+            run_flash_moe({"tokenize", model(), "--text", "The sea\n"}).output);
+  EXPECT_EQ(type("5 6\x04", {"tokenize", model(), "--decode"}),
+            run_flash_moe({"tokenize", model(), "--decode", "--text", "5 6"}).output);
+}
+
+// With standard output on the terminal too, keys edit the line, where there is libedit.
+TEST_F(AtATerminal, OneCtrlDEndsAnEditedText) {
+  const std::string ids = run_flash_moe({"tokenize", model(), "--text", "The sea"}).output;
+  const std::string shown = type("The sea\x04", {"tokenize", model()}, /*is_all=*/true);
+  EXPECT_THAT(shown, HasSubstr(ids.substr(0, ids.size() - 1))) << "ends in another newline";
 }
 
 TEST_F(FirstContact, TheModelAndThePromptAreFoundWhereverTheyStand) {
@@ -199,7 +260,8 @@ TEST_F(FirstContact, TheModelAndThePromptAreFoundWhereverTheyStand) {
       {"run -m " + folder + " a b", "MODEL is given twice"},
       {"run " + folder + " a b", "unexpected argument 'b'; a prompt of several words"},
       {"run " + folder + " a -p b", "PROMPT is given twice"},
-      {"run " + folder + " a -f b", "the prompt is given twice"},
+      {"run " + folder + " a --ids-file b", "the prompt is given twice"},
+      {"run " + folder + " -p a -p b -f c", "--prompt-file: adds to one prompt, and there are 2"},
       {"run " + folder + " --raw --system x a", "--system: what --raw continues"},
       {"inspect a -m b", "MODEL is given twice"},
   };
@@ -254,6 +316,77 @@ TEST_F(FirstContact, IdsAreContinuedGreedilyWhateverIsPreset) {
   }
 }
 
+TEST_F(FirstContact, AFileIsAddedToThePromptAndStandardInputOnlyWhenAsked) {
+  const auto prompt_tokens = [](const CommandResult& result) {
+    EXPECT_EQ(result.exit_code, 0) << result.errors;
+    const Json json = Json::parse(result.output, nullptr, /*allow_exceptions=*/false);
+    return json.is_object() ? json["statistics"]["prompt_tokens"].get<int>() : -1;
+  };
+  const std::string flags = "--raw -n 1 --memory 1GiB --resident-set off --json";
+  const std::string command = "run '" + model() + "' Sum " + flags;
+  std::ofstream(path("text")) << "One and two.\n";
+  const int both = prompt_tokens(run({"Sum\n\nOne and two.", "--raw", "-n", "1", "--json"}));
+  EXPECT_EQ(prompt_tokens(shell("", command + " -f text")), both);
+  EXPECT_EQ(prompt_tokens(shell("", command + " -f -", "<'" + path("text") + "'")), both);
+  EXPECT_EQ(shell("", command + " -f -").exit_code, 2) << "nothing to add";
+
+  const CommandResult untold = shell("", command);
+  EXPECT_EQ(untold.errors, "");
+  const CommandResult told = shell("", command, "<'" + path("text") + "'");
+  EXPECT_EQ(prompt_tokens(told), prompt_tokens(untold));
+  EXPECT_THAT(told.errors, HasSubstr("standard input is not read, since there is a prompt; -f -"));
+}
+
+TEST_F(FirstContact, EachTurnHasItsOwnSeedAndItsOwnReads) {
+  const Json turns =
+      run_json({"-p", "Tell me a story.", "-p", "And then?", "--seed", "7", "-n", "9"});
+  EXPECT_EQ(turns["seed"], 7);
+  const Json& first = turns["answers"][0];
+  const Json& second = turns["answers"][1];
+  EXPECT_EQ(first["sampling"]["seed"], 7);
+  EXPECT_EQ(second["sampling"]["seed"], 8);
+  const Json alone = run_json({"Tell me a story.", "--seed", "7", "-n", "9"});
+  EXPECT_EQ(first["text"], alone["text"]);
+  EXPECT_EQ(alone["sampling"]["seed"], 7);
+  // The weights that stay were read before the first answer.
+  EXPECT_GT(first["statistics"]["bytes_read"], first["statistics"]["expert_bytes_read"]);
+  EXPECT_EQ(second["statistics"]["bytes_read"], second["statistics"]["expert_bytes_read"]);
+}
+
+TEST_F(FirstContact, WhatDidNotHappenHasNoFigures) {
+  const CommandResult nothing = run({"Tell me a story.", "-n", "0"});
+  ASSERT_EQ(nothing.exit_code, 0) << nothing.errors;
+  EXPECT_THAT(nothing.errors, AllOf(HasSubstr("prefill "), Not(HasSubstr("first token")),
+                                    Not(HasSubstr("decode")), Not(HasSubstr(" 0.0"))));
+  const Json json = run_json({"Tell me a story.", "-n", "0"});
+  EXPECT_TRUE(json["statistics"]["time_to_first_token_seconds"].is_null());
+  EXPECT_TRUE(json["statistics"]["decode_tokens_per_second"].is_null());
+  const CommandResult one = run({"Tell me a story.", "-n", "1"});
+  EXPECT_THAT(one.errors,
+              AllOf(HasSubstr("| decode 1 token | first token "), Not(HasSubstr("0.0/"))));
+}
+
+TEST_F(FirstContact, AFullContextAdvisesWhatHelps) {
+  const std::string ids = folder_
+                              .write("ids",
+                                     [] {
+                                       std::string text;
+                                       for (int i = 0; i < 65; ++i) text += "5 ";
+                                       return text;
+                                     }())
+                              .string();
+  EXPECT_THAT(run({"--ids-file", ids, "--context", "64"}).errors,
+              HasSubstr("raise --context or shorten the input"));
+  const Json config = Json::parse(std::ifstream(sprout_folder() / "config.json"), nullptr,
+                                  /*allow_exceptions=*/false);
+  const auto most = config["max_position_embeddings"].get<std::size_t>();
+  std::string text;
+  for (std::size_t i = 0; i <= most; ++i) text += "5 ";
+  const std::string too_many = folder_.write("ids", text).string();
+  EXPECT_THAT(run({"--ids-file", too_many, "--context", std::to_string(most)}).errors,
+              HasSubstr("the model has no larger one, so shorten the input"));
+}
+
 TEST_F(FirstContact, HelpAndVersionGoByTheirNames) {
   EXPECT_EQ(shell("", "help rnu").exit_code, 2);
   EXPECT_THAT(shell("", "help rnu").errors, HasSubstr("did you mean run?"));
@@ -266,7 +399,18 @@ TEST_F(FirstContact, HelpAndVersionGoByTheirNames) {
   EXPECT_THAT(run_flash_moe({"trace", "replay", "--help"}).output,
               HasSubstr("Usage: flash-moe trace replay [OPTIONS] TRACE"));
   EXPECT_GT(run_flash_moe({"run", "--help-all"}).output.size(), help.size());
-  EXPECT_THAT(run_flash_moe({"--help"}).output, Not(HasSubstr("completion")));
+  for (const char* first : {"-h", "--help"}) {
+    EXPECT_EQ(run_flash_moe({first, "run"}).output, help) << first;
+  }
+  for (const std::string name : {"help", "completion", "man", "version"}) {
+    EXPECT_THAT(run_flash_moe({"--help"}).output, HasSubstr("\n  " + name + "  ")) << name;
+    const std::string own = run_flash_moe({name, "--help"}).output;
+    EXPECT_THAT(own, AllOf(HasSubstr("Usage: flash-moe " + name), HasSubstr("flash-moe " + name),
+                           Not(HasSubstr("flash-moe run MODEL"))));
+    EXPECT_EQ(run_flash_moe({"help", name}).output, own);
+  }
+  EXPECT_THAT(run_flash_moe({"man", path("absent")}).errors, HasSubstr("absent: no such folder"));
+  EXPECT_THAT(run_flash_moe({"man", "/proc"}).errors, HasSubstr("/proc/flash-moe.1: "));
 }
 
 TEST_F(FirstContact, AReaderThatLeavesEndsARunQuietly) {
@@ -320,6 +464,12 @@ class BashCompletion : public FirstContact {
 TEST_F(BashCompletion, OffersCommandsOptionsAndValues) {
   EXPECT_THAT(offered({"flash-moe", "in"}), ElementsAre("inspect"));
   EXPECT_THAT(offered({"flash-moe", ""}), AllOf(Contains("run"), Contains("serve")));
+  EXPECT_THAT(offered({"flash-moe", ""}), AllOf(Contains("help"), Contains("completion"),
+                                                Contains("man"), Contains("version")));
+  EXPECT_THAT(offered({"flash-moe", "completion", ""}), ElementsAre("bash", "zsh", "fish"));
+  EXPECT_THAT(offered({"flash-moe", "help", "in"}), ElementsAre("inspect"));
+  EXPECT_THAT(offered({"flash-moe", "help", "trace", "a"}), ElementsAre("autotune"));
+  EXPECT_THAT(offered({"flash-moe", "version", ""}), ElementsAre());
   EXPECT_THAT(offered({"flash-moe", "trace", "a"}), ElementsAre("autotune"));
   EXPECT_THAT(offered({"flash-moe", "run", "--temp"}), ElementsAre("--temperature", "--temp"));
   EXPECT_THAT(offered({"flash-moe", "trace", "replay", "--pol"}), ElementsAre("--policy"));
@@ -330,6 +480,7 @@ TEST_F(BashCompletion, OffersCommandsOptionsAndValues) {
   fs::create_directories(folder_ / "model-a");
   folder_.write("model-b.txt", "");
   EXPECT_THAT(offered({"flash-moe", "run", "model-"}), ElementsAre("model-a"));
+  EXPECT_THAT(offered({"flash-moe", "man", "model-"}), ElementsAre("model-a"));
   EXPECT_THAT(offered({"flash-moe", "run", "-m", "model-"}), ElementsAre("model-a"));
   EXPECT_THAT(offered({"flash-moe", "run", "m", "-f", "model-"}),
               ::testing::UnorderedElementsAre("model-a", "model-b.txt"));
@@ -339,7 +490,8 @@ TEST_F(FirstContact, OtherShellsTakeTheirCompletion) {
   for (const std::string shell_name : {"zsh", "fish"}) {
     const CommandResult script = run_flash_moe({"completion", shell_name});
     ASSERT_EQ(script.exit_code, 0);
-    EXPECT_THAT(script.output, AllOf(HasSubstr("temperature"), HasSubstr("autotune")));
+    EXPECT_THAT(script.output, AllOf(HasSubstr("temperature"), HasSubstr("autotune"),
+                                     HasSubstr("bash zsh fish"), HasSubstr("version")));
     if (std::system(("command -v " + shell_name + " >/dev/null").c_str()) != 0) continue;
     const std::string file = folder_.write("script", script.output).string();
     EXPECT_EQ(std::system((shell_name + " -n '" + file + "'").c_str()), 0) << shell_name;

@@ -3,10 +3,13 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <filesystem>
 #include <nlohmann/json.hpp>
 #include <stdexcept>
 #include <string>
 
+#include "base/budget_text.h"
+#include "base/testing/temporary_folder.h"
 #include "support/command.h"
 #include "support/test_files.h"
 
@@ -65,7 +68,7 @@ CommandResult run_within(std::uint64_t budget) {
                         "--max-tokens", "4", "-p", "Once", "--memory", std::to_string(budget)});
 }
 
-// What inspect promises, run keeps; a byte less is refused with the number to use.
+// What inspect promises, run keeps; a byte less is refused with a budget to use.
 TEST(Inspect, PrintsTheSmallestBudgetThatRuns) {
   const std::uint64_t least = smallest_budget();
   const CommandResult works = run_within(least);
@@ -73,7 +76,7 @@ TEST(Inspect, PrintsTheSmallestBudgetThatRuns) {
   EXPECT_EQ(Json::parse(works.output)["statistics"]["expert_slots"], 8);
   const CommandResult refused = run_within(least - 1);
   EXPECT_EQ(refused.exit_code, 1);
-  EXPECT_THAT(refused.errors, HasSubstr(std::to_string(least)));
+  EXPECT_THAT(refused.errors, HasSubstr("that works is " + budget_text(least)));
 }
 
 TEST(Inspect, PrintsABudgetThatARunStaysWithin) {
@@ -116,6 +119,42 @@ TEST(Doctor, ReportsOnTheShippedModel) {
               ::testing::ElementsAre("cpu", "cores", "open files", "memory", "pressure",
                                      "huge pages", "io_uring", "direct I/O", "disk", "model"));
   EXPECT_EQ(json["checks"][0]["supported"].back(), "scalar");
+}
+
+TEST(Doctor, SaysWhichFilesOfTextAreNone) {
+  const TemporaryFolder folder;
+  for (const auto& entry : std::filesystem::directory_iterator(sprout_folder())) {
+    std::filesystem::create_symlink(std::filesystem::absolute(entry.path()),
+                                    folder.path() / entry.path().filename());
+  }
+  const auto examine = [&folder](const char* name, const std::string& text) {
+    std::filesystem::rename(folder / name, folder / "kept");
+    folder.write(name, text);
+    const CommandResult doctor = run_flash_moe({"doctor", folder.path().string()});
+    const CommandResult inspect = run_flash_moe({"inspect", folder.path().string()});
+    for (const std::string& said : {doctor.output, inspect.errors}) {
+      EXPECT_THAT(said, HasSubstr(std::string(name) + ": "));
+      EXPECT_THAT(said, AnyOf(HasSubstr("download"), HasSubstr("git lfs pull")));
+    }
+    std::filesystem::remove(folder / name);
+    std::filesystem::rename(folder / "kept", folder / name);
+    return std::pair(doctor, inspect.exit_code);
+  };
+  const std::string pointer =
+      "version https://git-lfs.github.com/spec/v1\noid sha256:4d7a21\nsize 12345\n";
+  for (const char* name : {"tokenizer.json", "tokenizer_config.json", "generation_config.json"}) {
+    const auto [doctor, inspect_code] = examine(name, pointer);
+    EXPECT_THAT(doctor.output, HasSubstr("fail  model"));
+    EXPECT_EQ(doctor.exit_code, 1);
+    EXPECT_EQ(inspect_code, 1);
+  }
+  const auto [doctor, inspect_code] = examine("chat_template.jinja", pointer);
+  EXPECT_THAT(doctor.output, HasSubstr("warn  model"));
+  EXPECT_EQ(inspect_code, 0);
+  std::filesystem::remove(folder / "config.json");
+  std::filesystem::create_symlink("nowhere", folder / "config.json");
+  EXPECT_THAT(run_flash_moe({"doctor", folder.path().string()}).output,
+              HasSubstr("config.json: a link to nowhere"));
 }
 
 TEST(Doctor, NamesTheRemedyForATargetThatIsNotThere) {

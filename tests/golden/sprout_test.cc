@@ -73,14 +73,14 @@ class MarginOps final : public CpuOps {
   MarginOps(ThreadPool& pool, std::vector<std::vector<float>>& margins)
       : CpuOps(pool, *find_kernels({}).value()), margins_(margins) {}
 
-  void route_top_k(MatrixView<const float> logits, std::size_t k, bool normalize,
-                   std::span<std::uint16_t> ids, std::span<float> weights) override {
-    CpuOps::route_top_k(logits, k, normalize, ids, weights);
+  void route(const RouteRule& rule, MatrixView<const float> logits, std::span<std::uint16_t> ids,
+             std::span<float> weights) override {
+    CpuOps::route(rule, logits, ids, weights);
     std::vector<float>& margins = margins_.emplace_back();
     for (std::size_t r = 0; r < logits.rows; ++r) {
       std::vector<float> sorted(logits.row(r), logits.row(r) + logits.cols);
       std::sort(sorted.begin(), sorted.end(), std::greater<>());
-      margins.push_back(sorted[k - 1] - sorted[k]);
+      margins.push_back(sorted[rule.k - 1] - sorted[rule.k]);
     }
   }
 
@@ -106,7 +106,7 @@ Routing route(std::span<const std::int32_t> tokens) {
                     return std::make_unique<MarginOps>(pool, routing.margins);
                   }});
   bare.model().set_routing(&routing, nullptr);
-  SequenceState state = SequenceState::create(bare.model().config()).value();
+  SequenceState state = SequenceState::create(bare.model().state_layout()).value();
   const SequenceRows rows = {.sequence = &state, .ids = tokens};
   EXPECT_TRUE(bare.model().forward({&rows, 1}, {}).ok());
   return routing;

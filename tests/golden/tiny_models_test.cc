@@ -1,7 +1,13 @@
-// Tiny random models against transformers (qwen3_next) and mlx-lm (mlx_checkpoints), in float32:
+// Tiny random models against transformers and mlx-lm (mlx_checkpoints), in float32:
 // golden/data/README.md.
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <fstream>
+#include <nlohmann/json.hpp>
+
+#include "base/testing/temporary_folder.h"
+#include "flashmoe/inspection.h"
 #include "support/collect.h"
 #include "support/test_files.h"
 
@@ -61,13 +67,83 @@ TEST_P(TinyModels, ContinueGreedilyAsTheReferenceDoes) {
   EXPECT_EQ(got->token_ids, expected);
 }
 
+// A slot for each expert of a token's layer alone, and a prompt in other pieces.
+TEST_P(TinyModels, GiveTheSameBitsAtTheSmallestBudget) {
+  const Result<ModelInspection> inspection = inspect_model({.model = folder_});
+  ASSERT_TRUE(inspection.ok()) << inspection.status().message();
+  const Result<std::unique_ptr<Engine>> small =
+      Engine::open({.model = folder_,
+                    .memory_bytes = inspection->minimum.budget_bytes_min + (1u << 20),
+                    .prefill_chunk = 7});
+  ASSERT_TRUE(small.ok()) << small.status().message();
+  const GoldenFile golden(folder_ / "golden.safetensors");
+  const Result<Collected> resident = collect(*engine_, golden.ints("input_ids"));
+  const Result<Collected> streamed = collect(**small, golden.ints("input_ids"));
+  ASSERT_TRUE(resident.ok() && streamed.ok());
+  EXPECT_TRUE(std::ranges::equal(resident->logits, streamed->logits));
+}
+
+// A window lets go of what it has passed, and hides it from no row that sees it.
+TEST(SlidingWindow, GivesTheSameBitsHoweverAPromptIsCut) {
+  constexpr std::size_t kWindow = 9;
+  const std::filesystem::path model = golden_path("mlx_checkpoints/mixtral-4bit");
+  TemporaryFolder folder;
+  std::filesystem::copy(model, folder.path(), std::filesystem::copy_options::recursive);
+  nlohmann::json config = nlohmann::json::parse(std::ifstream(model / "config.json"));
+  config["sliding_window"] = kWindow;
+  std::ofstream(folder / "config.json") << config;
+
+  std::vector<std::int32_t> ids;
+  const std::vector<std::int32_t> golden_ids =
+      GoldenFile(model / "golden.safetensors").ints("input_ids");
+  while (ids.size() < 300) ids.insert(ids.end(), golden_ids.begin(), golden_ids.end());
+  const auto logits = [&](const std::filesystem::path& path, std::size_t chunk) {
+    const auto engine = Engine::open(
+        {.model = path, .memory_bytes = std::uint64_t{1} << 30, .prefill_chunk = chunk});
+    EXPECT_TRUE(engine.ok()) << engine.status().message();
+    return collect(**engine, ids).value().logits;
+  };
+  const std::vector<float> whole = logits(folder.path(), 512);
+  for (const std::size_t chunk : {1, 7, 64, 100}) {
+    EXPECT_TRUE(std::ranges::equal(logits(folder.path(), chunk), whole)) << chunk;
+  }
+  // As long as all is in sight, what the model without a window gives; then something else.
+  const std::vector<float> unlimited = logits(model, 512);
+  const std::size_t seen = kWindow * (whole.size() / ids.size());
+  EXPECT_TRUE(std::equal(whole.begin(), whole.begin() + static_cast<std::ptrdiff_t>(seen),
+                         unlimited.begin()));
+  EXPECT_GT(relative_rms(whole, unlimited), 1e-2);
+}
+
 INSTANTIATE_TEST_SUITE_P(Golden, TinyModels,
                          ::testing::Values(TinyModel{"qwen3_next", true, /*has_hidden=*/true},
                                            TinyModel{"qwen3_next-odd", true, /*has_hidden=*/true},
                                            TinyModel{"mlx_checkpoints/qwen3_next-4bit", true},
                                            TinyModel{"mlx_checkpoints/qwen3_next-mixed_3_6", true},
                                            TinyModel{"mlx_checkpoints/qwen3_next-8bit", false},
-                                           TinyModel{"mlx_checkpoints/qwen3_next-bf16", false}));
+                                           TinyModel{"mlx_checkpoints/qwen3_next-bf16", false},
+                                           TinyModel{"qwen3_5_moe", false, /*has_hidden=*/true},
+                                           TinyModel{"qwen3_5_moe_vl", false, /*has_hidden=*/true},
+                                           TinyModel{"mlx_checkpoints/qwen3_5_moe-4bit", true},
+                                           TinyModel{"qwen3_moe", false, /*has_hidden=*/true},
+                                           TinyModel{"mlx_checkpoints/qwen3_moe-4bit", true},
+                                           TinyModel{"qwen2_moe", false, /*has_hidden=*/true},
+                                           TinyModel{"mlx_checkpoints/qwen2_moe-4bit", true},
+                                           TinyModel{"mixtral", false, /*has_hidden=*/true},
+                                           TinyModel{"mlx_checkpoints/mixtral-4bit", true},
+                                           TinyModel{"olmoe", false, /*has_hidden=*/true},
+                                           TinyModel{"mlx_checkpoints/olmoe-4bit", true},
+                                           TinyModel{"glm4_moe", false, /*has_hidden=*/true},
+                                           TinyModel{"mlx_checkpoints/glm4_moe-4bit", true},
+                                           TinyModel{"deepseek_v2", false, /*has_hidden=*/true},
+                                           TinyModel{"mlx_checkpoints/deepseek_v2-4bit", true},
+                                           TinyModel{"deepseek_v3", false, /*has_hidden=*/true},
+                                           TinyModel{"mlx_checkpoints/deepseek_v3-4bit", false},
+                                           TinyModel{"mlx_checkpoints/deepseek_v3-4bit-g32", true},
+                                           TinyModel{"glm4_moe_lite", false, /*has_hidden=*/true},
+                                           TinyModel{"mlx_checkpoints/glm4_moe_lite-4bit", false},
+                                           TinyModel{"minimax_m2", false, /*has_hidden=*/true},
+                                           TinyModel{"mlx_checkpoints/minimax_m2-4bit", true}));
 
 }  // namespace
 }  // namespace flashmoe::testing

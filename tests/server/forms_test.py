@@ -121,6 +121,52 @@ class Forms(unittest.TestCase):
             self.assertEqual(answer["stop_reason"], "max_tokens")
             self.assertNotIn("name", "".join(b.get("text", "") for b in answer["content"]))
 
+    def test_a_stop_string_within_a_call_does_not_end_it(self):
+        stops = ["get_weather", "\n", '"', "tool_call"]
+        body = {"messages": WEATHER, "tools": TOOLS, "temperature": 0, "max_tokens": 120}
+        expected = self.server.post("/v1/chat/completions", body)["choices"][0]
+        self.assertEqual(expected["finish_reason"], "tool_calls")
+        function = expected["message"]["tool_calls"][0]["function"]
+        choice = self.server.post("/v1/chat/completions", {**body, "stop": stops})["choices"][0]
+        self.assertEqual(choice["finish_reason"], "tool_calls")
+        self.assertEqual(choice["message"]["tool_calls"][0]["function"], function)
+        answer = self.server.post("/v1/messages", {
+            "model": "x", "messages": WEATHER, "max_tokens": 120, "temperature": 0, "stop_sequences": stops,
+            "tools": [{"name": f["name"], "description": f["description"], "input_schema": f["parameters"]}
+                      for f in FUNCTIONS]})
+        self.assertEqual((answer["stop_reason"], answer["stop_sequence"]), ("tool_use", None))
+        call = next(block for block in answer["content"] if block["type"] == "tool_use")
+        self.assertEqual((call["name"], call["input"]), (function["name"], json.loads(function["arguments"])))
+        line = self.server.post("/api/chat", {"messages": WEATHER, "tools": TOOLS, "stream": False, "options": {
+            "temperature": 0, "num_predict": 120, "stop": stops}})
+        self.assertEqual([c["function"]["name"] for c in line["message"]["tool_calls"]], [function["name"]])
+        self.assertEqual(line["done_reason"], "stop")
+
+    def test_null_in_a_schema_is_what_is_not_said(self):
+        parameters = {"type": "object", "properties": {"city": {"type": "string", "enum": None, "anyOf": None,
+                                                                "maxLength": 12, "const": None, "items": None}},
+                      "required": ["city"], "additionalProperties": None, "$defs": None, "allOf": None}
+        for schema in (parameters, {"type": "object", "properties": None, "required": None, "anyOf": None}):
+            body = {"messages": WEATHER, "tool_choice": "required", "max_tokens": 120, "temperature": 0,
+                    "tools": [{"type": "function", "function": {"name": "f", "parameters": schema}}]}
+            call = self.server.post("/v1/chat/completions", body)["choices"][0]["message"]["tool_calls"][0]
+            self.assertEqual(call["function"]["name"], "f")
+            arguments = json.loads(call["function"]["arguments"])
+            self.assertIsInstance(arguments, dict)
+            if schema["properties"]:
+                self.assertEqual(list(arguments), ["city"])
+
+    def test_what_has_more_states_than_any_table_comes_to_its_end(self):
+        schema = {"type": "string", "pattern": "(e.{20}d|n.{22}o|i.{24}z)", "minLength": 40, "maxLength": 70}
+        for seed in range(4):
+            body = {"messages": HELLO, "temperature": 2, "seed": seed, "max_tokens": 400,
+                    "response_format": {"type": "json_schema", "json_schema": {"name": "x", "schema": schema}}}
+            choice = self.server.post("/v1/chat/completions", body)["choices"][0]
+            text = json.loads(choice["message"]["content"])
+            self.assertEqual(choice["finish_reason"], "stop")
+            self.assertRegex(text, schema["pattern"])
+            self.assertIn(len(text), range(40, 71))
+
     def test_what_is_not_held_to_is_refused_where_strict_and_logged_else(self):
         schema = {"type": "object", "properties": {"x": {"type": "string", "pattern": "(?=a)b", "maxLength": 5}},
                   "required": ["x"]}

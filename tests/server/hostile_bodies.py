@@ -69,10 +69,10 @@ def bodies(size):
     yield "an endless number", CHAT, b'{"messages":' + b"1" * size
 
 
-def send(url, path, body, chunked=False, headers=()):
+def send(url, path, body, chunked=False, headers=(), timeout=120):
     """Status and answer; of a connection that was cut while the body went out, what had come before."""
     host, port = url.removeprefix("http://").split(":")
-    client = http.client.HTTPConnection(host, int(port), timeout=120)
+    client = http.client.HTTPConnection(host, int(port), timeout=timeout)
     try:
         wanted = {"Content-Type": "application/json", **dict(headers)}
         if chunked:

@@ -124,7 +124,7 @@ class OpenAiClient(unittest.TestCase):
         self.assertEqual("".join(streamed), part.text)
 
     def test_tells_usage_at_the_end_of_any_stream_that_asks(self):
-        asked = {"stream": True, "stream_options": {"include_usage": True}, "max_tokens": 3}
+        asked = {"stream": True, "stream_options": {"include_usage": True}, "max_tokens": 3, "temperature": 0}
         chat = list(self.chat(**asked))
         completion = list(self.client.completions.create(model=MODEL, prompt="One", **asked))
         for chunks in (chat, completion):

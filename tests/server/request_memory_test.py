@@ -78,6 +78,42 @@ class RequestMemory(unittest.TestCase):
         self.assertTrue(any(long_begun < begun and end < long_end
                             for begun, end in short_ones for long_begun, long_end in long_ones))
 
+    def test_large_answers_wait_for_room(self):
+        def score(request):
+            body = {"prompt": [f"x{4 * request + i} " + "a b " * 900 for i in range(4)], "max_tokens": 0, "echo": True,
+                    "logprobs": 20}
+            status, answer = hostile_bodies.send(self.server.url, "/v1/completions", json.dumps(body).encode(), timeout=550)
+            self.assertEqual(status, 200, answer[:200])
+            choices = json.loads(answer)["choices"]
+            self.assertEqual([choice["text"] for choice in choices], body["prompt"])
+            return {len(choice["logprobs"]["top_logprobs"]) for choice in choices}
+
+        with concurrent.futures.ThreadPoolExecutor(3) as pool:
+            for counts in pool.map(score, range(3)):
+                self.assertGreater(min(counts), 1000)
+
+    def test_many_choices_of_a_prompt_compute_it_once_and_let_others_pass(self):
+        body = {"prompt": "x0 " + "a b " * 900, "max_tokens": 0, "echo": True, "logprobs": 5, "temperature": 0}
+        alone = self.server.post("/v1/completions", body)["choices"][0]
+        reply = self.server.post("/v1/completions", {**body, "n": 64})
+        self.assertEqual(reply["choices"], [{**alone, "index": i} for i in range(64)])
+        computed = self.server.metric("llamacpp:prompt_tokens_total")
+        self.assertLess(computed, 3 * reply["usage"]["prompt_tokens"])
+        over = threading.Event()
+
+        def ask_many():
+            self.server.post("/v1/completions", {**body, "n": 64, "max_tokens": 8, "ignore_eos": True})
+            over.set()
+
+        thread = threading.Thread(target=ask_many)
+        thread.start()
+        short_ones = 0
+        while not over.is_set():
+            self.server.post("/v1/chat/completions", HELLO)
+            short_ones += 1
+        thread.join()
+        self.assertGreater(short_ones, 8)
+
     def test_pictures_are_let_in_and_dropped(self):
         picture = "data:image/png;base64," + "iVBORw0KGgo" * (self.largest // 14)
         status, answer = hostile_bodies.send(self.server.url, "/v1/chat/completions", json.dumps(

@@ -29,7 +29,7 @@ class TestModel {
 
   ExpertCache& experts() { return bare_.experts(); }
   Model& model() { return bare_.model(); }
-  const ModelConfig& config() { return model().config(); }
+  const ModelSpec& spec() { return model().spec(); }
 
   /// Makes experts of layer 0 resident.
   void load(std::vector<ExpertId> ids) {
@@ -39,7 +39,7 @@ class TestModel {
 
   /// The logits of every generated token: a prompt in one step, then one token in each.
   std::vector<float> read(std::span<const std::int32_t> ids) {
-    SequenceState state = SequenceState::create(config()).value();
+    SequenceState state = SequenceState::create(model().state_layout()).value();
     std::vector<float> all;
     const auto step = [&](std::size_t begin, std::size_t count, bool is_generated) {
       const SequenceRows rows = {.sequence = &state,
@@ -119,8 +119,8 @@ class Approximate : public ::testing::TestWithParam<MissRule> {};
 TEST_P(Approximate, IsTheResidentModelWithTheStatedRouting) {
   const std::vector<std::int32_t> ids = text();
   TestModel small(200);
-  MissHandler misses(small.experts(), small.config().moe.num_experts,
-                     small.config().moe.num_experts_per_tok, {.rule = GetParam()});
+  MissHandler misses(small.experts(), small.spec().moe().router.num_experts,
+                     small.spec().moe().router.num_experts_per_tok, {.rule = GetParam()});
   Watcher watcher(small.experts());
   small.model().set_routing(&watcher, nullptr);
   small.model().set_miss_handler(&misses);
@@ -152,11 +152,11 @@ TEST_P(Approximate, IsTheResidentModelWithTheStatedRouting) {
     expected_routing.push_back(routing);
   }
   EXPECT_EQ(misses.statistics().generated.routed_count,
-            watcher.routings.size() * small.config().moe.num_experts_per_tok);
+            watcher.routings.size() * small.spec().moe().router.num_experts_per_tok);
   EXPECT_EQ(misses.statistics().generated.miss_count, miss_count);
   EXPECT_NEAR(misses.statistics().generated.replaced_weight, replaced, 1e-9);
 
-  TestModel resident(small.config().layers.size() * small.config().moe.num_experts);
+  TestModel resident(small.spec().layers.size() * small.spec().moe().router.num_experts);
   Script script(std::move(expected_routing));
   resident.model().set_routing(nullptr, &script);
   const std::vector<float> expected = resident.read(ids);
@@ -207,9 +207,9 @@ TEST(ApproximateFixedSet, IsTheResidentModelWithStaleExperts) {
   constexpr std::size_t kPlaces = 25;
   const std::vector<std::int32_t> ids = text();
   TestModel small(8 * kPlaces);
-  const std::size_t k = small.config().moe.num_experts_per_tok;
-  const std::vector<std::size_t> counts(small.config().layers.size(),
-                                        small.config().moe.num_experts);
+  const std::size_t k = small.spec().moe().router.num_experts_per_tok;
+  const std::vector<std::size_t> counts(small.spec().layers.size(),
+                                        small.spec().moe().router.num_experts);
   FixedSet set(counts);
   ResidentSet wanted{.layers = std::vector<std::vector<ExpertId>>(counts.size())};
   for (std::size_t l = 0; l < counts.size(); ++l) {
@@ -277,7 +277,7 @@ TEST(ApproximateFixedSet, IsTheResidentModelWithStaleExperts) {
 /// What MissHandler makes of one row of layer 0, where experts 2, 5 and 7 are in memory.
 class MissHandlerTest : public ::testing::Test {
  protected:
-  MissHandlerTest() : logits_(model_.config().moe.num_experts, -9.0f) {
+  MissHandlerTest() : logits_(model_.spec().moe().router.num_experts, -9.0f) {
     model_.load({{2}, {5}, {7}});
   }
 
@@ -287,11 +287,12 @@ class MissHandlerTest : public ::testing::Test {
   }
   void resolve_again(bool is_generated = true) {
     const StepSegment segment = {.row_begin = 0, .row_end = 1, .is_generated = is_generated};
-    misses_->resolve(LayerId{0}, {&segment, 1}, {logits_.data(), 1, logits_.size()}, ids_,
+    misses_->resolve(LayerId{0}, router_, {&segment, 1}, {logits_.data(), 1, logits_.size()}, ids_,
                      weights_);
   }
 
   TestModel model_{50};
+  Router router_{model_.spec().moe().router, model_.spec().hidden_size};
   std::vector<float> logits_;
   std::vector<std::uint16_t> ids_ = {9, 2, 4};
   std::vector<float> weights_ = {0.5f, 0.3f, 0.2f};

@@ -43,7 +43,7 @@ class Batching : public ::testing::Test {
 
   Model& model() { return bare_.model(); }
   ExpertCache& experts() { return bare_.experts(); }
-  SequenceState new_sequence() { return SequenceState::create(model().config()).value(); }
+  SequenceState new_sequence() { return SequenceState::create(model().state_layout()).value(); }
 
   /// All logits of one sequence, alone, one token at a time.
   std::vector<float> alone(std::span<const std::int32_t> ids) {
@@ -138,7 +138,7 @@ TEST_F(Batching, SlotsThatComeAndGoDoNotChangeASequencesBits) {
   const unsigned seed = 8;
   SCOPED_TRACE(::testing::Message() << "seed " << seed);
   std::mt19937 random(seed);
-  const std::size_t least = model().config().moe.num_experts_per_tok;
+  const std::size_t least = model().spec().moe().router.num_experts_per_tok;
   for (const std::vector<std::int32_t>& ids : ids_) {
     const std::vector<float> expected = alone(ids);
     SequenceState state = new_sequence();
@@ -174,7 +174,7 @@ TEST_F(Batching, ThePolicyHearsOfAnExpertInTheRoutersOrder) {
   const std::vector<std::vector<ExpertId>> by_rank = routed_;
   std::size_t ascending = 0;
   for (const std::vector<ExpertId>& routed : by_rank) {
-    ASSERT_EQ(routed.size(), model().config().moe.num_experts_per_tok);
+    ASSERT_EQ(routed.size(), model().spec().moe().router.num_experts_per_tok);
     ascending += std::ranges::is_sorted(routed) ? 1 : 0;
   }
   EXPECT_LT(ascending, by_rank.size() / 4);

@@ -55,6 +55,10 @@ class Listener : public GenerationListener {
     std::unique_lock lock(mutex_);
     changed_.wait(lock, [&] { return end_.has_value() || ids_.size() >= count; });
   }
+  std::size_t token_count() {
+    const std::lock_guard lock(mutex_);
+    return ids_.size();
+  }
   const Ids& ids() const { return ids_; }
   const std::string& text() const { return text_; }
   const std::vector<float>& logprobs() const { return logprobs_; }
@@ -339,6 +343,60 @@ TEST_F(Scheduling, RefusesBeyondItsQueueAndEndsWhatIsLate) {
   EXPECT_EQ(late->wait().status.code(), StatusCode::kBusy);
   scheduler_->cancel(id);
   first->wait();
+}
+
+TEST_F(Scheduling, RefusesNoGenerationOfARequestThatItHasTaken) {
+  open({.places = 2, .queue_max = 3});
+  const std::size_t tokens = kIsSlow ? 12 : 60;
+  const auto sampling = [](std::size_t i) { return SamplingOptions{.temperature = 1, .seed = i}; };
+  const Ids prompt = ids(kPrompts[0]);
+  std::vector<std::shared_ptr<Listener>> many;
+  GenerationId first = 0;
+  for (std::size_t i = 0; i < 6; ++i) {
+    GenerationRequest request{
+        .prompt = prompt, .max_tokens = tokens, .sampling = sampling(i), .ignore_eos = true};
+    // For more than the queue holds they are not refused.
+    if (i > 0) request.companion = first;
+    many.push_back(submit(std::move(request), i == 0 ? &first : nullptr));
+  }
+  const Result<GenerationId> refused =
+      scheduler_->submit({.prompt = ids("x")}, std::make_shared<Listener>());
+  EXPECT_EQ(refused.status().code(), StatusCode::kBusy);
+  for (std::size_t i = 0; i < many.size(); ++i) {
+    ASSERT_TRUE(many[i]->wait().status.ok());
+    const GenerateOptions options{
+        .max_tokens = tokens, .sampling = sampling(i), .ignore_eos = true};
+    EXPECT_EQ(many[i]->ids(), alone(prompt, options).token_ids) << i;
+  }
+}
+
+TEST_F(Scheduling, GivesAPlaceOfOneOfSeveralToWhoHasNone) {
+  open({.places = 2});
+  const std::size_t tokens = kIsSlow ? 30 : 300;
+  const Ids prompt = ids(kPrompts[0]);
+  GenerationId first = 0;
+  auto one = submit({.prompt = prompt, .max_tokens = tokens, .ignore_eos = true}, &first);
+  GenerationRequest request{.prompt = prompt,
+                            .max_tokens = tokens,
+                            .sampling = {.temperature = 1, .seed = 3},
+                            .ignore_eos = true};
+  request.companion = first;
+  auto two = submit(std::move(request));
+  one->wait_for_tokens(2);
+  two->wait_for_tokens(2);
+  const Ids other = ids(kPrompts[1]);
+  auto short_one = submit({.prompt = other, .max_tokens = 2, .ignore_eos = true});
+  short_one->wait();
+  EXPECT_LT(one->token_count(), tokens) << "it has waited for a whole generation";
+  EXPECT_TRUE(two->wait().status.ok());
+  EXPECT_TRUE(one->wait().status.ok());
+  EXPECT_EQ(short_one->ids(), alone(other, {.max_tokens = 2, .ignore_eos = true}).token_ids);
+  EXPECT_EQ(one->ids(), alone(prompt, {.max_tokens = tokens, .ignore_eos = true}).token_ids);
+  EXPECT_EQ(two->ids(), alone(prompt, {.max_tokens = tokens,
+                                       .sampling = {.temperature = 1, .seed = 3},
+                                       .ignore_eos = true})
+                            .token_ids);
+  EXPECT_EQ(two->wait().statistics.generated_tokens, tokens);
 }
 
 TEST_F(Scheduling, DrainsBeforeItStopsAndThenCancels) {

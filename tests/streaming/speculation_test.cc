@@ -80,7 +80,7 @@ class Speculation : public ::testing::Test {
     model().set_speculation(speculation);
     std::vector<SequenceState> states;
     for (std::size_t s = 0; s < sequences; ++s) {
-      states.push_back(SequenceState::create(model().config()).value());
+      states.push_back(SequenceState::create(model().state_layout()).value());
     }
     std::vector<float> all;
     for (std::size_t t = 0; t < ids_[0].size(); t += tokens) {

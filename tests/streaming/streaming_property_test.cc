@@ -9,6 +9,7 @@
 #include <random>
 #include <thread>
 
+#include "base/budget_text.h"
 #include "base/testing/temporary_folder.h"
 #include "kernels/cpu/cpu_targets.h"
 #include "support/collect.h"
@@ -120,7 +121,7 @@ TEST_F(Streaming, BelowTheSmallestBudgetIsAnErrorThatNamesIt) {
   options.memory_bytes = least - 1;
   const Status status = Engine::open(options).status();
   EXPECT_EQ(status.code(), StatusCode::kOutOfBudget);
-  EXPECT_NE(status.message().find(std::to_string(least)), std::string::npos) << status.message();
+  EXPECT_NE(status.message().find(budget_text(least)), std::string::npos) << status.message();
 }
 
 TEST_F(Streaming, AnyConfigurationGivesTheBitsOfTheResidentModel) {

@@ -33,16 +33,13 @@ class BareModel {
   };
 
   explicit BareModel(Options options) : ops_(options.ops(threads_)) {
-    ModelFiles::DenseWeights dense = files_->load_dense(*options.queue, {}).value();
-    buffer_ = std::move(dense.buffer);
+    buffer_ = files_->load_dense(*options.queue, {}).value();
     const ExpertStore& store = files_->store();
     experts_ =
         ExpertCache::create(store, options.policy(store.expert_counts()), std::move(options.queue),
                             {.budget_bytes = options.slot_count * store.slot_size()})
             .value();
-    model_ = Model::create(files_->config(), std::move(dense.weights), files_->layouts(), *ops_,
-                           experts_.get(), options.rows_max)
-                 .value();
+    model_ = Model::create(files_->take_network(), *ops_, experts_.get(), options.rows_max).value();
   }
 
   Model& model() { return *model_; }

@@ -37,7 +37,7 @@ inline void dot_keys(const HeadState* heads, const float* keys, size_t head_dim,
 /// o = o * c, then o = fma(p_j, v_j, o) for ascending j, in kCount vectors of dimensions.
 template <int kHeads, int kCount>
 inline void add_values(const HeadState* heads, size_t d, const float* c,
-                       const float (*p)[kAttentionBlock], const float* values, size_t head_dim,
+                       const float (*p)[kAttentionBlock], const float* values, size_t stride,
                        size_t position_count) {
   F32x16 sum[kHeads][kCount];
   for (int h = 0; h < kHeads; ++h) {
@@ -47,7 +47,7 @@ inline void add_values(const HeadState* heads, size_t d, const float* c,
     F32x16 pj[kHeads];
     for (int h = 0; h < kHeads; ++h) pj[h] = set1(p[h][j]);
     for (int i = 0; i < kCount; ++i) {
-      const F32x16 value = load(values + j * head_dim + d + 16 * i);
+      const F32x16 value = load(values + j * stride + d + 16 * i);
       for (int h = 0; h < kHeads; ++h) sum[h][i] = fma(pj[h], value, sum[h][i]);
     }
   }
@@ -86,10 +86,12 @@ inline float weigh_scores(float* score, size_t count, float scale, HeadState& he
   return c[0];
 }
 
-/// kHeads query heads meet the first `count` positions of one block.
+/// kHeads query heads meet `count` positions of one block.
 template <int kHeads>
-inline void attend_block(HeadState* heads, const float* keys, const float* values, size_t head_dim,
-                         size_t count, float scale) {
+inline void attend_block(HeadState* heads, const float* keys, const float* values,
+                         const AttentionHeads& shape, size_t count) {
+  const size_t head_dim = shape.head_dim;
+  const size_t stride = shape.value_stride;
   float score[kHeads][kAttentionBlock];
   size_t j = 0;
   for (; j + kKeyTile <= count; j += kKeyTile) {
@@ -97,20 +99,20 @@ inline void attend_block(HeadState* heads, const float* keys, const float* value
   }
   for (; j < count; ++j) dot_keys<kHeads, 1>(heads, keys + j * head_dim, head_dim, score, j);
   float c[kHeads];
-  for (int h = 0; h < kHeads; ++h) c[h] = weigh_scores(score[h], count, scale, heads[h]);
+  for (int h = 0; h < kHeads; ++h) c[h] = weigh_scores(score[h], count, shape.scale, heads[h]);
 
   size_t d = 0;
-  for (; d + 16 * kValueTile <= head_dim; d += 16 * kValueTile) {
-    add_values<kHeads, kValueTile>(heads, d, c, score, values, head_dim, count);
+  for (; d + 16 * kValueTile <= shape.value_dim; d += 16 * kValueTile) {
+    add_values<kHeads, kValueTile>(heads, d, c, score, values, stride, count);
   }
-  for (; d + 16 <= head_dim; d += 16) {
-    add_values<kHeads, 1>(heads, d, c, score, values, head_dim, count);
+  for (; d + 16 <= shape.value_dim; d += 16) {
+    add_values<kHeads, 1>(heads, d, c, score, values, stride, count);
   }
-  for (; d < head_dim; ++d) {
+  for (; d < shape.value_dim; ++d) {
     for (int h = 0; h < kHeads; ++h) {
       float od = heads[h].o[d] * c[h];
       for (size_t i = 0; i < count; ++i) {
-        od = __builtin_fmaf(score[h][i], values[i * head_dim + d], od);
+        od = __builtin_fmaf(score[h][i], values[i * stride + d], od);
       }
       heads[h].o[d] = od;
     }
@@ -121,45 +123,51 @@ inline void attend_block(HeadState* heads, const float* keys, const float* value
 // cache.
 void attention(const AttentionHeads& heads, const AttentionQuery* queries, size_t query_count) {
   const size_t head_count = heads.head_end - heads.head_begin;
-  const size_t head_dim = heads.head_dim;
+  const size_t value_dim = heads.value_dim;
   HeadState states[kAttentionTileMax];
-  size_t block_count = 0;
+  size_t block_begin = SIZE_MAX;
+  size_t block_end = 0;
   for (size_t i = 0; i < query_count; ++i) {
     const AttentionQuery& query = queries[i];
-    const size_t blocks = query.position / kAttentionBlock + 1;
-    if (blocks > block_count) block_count = blocks;
+    const size_t first = query.first / kAttentionBlock;
+    const size_t end = query.position / kAttentionBlock + 1;
+    if (first < block_begin) block_begin = first;
+    if (end > block_end) block_end = end;
     for (size_t h = 0; h < head_count; ++h) {
       const size_t head = heads.head_begin + h;
-      states[i * head_count + h] = {.q = query.q + head * query.q_stride,
-                                    .o = query.out + head * head_dim,
-                                    .highest = -__builtin_inff(),
-                                    .total = 0};
+      // A sink is a position without a value that comes before all others.
+      states[i * head_count + h] = {
+          .q = query.q + head * query.q_stride,
+          .o = query.out + head * value_dim,
+          .highest = heads.sinks != nullptr ? heads.sinks[head] : -__builtin_inff(),
+          .total = heads.sinks != nullptr ? 1.0f : 0.0f};
     }
-    memset(query.out + heads.head_begin * head_dim, 0, head_count * head_dim * sizeof(float));
+    memset(query.out + heads.head_begin * value_dim, 0, head_count * value_dim * sizeof(float));
   }
-  const size_t kv_offset = heads.kv_head * kAttentionBlock * head_dim;
-  for (size_t b = 0; b < block_count; ++b) {
+  const size_t key_offset = heads.kv_head * kAttentionBlock * heads.head_dim;
+  const size_t value_offset = heads.kv_head * kAttentionBlock * heads.value_stride;
+  for (size_t b = block_begin; b < block_end; ++b) {
     for (size_t i = 0; i < query_count; ++i) {
       const AttentionQuery& query = queries[i];
-      if (query.position < b * kAttentionBlock) continue;
-      const size_t left = query.position - b * kAttentionBlock + 1;
-      const size_t count = left < kAttentionBlock ? left : kAttentionBlock;
-      const float* const keys = query.key_blocks[b] + kv_offset;
-      const float* const values = query.value_blocks[b] + kv_offset;
+      const size_t block_first = b * kAttentionBlock;
+      if (query.position < block_first || query.first >= block_first + kAttentionBlock) continue;
+      const size_t begin = query.first > block_first ? query.first - block_first : 0;
+      const size_t left = query.position - block_first + 1;
+      const size_t count = (left < kAttentionBlock ? left : kAttentionBlock) - begin;
+      const float* const keys = query.key_blocks[b] + key_offset + begin * heads.head_dim;
+      const float* const values = query.value_blocks[b] + value_offset + begin * heads.value_stride;
       HeadState* const mine = states + i * head_count;
       size_t h = 0;
       for (; h + kHeadTile <= head_count; h += kHeadTile) {
-        attend_block<kHeadTile>(mine + h, keys, values, head_dim, count, heads.scale);
+        attend_block<kHeadTile>(mine + h, keys, values, heads, count);
       }
-      for (; h < head_count; ++h) {
-        attend_block<1>(mine + h, keys, values, head_dim, count, heads.scale);
-      }
+      for (; h < head_count; ++h) attend_block<1>(mine + h, keys, values, heads, count);
     }
   }
   for (size_t i = 0; i < query_count * head_count; ++i) {
     float* const o = states[i].o;
     const F32x16 l = set1(states[i].total);
-    for_lanes(head_dim,
+    for_lanes(value_dim,
               [&](size_t d, size_t n) { store_lanes(o + d, load_lanes(o + d, n) / l, n); });
   }
 }

@@ -1,6 +1,10 @@
 #include "kernels/cpu/cpu_ops.h"
 
+#include <algorithm>
+#include <array>
 #include <bit>
+#include <limits>
+#include <utility>
 
 #include "base/check.h"
 #include "base/portable_math.h"
@@ -31,6 +35,57 @@ void select_top_k(std::span<const float> logits, std::size_t k, std::uint16_t* i
     for (; at > 0 && key > order_key(logits[ids[at - 1]]); --at) ids[at] = ids[at - 1];
     ids[at] = static_cast<std::uint16_t>(e);
   }
+}
+
+/// Leaves no candidates in the groups that are not kept (RouteRule).
+void drop_groups(const RouteRule& rule, std::span<float> preferences) {
+  const std::size_t size = preferences.size() / rule.groups;
+  const auto group = [&](std::size_t g) { return preferences.subspan(g * size, size); };
+  const auto is_less = [](float a, float b) { return order_key(a) < order_key(b); };
+  // A group stays if fewer than groups_kept are better, or as good and before it.
+  const auto value = [&](std::size_t g) {
+    float best = group(g)[0];
+    float second = 0;
+    if (!rule.groups_by_best_two || size == 1) {
+      for (const float p : group(g)) best = is_less(best, p) ? p : best;
+      return best;
+    }
+    second = group(g)[1];
+    if (is_less(best, second)) std::swap(best, second);
+    for (const float p : group(g).subspan(2)) {
+      if (is_less(best, p)) {
+        second = std::exchange(best, p);
+      } else if (is_less(second, p)) {
+        second = p;
+      }
+    }
+    return best + second;
+  };
+  FM_CHECK(rule.groups <= RouteRule::kGroupsMax);
+  std::array<float, RouteRule::kGroupsMax> values;
+  for (std::size_t g = 0; g < rule.groups; ++g) values[g] = value(g);
+  for (std::size_t g = 0; g < rule.groups; ++g) {
+    std::size_t better = 0;
+    for (std::size_t other = 0; other < rule.groups; ++other) {
+      better +=
+          is_less(values[g], values[other]) || (other < g && !is_less(values[other], values[g]));
+    }
+    if (better < rule.groups_kept) continue;
+    std::ranges::fill(group(g), rule.score == RouteRule::Score::kSigmoid
+                                    ? 0.0f
+                                    : -std::numeric_limits<float>::infinity());
+  }
+}
+
+void weigh_sigmoid(std::span<const float> scores, std::span<const std::uint16_t> ids,
+                   bool normalize, float* weights) {
+  float sum = 0;
+  for (std::size_t i = 0; i < ids.size(); ++i) {
+    weights[i] = scores[ids[i]];
+    sum += weights[i];
+  }
+  if (!normalize) return;
+  for (std::size_t i = 0; i < ids.size(); ++i) weights[i] /= sum + 1e-20f;
 }
 
 }  // namespace
@@ -112,18 +167,50 @@ void CpuOps::sigmoid_scale_rows(MatrixView<float> x, MatrixView<const float> gat
            [&](std::size_t r) { kernels_.sigmoid_scale(x.row(r), *gate.row(r), x.cols); });
 }
 
-void CpuOps::route_top_k(MatrixView<const float> logits, std::size_t k, bool normalize,
-                         std::span<std::uint16_t> ids, std::span<float> weights) {
+void CpuOps::route(const RouteRule& rule, MatrixView<const float> logits,
+                   std::span<std::uint16_t> ids, std::span<float> weights) {
+  const std::size_t experts = logits.cols;
+  const std::size_t k = rule.k;
   FM_CHECK(k >= 1);
-  FM_CHECK(k <= logits.cols);
-  FM_CHECK(logits.cols <= 65536);
+  FM_CHECK(k <= experts);
+  FM_CHECK(experts <= 65536);
+  FM_CHECK(experts % rule.groups == 0);
   FM_CHECK(ids.size() == logits.rows * k);
   FM_CHECK(weights.size() == logits.rows * k);
-  for_rows(logits.rows, 4 * logits.cols, [&](std::size_t r) {
+  const bool is_sigmoid = rule.score == RouteRule::Score::kSigmoid;
+  const bool has_preferences = is_sigmoid || rule.groups > 1;
+  FM_CHECK(!has_preferences || experts <= RouteRule::kExpertsMax);
+  for_rows(logits.rows, 4 * experts, [&](std::size_t r) {
     std::uint16_t* const row_ids = ids.data() + r * k;
-    select_top_k(logits.row_span(r), k, row_ids);
-    kernels_.route_weights(logits.row(r), logits.cols, row_ids, k, normalize,
-                           weights.data() + r * k);
+    float* const row_weights = weights.data() + r * k;
+    if (!has_preferences) {
+      select_top_k(logits.row_span(r), k, row_ids);
+      kernels_.route_weights(logits.row(r), experts, row_ids, k, rule.normalize, row_weights);
+    } else {
+      std::array<float, RouteRule::kExpertsMax> sigmoids;
+      std::array<float, RouteRule::kExpertsMax> preference_values;
+      std::span<const float> scores = logits.row_span(r);
+      const std::span<float> preferences(preference_values.data(), experts);
+      if (is_sigmoid) {
+        std::fill_n(sigmoids.begin(), experts, 1.0f);
+        kernels_.sigmoid_gate(sigmoids.data(), logits.row(r), experts);
+        scores = {sigmoids.data(), experts};
+      }
+      std::ranges::copy(scores, preferences.begin());
+      for (std::size_t e = 0; rule.bias != nullptr && e < experts; ++e) {
+        preferences[e] += rule.bias[e];
+      }
+      if (rule.groups > 1) drop_groups(rule, preferences);
+      select_top_k(preferences, k, row_ids);
+      if (is_sigmoid) {
+        weigh_sigmoid(scores, {row_ids, k}, rule.normalize, row_weights);
+      } else {
+        kernels_.route_weights(logits.row(r), experts, row_ids, k, rule.normalize, row_weights);
+      }
+    }
+    if (rule.scale != 1) {
+      for (std::size_t i = 0; i < k; ++i) row_weights[i] *= rule.scale;
+    }
   });
 }
 
@@ -146,7 +233,7 @@ void CpuOps::add_weighted_rows(MatrixView<const float> d, std::span<const Weight
 }
 
 void CpuOps::rope_angles(std::span<const std::uint32_t> positions, std::span<const float> inv_freq,
-                         MatrixView<float> cos, MatrixView<float> sin) {
+                         float scale, MatrixView<float> cos, MatrixView<float> sin) {
   check_same_shape(cos, sin);
   FM_CHECK(cos.rows == positions.size());
   FM_CHECK(cos.cols == inv_freq.size());
@@ -154,8 +241,8 @@ void CpuOps::rope_angles(std::span<const std::uint32_t> positions, std::span<con
     for (std::size_t j = 0; j < inv_freq.size(); ++j) {
       const float angle = static_cast<float>(positions[r]) * inv_freq[j];
       const portable::SinCos value = portable::sin_cos(static_cast<double>(angle));
-      cos.row(r)[j] = static_cast<float>(value.cos);
-      sin.row(r)[j] = static_cast<float>(value.sin);
+      cos.row(r)[j] = static_cast<float>(value.cos) * scale;
+      sin.row(r)[j] = static_cast<float>(value.sin) * scale;
     }
   });
 }

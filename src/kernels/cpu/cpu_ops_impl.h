@@ -29,12 +29,12 @@ class CpuOps : public Ops {
               MatrixView<float> h) override;
   void sigmoid_gate(MatrixView<float> x, MatrixView<const float> gate) override;
   void sigmoid_scale_rows(MatrixView<float> x, MatrixView<const float> gate) override;
-  void route_top_k(MatrixView<const float> logits, std::size_t k, bool normalize,
-                   std::span<std::uint16_t> ids, std::span<float> weights) override;
+  void route(const RouteRule& rule, MatrixView<const float> logits, std::span<std::uint16_t> ids,
+             std::span<float> weights) override;
   void add_weighted_rows(MatrixView<const float> d, std::span<const WeightedRow> terms,
                          MatrixView<float> y) override;
   void rope_angles(std::span<const std::uint32_t> positions, std::span<const float> inv_freq,
-                   MatrixView<float> cos, MatrixView<float> sin) override;
+                   float scale, MatrixView<float> cos, MatrixView<float> sin) override;
   void rope(MatrixView<float> x, std::size_t heads, MatrixView<const float> cos,
             MatrixView<const float> sin) override;
   void attention(const AttentionShape& shape, std::span<const AttentionRow> rows) override;

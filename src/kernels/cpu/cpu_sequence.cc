@@ -115,6 +115,7 @@ void CpuOps::attention(const AttentionShape& shape, std::span<const AttentionRow
   FM_CHECK(shape.num_heads >= 1);
   FM_CHECK(shape.num_kv_heads >= 1);
   FM_CHECK(shape.num_heads % shape.num_kv_heads == 0);
+  FM_CHECK(shape.value_dim <= shape.value_stride);
   if (rows.empty()) return;
   const std::size_t group = shape.num_heads / shape.num_kv_heads;
   queries_.clear();
@@ -124,9 +125,11 @@ void CpuOps::attention(const AttentionShape& shape, std::span<const AttentionRow
                         .q_stride = row.q_stride,
                         .key_blocks = row.key_blocks,
                         .value_blocks = row.value_blocks,
+                        .first = row.first,
                         .position = row.position,
                         .out = row.out});
-    positions += row.position + 1;
+    FM_CHECK(row.first <= row.position);
+    positions += row.position - row.first + 1;
   }
   // All query heads of a KV head together, unless that leaves threads without work.
   const auto units = [&](std::size_t rows_each, std::size_t heads_each) {
@@ -152,7 +155,10 @@ void CpuOps::attention(const AttentionShape& shape, std::span<const AttentionRow
                         .head_end = kv_head * group + std::min(begin + heads_each, group),
                         .kv_head = kv_head,
                         .head_dim = shape.head_dim,
-                        .scale = shape.scale},
+                        .value_dim = shape.value_dim,
+                        .value_stride = shape.value_stride,
+                        .scale = shape.scale,
+                        .sinks = shape.sinks},
                        queries_.data() + first, std::min(rows_each, rows.size() - first));
   });
 }

@@ -38,6 +38,7 @@ struct AttentionQuery {
   size_t q_stride;
   const float* const* key_blocks;
   const float* const* value_blocks;
+  size_t first;
   size_t position;
   float* out;
 };
@@ -46,7 +47,10 @@ struct AttentionHeads {
   size_t head_end;
   size_t kv_head;
   size_t head_dim;
+  size_t value_dim;
+  size_t value_stride;
   float scale;
+  const float* sinks;  // null: none
 };
 /// Queries times heads that one call of `attention` takes at most.
 inline constexpr size_t kAttentionTileMax = 64;

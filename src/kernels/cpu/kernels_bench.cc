@@ -257,7 +257,12 @@ void BM_Attention(benchmark::State& state) {
                        .out = out.data() + r * 4096});
   }
   for (auto _ : state) {
-    ops->attention({.num_heads = 16, .num_kv_heads = 2, .head_dim = 256, .scale = 0.0625f},
+    ops->attention({.num_heads = 16,
+                    .num_kv_heads = 2,
+                    .head_dim = 256,
+                    .value_dim = 256,
+                    .value_stride = 256,
+                    .scale = 0.0625f},
                    queries);
   }
   state.SetItemsProcessed(state.iterations() * static_cast<std::int64_t>(rows));

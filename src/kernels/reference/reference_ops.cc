@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
+#include <numeric>
 #include <vector>
 
 #include "base/check.h"
@@ -57,12 +59,12 @@ class ReferenceOps final : public Ops {
               MatrixView<float> h) override;
   void sigmoid_gate(MatrixView<float> x, MatrixView<const float> gate) override;
   void sigmoid_scale_rows(MatrixView<float> x, MatrixView<const float> gate) override;
-  void route_top_k(MatrixView<const float> logits, std::size_t k, bool normalize,
-                   std::span<std::uint16_t> ids, std::span<float> weights) override;
+  void route(const RouteRule& rule, MatrixView<const float> logits, std::span<std::uint16_t> ids,
+             std::span<float> weights) override;
   void add_weighted_rows(MatrixView<const float> d, std::span<const WeightedRow> terms,
                          MatrixView<float> y) override;
   void rope_angles(std::span<const std::uint32_t> positions, std::span<const float> inv_freq,
-                   MatrixView<float> cos, MatrixView<float> sin) override;
+                   float scale, MatrixView<float> cos, MatrixView<float> sin) override;
   void rope(MatrixView<float> x, std::size_t heads, MatrixView<const float> cos,
             MatrixView<const float> sin) override;
   void attention(const AttentionShape& shape, std::span<const AttentionRow> rows) override;
@@ -158,29 +160,66 @@ void ReferenceOps::sigmoid_scale_rows(MatrixView<float> x, MatrixView<const floa
   }
 }
 
-// p = softmax(logits); the k largest, the smaller id first among equals; with normalize, divided by
-// their sum.
-void ReferenceOps::route_top_k(MatrixView<const float> logits, std::size_t k, bool normalize,
-                               std::span<std::uint16_t> ids, std::span<float> weights) {
-  FM_CHECK(k <= logits.cols);
-  FM_CHECK(ids.size() == logits.rows * k);
-  FM_CHECK(weights.size() == logits.rows * k);
+// s = softmax(logits) or sigmoid(logits); of s + bias in the groups kept, the k largest, the
+// smaller id first among equals; their s, with normalize divided by the sum of these, times scale.
+void ReferenceOps::route(const RouteRule& rule, MatrixView<const float> logits,
+                         std::span<std::uint16_t> ids, std::span<float> weights) {
+  const std::size_t experts = logits.cols;
+  const bool is_sigmoid = rule.score == RouteRule::Score::kSigmoid;
+  FM_CHECK(rule.k <= experts);
+  FM_CHECK(experts % rule.groups == 0);
+  FM_CHECK(ids.size() == logits.rows * rule.k);
+  FM_CHECK(weights.size() == logits.rows * rule.k);
   for (std::size_t r = 0; r < logits.rows; ++r) {
     const std::span<const float> logit = logits.row_span(r);
-    std::vector<std::uint16_t> order(logits.cols);
-    for (std::size_t e = 0; e < order.size(); ++e) order[e] = static_cast<std::uint16_t>(e);
-    std::stable_sort(order.begin(), order.end(),
-                     [&](std::uint16_t a, std::uint16_t b) { return logit[a] > logit[b]; });
-
-    double sum = 0;
-    const std::size_t summed = normalize ? k : order.size();
-    for (std::size_t i = 0; i < summed; ++i) {
-      sum += std::exp(static_cast<double>(logit[order[i]]) - logit[order[0]]);
+    std::vector<double> score(logit.begin(), logit.end());
+    if (is_sigmoid) {
+      for (double& s : score) s = 1 / (1 + std::exp(-s));
     }
-    for (std::size_t i = 0; i < k; ++i) {
-      ids[r * k + i] = order[i];
-      weights[r * k + i] = static_cast<float>(
-          std::exp(static_cast<double>(logit[order[i]]) - logit[order[0]]) / sum);
+    std::vector<double> preference = score;
+    for (std::size_t e = 0; rule.bias != nullptr && e < experts; ++e) {
+      preference[e] += rule.bias[e];
+    }
+
+    const auto by = [](const std::vector<double>& value) {
+      std::vector<std::size_t> order(value.size());
+      std::iota(order.begin(), order.end(), 0);
+      std::stable_sort(order.begin(), order.end(),
+                       [&](std::size_t a, std::size_t b) { return value[a] > value[b]; });
+      return order;
+    };
+    const std::size_t size = experts / rule.groups;
+    std::vector<double> of_group;
+    for (std::size_t g = 0; g < rule.groups; ++g) {
+      std::vector<double> members(preference.begin() + static_cast<std::ptrdiff_t>(g * size),
+                                  preference.begin() + static_cast<std::ptrdiff_t>((g + 1) * size));
+      std::sort(members.rbegin(), members.rend());
+      of_group.push_back(rule.groups_by_best_two && size > 1 ? members[0] + members[1]
+                                                             : members[0]);
+    }
+    const std::vector<std::size_t> groups = by(of_group);
+    for (std::size_t g = rule.groups_kept; g < rule.groups; ++g) {
+      std::fill_n(preference.begin() + static_cast<std::ptrdiff_t>(groups[g] * size), size,
+                  is_sigmoid ? 0 : -std::numeric_limits<double>::infinity());
+    }
+
+    const std::vector<std::size_t> order = by(preference);
+    double largest = -std::numeric_limits<double>::infinity();
+    for (const float l : logit) largest = std::max<double>(largest, l);
+    const auto term = [&](std::size_t e) {
+      return is_sigmoid ? score[e] : std::exp(score[e] - largest);
+    };
+    double sum = 0;
+    if (rule.normalize) {
+      for (std::size_t i = 0; i < rule.k; ++i) sum += term(order[i]);
+    } else if (is_sigmoid) {
+      sum = 1;
+    } else {
+      for (std::size_t e = 0; e < experts; ++e) sum += term(e);
+    }
+    for (std::size_t i = 0; i < rule.k; ++i) {
+      ids[r * rule.k + i] = static_cast<std::uint16_t>(order[i]);
+      weights[r * rule.k + i] = static_cast<float>(rule.scale * term(order[i]) / sum);
     }
   }
 }
@@ -199,7 +238,7 @@ void ReferenceOps::add_weighted_rows(MatrixView<const float> d, std::span<const 
 }
 
 void ReferenceOps::rope_angles(std::span<const std::uint32_t> positions,
-                               std::span<const float> inv_freq, MatrixView<float> cos,
+                               std::span<const float> inv_freq, float scale, MatrixView<float> cos,
                                MatrixView<float> sin) {
   check_same_shape(cos, sin);
   FM_CHECK(cos.rows == positions.size());
@@ -207,8 +246,8 @@ void ReferenceOps::rope_angles(std::span<const std::uint32_t> positions,
   for (std::size_t i = 0; i < positions.size(); ++i) {
     for (std::size_t j = 0; j < inv_freq.size(); ++j) {
       const float angle = static_cast<float>(positions[i]) * inv_freq[j];
-      cos.row(i)[j] = static_cast<float>(std::cos(static_cast<double>(angle)));
-      sin.row(i)[j] = static_cast<float>(std::sin(static_cast<double>(angle)));
+      cos.row(i)[j] = static_cast<float>(scale * std::cos(static_cast<double>(angle)));
+      sin.row(i)[j] = static_cast<float>(scale * std::sin(static_cast<double>(angle)));
     }
   }
 }
@@ -239,24 +278,28 @@ void ReferenceOps::attention(const AttentionShape& shape, std::span<const Attent
   for (const AttentionRow& row : rows) {
     for (std::size_t h = 0; h < shape.num_heads; ++h) {
       const std::size_t kv_head = h / (shape.num_heads / shape.num_kv_heads);
-      const auto cached = [&](const float* const* blocks, std::size_t j) {
-        return blocks[j / kKvBlock] + (kv_head * kKvBlock + j % kKvBlock) * shape.head_dim;
+      const auto key = [&](std::size_t j) {
+        return row.key_blocks[j / kKvBlock] + (kv_head * kKvBlock + j % kKvBlock) * shape.head_dim;
       };
-      std::vector<double> p(row.position + 1);
+      const auto value = [&](std::size_t j) {
+        return row.value_blocks[j / kKvBlock] +
+               (kv_head * kKvBlock + j % kKvBlock) * shape.value_stride;
+      };
+      std::vector<double> p(row.position + 1 - row.first);
       for (std::size_t j = 0; j < p.size(); ++j) {
-        p[j] =
-            shape.scale * dot(row.q + h * row.q_stride, cached(row.key_blocks, j), shape.head_dim);
+        p[j] = shape.scale * dot(row.q + h * row.q_stride, key(row.first + j), shape.head_dim);
       }
-      const double largest = *std::max_element(p.begin(), p.end());
-      double sum = 0;
-      for (double& value : p) {
-        value = std::exp(value - largest);
-        sum += value;
+      double largest = *std::max_element(p.begin(), p.end());
+      if (shape.sinks != nullptr) largest = std::max<double>(largest, shape.sinks[h]);
+      double sum = shape.sinks != nullptr ? std::exp(shape.sinks[h] - largest) : 0;
+      for (double& weight : p) {
+        weight = std::exp(weight - largest);
+        sum += weight;
       }
-      for (std::size_t d = 0; d < shape.head_dim; ++d) {
+      for (std::size_t d = 0; d < shape.value_dim; ++d) {
         double o = 0;
-        for (std::size_t j = 0; j < p.size(); ++j) o += p[j] * cached(row.value_blocks, j)[d];
-        row.out[h * shape.head_dim + d] = static_cast<float>(o / sum);
+        for (std::size_t j = 0; j < p.size(); ++j) o += p[j] * value(row.first + j)[d];
+        row.out[h * shape.value_dim + d] = static_cast<float>(o / sum);
       }
     }
   }

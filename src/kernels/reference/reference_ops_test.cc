@@ -136,7 +136,12 @@ TEST(ReferenceOps, TheDeltaRuleEqualsItsChunkedForm) {
 }
 
 TEST(ReferenceOps, AttentionEqualsTheFullSoftmax) {
-  const AttentionShape shape = {.num_heads = 6, .num_kv_heads = 2, .head_dim = 12, .scale = 0.3f};
+  const AttentionShape shape = {.num_heads = 6,
+                                .num_kv_heads = 2,
+                                .head_dim = 12,
+                                .value_dim = 12,
+                                .value_stride = 12,
+                                .scale = 0.3f};
   constexpr std::size_t kTokens = 130, kBlocks = 3;
   Random random(2);
   const Matrix q = filled_matrix(random, Fill::kNormal, kTokens, 6 * shape.head_dim);

@@ -1,10 +1,16 @@
 #include "model/layers/attention.h"
 
 #include <cmath>
-#include <vector>
+#include <cstring>
+
+#include "model/step.h"
 
 namespace flashmoe {
 namespace {
+
+// The parts of a position's state.
+constexpr std::size_t kKeys = 0;
+constexpr std::size_t kValues = 1;
 
 /// Every row of x += bias, which is empty where a projection has none.
 void add_bias(Ops& ops, const std::vector<float>& bias, MatrixView<float> x) {
@@ -13,65 +19,133 @@ void add_bias(Ops& ops, const std::vector<float>& bias, MatrixView<float> x) {
 
 }  // namespace
 
+struct Attention::Buffers {
+  Buffers(const AttentionSpec& spec, std::size_t query_stride, std::size_t rows, Scratch& scratch)
+      : query_gate(scratch.matrix(rows, spec.num_heads * query_stride)),
+        keys(scratch.matrix(rows, spec.kv_size())),
+        values(scratch.matrix(rows, spec.kv_size())),
+        attended(scratch.matrix(rows, spec.query_size())),
+        inner(scratch.activations(rows, spec.query_size())) {}
+  MatrixView<float> query_gate;
+  MatrixView<float> keys;
+  MatrixView<float> values;
+  MatrixView<float> attended;
+  Activations* inner;
+};
+
+Status Attention::declare(LayerTensors& tensors) {
+  const std::size_t q_rows = spec_.num_heads * query_stride();
+  const std::size_t kv_rows = spec_.kv_size();
+  FM_RETURN_IF_ERROR(tensors.matrix(TensorId::kQProj, q_rows, hidden_, &q_proj_));
+  FM_RETURN_IF_ERROR(tensors.matrix(TensorId::kKProj, kv_rows, hidden_, &k_proj_));
+  FM_RETURN_IF_ERROR(tensors.matrix(TensorId::kVProj, kv_rows, hidden_, &v_proj_));
+  FM_RETURN_IF_ERROR(tensors.matrix(TensorId::kOProj, hidden_, spec_.query_size(), &o_proj_));
+  if (spec_.has_qkv_bias) {
+    FM_RETURN_IF_ERROR(tensors.bias(TensorId::kQProj, q_rows, &q_bias_));
+    FM_RETURN_IF_ERROR(tensors.bias(TensorId::kKProj, kv_rows, &k_bias_));
+    FM_RETURN_IF_ERROR(tensors.bias(TensorId::kVProj, kv_rows, &v_bias_));
+  }
+  if (spec_.has_output_bias) {
+    FM_RETURN_IF_ERROR(tensors.bias(TensorId::kOProj, hidden_, &o_bias_));
+  }
+  if (spec_.qk_norm == QkNorm::kNone) return Status();
+  const bool is_whole = spec_.qk_norm == QkNorm::kWhole;
+  FM_RETURN_IF_ERROR(
+      tensors.vector(TensorId::kQNorm, is_whole ? spec_.query_size() : spec_.head_dim, &q_norm_));
+  return tensors.vector(TensorId::kKNorm, is_whole ? kv_rows : spec_.head_dim, &k_norm_);
+}
+
+StateNeeds Attention::state() const {
+  const std::size_t bytes = spec_.kv_size() * sizeof(float);
+  return {.position_bytes = {bytes, bytes}, .window = spec_.window};
+}
+
+ScratchSize Attention::scratch_size(std::size_t rows) const {
+  Scratch scratch;
+  Buffers(spec_, query_stride(), rows, scratch);
+  return scratch.size();
+}
+
 //   [q, gate] = W_q x (+ b_q);  k = W_k x (+ b_k);  v = W_v x (+ b_v)   q and gate: head by head
-//   q = rope(RMSNorm(q));  k = rope(RMSNorm(k))
+//   q = rope(RMSNorm(q));  k = rope(RMSNorm(k))       where the family has these norms and the gate
 //   y = W_o (softmax(q k^T / sqrt(head_dim)) v * sigmoid(gate)) (+ b_o)
-void GatedAttention::forward(StepContext& context, Workspace& workspace, const Activations& x,
-                             MatrixView<float> y) const {
+void Attention::forward(StepContext& context, Scratch& scratch, const Activations& x,
+                        MatrixView<float> y) {
   Ops& ops = context.ops;
   const std::size_t rows = context.rows;
-  const std::size_t head_dim = config_.head_dim;
-  const std::size_t q_size = config_.num_heads * head_dim;
-  const std::size_t kv_size = config_.num_kv_heads * head_dim;
+  const std::size_t head_dim = spec_.head_dim;
+  const Buffers buffers(spec_, query_stride(), rows, scratch);
 
-  const MatrixView<float> query_gate(workspace.wide_a.data(), rows, 2 * q_size);
-  const MatrixView<float> keys(query_gate.row(rows), rows, kv_size);
-  const MatrixView<float> values(keys.row(rows), rows, kv_size);
-  const LinearTask projections[] = {{.weight = weights_.q_proj, .x = &x, .y = query_gate},
-                                    {.weight = weights_.k_proj, .x = &x, .y = keys},
-                                    {.weight = weights_.v_proj, .x = &x, .y = values}};
+  const LinearTask projections[] = {{.weight = q_proj_, .x = &x, .y = buffers.query_gate},
+                                    {.weight = k_proj_, .x = &x, .y = buffers.keys},
+                                    {.weight = v_proj_, .x = &x, .y = buffers.values}};
   ops.linear(projections);
-  add_bias(ops, weights_.q_bias, query_gate);
-  add_bias(ops, weights_.k_bias, keys);
-  add_bias(ops, weights_.v_bias, values);
+  add_bias(ops, q_bias_, buffers.query_gate);
+  add_bias(ops, k_bias_, buffers.keys);
+  add_bias(ops, v_bias_, buffers.values);
 
-  const MatrixView<float> q_heads(query_gate.data, rows * config_.num_heads, head_dim,
-                                  2 * head_dim);
-  const MatrixView<float> gate_heads(query_gate.data + head_dim, rows * config_.num_heads, head_dim,
-                                     2 * head_dim);
-  const MatrixView<float> k_heads(keys.data, rows * config_.num_kv_heads, head_dim);
-  ops.rms_norm(q_heads, weights_.q_norm.data(), rms_norm_eps_, q_heads);
-  ops.rms_norm(k_heads, weights_.k_norm.data(), rms_norm_eps_, k_heads);
-  ops.rope(q_heads, config_.num_heads, context.rope_cos, context.rope_sin);
-  ops.rope(k_heads, config_.num_kv_heads, context.rope_cos, context.rope_sin);
+  const MatrixView<float> q_heads(buffers.query_gate.data, rows * spec_.num_heads, head_dim,
+                                  query_stride());
+  const MatrixView<float> k_heads(buffers.keys.data, rows * spec_.num_kv_heads, head_dim);
+  if (spec_.qk_norm == QkNorm::kHeads) {
+    ops.rms_norm(q_heads, q_norm_.data(), rms_norm_eps_, q_heads);
+    ops.rms_norm(k_heads, k_norm_.data(), rms_norm_eps_, k_heads);
+  } else if (spec_.qk_norm == QkNorm::kWhole) {
+    ops.rms_norm(buffers.query_gate, q_norm_.data(), rms_norm_eps_, buffers.query_gate);
+    ops.rms_norm(buffers.keys, k_norm_.data(), rms_norm_eps_, buffers.keys);
+  }
+  const RopeAngles& angles = context.rope[rope_];
+  ops.rope(q_heads, spec_.num_heads, angles.cos, angles.sin);
+  ops.rope(k_heads, spec_.num_kv_heads, angles.cos, angles.sin);
 
-  const MatrixView<float> attended(workspace.wide_b.data(), rows, q_size);
-  std::vector<AttentionRow>& attention_rows = workspace.attention_rows;
-  attention_rows.clear();
+  attend(context, buffers);
+  if (spec_.has_output_gate) {
+    const MatrixView<float> gate_heads(buffers.query_gate.data + head_dim, rows * spec_.num_heads,
+                                       head_dim, query_stride());
+    ops.sigmoid_gate({buffers.attended.data, rows * spec_.num_heads, head_dim}, gate_heads);
+  }
+  ops.prepare(buffers.attended, *buffers.inner);
+  const LinearTask output = {.weight = o_proj_, .x = buffers.inner, .y = y};
+  ops.linear({&output, 1});
+  add_bias(ops, o_bias_, y);
+}
+
+/// Stores every row's key and value, then attends from every row.
+void Attention::attend(StepContext& context, const Buffers& buffers) {
+  const std::size_t head_dim = spec_.head_dim;
+  // A block has one head after the other, each kKvBlock positions.
+  const auto store = [&](float* block, std::size_t position, const float* row) {
+    const std::size_t slot = position % kKvBlock;
+    for (std::size_t head = 0; head < spec_.num_kv_heads; ++head) {
+      std::memcpy(block + (head * kKvBlock + slot) * head_dim, row + head * head_dim,
+                  head_dim * sizeof(float));
+    }
+  };
+  rows_.clear();
   for (const StepSegment& segment : context.segments) {
     KvCache& kv = segment.sequence->kv();
+    float* const* const keys = kv.blocks(layer_, kKeys);
+    float* const* const values = kv.blocks(layer_, kValues);
     for (std::size_t r = segment.row_begin; r < segment.row_end; ++r) {
       const std::size_t position = segment.position + (r - segment.row_begin);
-      kv.store(ordinal_, position, keys.row(r), values.row(r));
-      attention_rows.push_back({.q = query_gate.row(r),
-                                .q_stride = 2 * head_dim,
-                                .key_blocks = kv.key_blocks(ordinal_),
-                                .value_blocks = kv.value_blocks(ordinal_),
-                                .position = position,
-                                .out = attended.row(r)});
+      store(keys[position / kKvBlock], position, buffers.keys.row(r));
+      store(values[position / kKvBlock], position, buffers.values.row(r));
+      rows_.push_back({.q = buffers.query_gate.row(r),
+                       .q_stride = query_stride(),
+                       .key_blocks = keys,
+                       .value_blocks = values,
+                       .first = first_in_window(spec_.window, position),
+                       .position = position,
+                       .out = buffers.attended.row(r)});
     }
   }
-  ops.attention({.num_heads = config_.num_heads,
-                 .num_kv_heads = config_.num_kv_heads,
-                 .head_dim = head_dim,
-                 .scale = 1.0f / std::sqrt(static_cast<float>(head_dim))},
-                attention_rows);
-  ops.sigmoid_gate({attended.data, rows * config_.num_heads, head_dim}, gate_heads);
-
-  ops.prepare(attended, workspace.inner_activations);
-  const LinearTask output = {.weight = weights_.o_proj, .x = &workspace.inner_activations, .y = y};
-  ops.linear({&output, 1});
-  add_bias(ops, weights_.o_bias, y);
+  context.ops.attention({.num_heads = spec_.num_heads,
+                         .num_kv_heads = spec_.num_kv_heads,
+                         .head_dim = head_dim,
+                         .value_dim = head_dim,
+                         .value_stride = head_dim,
+                         .scale = 1.0f / std::sqrt(static_cast<float>(head_dim))},
+                        rows_);
 }
 
 }  // namespace flashmoe

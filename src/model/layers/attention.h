@@ -1,35 +1,65 @@
 #ifndef FLASHMOE_MODEL_LAYERS_ATTENTION_H_
 #define FLASHMOE_MODEL_LAYERS_ATTENTION_H_
 
-#include "model/model_config.h"
-#include "model/model_weights.h"
-#include "model/step.h"
-#include "model/workspace.h"
+#include <vector>
+
+#include "base/check.h"
+#include "kernels/ops.h"
+#include "model/layers/mixer.h"
+#include "model/model_spec.h"
+#include "tensor/weight_view.h"
 
 namespace flashmoe {
 
-/// Gated grouped-query attention with per-head query and key norms and partial rotary embedding.
-/// Source: transformers modeling_qwen3_next.py, Qwen3NextAttention.
-class GatedAttention {
+/// Grouped-query attention with rotary embedding; as the family has it, with norms of queries and
+/// keys, biases, a window, and a gate of the output.
+/// Sources: transformers modeling_qwen3_next.py, Qwen3NextAttention; modeling_qwen3_moe.py;
+/// modeling_olmoe.py (norms of whole rows).
+class Attention final : public Mixer {
  public:
-  /// `ordinal`: which attention layer of the model this is, counted from 0. References must outlive
-  /// the layer.
-  GatedAttention(const ModelConfig& config, const AttentionWeights& weights, std::size_t ordinal)
-      : config_(config.attention),
-        rms_norm_eps_(config.rms_norm_eps),
-        weights_(weights),
-        ordinal_(ordinal) {}
+  /// `layer`: which layer of the model this is. `rope`: which of StepContext::rope is its own.
+  /// `rows`: kept from step to step, so that decoding allocates nothing; layers, which take turns,
+  /// share it. It must outlive the block.
+  Attention(const AttentionSpec& spec, std::size_t hidden_size, float rms_norm_eps,
+            std::size_t layer, std::size_t rope, std::vector<AttentionRow>& rows)
+      : spec_(spec),
+        hidden_(hidden_size),
+        rms_norm_eps_(rms_norm_eps),
+        layer_(layer),
+        rope_(rope),
+        rows_(rows) {
+    FM_CHECK(!spec.has_output_gate || spec.qk_norm != QkNorm::kWhole);
+  }
 
-  /// y = Attention(x) for every row, extending the KV cache of every segment. x: prepared [rows,
-  /// hidden]; y: [rows, hidden]. The caches must have room (KvCache::reserve).
-  void forward(StepContext& context, Workspace& workspace, const Activations& x,
-               MatrixView<float> y) const;
+  Status declare(LayerTensors& tensors) override;
+  StateNeeds state() const override;
+  ScratchSize scratch_size(std::size_t rows) const override;
+  void forward(StepContext& context, Scratch& scratch, const Activations& x,
+               MatrixView<float> y) override;
 
  private:
-  const AttentionConfig& config_;
+  struct Buffers;
+  /// Elements of a row of q_proj's output per head: the query, then the gate if there is one.
+  std::size_t query_stride() const { return spec_.head_dim * (spec_.has_output_gate ? 2 : 1); }
+  void attend(StepContext& context, const Buffers& buffers);
+
+  AttentionSpec spec_;
+  std::size_t hidden_;
   float rms_norm_eps_;
-  const AttentionWeights& weights_;
-  std::size_t ordinal_;
+  std::size_t layer_;
+  std::size_t rope_;
+  std::vector<AttentionRow>& rows_;
+
+  WeightView q_proj_;          // [num_heads * query_stride(), hidden]
+  WeightView k_proj_;          // [num_kv_heads * head_dim, hidden]
+  WeightView v_proj_;          // likewise
+  WeightView o_proj_;          // [hidden, num_heads * head_dim]
+  std::vector<float> q_norm_;  // as QkNorm says
+  std::vector<float> k_norm_;
+  std::vector<float> q_bias_;  // of the projections' outputs; empty without
+  std::vector<float> k_bias_;
+  std::vector<float> v_bias_;
+  std::vector<float> o_bias_;
 };
 
 }  // namespace flashmoe

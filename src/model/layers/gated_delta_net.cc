@@ -2,7 +2,8 @@
 
 #include <cmath>
 #include <cstring>
-#include <vector>
+
+#include "model/step.h"
 
 namespace flashmoe {
 namespace {
@@ -14,18 +15,18 @@ void copy_floats(float* to, const float* from, std::size_t count) {
 /// The projections come grouped by key head: q, k [key_dim]; v, z [ratio * value_dim]; and b, a
 /// [ratio]. The convolution wants all q, then all k, then all v, each head-major; the gates want
 /// all b and all a.
-void ungroup(const DeltaNetConfig& config, const float* qkvz, const float* ba, float* qkv, float* z,
+void ungroup(const DeltaNetSpec& spec, const float* qkvz, const float* ba, float* qkv, float* z,
              float* b, float* a) {
-  const std::size_t ratio = config.heads_ratio();
-  const std::size_t group_values = ratio * config.value_dim;
-  float* k = qkv + config.keys_size();
-  float* v = k + config.keys_size();
-  for (std::size_t g = 0; g < config.key_heads; ++g) {
-    copy_floats(qkv + g * config.key_dim, qkvz, config.key_dim);
-    copy_floats(k + g * config.key_dim, qkvz + config.key_dim, config.key_dim);
-    copy_floats(v + g * group_values, qkvz + 2 * config.key_dim, group_values);
-    copy_floats(z + g * group_values, qkvz + 2 * config.key_dim + group_values, group_values);
-    qkvz += 2 * (config.key_dim + group_values);
+  const std::size_t ratio = spec.heads_ratio();
+  const std::size_t group_values = ratio * spec.value_dim;
+  float* k = qkv + spec.keys_size();
+  float* v = k + spec.keys_size();
+  for (std::size_t g = 0; g < spec.key_heads; ++g) {
+    copy_floats(qkv + g * spec.key_dim, qkvz, spec.key_dim);
+    copy_floats(k + g * spec.key_dim, qkvz + spec.key_dim, spec.key_dim);
+    copy_floats(v + g * group_values, qkvz + 2 * spec.key_dim, group_values);
+    copy_floats(z + g * group_values, qkvz + 2 * spec.key_dim + group_values, group_values);
+    qkvz += 2 * (spec.key_dim + group_values);
     copy_floats(b + g * ratio, ba, ratio);
     copy_floats(a + g * ratio, ba + ratio, ratio);
     ba += 2 * ratio;
@@ -34,68 +35,127 @@ void ungroup(const DeltaNetConfig& config, const float* qkvz, const float* ba, f
 
 }  // namespace
 
+struct GatedDeltaNet::Buffers {
+  Buffers(const DeltaNetSpec& spec, std::size_t rows, Scratch& scratch)
+      : projections(scratch.matrix(
+            rows, 2 * spec.keys_size() + 2 * spec.values_size() + 2 * spec.value_heads)),
+        conv_in(scratch.matrix(rows, spec.conv_channels())),
+        z(scratch.matrix(rows, spec.values_size())),
+        beta(scratch.matrix(rows, spec.value_heads)),
+        decay(scratch.matrix(rows, spec.value_heads)),
+        inner(scratch.activations(rows, spec.values_size())) {}
+
+  MatrixView<float> projections;  // what grouped matrices give, then conv_out and o
+  MatrixView<float> conv_in;
+  MatrixView<float> z;
+  MatrixView<float> beta;
+  MatrixView<float> decay;
+  Activations* inner;
+};
+
+Status GatedDeltaNet::declare(LayerTensors& tensors) {
+  const std::size_t qkvz_rows = 2 * spec_.keys_size() + 2 * spec_.values_size();
+  const std::size_t heads = spec_.value_heads;
+  if (spec_.is_grouped_by_head) {
+    FM_RETURN_IF_ERROR(tensors.matrix(TensorId::kInProjQkvz, qkvz_rows, hidden_, &in_proj_qkvz_));
+    FM_RETURN_IF_ERROR(tensors.matrix(TensorId::kInProjBa, 2 * heads, hidden_, &in_proj_ba_));
+  } else {
+    FM_RETURN_IF_ERROR(
+        tensors.matrix(TensorId::kInProjQkv, spec_.conv_channels(), hidden_, &in_proj_qkv_));
+    FM_RETURN_IF_ERROR(
+        tensors.matrix(TensorId::kInProjZ, spec_.values_size(), hidden_, &in_proj_z_));
+    FM_RETURN_IF_ERROR(tensors.matrix(TensorId::kInProjB, heads, hidden_, &in_proj_b_));
+    FM_RETURN_IF_ERROR(tensors.matrix(TensorId::kInProjA, heads, hidden_, &in_proj_a_));
+  }
+  FM_RETURN_IF_ERROR(tensors.matrix(TensorId::kOutProj, hidden_, spec_.values_size(), &out_proj_));
+  // [channels, 1, kernel] as PyTorch has it, [channels, kernel, 1] as MLX does: the same bytes.
+  const TensorShape conv[] = {{spec_.conv_channels(), 1, spec_.conv_kernel},
+                              {spec_.conv_channels(), spec_.conv_kernel, 1}};
+  FM_RETURN_IF_ERROR(tensors.vector(TensorId::kConv1d, conv, &conv_));
+  FM_RETURN_IF_ERROR(tensors.vector(TensorId::kALog, heads, &neg_exp_a_));
+  FM_RETURN_IF_ERROR(tensors.vector(TensorId::kDtBias, heads, &dt_bias_));
+  return tensors.vector(TensorId::kDeltaNorm, spec_.value_dim, &norm_);
+}
+
+/// The convolution's last inputs, then the recurrent state.
+StateNeeds GatedDeltaNet::state() const {
+  return {.fixed_bytes = (spec_.conv_state_size() + spec_.state_size()) * sizeof(float)};
+}
+
+ScratchSize GatedDeltaNet::scratch_size(std::size_t rows) const {
+  Scratch scratch;
+  Buffers(spec_, rows, scratch);
+  return scratch.size();
+}
+
+/// [q, k, v], z, b and a of every row, each where the rest of the block expects it.
+void GatedDeltaNet::project(Ops& ops, const Activations& x, const Buffers& b) const {
+  if (!spec_.is_grouped_by_head) {
+    const LinearTask projections[] = {{.weight = in_proj_qkv_, .x = &x, .y = b.conv_in},
+                                      {.weight = in_proj_z_, .x = &x, .y = b.z},
+                                      {.weight = in_proj_b_, .x = &x, .y = b.beta},
+                                      {.weight = in_proj_a_, .x = &x, .y = b.decay}};
+    ops.linear(projections);
+    return;
+  }
+  const std::size_t rows = b.z.rows;
+  const MatrixView<float> qkvz(b.projections.data, rows,
+                               2 * spec_.keys_size() + 2 * spec_.values_size());
+  const MatrixView<float> ba(qkvz.row(rows), rows, 2 * spec_.value_heads);
+  const LinearTask projections[] = {{.weight = in_proj_qkvz_, .x = &x, .y = qkvz},
+                                    {.weight = in_proj_ba_, .x = &x, .y = ba}};
+  ops.linear(projections);
+  for (std::size_t r = 0; r < rows; ++r) {
+    ungroup(spec_, qkvz.row(r), ba.row(r), b.conv_in.row(r), b.z.row(r), b.beta.row(r),
+            b.decay.row(r));
+  }
+}
+
 // [q, k, v, z] = W_qkvz x;  [b, a] = W_ba x
 // [q, k, v] = silu(conv([q, k, v]));  q = q / |q| / sqrt(key_dim);  k = k / |k|
 // o = delta_rule(q, k, v, decay = exp(-exp(A_log) softplus(a + dt_bias)), beta = sigmoid(b))
 // y = W_out (RMSNorm(o) * silu(z))
-void GatedDeltaNet::forward(StepContext& context, Workspace& workspace, const Activations& x,
-                            MatrixView<float> y) const {
+void GatedDeltaNet::forward(StepContext& context, Scratch& scratch, const Activations& x,
+                            MatrixView<float> y) {
   Ops& ops = context.ops;
   const std::size_t rows = context.rows;
-  const std::size_t keys = config_.keys_size();
-  const std::size_t values = config_.values_size();
-  const std::size_t heads = config_.value_heads;
-  const std::size_t channels = config_.conv_channels();
+  const std::size_t keys = spec_.keys_size();
+  const std::size_t values = spec_.values_size();
+  const std::size_t heads = spec_.value_heads;
+  const std::size_t channels = spec_.conv_channels();
+  const Buffers b(spec_, rows, scratch);
 
-  // wide_a holds the projections; once they are ungrouped into wide_b, the convolution's output and
-  // o.
-  const MatrixView<float> qkvz(workspace.wide_a.data(), rows, 2 * keys + 2 * values);
-  const MatrixView<float> ba(qkvz.row(rows), rows, 2 * heads);
-  const LinearTask projections[] = {{.weight = weights_.in_proj_qkvz, .x = &x, .y = qkvz},
-                                    {.weight = weights_.in_proj_ba, .x = &x, .y = ba}};
-  ops.linear(projections);
-
-  const MatrixView<float> conv_in(workspace.wide_b.data(), rows, channels);
-  const MatrixView<float> z(conv_in.row(rows), rows, values);
-  const MatrixView<float> beta(z.row(rows), rows, heads);
-  const MatrixView<float> decay(beta.row(rows), rows, heads);
-  for (std::size_t r = 0; r < rows; ++r) {
-    ungroup(config_, qkvz.row(r), ba.row(r), conv_in.row(r), z.row(r), beta.row(r), decay.row(r));
-  }
-
-  const MatrixView<float> conv_out(workspace.wide_a.data(), rows, channels);
+  project(ops, x, b);
+  const MatrixView<float> conv_out(b.projections.data, rows, channels);
   const MatrixView<float> o(conv_out.row(rows), rows, values);
-  std::vector<ConvSegment>& conv_segments = workspace.conv_segments;
-  std::vector<DeltaSegment>& delta_segments = workspace.delta_segments;
-  conv_segments.clear();
-  delta_segments.clear();
+
+  conv_segments_.clear();
+  delta_segments_.clear();
   for (const StepSegment& segment : context.segments) {
-    conv_segments.push_back(
-        {segment.row_begin, segment.row_end, segment.sequence->conv_state(ordinal_)});
-    delta_segments.push_back(
-        {segment.row_begin, segment.row_end, segment.sequence->delta_state(ordinal_)});
+    float* const state = segment.sequence->fixed_state(layer_);
+    conv_segments_.push_back({segment.row_begin, segment.row_end, state});
+    delta_segments_.push_back(
+        {segment.row_begin, segment.row_end, state + spec_.conv_state_size()});
   }
-  ops.causal_conv_silu(conv_in, weights_.conv.data(), config_.conv_kernel, conv_segments, conv_out);
+  ops.causal_conv_silu(b.conv_in, conv_.data(), spec_.conv_kernel, conv_segments_, conv_out);
 
   const MatrixView<float> q(conv_out.data, rows, keys, channels);
   const MatrixView<float> k(conv_out.data + keys, rows, keys, channels);
   const MatrixView<float> v(conv_out.data + 2 * keys, rows, values, channels);
-  const float q_scale = 1.0f / std::sqrt(static_cast<float>(config_.key_dim));
-  ops.l2_normalize(q, config_.key_dim, q_scale);
-  ops.l2_normalize(k, config_.key_dim, 1.0f);
-  ops.delta_gates(decay, beta, weights_.neg_exp_a.data(), weights_.dt_bias.data(), decay, beta);
-  ops.delta_rule({.key_heads = config_.key_heads,
+  const float q_scale = 1.0f / std::sqrt(static_cast<float>(spec_.key_dim));
+  ops.l2_normalize(q, spec_.key_dim, q_scale);
+  ops.l2_normalize(k, spec_.key_dim, 1.0f);
+  ops.delta_gates(b.decay, b.beta, neg_exp_a_.data(), dt_bias_.data(), b.decay, b.beta);
+  ops.delta_rule({.key_heads = spec_.key_heads,
                   .value_heads = heads,
-                  .key_dim = config_.key_dim,
-                  .value_dim = config_.value_dim},
-                 q, k, v, decay, beta, delta_segments, o);
-  ops.gated_rms_norm({o.data, rows * heads, config_.value_dim},
-                     {z.data, rows * heads, config_.value_dim}, weights_.norm.data(),
-                     rms_norm_eps_);
+                  .key_dim = spec_.key_dim,
+                  .value_dim = spec_.value_dim},
+                 q, k, v, b.decay, b.beta, delta_segments_, o);
+  ops.gated_rms_norm({o.data, rows * heads, spec_.value_dim},
+                     {b.z.data, rows * heads, spec_.value_dim}, norm_.data(), rms_norm_eps_);
 
-  ops.prepare(o, workspace.inner_activations);
-  const LinearTask output = {
-      .weight = weights_.out_proj, .x = &workspace.inner_activations, .y = y};
+  ops.prepare(o, *b.inner);
+  const LinearTask output = {.weight = out_proj_, .x = b.inner, .y = y};
   ops.linear({&output, 1});
 }
 

@@ -1,35 +1,55 @@
 #ifndef FLASHMOE_MODEL_LAYERS_GATED_DELTA_NET_H_
 #define FLASHMOE_MODEL_LAYERS_GATED_DELTA_NET_H_
 
-#include "model/model_config.h"
-#include "model/model_weights.h"
-#include "model/step.h"
-#include "model/workspace.h"
+#include <vector>
+
+#include "kernels/ops.h"
+#include "model/layers/mixer.h"
+#include "model/model_spec.h"
+#include "tensor/weight_view.h"
 
 namespace flashmoe {
 
 /// Gated DeltaNet: linear attention with a recurrent state of fixed size per sequence.
-/// Source: transformers modeling_qwen3_next.py, Qwen3NextGatedDeltaNet; arXiv 2412.06464.
-class GatedDeltaNet {
+/// Sources: transformers modeling_qwen3_next.py, Qwen3NextGatedDeltaNet; modeling_qwen3_5_moe.py;
+/// arXiv 2412.06464.
+class GatedDeltaNet final : public Mixer {
  public:
-  /// `ordinal`: which DeltaNet layer of the model this is, counted from 0. References must outlive
-  /// the layer.
-  GatedDeltaNet(const ModelConfig& config, const DeltaNetWeights& weights, std::size_t ordinal)
-      : config_(config.delta_net),
-        rms_norm_eps_(config.rms_norm_eps),
-        weights_(weights),
-        ordinal_(ordinal) {}
+  /// `layer`: which layer of the model this is.
+  GatedDeltaNet(const DeltaNetSpec& spec, std::size_t hidden_size, float rms_norm_eps,
+                std::size_t layer)
+      : spec_(spec), hidden_(hidden_size), rms_norm_eps_(rms_norm_eps), layer_(layer) {}
 
-  /// y = DeltaNet(x) for every row, advancing the states of every segment. x: prepared [rows,
-  /// hidden]; y: [rows, hidden].
-  void forward(StepContext& context, Workspace& workspace, const Activations& x,
-               MatrixView<float> y) const;
+  Status declare(LayerTensors& tensors) override;
+  StateNeeds state() const override;
+  ScratchSize scratch_size(std::size_t rows) const override;
+  void forward(StepContext& context, Scratch& scratch, const Activations& x,
+               MatrixView<float> y) override;
 
  private:
-  const DeltaNetConfig& config_;
+  struct Buffers;
+  void project(Ops& ops, const Activations& x, const Buffers& buffers) const;
+
+  DeltaNetSpec spec_;
+  std::size_t hidden_;
   float rms_norm_eps_;
-  const DeltaNetWeights& weights_;
-  std::size_t ordinal_;
+  std::size_t layer_;
+
+  // Grouped by key head, or the same in four.
+  WeightView in_proj_qkvz_;       // [2 keys + 2 values, hidden]
+  WeightView in_proj_ba_;         // [2 * value_heads, hidden]
+  WeightView in_proj_qkv_;        // [2 keys + values, hidden]
+  WeightView in_proj_z_;          // [values, hidden]
+  WeightView in_proj_b_;          // [value_heads, hidden]
+  WeightView in_proj_a_;          // [value_heads, hidden]
+  WeightView out_proj_;           // [hidden, values]
+  std::vector<float> conv_;       // [conv_kernel, conv_channels]
+  std::vector<float> neg_exp_a_;  // [value_heads]: -exp(A_log)
+  std::vector<float> dt_bias_;    // [value_heads]
+  std::vector<float> norm_;       // [value_dim]
+  // Of a step; grow-only, so that decoding allocates nothing.
+  std::vector<ConvSegment> conv_segments_;
+  std::vector<DeltaSegment> delta_segments_;
 };
 
 }  // namespace flashmoe

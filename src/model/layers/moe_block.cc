@@ -17,72 +17,131 @@ using Clock = std::chrono::steady_clock;
 
 }  // namespace
 
-Status MoeBlock::route(StepContext& context, Workspace& workspace, const Activations& x) const {
+/// Buffers for `rows_max` rows, whatever the step has: the waves of a step go by them.
+struct MoeBlock::Buffers {
+  Buffers(const MoeSpec& spec, std::size_t hidden, std::size_t rows_max, Scratch& scratch)
+      : assignments(
+            std::max(rows_max, std::min(rows_max, kStepRowsMax) * spec.router.num_experts_per_tok)),
+        router_logits(scratch.matrix(rows_max, spec.router.num_experts)),
+        expert_gate(scratch.matrix(assignments, spec.intermediate_size)),
+        expert_up(scratch.matrix(assignments, spec.intermediate_size)),
+        expert_out(scratch.matrix(assignments, hidden)),
+        expert_inner(scratch.activations(assignments, spec.intermediate_size)) {
+    if (spec.shared_intermediate_size == 0) return;
+    if (spec.has_shared_gate) shared_score = scratch.matrix(rows_max, 1);
+    shared_gate = scratch.matrix(rows_max, spec.shared_intermediate_size);
+    shared_up = scratch.matrix(rows_max, spec.shared_intermediate_size);
+    shared_out = scratch.matrix(rows_max, hidden);
+    shared_inner = scratch.activations(rows_max, spec.shared_intermediate_size);
+  }
+
+  // A decode step of a few rows goes in one wave. Prompts, whose rows pick the same experts again
+  // and again, are cut into waves of whole experts: each fits, since an expert has at most
+  // `rows_max` rows.
+  static constexpr std::size_t kStepRowsMax = 8;
+
+  std::size_t assignments;  // (row, routed expert) pairs computed at a time
+  MatrixView<float> router_logits;
+  MatrixView<float> expert_gate;
+  MatrixView<float> expert_up;
+  MatrixView<float> expert_out;
+  Activations* expert_inner;
+  MatrixView<float> shared_score;  // what its gate says
+  MatrixView<float> shared_gate;
+  MatrixView<float> shared_up;
+  MatrixView<float> shared_out;
+  Activations* shared_inner = nullptr;
+};
+
+Status MoeBlock::declare(LayerTensors& tensors) {
+  FM_RETURN_IF_ERROR(router_.declare(tensors));
+  if (!has_shared()) return Status();
+  const std::size_t inner = spec_.shared_intermediate_size;
+  if (spec_.has_shared_gate) {
+    FM_RETURN_IF_ERROR(
+        tensors.matrix(TensorId::kSharedExpertGate, 1, hidden_, &shared_expert_gate_));
+  }
+  FM_RETURN_IF_ERROR(tensors.matrix(TensorId::kSharedGateProj, inner, hidden_, &shared_gate_proj_));
+  FM_RETURN_IF_ERROR(tensors.matrix(TensorId::kSharedUpProj, inner, hidden_, &shared_up_proj_));
+  return tensors.matrix(TensorId::kSharedDownProj, hidden_, inner, &shared_down_proj_);
+}
+
+ScratchSize MoeBlock::scratch_size(std::size_t rows) const {
+  Scratch scratch;
+  Buffers(spec_, hidden_, rows, scratch);
+  return scratch.size();
+}
+
+Status MoeBlock::route(const Pass& pass) const {
+  StepContext& context = pass.context;
   const std::size_t rows = context.rows;
-  const std::size_t k = config_.moe.num_experts_per_tok;
-  const MatrixView<float> logits = workspace.router_logits.slice(0, rows);
-  const LinearTask tasks[] = {
-      {.weight = weights_.router, .x = &x, .y = logits},
-      {.weight = weights_.shared_expert_gate, .x = &x, .y = workspace.shared_gate.slice(0, rows)}};
-  context.ops.linear(tasks);
-  scratch_.routed_ids.resize(rows * k);
-  scratch_.routed_weights.resize(rows * k);
-  context.ops.route_top_k(logits, k, config_.moe.norm_topk_prob, scratch_.routed_ids,
-                          scratch_.routed_weights);
+  const std::size_t k = spec_.router.num_experts_per_tok;
+  const MatrixView<float> logits = pass.buffers.router_logits.slice(0, rows);
+  books_.tasks.clear();
+  books_.tasks.push_back(router_.logits_task(pass.x, logits));
+  if (has_shared() && spec_.has_shared_gate) {
+    books_.tasks.push_back({.weight = shared_expert_gate_,
+                            .x = &pass.x,
+                            .y = pass.buffers.shared_score.slice(0, rows)});
+  }
+  context.ops.linear(books_.tasks);
+  books_.routed_ids.resize(rows * k);
+  books_.routed_weights.resize(rows * k);
+  router_.choose(context.ops, logits, books_.routed_ids, books_.routed_weights);
   FM_RETURN_IF_ERROR(context.check(0));
   if (context.routing_source != nullptr &&
-      context.routing_source->choose(layer_, context.segments, scratch_.routed_ids,
-                                     scratch_.routed_weights) ==
+      context.routing_source->choose(layer_, context.segments, books_.routed_ids,
+                                     books_.routed_weights) ==
           RoutingSource::Weights::kFromRouter) {
-    weigh_chosen(logits, config_.moe.norm_topk_prob, scratch_.routed_ids, scratch_.routed_weights);
+    router_.weigh(logits, books_.routed_ids, books_.routed_weights);
   }
-  if (context.speculation != nullptr) context.speculation->on_routed(scratch_.routed_ids);
+  if (context.speculation != nullptr) context.speculation->on_routed(books_.routed_ids);
   if (context.routing_observer != nullptr) {
-    context.routing_observer->on_routed(layer_, context.segments, scratch_.routed_ids,
-                                        scratch_.routed_weights);
+    context.routing_observer->on_routed(layer_, context.segments, books_.routed_ids,
+                                        books_.routed_weights);
   }
   if (context.misses != nullptr) {
-    context.misses->resolve(layer_, context.segments, logits, scratch_.routed_ids,
-                            scratch_.routed_weights);
+    context.misses->resolve(layer_, router_, context.segments, logits, books_.routed_ids,
+                            books_.routed_weights);
   }
   return Status();
 }
 
 /// Turns the routing around, from experts by row to rows by expert (a counting sort).
 void MoeBlock::group_by_expert(std::size_t rows) const {
-  const std::size_t k = config_.moe.num_experts_per_tok;
-  scratch_.expert_cursor.assign(config_.moe.num_experts, 0);
-  scratch_.best_rank.resize(config_.moe.num_experts);
+  const std::size_t k = spec_.router.num_experts_per_tok;
+  books_.expert_cursor.assign(spec_.router.num_experts, 0);
+  books_.best_rank.resize(spec_.router.num_experts);
   for (std::size_t i = 0; i < rows * k; ++i) {
-    const std::uint16_t id = scratch_.routed_ids[i];
+    const std::uint16_t id = books_.routed_ids[i];
     if (id == kNoExpert) continue;
     const auto rank = static_cast<std::uint32_t>(i % k);
-    std::uint32_t& best = scratch_.best_rank[id];
-    best = scratch_.expert_cursor[id]++ == 0 ? rank : std::min(best, rank);
+    std::uint32_t& best = books_.best_rank[id];
+    best = books_.expert_cursor[id]++ == 0 ? rank : std::min(best, rank);
   }
-  scratch_.chosen.clear();
+  books_.chosen.clear();
   std::uint32_t begin = 0;
-  for (std::size_t id = 0; id < scratch_.expert_cursor.size(); ++id) {
-    const std::uint32_t count = std::exchange(scratch_.expert_cursor[id], begin);
+  for (std::size_t id = 0; id < books_.expert_cursor.size(); ++id) {
+    const std::uint32_t count = std::exchange(books_.expert_cursor[id], begin);
     if (count == 0) continue;
-    scratch_.chosen.push_back(
-        {ExpertId{static_cast<std::uint16_t>(id)}, begin, begin + count, scratch_.best_rank[id]});
+    books_.chosen.push_back(
+        {ExpertId{static_cast<std::uint16_t>(id)}, begin, begin + count, books_.best_rank[id]});
     begin += count;
   }
-  scratch_.assignment_row.resize(begin);
-  scratch_.assignment_weight.resize(begin);
+  books_.assignment_row.resize(begin);
+  books_.assignment_weight.resize(begin);
   for (std::size_t i = 0; i < rows * k; ++i) {
-    if (scratch_.routed_ids[i] == kNoExpert) continue;
-    const std::uint32_t at = scratch_.expert_cursor[scratch_.routed_ids[i]]++;
-    scratch_.assignment_row[at] = static_cast<std::uint32_t>(i / k);
-    scratch_.assignment_weight[at] = scratch_.routed_weights[i];
+    if (books_.routed_ids[i] == kNoExpert) continue;
+    const std::uint32_t at = books_.expert_cursor[books_.routed_ids[i]]++;
+    books_.assignment_row[at] = static_cast<std::uint32_t>(i / k);
+    books_.assignment_weight[at] = books_.routed_weights[i];
   }
 }
 
 /// The longest run of chosen experts from `begin` that fits the limits; at least one, if any is
 /// left.
 std::size_t MoeBlock::wave_end(std::size_t begin, const WaveLimits& limits) const {
-  const std::vector<ChosenExpert>& chosen = scratch_.chosen;
+  const std::vector<ChosenExpert>& chosen = books_.chosen;
   if (begin == chosen.size()) return begin;
   std::size_t end = begin + 1;
   while (end < chosen.size() && end - begin < limits.experts &&
@@ -96,67 +155,72 @@ std::size_t MoeBlock::wave_end(std::size_t begin, const WaveLimits& limits) cons
 /// wanted first, as policies expect.
 Status MoeBlock::acquire(StepContext& context, std::size_t begin, std::size_t end,
                          const WaveLimits& limits) const {
-  std::vector<std::size_t>& order = scratch_.wave_order;
+  std::vector<std::size_t>& order = books_.wave_order;
   order.resize(end - begin);
   std::iota(order.begin(), order.end(), begin);
   for (std::size_t wave = begin; wave < end;) {
     const std::size_t next = std::min(wave_end(wave, limits), end);
     std::sort(order.data() + (wave - begin), order.data() + (next - begin),
               [this](std::size_t a, std::size_t b) {
-                return std::pair(scratch_.chosen[a].best_rank, a) <
-                       std::pair(scratch_.chosen[b].best_rank, b);
+                return std::pair(books_.chosen[a].best_rank, a) <
+                       std::pair(books_.chosen[b].best_rank, b);
               });
     wave = next;
   }
-  scratch_.wave_ids.clear();
-  scratch_.wave_rows.clear();
+  books_.wave_ids.clear();
+  books_.wave_rows.clear();
   for (const std::size_t i : order) {
-    scratch_.wave_ids.push_back(scratch_.chosen[i].id);
-    scratch_.wave_rows.push_back(
-        static_cast<std::uint32_t>(scratch_.chosen[i].end - scratch_.chosen[i].begin));
+    books_.wave_ids.push_back(books_.chosen[i].id);
+    books_.wave_rows.push_back(
+        static_cast<std::uint32_t>(books_.chosen[i].end - books_.chosen[i].begin));
   }
-  scratch_.wave_leases.resize(order.size());
+  books_.wave_leases.resize(order.size());
   FM_RETURN_IF_ERROR(
-      context.experts->acquire(context.step, layer_, scratch_.wave_ids, scratch_.wave_leases,
-                               {.of_expert = scratch_.wave_rows, .total = context.rows}));
+      context.experts->acquire(context.step, layer_, books_.wave_ids, books_.wave_leases,
+                               {.of_expert = books_.wave_rows, .total = context.rows}));
   for (std::size_t j = 0; j < order.size(); ++j) {
-    scratch_.leases[order[j]] = std::move(scratch_.wave_leases[j]);
+    books_.leases[order[j]] = std::move(books_.wave_leases[j]);
   }
   return Status();
 }
 
-Status MoeBlock::forward(StepContext& context, Workspace& workspace, const Activations& x,
-                         MatrixView<float> y) const {
+Status MoeBlock::forward(StepContext& context, Scratch& scratch, const Activations& x,
+                         MatrixView<float> y) {
   FM_CHECK(context.experts != nullptr);
+  const Buffers buffers(spec_, hidden_, context.rows_max, scratch);
+  const Pass pass{context, buffers, x};
   Stopwatch watch;
-  FM_RETURN_IF_ERROR(route(context, workspace, x));
+  FM_RETURN_IF_ERROR(route(pass));
   context.times.router_seconds += watch.lap();
   group_by_expert(context.rows);
   for (std::size_t r = 0; r < context.rows; ++r) std::fill_n(y.row(r), y.cols, 0.0f);
-  scratch_.leases.resize(scratch_.chosen.size());
-  const Status status = run_waves(context, workspace, x, y);
-  scratch_.leases.clear();
+  books_.leases.resize(books_.chosen.size());
+  const Status status = run_waves(pass, y);
+  books_.leases.clear();
   FM_RETURN_IF_ERROR(status);
-  if (context.speculation != nullptr) context.speculation->end(scratch_.overlap);
-  context.times.expert_bound_seconds += scratch_.overlap.bound_seconds();
+  if (context.speculation != nullptr) context.speculation->end(books_.overlap);
+  context.times.expert_bound_seconds += books_.overlap.bound_seconds();
 
-  const MatrixView<float> shared = workspace.shared_out.slice(0, context.rows);
-  context.ops.sigmoid_scale_rows(shared, workspace.shared_gate.slice(0, context.rows));
+  if (!has_shared()) return Status();
+  const MatrixView<float> shared = buffers.shared_out.slice(0, context.rows);
+  if (spec_.has_shared_gate) {
+    context.ops.sigmoid_scale_rows(shared, buffers.shared_score.slice(0, context.rows));
+  }
   context.ops.add(y, shared);
   return Status();
 }
 
 /// Adds the routed experts to y, in waves of ascending ids that the buffers and the slots can hold.
-Status MoeBlock::run_waves(StepContext& context, Workspace& workspace, const Activations& x,
-                           MatrixView<float> y) const {
-  const std::vector<ChosenExpert>& chosen = scratch_.chosen;
+Status MoeBlock::run_waves(const Pass& pass, MatrixView<float> y) const {
+  StepContext& context = pass.context;
+  const std::vector<ChosenExpert>& chosen = books_.chosen;
   std::size_t slots = context.experts->slot_limit();
   // What the slots hold at once is asked for at once: nobody who is here leaves before his turn,
   // and the disk has all that it has to do. Else half the slots to a wave leaves the other half to
   // the reads of the next one.
   const bool at_once = chosen.size() <= slots;
   WaveLimits limits = {.experts = at_once ? slots : std::max<std::size_t>(1, slots / 2),
-                       .assignments = workspace.shape.assignments};
+                       .assignments = pass.buffers.assignments};
   // Memory may get short while a wave is computed: what has no lease yet goes by the slots left.
   const auto look_at_slots = [&] {
     if (at_once) return;
@@ -166,7 +230,7 @@ Status MoeBlock::run_waves(StepContext& context, Workspace& workspace, const Act
   std::size_t begin = 0;
   std::size_t end = wave_end(0, limits);
   std::size_t leased_end = at_once ? chosen.size() : end;
-  scratch_.overlap.begin(Clock::now());
+  books_.overlap.begin(Clock::now());
   FM_RETURN_IF_ERROR(acquire(context, 0, leased_end, limits));
   do {
     look_at_slots();
@@ -176,15 +240,14 @@ Status MoeBlock::run_waves(StepContext& context, Workspace& workspace, const Act
       FM_RETURN_IF_ERROR(acquire(context, end, next_end, limits));
       leased_end = next_end;
     }
-    FM_RETURN_IF_ERROR(run_wave(context, workspace, x, begin, end, /*with_shared=*/begin == 0));
-    scratch_.terms.clear();
+    FM_RETURN_IF_ERROR(run_wave(pass, begin, end, /*with_shared=*/has_shared() && begin == 0));
+    books_.terms.clear();
     const std::uint32_t first = first_assignment(begin);
     for (std::uint32_t i = first; i < first_assignment(end); ++i) {
-      scratch_.terms.push_back(
-          {scratch_.assignment_row[i], i - first, scratch_.assignment_weight[i]});
+      books_.terms.push_back({books_.assignment_row[i], i - first, books_.assignment_weight[i]});
     }
-    context.ops.add_weighted_rows(workspace.expert_out, scratch_.terms, y);
-    for (std::size_t i = begin; i < end; ++i) scratch_.leases[i] = ExpertLease();
+    context.ops.add_weighted_rows(pass.buffers.expert_out, books_.terms, y);
+    for (std::size_t i = begin; i < end; ++i) books_.leases[i] = ExpertLease();
     FM_RETURN_IF_ERROR(context.check(share_before(end)));
     if (leased_end < next_end) {
       look_at_slots();
@@ -200,113 +263,114 @@ Status MoeBlock::run_waves(StepContext& context, Workspace& workspace, const Act
 
 /// Where the assignments of chosen[i] begin; of all of them the end, for i past the last.
 std::uint32_t MoeBlock::first_assignment(std::size_t i) const {
-  return i < scratch_.chosen.size() ? scratch_.chosen[i].begin
-                                    : static_cast<std::uint32_t>(scratch_.assignment_row.size());
+  return i < books_.chosen.size() ? books_.chosen[i].begin
+                                  : static_cast<std::uint32_t>(books_.assignment_row.size());
 }
 
 /// Of the block's work, the share that chosen experts [0, i) are.
 double MoeBlock::share_before(std::size_t i) const {
-  const std::size_t count = std::max<std::size_t>(1, scratch_.assignment_row.size());
+  const std::size_t count = std::max<std::size_t>(1, books_.assignment_row.size());
   return static_cast<double>(first_assignment(i)) / static_cast<double>(count);
 }
 
 /// Computes the experts of one wave: first those whose bytes are there (with the shared expert, in
 /// the first wave), so that reads go on behind the arithmetic; then the rest as they arrive.
-Status MoeBlock::run_wave(StepContext& context, Workspace& workspace, const Activations& x,
-                          std::size_t begin, std::size_t end, bool with_shared) const {
-  scratch_.pending.resize(end - begin);
-  std::iota(scratch_.pending.begin(), scratch_.pending.end(), begin);
+Status MoeBlock::run_wave(const Pass& pass, std::size_t begin, std::size_t end,
+                          bool with_shared) const {
+  StepContext& context = pass.context;
+  books_.pending.resize(end - begin);
+  std::iota(books_.pending.begin(), books_.pending.end(), begin);
   bool has_waited = false;
-  while (!scratch_.pending.empty() || with_shared) {
-    scratch_.ready.clear();
-    std::erase_if(scratch_.pending, [this](std::size_t i) {
-      if (!scratch_.leases[i].ready()) return false;
-      scratch_.ready.push_back(i);
+  while (!books_.pending.empty() || with_shared) {
+    books_.ready.clear();
+    std::erase_if(books_.pending, [this](std::size_t i) {
+      if (!books_.leases[i].ready()) return false;
+      books_.ready.push_back(i);
       return true;
     });
     const Clock::time_point now = Clock::now();
-    if (has_waited && !scratch_.ready.empty()) scratch_.overlap.arrived(now);
-    has_waited = !scratch_.pending.empty();
-    if (scratch_.ready.empty() && !with_shared) {
-      context.experts->wait_any(scratch_.leases, scratch_.pending);
+    if (has_waited && !books_.ready.empty()) books_.overlap.arrived(now);
+    has_waited = !books_.pending.empty();
+    if (books_.ready.empty() && !with_shared) {
+      context.experts->wait_any(books_.leases, books_.pending);
       FM_RETURN_IF_ERROR(context.check(share_before(begin)));
       continue;
     }
-    scratch_.ready_matrices.clear();
-    for (const std::size_t i : scratch_.ready) {
-      FM_ASSIGN_OR_RETURN(const ExpertView view, scratch_.leases[i].wait());
-      scratch_.ready_matrices.push_back(
-          expert_matrices(layout_, view, config_.hidden_size, config_.moe.moe_intermediate_size));
+    books_.ready_matrices.clear();
+    for (const std::size_t i : books_.ready) {
+      FM_ASSIGN_OR_RETURN(const ExpertView view, books_.leases[i].wait());
+      books_.ready_matrices.push_back(
+          expert_matrices(layout_, view, hidden_, spec_.intermediate_size));
     }
-    run_experts(context, workspace, x, first_assignment(begin), with_shared);
-    scratch_.overlap.computed(now, Clock::now());
+    run_experts(pass, first_assignment(begin), with_shared);
+    books_.overlap.computed(now, Clock::now());
     with_shared = false;
   }
   return Status();
 }
 
-/// Expert(x) of the assignments of the experts in scratch_.ready, to their rows of
-/// workspace.expert_out; and the shared expert's.
-void MoeBlock::run_experts(StepContext& context, Workspace& workspace, const Activations& x,
-                           std::uint32_t wave_first_assignment, bool with_shared) const {
-  Ops& ops = context.ops;
-  const std::size_t rows = context.rows;
-  const std::size_t shared_inner = config_.moe.shared_expert_intermediate_size;
-  const MatrixView<float> shared_gate(workspace.wide_a.data(), rows, shared_inner);
-  const MatrixView<float> shared_up(workspace.wide_b.data(), rows, shared_inner);
+/// Expert(x) of the assignments of the experts in books_.ready, to their rows of
+/// Buffers::expert_out; and the shared expert's.
+void MoeBlock::run_experts(const Pass& pass, std::uint32_t wave_first_assignment,
+                           bool with_shared) const {
+  Ops& ops = pass.context.ops;
+  const Buffers& buffers = pass.buffers;
+  const std::size_t rows = pass.context.rows;
+  const MatrixView<float> shared_gate = buffers.shared_gate.slice(0, rows);
+  const MatrixView<float> shared_up = buffers.shared_up.slice(0, rows);
 
-  // The chosen rows of ready experts are compacted: expert_gate, expert_up and expert_activations
+  // The chosen rows of ready experts are compacted: expert_gate, expert_up and expert_inner
   // have no gaps.
-  scratch_.tasks.clear();
+  books_.tasks.clear();
   std::size_t count = 0;
-  for (std::size_t j = 0; j < scratch_.ready.size(); ++j) {
-    const ChosenExpert& expert = scratch_.chosen[scratch_.ready[j]];
+  for (std::size_t j = 0; j < books_.ready.size(); ++j) {
+    const ChosenExpert& expert = books_.chosen[books_.ready[j]];
     const std::size_t n = expert.end - expert.begin;
-    const std::span<const std::uint32_t> x_rows(scratch_.assignment_row.data() + expert.begin, n);
-    scratch_.tasks.push_back({.weight = scratch_.ready_matrices[j].gate_proj,
-                              .x = &x,
-                              .x_rows = x_rows,
-                              .y = workspace.expert_gate.slice(count, n)});
-    scratch_.tasks.push_back({.weight = scratch_.ready_matrices[j].up_proj,
-                              .x = &x,
-                              .x_rows = x_rows,
-                              .y = workspace.expert_up.slice(count, n)});
+    const std::span<const std::uint32_t> x_rows(books_.assignment_row.data() + expert.begin, n);
+    books_.tasks.push_back({.weight = books_.ready_matrices[j].gate_proj,
+                            .x = &pass.x,
+                            .x_rows = x_rows,
+                            .y = buffers.expert_gate.slice(count, n)});
+    books_.tasks.push_back({.weight = books_.ready_matrices[j].up_proj,
+                            .x = &pass.x,
+                            .x_rows = x_rows,
+                            .y = buffers.expert_up.slice(count, n)});
     count += n;
   }
   if (with_shared) {
-    scratch_.tasks.push_back({.weight = weights_.mlp.gate_proj, .x = &x, .y = shared_gate});
-    scratch_.tasks.push_back({.weight = weights_.mlp.up_proj, .x = &x, .y = shared_up});
+    books_.tasks.push_back({.weight = shared_gate_proj_, .x = &pass.x, .y = shared_gate});
+    books_.tasks.push_back({.weight = shared_up_proj_, .x = &pass.x, .y = shared_up});
   }
-  ops.linear(scratch_.tasks);
+  ops.linear(books_.tasks);
 
-  scratch_.tasks.clear();
+  books_.tasks.clear();
   if (count > 0) {
-    const MatrixView<float> inner = workspace.expert_gate.slice(0, count);
-    ops.swiglu(inner, workspace.expert_up.slice(0, count), inner);
-    ops.prepare(inner, workspace.expert_activations);
-    while (scratch_.compact_rows.size() < count) {
-      scratch_.compact_rows.push_back(static_cast<std::uint32_t>(scratch_.compact_rows.size()));
+    const MatrixView<float> inner = buffers.expert_gate.slice(0, count);
+    ops.swiglu(inner, buffers.expert_up.slice(0, count), inner);
+    ops.prepare(inner, *buffers.expert_inner);
+    while (books_.compact_rows.size() < count) {
+      books_.compact_rows.push_back(static_cast<std::uint32_t>(books_.compact_rows.size()));
     }
     std::size_t done = 0;
-    for (std::size_t j = 0; j < scratch_.ready.size(); ++j) {
-      const ChosenExpert& expert = scratch_.chosen[scratch_.ready[j]];
+    for (std::size_t j = 0; j < books_.ready.size(); ++j) {
+      const ChosenExpert& expert = books_.chosen[books_.ready[j]];
       const std::size_t n = expert.end - expert.begin;
-      scratch_.tasks.push_back(
-          {.weight = scratch_.ready_matrices[j].down_proj,
-           .x = &workspace.expert_activations,
-           .x_rows = std::span<const std::uint32_t>(scratch_.compact_rows).subspan(done, n),
-           .y = workspace.expert_out.slice(expert.begin - wave_first_assignment, n)});
+      books_.tasks.push_back(
+          {.weight = books_.ready_matrices[j].down_proj,
+           .x = buffers.expert_inner,
+           .x_rows = std::span<const std::uint32_t>(books_.compact_rows).subspan(done, n),
+           .y = buffers.expert_out.slice(expert.begin - wave_first_assignment, n)});
       done += n;
     }
   }
   if (with_shared) {
     ops.swiglu(shared_gate, shared_up, shared_gate);
-    ops.prepare(shared_gate, workspace.inner_activations);
-    scratch_.tasks.push_back({.weight = weights_.mlp.down_proj,
-                              .x = &workspace.inner_activations,
-                              .y = workspace.shared_out.slice(0, rows)});
+    ops.prepare(shared_gate, *buffers.shared_inner);
+    books_.tasks.push_back({.weight = shared_down_proj_,
+                            .x = buffers.shared_inner,
+                            .y = buffers.shared_out.slice(0, rows)});
   }
-  ops.linear(scratch_.tasks);
+  ops.linear(books_.tasks);
 }
 
 }  // namespace flashmoe

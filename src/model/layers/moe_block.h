@@ -8,11 +8,11 @@
 #include "base/result.h"
 #include "experts/expert_id.h"
 #include "model/expert_layout.h"
-#include "model/model_config.h"
-#include "model/model_weights.h"
+#include "model/layers/feed_forward.h"
+#include "model/layers/router.h"
+#include "model/model_spec.h"
 #include "model/overlap_meter.h"
 #include "model/step.h"
-#include "model/workspace.h"
 
 namespace flashmoe {
 
@@ -26,7 +26,7 @@ struct ChosenExpert {
 
 /// The bookkeeping of one MoE forward pass, shared by a model's layers, which take turns.
 /// Grow-only, so that a decode step allocates nothing.
-struct MoeScratch {
+struct MoeBooks {
   std::vector<std::uint16_t> routed_ids;      // [rows, k], rank order
   std::vector<float> routed_weights;          // [rows, k]
   std::vector<std::uint32_t> expert_cursor;   // [num_experts]
@@ -48,53 +48,72 @@ struct MoeScratch {
   OverlapMeter overlap;
 };
 
-/// A sparse MLP: each row passes the shared expert and the routed experts that its router picked.
+/// A sparse MLP: each row passes the routed experts that its router picked, and the shared expert
+/// where there is one.
 ///
-///   (w, k) = TopK(softmax(W_router x))
+///   (w, k) = Router(x)
 ///   y = sum over k of w_k Expert_k(x) + sigmoid(W_shared_expert_gate x) Shared(x)
+///       (without that gate, + Shared(x))
 ///   Expert(x) = W_down (silu(W_gate x) * (W_up x))
 ///
 /// Expert results are added in ascending expert id, whatever order the experts' bytes arrive in.
-/// Source: transformers modeling_qwen3_next.py, Qwen3NextSparseMoeBlock.
-class MoeBlock {
+/// Sources: transformers modeling_qwen3_next.py, Qwen3NextSparseMoeBlock; modeling_glm4_moe.py.
+class MoeBlock final : public FeedForward {
  public:
-  /// References must outlive the block.
-  MoeBlock(const ModelConfig& config, const LayerWeights& weights, const ExpertLayout& layout,
-           LayerId layer, MoeScratch& scratch)
-      : config_(config), weights_(weights), layout_(layout), layer_(layer), scratch_(scratch) {}
+  /// `layer`: which layer of the model this is. `books`: shared by the model's layers, which take
+  /// turns; it must outlive the block.
+  MoeBlock(const MoeSpec& spec, std::size_t hidden_size, LayerId layer, MoeBooks& books)
+      : spec_(spec),
+        hidden_(hidden_size),
+        layer_(layer),
+        router_(spec.router, hidden_size),
+        books_(books) {}
 
-  /// y = MoE(x) for every row. x: prepared [rows, hidden]; y: [rows, hidden].
-  /// Errors: those of ExpertCache::acquire and ExpertLease::wait, and of StepContext::check; y is
-  /// then unspecified.
-  Status forward(StepContext& context, Workspace& workspace, const Activations& x,
-                 MatrixView<float> y) const;
+  Status declare(LayerTensors& tensors) override;
+  ScratchSize scratch_size(std::size_t rows) const override;
+  Status forward(StepContext& context, Scratch& scratch, const Activations& x,
+                 MatrixView<float> y) override;
+  const Router* router() const override { return &router_; }
+
+  /// What the segments of the layer's experts mean, before the first forward().
+  void set_layout(const ExpertLayout& layout) { layout_ = layout; }
 
  private:
-  Status route(StepContext& context, Workspace& workspace, const Activations& x) const;
-  void group_by_expert(std::size_t rows) const;
-  Status run_waves(StepContext& context, Workspace& workspace, const Activations& x,
-                   MatrixView<float> y) const;
+  struct Buffers;
   /// The most of a wave.
   struct WaveLimits {
     std::size_t experts = 0;
     std::size_t assignments = 0;
   };
+  /// A pass, as its parts see it.
+  struct Pass {
+    StepContext& context;
+    const Buffers& buffers;
+    const Activations& x;
+  };
+
+  bool has_shared() const { return spec_.shared_intermediate_size > 0; }
+  Status route(const Pass& pass) const;
+  void group_by_expert(std::size_t rows) const;
+  Status run_waves(const Pass& pass, MatrixView<float> y) const;
   std::size_t wave_end(std::size_t begin, const WaveLimits& limits) const;
   std::uint32_t first_assignment(std::size_t i) const;
   double share_before(std::size_t i) const;
   Status acquire(StepContext& context, std::size_t begin, std::size_t end,
                  const WaveLimits& limits) const;
-  Status run_wave(StepContext& context, Workspace& workspace, const Activations& x,
-                  std::size_t begin, std::size_t end, bool with_shared) const;
-  void run_experts(StepContext& context, Workspace& workspace, const Activations& x,
-                   std::uint32_t wave_first_assignment, bool with_shared) const;
+  Status run_wave(const Pass& pass, std::size_t begin, std::size_t end, bool with_shared) const;
+  void run_experts(const Pass& pass, std::uint32_t wave_first_assignment, bool with_shared) const;
 
-  const ModelConfig& config_;
-  const LayerWeights& weights_;
-  const ExpertLayout& layout_;
+  MoeSpec spec_;
+  std::size_t hidden_;
   LayerId layer_;
-
-  MoeScratch& scratch_;
+  Router router_;
+  WeightView shared_gate_proj_;    // [shared_intermediate_size, hidden]
+  WeightView shared_up_proj_;      // [shared_intermediate_size, hidden]
+  WeightView shared_down_proj_;    // [hidden, shared_intermediate_size]
+  WeightView shared_expert_gate_;  // [1, hidden]
+  ExpertLayout layout_;
+  MoeBooks& books_;
 };
 
 }  // namespace flashmoe

@@ -1,6 +1,9 @@
 #include "tokenizer/jinja/token_stream.h"
 
+#include <fmt/format.h>
+
 #include <string>
+#include <string_view>
 
 namespace flashmoe::jinja {
 namespace {
@@ -25,7 +28,7 @@ std::string describe(const Token& token) {
     case TokenKind::kInteger:
     case TokenKind::kFloat:
     case TokenKind::kOperator:
-      return "'" + token.text.substr(0, 80) + "'";
+      return fmt::format("'{}'", std::string_view(token.text).substr(0, 80));
   }
   return "";
 }

@@ -3,7 +3,7 @@
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 
-#include "tokenizer/utf8.h"
+#include "base/utf8.h"
 
 namespace flashmoe::testing {
 

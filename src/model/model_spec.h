@@ -1,0 +1,141 @@
+#ifndef FLASHMOE_MODEL_MODEL_SPEC_H_
+#define FLASHMOE_MODEL_MODEL_SPEC_H_
+
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "kernels/ops.h"
+#include "model/rope.h"
+
+namespace flashmoe {
+
+/// What queries and keys are normed by, before they rotate.
+enum class QkNorm : std::uint8_t {
+  kNone,
+  kHeads,  // each head on its own, with one weight for all: [head_dim]
+  kWhole,  // all heads of a row together, with a weight for each element
+};
+
+/// Grouped-query attention with a KV cache (layers/attention.h).
+struct AttentionSpec {
+  std::size_t num_heads = 0;
+  std::size_t num_kv_heads = 0;
+  std::size_t head_dim = 0;
+  RopeSpec rope;
+  bool has_output_gate = false;  // q_proj has a gate beside each head's query; not with kWhole
+  QkNorm qk_norm = QkNorm::kNone;
+  bool has_qkv_bias = false;     // q_proj, k_proj and v_proj add one
+  bool has_output_bias = false;  // o_proj adds one
+  std::size_t window = 0;        // positions it looks back to, its own included; 0: all
+
+  std::size_t query_size() const { return num_heads * head_dim; }
+  std::size_t kv_size() const { return num_kv_heads * head_dim; }
+};
+
+/// Multi-head latent attention (layers/latent_attention.h).
+struct LatentAttentionSpec {
+  std::size_t num_heads = 0;
+  std::size_t q_lora_rank = 0;  // 0: queries come from one matrix
+  std::size_t kv_lora_rank = 0;
+  std::size_t qk_nope_head_dim = 0;
+  std::size_t qk_rope_head_dim = 0;
+  std::size_t v_head_dim = 0;
+  RopeSpec rope;                    // of qk_rope_head_dim
+  bool is_rope_interleaved = true;  // pairs (2i, 2i + 1), else (i, i + half)
+  float scale = 0;                  // of the scores
+
+  std::size_t qk_head_dim() const { return qk_nope_head_dim + qk_rope_head_dim; }
+  /// What is kept of a position: the latent, then the rotated key.
+  std::size_t latent_size() const { return kv_lora_rank + qk_rope_head_dim; }
+};
+
+/// Linear attention with a recurrent state (layers/gated_delta_net.h).
+struct DeltaNetSpec {
+  std::size_t key_heads = 0;
+  std::size_t value_heads = 0;
+  std::size_t key_dim = 0;    // of one head
+  std::size_t value_dim = 0;  // of one head
+  std::size_t conv_kernel = 0;
+  /// The projections come in two matrices, key head by key head, rather than in four.
+  bool is_grouped_by_head = false;
+
+  std::size_t heads_ratio() const { return value_heads / key_heads; }
+  std::size_t keys_size() const { return key_heads * key_dim; }
+  std::size_t values_size() const { return value_heads * value_dim; }
+  std::size_t conv_channels() const { return 2 * keys_size() + values_size(); }
+  std::size_t conv_state_size() const { return (conv_kernel - 1) * conv_channels(); }
+  std::size_t state_size() const { return value_heads * key_dim * value_dim; }
+};
+
+/// A gated MLP that every row passes (layers/dense_mlp.h).
+struct DenseMlpSpec {
+  std::size_t intermediate_size = 0;
+};
+
+/// Which experts a row passes, and with what weights (layers/router.h).
+struct RouterSpec {
+  std::size_t num_experts = 0;
+  std::size_t num_experts_per_tok = 0;
+  bool norm_topk_prob = true;  // weights of the chosen add up to 1, before they are scaled
+  RouteRule::Score score = RouteRule::Score::kSoftmax;
+  bool has_correction_bias = false;  // added to sigmoid scores for the choice alone
+  float routed_scaling_factor = 1;
+  std::size_t n_group = 1;     // equal runs of experts
+  std::size_t topk_group = 1;  // how many of them a row may choose from
+  bool groups_by_best_two = false;
+};
+
+/// Routed experts, and perhaps a shared one (layers/moe_block.h).
+struct MoeSpec {
+  RouterSpec router;
+  std::size_t intermediate_size = 0;         // of a routed expert
+  std::size_t shared_intermediate_size = 0;  // 0: no shared expert
+  bool has_shared_gate = false;              // the shared expert's weight is a sigmoid, else 1
+};
+
+/// One layer: x += mixer(norm(x)), then x += feed_forward(norm(x)).
+struct LayerSpec {
+  std::variant<AttentionSpec, LatentAttentionSpec, DeltaNetSpec> mixer;
+  std::variant<DenseMlpSpec, MoeSpec> feed_forward;
+
+  /// Null where the layer has no experts.
+  const MoeSpec* moe() const { return std::get_if<MoeSpec>(&feed_forward); }
+};
+
+/// What config.json says of a model, checked: every size is in range and consistent with the
+/// others.
+struct ModelSpec {
+  std::string model_type;
+  std::size_t vocab_size = 0;
+  std::size_t hidden_size = 0;
+  std::size_t max_position_embeddings = 0;
+  float rms_norm_eps = 0;
+  bool tie_word_embeddings = false;
+  std::vector<LayerSpec> layers;
+
+  /// The experts of the model's first MoE layer; of none, a spec of zeros. Families have the same
+  /// in all of their MoE layers.
+  const MoeSpec& moe() const;
+  std::size_t moe_layer_count() const;
+  /// The first layer of that kind, or null.
+  template <typename Mixer>
+  const Mixer* first_mixer() const {
+    for (const LayerSpec& layer : layers) {
+      if (const auto* mixer = std::get_if<Mixer>(&layer.mixer)) return mixer;
+    }
+    return nullptr;
+  }
+  template <typename Mixer>
+  std::size_t count() const {
+    std::size_t count = 0;
+    for (const LayerSpec& layer : layers) count += std::holds_alternative<Mixer>(layer.mixer);
+    return count;
+  }
+};
+
+}  // namespace flashmoe
+
+#endif  // FLASHMOE_MODEL_MODEL_SPEC_H_

@@ -1,0 +1,126 @@
+#include "model/network.h"
+
+#include <algorithm>
+#include <string>
+#include <utility>
+
+#include "base/check.h"
+#include "model/layers/attention.h"
+#include "model/layers/dense_mlp.h"
+#include "model/layers/gated_delta_net.h"
+#include "model/layers/latent_attention.h"
+
+namespace flashmoe {
+
+Network::Network(ModelSpec spec) : spec_(std::move(spec)) {
+  std::vector<StateNeeds> needs;
+  for (std::size_t i = 0; i < spec_.layers.size(); ++i) {
+    Layer& layer = layers_.emplace_back();
+    layer.mixer = make_mixer(i);
+    layer.feed_forward = make_feed_forward(i);
+    needs.push_back(layer.mixer->state());
+  }
+  state_layout_ = StateLayout(needs);
+}
+
+std::unique_ptr<Mixer> Network::make_mixer(std::size_t layer) {
+  struct Maker {
+    std::unique_ptr<Mixer> operator()(const AttentionSpec& spec) const {
+      return std::make_unique<Attention>(spec, network.spec_.hidden_size,
+                                         network.spec_.rms_norm_eps, layer,
+                                         network.rope_index(spec.rope), network.attention_rows_);
+    }
+    std::unique_ptr<Mixer> operator()(const LatentAttentionSpec& spec) const {
+      return std::make_unique<LatentAttention>(spec, network.spec_.hidden_size, layer,
+                                               network.rope_index(spec.rope),
+                                               network.attention_rows_, network.row_indices_);
+    }
+    std::unique_ptr<Mixer> operator()(const DeltaNetSpec& spec) const {
+      return std::make_unique<GatedDeltaNet>(spec, network.spec_.hidden_size,
+                                             network.spec_.rms_norm_eps, layer);
+    }
+    Network& network;
+    std::size_t layer;
+  };
+  return std::visit(Maker{*this, layer}, spec_.layers[layer].mixer);
+}
+
+std::unique_ptr<FeedForward> Network::make_feed_forward(std::size_t layer) {
+  struct Maker {
+    std::unique_ptr<FeedForward> operator()(const DenseMlpSpec& spec) const {
+      return std::make_unique<DenseMlp>(spec, network.spec_.hidden_size);
+    }
+    std::unique_ptr<FeedForward> operator()(const MoeSpec& spec) const {
+      return std::make_unique<MoeBlock>(spec, network.spec_.hidden_size,
+                                        LayerId{static_cast<std::uint32_t>(layer)},
+                                        network.moe_books_);
+    }
+    Network& network;
+    std::size_t layer;
+  };
+  return std::visit(Maker{*this, layer}, spec_.layers[layer].feed_forward);
+}
+
+std::size_t Network::rope_index(const RopeSpec& rope) {
+  const auto at = std::ranges::find(ropes_, rope);
+  if (at == ropes_.end()) {
+    ropes_.push_back(rope);
+    return ropes_.size() - 1;
+  }
+  return static_cast<std::size_t>(at - ropes_.begin());
+}
+
+Status Network::declare(const TensorTable& table, WeightSource& source) {
+  const auto whole = [&](TensorId id) {
+    return TensorRef{.id = id, .name = table.name(id), .stored = table.row(id).stored};
+  };
+  const std::size_t hidden = spec_.hidden_size;
+  FM_RETURN_IF_ERROR(
+      source.matrix(whole(TensorId::kEmbedTokens), {spec_.vocab_size, hidden}, &embed_tokens_));
+  const TensorShape norm = {hidden};
+  FM_RETURN_IF_ERROR(source.vector(whole(TensorId::kFinalNorm), {&norm, 1}, &final_norm_));
+  if (!spec_.tie_word_embeddings) {
+    FM_RETURN_IF_ERROR(
+        source.matrix(whole(TensorId::kLmHead), {spec_.vocab_size, hidden}, &lm_head_));
+  }
+  for (std::size_t i = 0; i < layers_.size(); ++i) {
+    Layer& layer = layers_[i];
+    LayerTensors tensors(table, i, source);
+    FM_RETURN_IF_ERROR(tensors.vector(TensorId::kInputNorm, hidden, &layer.input_norm));
+    FM_RETURN_IF_ERROR(
+        tensors.vector(TensorId::kPostAttentionNorm, hidden, &layer.post_attention_norm));
+    FM_RETURN_IF_ERROR(layer.mixer->declare(tensors));
+    FM_RETURN_IF_ERROR(layer.feed_forward->declare(tensors));
+  }
+  return Status();
+}
+
+void Network::finish() {
+  if (spec_.tie_word_embeddings) lm_head_ = embed_tokens_;
+  for (Layer& layer : layers_) layer.mixer->finish();
+}
+
+std::uint64_t Network::derived_bytes() const {
+  std::uint64_t bytes = 0;
+  for (const Layer& layer : layers_) bytes += layer.mixer->derived_bytes();
+  return bytes;
+}
+
+void Network::set_expert_layouts(std::span<const ExpertLayout> layouts) {
+  FM_CHECK(layouts.size() == layers_.size());
+  for (std::size_t i = 0; i < layers_.size(); ++i) {
+    if (spec_.layers[i].moe() == nullptr) continue;
+    static_cast<MoeBlock&>(*layers_[i].feed_forward).set_layout(layouts[i]);
+  }
+}
+
+ScratchSize Network::scratch_size(std::size_t rows) const {
+  ScratchSize size;
+  for (const Layer& layer : layers_) {
+    size.cover(layer.mixer->scratch_size(rows));
+    size.cover(layer.feed_forward->scratch_size(rows));
+  }
+  return size;
+}
+
+}  // namespace flashmoe

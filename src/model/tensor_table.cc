@@ -1,0 +1,121 @@
+#include "model/tensor_table.h"
+
+#include <algorithm>
+#include <array>
+
+namespace flashmoe {
+namespace {
+
+/// What holds of a tensor in all families, and how most of them call it.
+struct CommonRow {
+  TensorRole role;
+  TensorRow row;
+};
+
+using enum TensorId;
+
+constexpr std::array<CommonRow, static_cast<std::size_t>(kCount)> kCommon = {{
+    {TensorRole::kEmbedding, {kEmbedTokens, "model.embed_tokens"}},
+    {TensorRole::kNorm, {kFinalNorm, "model.norm.weight"}},
+    {TensorRole::kLmHead, {kLmHead, "lm_head"}},
+    {TensorRole::kNorm, {kInputNorm, "model.layers.{layer}.input_layernorm.weight"}},
+    {TensorRole::kNorm,
+     {kPostAttentionNorm, "model.layers.{layer}.post_attention_layernorm.weight"}},
+
+    {TensorRole::kAttention, {kQProj, "model.layers.{layer}.self_attn.q_proj"}},
+    {TensorRole::kAttention, {kKProj, "model.layers.{layer}.self_attn.k_proj"}},
+    {TensorRole::kAttention, {kVProj, "model.layers.{layer}.self_attn.v_proj"}},
+    {TensorRole::kAttention, {kOProj, "model.layers.{layer}.self_attn.o_proj"}},
+    {TensorRole::kAttention, {kQNorm, "model.layers.{layer}.self_attn.q_norm.weight"}},
+    {TensorRole::kAttention, {kKNorm, "model.layers.{layer}.self_attn.k_norm.weight"}},
+
+    {TensorRole::kAttention, {kQAProj, "model.layers.{layer}.self_attn.q_a_proj"}},
+    {TensorRole::kAttention, {kQANorm, "model.layers.{layer}.self_attn.q_a_layernorm.weight"}},
+    {TensorRole::kAttention, {kQBProj, "model.layers.{layer}.self_attn.q_b_proj"}},
+    {TensorRole::kAttention, {kKvAProj, "model.layers.{layer}.self_attn.kv_a_proj_with_mqa"}},
+    {TensorRole::kAttention, {kKvANorm, "model.layers.{layer}.self_attn.kv_a_layernorm.weight"}},
+    {TensorRole::kAttention, {kKvBProj, "model.layers.{layer}.self_attn.kv_b_proj"}},
+    {TensorRole::kAttention, {kEmbedQ, "model.layers.{layer}.self_attn.embed_q"}},
+    {TensorRole::kAttention, {kUnembedOut, "model.layers.{layer}.self_attn.unembed_out"}},
+
+    {TensorRole::kDeltaNet, {kInProjQkvz, "model.layers.{layer}.linear_attn.in_proj_qkvz"}},
+    {TensorRole::kDeltaNet, {kInProjBa, "model.layers.{layer}.linear_attn.in_proj_ba"}},
+    {TensorRole::kDeltaNet, {kInProjQkv, "model.layers.{layer}.linear_attn.in_proj_qkv"}},
+    {TensorRole::kDeltaNet, {kInProjZ, "model.layers.{layer}.linear_attn.in_proj_z"}},
+    {TensorRole::kDeltaNet, {kInProjB, "model.layers.{layer}.linear_attn.in_proj_b"}},
+    {TensorRole::kDeltaNet, {kInProjA, "model.layers.{layer}.linear_attn.in_proj_a"}},
+    {TensorRole::kDeltaNet,
+     {kConv1d, "model.layers.{layer}.linear_attn.conv1d.weight", StoredAs::kTapsLast}},
+    {TensorRole::kDeltaNet, {kALog, "model.layers.{layer}.linear_attn.A_log", StoredAs::kLogDecay}},
+    {TensorRole::kDeltaNet, {kDtBias, "model.layers.{layer}.linear_attn.dt_bias"}},
+    {TensorRole::kDeltaNet, {kDeltaNorm, "model.layers.{layer}.linear_attn.norm.weight"}},
+    {TensorRole::kDeltaNet, {kOutProj, "model.layers.{layer}.linear_attn.out_proj"}},
+
+    {TensorRole::kDenseMlp, {kGateProj, "model.layers.{layer}.mlp.gate_proj"}},
+    {TensorRole::kDenseMlp, {kUpProj, "model.layers.{layer}.mlp.up_proj"}},
+    {TensorRole::kDenseMlp, {kDownProj, "model.layers.{layer}.mlp.down_proj"}},
+
+    {TensorRole::kRouter, {kRouter, "model.layers.{layer}.mlp.gate"}},
+    {TensorRole::kRouter,
+     {kCorrectionBias, "model.layers.{layer}.mlp.gate.e_score_correction_bias"}},
+    {TensorRole::kSharedExpert,
+     {kSharedGateProj, "model.layers.{layer}.mlp.shared_expert.gate_proj"}},
+    {TensorRole::kSharedExpert, {kSharedUpProj, "model.layers.{layer}.mlp.shared_expert.up_proj"}},
+    {TensorRole::kSharedExpert,
+     {kSharedDownProj, "model.layers.{layer}.mlp.shared_expert.down_proj"}},
+    {TensorRole::kSharedExpert, {kSharedExpertGate, "model.layers.{layer}.mlp.shared_expert_gate"}},
+
+    {TensorRole::kRoutedExperts, {kStackedGate, "model.layers.{layer}.mlp.switch_mlp.gate_proj"}},
+    {TensorRole::kRoutedExperts, {kStackedUp, "model.layers.{layer}.mlp.switch_mlp.up_proj"}},
+    {TensorRole::kRoutedExperts, {kStackedDown, "model.layers.{layer}.mlp.switch_mlp.down_proj"}},
+    {TensorRole::kRoutedExperts,
+     {kSeparateGate, "model.layers.{layer}.mlp.experts.{expert}.gate_proj"}},
+    {TensorRole::kRoutedExperts,
+     {kSeparateUp, "model.layers.{layer}.mlp.experts.{expert}.up_proj"}},
+    {TensorRole::kRoutedExperts,
+     {kSeparateDown, "model.layers.{layer}.mlp.experts.{expert}.down_proj"}},
+    {TensorRole::kRoutedExperts, {kFusedGateUp, "model.layers.{layer}.mlp.experts.gate_up_proj"}},
+    {TensorRole::kRoutedExperts, {kFusedDown, "model.layers.{layer}.mlp.experts.down_proj"}},
+}};
+
+constexpr bool is_in_order() {
+  for (std::size_t i = 0; i < kCommon.size(); ++i) {
+    if (static_cast<std::size_t>(kCommon[i].row.id) != i) return false;
+  }
+  return true;
+}
+static_assert(is_in_order(), "the table has one row for every TensorId, in their order");
+
+std::string replace_placeholder(std::string text, std::string_view placeholder, std::size_t index) {
+  const std::size_t at = text.find(placeholder);
+  if (at != std::string::npos) text.replace(at, placeholder.size(), std::to_string(index));
+  return text;
+}
+
+}  // namespace
+
+const TensorRow& TensorTable::row(TensorId id) const {
+  const auto own =
+      std::find_if(own_.begin(), own_.end(), [id](const TensorRow& row) { return row.id == id; });
+  return own != own_.end() ? *own : kCommon[static_cast<std::size_t>(id)].row;
+}
+
+std::string TensorTable::name(TensorId id) const {
+  constexpr std::string_view kBody = "model.";
+  std::string_view name = row(id).name;
+  if (!name.starts_with(kBody)) return std::string(prefixes_.head).append(name);
+  name.remove_prefix(kBody.size());
+  return std::string(prefixes_.body).append(name);
+}
+
+std::string TensorTable::name(TensorId id, std::size_t layer) const {
+  return replace_placeholder(name(id), "{layer}", layer);
+}
+
+std::string TensorTable::name(TensorId id, std::size_t layer, std::size_t expert) const {
+  return replace_placeholder(name(id, layer), "{expert}", expert);
+}
+
+TensorRole role_of(TensorId id) { return kCommon[static_cast<std::size_t>(id)].role; }
+
+}  // namespace flashmoe

@@ -24,7 +24,7 @@ constexpr int kChainRows = 6;
 #else
 constexpr int kChainRows = 4;
 #endif
-constexpr size_t kTiledRowsMin = 3;
+constexpr size_t kTiledRowsMin = 6;
 constexpr int kKeyTile = 4;
 constexpr int kHeadTile = 1;
 constexpr int kValueTile = 8;

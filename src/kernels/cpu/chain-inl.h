@@ -86,10 +86,25 @@ struct TilePlace {
   }
 };
 
+/// What will be unpacked next, fetched into the L2 cache in as many parts as the tile at hand has
+/// blocks: all at once, loads would wait for places of lines that are on their way.
+struct TileFetch {
+  const uint8_t* begin;
+  size_t stride;
+  size_t row_count;
+  size_t size;  // of a row
+  void fetch(size_t part, size_t part_count) const {
+    const size_t end = (part + 1) * row_count / part_count;
+    for (size_t r = part * row_count / part_count; r < end; ++r) {
+      for (size_t i = 0; i < size; i += 64) __builtin_prefetch(begin + r * stride + i, 0, 2);
+    }
+  }
+};
+
 /// kW vectors of weight rows times kR activation rows.
 template <int kBlock, int32_t kOffset, int kW, int kR>
-void chain_tile(const ChainTile& tile, const TilePlace& place, const ActivationRow* x,
-                float* const* y) {
+void chain_tile(const ChainTile& tile, const TilePlace& place, const TileFetch& next,
+                const ActivationRow* x, float* const* y) {
   F32x16 acc[kW][kR];
   repeat<kW>([&](auto w) FM_INLINE {
     repeat<kR>([&](auto r) FM_INLINE {
@@ -101,6 +116,7 @@ void chain_tile(const ChainTile& tile, const TilePlace& place, const ActivationR
   const BlockScales* scales = tile.scales + place.col % kSlabMax / kBlock * kW;
   const size_t block_end = (place.col + place.col_count) / kBlock;
   for (size_t block = place.col / kBlock; block < block_end; ++block) {
+    next.fetch(block - place.col / kBlock, place.col_count / kBlock);
     // What is used once a block stays out of the registers, or g++ spills what every step uses.
     __asm__ volatile("" : "+m"(acc));
     StepSums sums[kW][kR];
@@ -145,11 +161,11 @@ void chain_tile(const ChainTile& tile, const TilePlace& place, const ActivationR
 
 template <int kBlock, int32_t kOffset, int kW, int kR = kChainRows>
 inline void chain_rows(size_t count, const ChainTile& tile, const TilePlace& place,
-                       const ActivationRow* x, float* const* y) {
+                       const TileFetch& next, const ActivationRow* x, float* const* y) {
   if (count == kR) {
-    chain_tile<kBlock, kOffset, kW, kR>(tile, place, x, y);
+    chain_tile<kBlock, kOffset, kW, kR>(tile, place, next, x, y);
   } else if constexpr (kR > 1) {
-    chain_rows<kBlock, kOffset, kW, kR - 1>(count, tile, place, x, y);
+    chain_rows<kBlock, kOffset, kW, kR - 1>(count, tile, place, next, x, y);
   }
 }
 
@@ -176,16 +192,13 @@ inline void load_tile_scales(const WeightRows& weights, const TilePlace& place, 
   }
 }
 
-/// Fetches into the L2 cache what will be unpacked after `place`.
-inline void prefetch_tile_after(const WeightRows& weights, const TilePlace& place) {
+/// What is unpacked after `place`.
+inline TileFetch tile_after(const WeightRows& weights, const TilePlace& place) {
   const bool is_last = place.col + place.col_count == weights.cols;
-  const size_t begin = is_last ? 0 : (place.col + place.col_count) * weights.bits / 8;
-  const size_t size = place.col_count * weights.bits / 8;
-  const uint8_t* p = weights.weight + begin +
-                     (place.row + (is_last ? place.row_count : 0)) * weights.weight_stride;
-  for (size_t r = 0; r < place.row_count; ++r, p += weights.weight_stride) {
-    for (size_t i = 0; i < size; i += 64) __builtin_prefetch(p + i, 0, 2);
-  }
+  const size_t row = place.row + (is_last ? place.row_count : 0);
+  const size_t col = is_last ? 0 : place.col + place.col_count;
+  return {weights.weight + row * weights.weight_stride + col * weights.bits / 8,
+          weights.weight_stride, place.row_count, place.col_count * weights.bits / 8};
 }
 
 template <typename Format, int kW>
@@ -200,14 +213,15 @@ void tile_times(const WeightRows& weights, size_t row, size_t row_count, const A
       load_tile_scales<Format, kW>(weights, place, left < kSlabMax ? left : kSlabMax, tile);
     }
     unpack_tile<Format, kW>(weights, place, tile);
-    prefetch_tile_after(weights, place);
+    TileFetch next = tile_after(weights, place);
     for (size_t r = 0; r < x_count;) {
       const size_t rest = x_count - r;
       // Two tiles of about the same size rather than a full and a small one.
       const size_t count = rest <= kChainRows      ? rest
                            : rest < 2 * kChainRows ? (rest + 1) / 2
                                                    : kChainRows;
-      chain_rows<Format::kBlock, Format::kOffset, kW>(count, tile, place, x + r, y + r);
+      chain_rows<Format::kBlock, Format::kOffset, kW>(count, tile, place, next, x + r, y + r);
+      next.row_count = 0;
       r += count;
     }
   }

@@ -26,7 +26,7 @@ namespace fs = std::filesystem;
 
 static_assert(std::endian::native == std::endian::little, "the files are little-endian");
 
-/// "FMPFX" and the version: of the file, and of the arithmetic that made what is in it.
+/// "FMPFX" and the version of the file.
 constexpr std::uint64_t kPrefixMagic = 0x3330'5846'504d'46;
 /// A file that says more is damaged.
 constexpr std::uint64_t kTokensMax = std::uint64_t{1} << 28;
@@ -64,8 +64,12 @@ constexpr const char* kBlockKind = "block-";
 
 }  // namespace
 
+std::uint64_t PrefixStore::Options::identity_hash() const {
+  return name_hash(fmt::format("{}\nnumerics {}", identity, numerics));
+}
+
 Result<std::unique_ptr<PrefixStore>> PrefixStore::open(const StateLayout& layout, Options options) {
-  options.folder /= fmt::format("{:016x}", name_hash(options.identity));
+  options.folder /= fmt::format("{:016x}", options.identity_hash());
   std::error_code failure;
   fs::create_directories(options.folder, failure);
   if (!failure) fs::permissions(options.folder, fs::perms::owner_all, failure);
@@ -183,7 +187,7 @@ Result<PrefixStore::Checkpoint> PrefixStore::read_header(std::uint64_t number) c
   PrefixHeader header;
   FM_RETURN_IF_ERROR(file.read_at(0, std::as_writable_bytes(std::span(&header, 1))));
   const bool is_ours = header.magic == kPrefixMagic &&
-                       header.identity == name_hash(options_.identity) &&
+                       header.identity == options_.identity_hash() &&
                        header.token_count <= kTokensMax &&
                        header.block_count == full_block_count(header.token_count);
   const std::uint64_t size = sizeof(header) + header.token_count * sizeof(std::int32_t) +
@@ -256,7 +260,7 @@ Result<std::uint64_t> PrefixStore::save(std::span<const std::int32_t> tokens,
     }
   }
   const std::vector<float> uses = sequence.experts.counts_at(tokens.size());
-  const PrefixHeader header{.identity = name_hash(options_.identity),
+  const PrefixHeader header{.identity = options_.identity_hash(),
                             .token_count = tokens.size(),
                             .block_count = checkpoint.blocks.size(),
                             .fixed_size = state.fixed_bytes(),

@@ -14,6 +14,7 @@
 
 #include "base/result.h"
 #include "engine/remembered_sequence.h"
+#include "kernels/numerics.h"
 #include "model/state/state_layout.h"
 
 namespace flashmoe {
@@ -30,6 +31,10 @@ class PrefixStore {
     std::string identity;                         // of the model: others' checkpoints are let be
     std::vector<std::size_t> expert_counts = {};  // routed experts of its layers
     std::uint64_t size_max = std::uint64_t{8} << 30;
+    int numerics = kNumericsVersion;  // what other arithmetic computed is let be, too
+
+    /// Of the model and the arithmetic.
+    std::uint64_t identity_hash() const;
   };
   /// A checkpoint there is.
   struct Entry {

@@ -227,5 +227,15 @@ TEST_F(PrefixFiles, AreOfOneModelAndOneProcess) {
   EXPECT_EQ(open()->entries().size(), 1u);
 }
 
+TEST_F(PrefixFiles, AreOfOneArithmetic) {
+  save(*open(), ids(70), make(70, 1));
+  const auto other = PrefixStore::open(layout_, {.folder = folder_.path(),
+                                                 .identity = "model",
+                                                 .expert_counts = kExpertCounts,
+                                                 .numerics = kNumericsVersion + 1});
+  EXPECT_TRUE(other.value()->entries().empty());
+  EXPECT_EQ(open()->entries().size(), 1u);
+}
+
 }  // namespace
 }  // namespace flashmoe

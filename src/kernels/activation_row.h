@@ -5,33 +5,34 @@
 
 namespace flashmoe {
 
+/// What one block of activations brings to a float step (docs/numerics.md).
+struct ActivationBlock {
+  float scale;    // x ~= scale * q
+  float sum;      // scale * total
+  int32_t total;  // sum of q over the block's columns
+};
+
 /// Where the parts of one prepared row of activations lie (docs/numerics.md has the values).
-/// Past cols there are zeros (scale 0 too): in q, scale and the sums to a multiple of 128 elements,
-/// in planes and what follows to one of 512. Sums can be read, as zeros, to a multiple of 16.
 struct ActivationRow {
-  const float* values;  // [cols], the caller's own floats
-  const int16_t* q;     // x ~= scale[i / 32] * q[i], |q| <= 32639
-  const float* scale;   // [cols / 32]
-  const float* sum32;   // [cols / 32]   scale * sum of q over each 32
-  const float* sum64;   // [cols / 64]   sums of two of the above
-  const float* sum128;  // [cols / 128]  sums of two of the above
-  // What 4-bit weights meet. Of each 512 elements lane 4s + j has 128j + 32s ... 128j + 32s + 31.
-  const int8_t* planes;  // [cols / 512][4][2][2][16][4]: q = 256 high + low. Of 8-element part d,
-                         // its even or its odd elements: the high plane, then the low one
-  const float* lane_scale;  // [cols / 512][16]: scale and sum32 in the order of the lanes
-  const float* lane_sum;    // [cols / 512][16]
+  const float* values;              // [cols], the caller's own floats
+  const ActivationBlock* blocks32;  // [cols / 32]; two that share their 64 columns share a scale
+  const ActivationBlock* blocks64;  // [cols / 64]
+  /// q, |q| <= 32639, the elements of each 8 in the order 0 4 1 5 2 6 3 7: what a 32-bit word of
+  /// eight 4-bit weights gives in halves of 16 bits, shifted by 0, 4, 8 and 12.
+  const int16_t* words;  // [cols]
+  /// The bytes of q = 256 high + low. A chunk of 32 elements, number c of 512, has lane
+  /// 4 (c % 4) + c / 4, so that lines of 64 bytes of 4-bit weights, transposed by words, meet them.
+  /// Of 8-element part d of each chunk, its even or its odd elements: the high plane, then the low.
+  /// Zeros follow the last element, to a multiple of 512.
+  const int8_t* planes;  // [cols / 512][d: 4][odd: 2][plane: 2][lane: 16][4]
 };
 
 /// The integer parts of an ActivationRow, to be written.
 struct ActivationRowParts {
-  int16_t* q;
-  float* scale;
-  float* sum32;
-  float* sum64;
-  float* sum128;
+  ActivationBlock* blocks32;
+  ActivationBlock* blocks64;
+  int16_t* words;
   int8_t* planes;
-  float* lane_scale;
-  float* lane_sum;
 };
 
 }  // namespace flashmoe

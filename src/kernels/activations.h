@@ -12,14 +12,13 @@ namespace flashmoe {
 
 /// Rows of activations prepared once and multiplied with any number of weight matrices: the floats
 /// themselves (a view, for float weights) and, where cols is a multiple of 32, the same as 16-bit
-/// integers with a scale per 32 (for affine weights).
+/// integers with a scale per 64 (for affine weights).
 class Activations {
  public:
-  /// Elements that share an activation scale.
-  static constexpr std::size_t kBlock = 32;
-  /// Rows are padded with zeros to a multiple of the first; what 4-bit weights meet, of the second.
-  static constexpr std::size_t kPadding = 128;
-  static constexpr std::size_t kLanePadding = 512;
+  /// Elements that share an activation scale; the last of a row may be half as many.
+  static constexpr std::size_t kBlock = 64;
+  /// Planes are padded with zeros to a multiple of this.
+  static constexpr std::size_t kPlanePadding = 512;
 
   /// Bytes that Activations for up to `rows` rows of `cols` elements take.
   static std::size_t size_for(std::size_t rows, std::size_t cols);
@@ -30,7 +29,7 @@ class Activations {
   std::size_t rows() const { return values_.rows; }
   std::size_t cols() const { return values_.cols; }
   MatrixView<const float> values() const { return values_; }
-  bool has_integers() const { return values_.cols % kBlock == 0; }
+  bool has_integers() const { return values_.cols % (kBlock / 2) == 0; }
   ActivationRow row(std::size_t r) const;
 
   /// Used by Ops::prepare: sets the view, and says where the integers of row `r` go.

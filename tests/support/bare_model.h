@@ -27,9 +27,12 @@ class BareModel {
     std::function<std::unique_ptr<ResidencyPolicy>(std::span<const std::size_t> expert_counts)>
         policy = make_lru_policy;
     std::unique_ptr<ReadQueue> queue = make_read_queue({}).value();
+    std::function<std::unique_ptr<Ops>(ThreadPool&)> ops = [](ThreadPool& pool) {
+      return make_cpu_ops(pool, {}).value();
+    };
   };
 
-  explicit BareModel(Options options) {
+  explicit BareModel(Options options) : ops_(options.ops(threads_)) {
     buffer_ = files_->load_dense(*options.queue, {}).value();
     const ExpertStore& store = files_->store();
     experts_ =
@@ -46,7 +49,7 @@ class BareModel {
  private:
   std::unique_ptr<ModelFiles> files_ = ModelFiles::open(sprout_folder()).value();
   ThreadPool threads_{2};
-  std::unique_ptr<Ops> ops_ = make_cpu_ops(threads_, {}).value();
+  std::unique_ptr<Ops> ops_;
   AlignedBuffer buffer_;
   std::unique_ptr<ExpertCache> experts_;
   std::unique_ptr<Model> model_;

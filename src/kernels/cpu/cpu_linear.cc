@@ -16,8 +16,12 @@ constexpr std::size_t kChunkSizeMax = 64 << 10;
 constexpr std::size_t kManyRowsChunkSizeMax = 1 << 20;
 constexpr std::size_t kChunksPerThread = 8;
 
-// From so many activation rows on, weight rows are best taken in multiples of as many.
+// From so many activation rows on, weights are worth larger chunks.
 constexpr std::size_t kManyRows = 16;
+
+// Weight rows that integer kernels compute side by side, for one activation row and for several.
+constexpr std::size_t kChainTile = 16;
+constexpr std::size_t kChainTiles = 32;
 
 // Weight rows that share the cache lines of transposed 16-bit floats.
 constexpr std::size_t kTransposedTile = 32;
@@ -122,11 +126,11 @@ void CpuOps::linear(std::span<const LinearTask> tasks) {
   std::size_t chunk_count = 0;
   for (LinearPlan& plan : plans_) {
     const std::size_t row_size = plan.weights.weight_stride + 2 * plan.weights.scale_stride;
-    // An even number, so that tiles of two rows leave no single one behind; transposed, whole lines
-    // of the cache.
+    // Whole tiles, so that none is left half empty behind; transposed, whole lines of the cache.
     const std::size_t tile = plan.weights.transposed_stride != 0 ? kTransposedTile
-                             : plan.x_count < kManyRows          ? 2
-                                                                 : kManyRows;
+                             : plan.weights.bits == 0            ? 2
+                             : plan.x_count == 1                 ? kChainTile
+                                                                 : kChainTiles;
     plan.rows_per_chunk =
         (chunk_size / std::max<std::size_t>(row_size, 1) + tile / 2) / tile * tile;
     plan.rows_per_chunk =

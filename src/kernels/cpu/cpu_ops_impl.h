@@ -11,7 +11,7 @@ namespace flashmoe {
 
 /// Shares the kernels of one target out among threads. linear() is in cpu_linear.cc, the ops over
 /// sequences in cpu_sequence.cc, the others in cpu_ops.cc.
-class CpuOps final : public Ops {
+class CpuOps : public Ops {
  public:
   CpuOps(ThreadPool& pool, const KernelTable& kernels) : pool_(pool), kernels_(kernels) {}
 

@@ -176,67 +176,76 @@ void conv_silu(const float* const* taps, size_t kernel, const float* weight, siz
   });
 }
 
-// docs/numerics.md, "Activations as 16-bit integers".
-inline void quantize_block(const float* values, int16_t* q, float& scale, float& sum) {
-  const F32x16 x0 = load(values);
-  const F32x16 x1 = load(values + 16);
-  const float highest = reduce_max_magnitude(max_magnitude(max_magnitude(set1(0.0f), x0), x1));
+// docs/numerics.md, "Activations as 16-bit integers": kCount (64, or 32 that end a row) elements.
+template <int kCount>
+inline void quantize_block(const float* values, int16_t* q, float& scale) {
+  constexpr int kVectors = kCount / 16;
+  F32x16 x[kVectors];
+  F32x16 highest_lanes = set1(0.0f);
+  for (int i = 0; i < kVectors; ++i) {
+    x[i] = load(values + 16 * i);
+    highest_lanes = max_magnitude(highest_lanes, x[i]);
+  }
+  const float highest = reduce_max_magnitude(highest_lanes);
   if (highest < 0x1p-100f) {
-    memset(q, 0, 32 * sizeof(int16_t));
-    scale = sum = 0;
+    memset(q, 0, kCount * sizeof(int16_t));
+    scale = 0;
     return;
   }
   const F32x16 inverse = set1(32639.0f / highest);
   const F32x16 limit = set1(32639.0f);
-  const F32x16 rounder = set1(kRounder);
-  // NaN becomes 32639, and its scale carries the NaN on.
-  const auto quantize = [&](F32x16 x) {
-    return max(min(x * inverse, limit), set1(0.0f) - limit) + rounder;
-  };
-  const F32x16 q0 = quantize(x0);
-  const F32x16 q1 = quantize(x1);
-  store_low_16(q, q0);
-  store_low_16(q + 16, q1);
+  for (int i = 0; i < kVectors; ++i) {
+    // NaN becomes 32639, and its scale carries the NaN on.
+    const F32x16 clamped = max(min(x[i] * inverse, limit), set1(0.0f) - limit);
+    store_low_16(q + 16 * i, clamped + set1(kRounder));
+  }
   scale = highest / 32639.0f;
-  // Whole numbers below 2^24: this sum is exact.
-  sum = scale * reduce_add((q0 - rounder) + (q1 - rounder));
 }
 
-// 512 elements, of which `count` times 32 are there, in the order in which 4-bit weights meet them.
-inline void write_lanes(const int16_t* q, const float* scale, const float* sum, size_t count,
-                        int8_t* planes, float* lane_scale, float* lane_sum) {
-  for (size_t lane = 0; lane < 16; ++lane) {
-    const size_t b = lane % 4 * 4 + lane / 4;
-    lane_scale[lane] = b < count ? scale[b] : 0;
-    lane_sum[lane] = b < count ? sum[b] : 0;
-    int8_t bytes[2][32] = {};
-    if (b < count) split_planes(q + 32 * b, bytes[0], bytes[1]);
-    for (size_t i = 0; i < 8; ++i) {
-      memcpy(planes + 128 * i + 4 * lane, bytes[0] + 4 * i, 4);
-      memcpy(planes + 128 * i + 64 + 4 * lane, bytes[1] + 4 * i, 4);
-    }
+inline ActivationBlock block_of(float scale, int32_t total) {
+  return {scale, scale * static_cast<float>(total), total};
+}
+
+inline int32_t sum_of_32(const int16_t* q) {
+  int32_t sum = 0;
+  for (int i = 0; i < 32; ++i) sum += q[i];
+  return sum;
+}
+
+/// Lane of ActivationRow::planes that a chunk of 32 has, the chunks of a row being counted from 0.
+constexpr size_t chunk_lane(size_t chunk) { return chunk % 4 * 4 + chunk % 16 / 4; }
+
+inline void write_chunk(const int16_t* q, size_t chunk, const ActivationRowParts& out) {
+  order_words(q, out.words + 32 * chunk);
+  int8_t high[32];
+  int8_t low[32];
+  split_planes(q, high, low);
+  int8_t* const to = out.planes + 1024 * (chunk / 16) + 4 * chunk_lane(chunk);
+  for (int i = 0; i < 8; ++i) {
+    memcpy(to + 128 * i, high + 4 * i, 4);
+    memcpy(to + 128 * i + 64, low + 4 * i, 4);
   }
 }
 
 void quantize_row(const float* values, size_t cols, const ActivationRowParts& out) {
-  const size_t padded = (cols + 127) / 128 * 128;
-  for (size_t b = 0; b < cols / 32; ++b) {
-    quantize_block(values + 32 * b, out.q + 32 * b, out.scale[b], out.sum32[b]);
-  }
-  for (size_t b = cols / 32; b < padded / 32; ++b) {
-    memset(out.q + 32 * b, 0, 32 * sizeof(int16_t));
-    out.scale[b] = out.sum32[b] = 0;
-  }
-  for (size_t i = 0; i < padded / 64; ++i) out.sum64[i] = out.sum32[2 * i] + out.sum32[2 * i + 1];
-  for (size_t i = 0; i < padded / 128; ++i) {
-    out.sum128[i] = out.sum64[2 * i] + out.sum64[2 * i + 1];
-  }
-  // The kernels read sums 16 at a time.
-  for (size_t i = padded / 32; i % 16 != 0; ++i) out.sum32[i] = 0;
-  for (size_t i = padded / 64; i % 16 != 0; ++i) out.sum64[i] = 0;
-  for (size_t i = padded / 128; i % 16 != 0; ++i) out.sum128[i] = 0;
-  for (size_t b = 0; 512 * b < cols; ++b) {
-    write_lanes(out.q + 512 * b, out.scale + 16 * b, out.sum32 + 16 * b, (padded - 512 * b) / 32,
-                out.planes + 1024 * b, out.lane_scale + 16 * b, out.lane_sum + 16 * b);
+  if (cols % 512 != 0) memset(out.planes + cols / 512 * 1024, 0, 1024);
+  for (size_t i = 0; i < cols; i += 64) {
+    alignas(64) int16_t q[64];
+    float scale;
+    const size_t chunk = i / 32;
+    const bool is_half = cols - i < 64;
+    if (is_half) {
+      quantize_block<32>(values + i, q, scale);
+    } else {
+      quantize_block<64>(values + i, q, scale);
+    }
+    const int32_t first = sum_of_32(q);
+    out.blocks32[chunk] = block_of(scale, first);
+    write_chunk(q, chunk, out);
+    if (is_half) return;
+    const int32_t second = sum_of_32(q + 32);
+    out.blocks32[chunk + 1] = block_of(scale, second);
+    out.blocks64[chunk / 2] = block_of(scale, first + second);
+    write_chunk(q + 32, chunk + 1, out);
   }
 }

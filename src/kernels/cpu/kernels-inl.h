@@ -25,11 +25,10 @@ namespace {
 #include "kernels/cpu/vector_math-inl.h"
 #include "kernels/cpu/elementwise-inl.h"
 #include "kernels/cpu/weights-inl.h"
-#include "kernels/cpu/linear4-inl.h"
-#if defined(__AMX_BF16__)
-#include "kernels/cpu/linear4_amx-inl.h"
-#else
-constexpr size_t kLinearScratchSize = 0;
+#include "kernels/cpu/chain-inl.h"
+#include "kernels/formats/affine-inl.h"
+#if defined(__AMX_INT8__)
+#include "kernels/cpu/chain_amx-inl.h"
 #endif
 #include "kernels/cpu/linear-inl.h"
 #include "kernels/cpu/attention-inl.h"
@@ -40,7 +39,7 @@ constexpr KernelTable make_kernels(const char* name) {
   return {
       .name = name,
       .quantize_row = quantize_row,
-      .linear_scratch_size = kLinearScratchSize,
+      .linear_scratch_size = sizeof(LinearScratch),
       .linear = linear,
       .dequantize_row = dequantize_row,
       .rms_norm = rms_norm,

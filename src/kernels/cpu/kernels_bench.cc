@@ -184,21 +184,28 @@ BENCHMARK(BM_LargeExperts)
     ->ArgsProduct({{512, 2048}, {1, 2}})
     ->UseRealTime();
 
-// 2048 x 2048 at 4 bits times several rows. Args: rows, threads.
+// Weights of a dense matrix and of an expert's two kinds, times several rows. Args: bits, outputs,
+// inputs, rows, threads.
 void BM_MatMul(benchmark::State& state) {
-  ThreadPool pool(static_cast<std::size_t>(state.range(1)));
+  ThreadPool pool(static_cast<std::size_t>(state.range(4)));
   const auto ops = make_cpu_ops(pool, "").value();
-  const Weights weights(4, 2048, 2048);
-  const auto rows = static_cast<std::size_t>(state.range(0));
+  state.SetLabel(std::string(ops->target()));
+  const auto out = static_cast<std::size_t>(state.range(1));
+  const auto in = static_cast<std::size_t>(state.range(2));
+  const Weights weights(static_cast<std::uint32_t>(state.range(0)), out, in);
+  const auto rows = static_cast<std::size_t>(state.range(3));
   Operands operands(*ops, rows, weights.view());
   for (auto _ : state) ops->linear({&operands.task, 1});
-  const double operations = 2.0 * 2048 * 2048 * static_cast<double>(rows);
+  const double operations =
+      2.0 * static_cast<double>(out) * static_cast<double>(in) * static_cast<double>(rows);
   state.counters["op/s"] = benchmark::Counter(operations * static_cast<double>(state.iterations()),
                                               benchmark::Counter::kIsRate);
 }
 BENCHMARK(BM_MatMul)
-    ->ArgNames({"rows", "threads"})
-    ->ArgsProduct({{1, 4, 32, 512}, {1, 2}})
+    ->ArgNames({"bits", "out", "in", "rows", "threads"})
+    ->ArgsProduct({{4, 8, 3}, {2048}, {2048}, {1, 2, 4, 8, 16, 64, 512}, {1, 2}})
+    ->ArgsProduct({{4}, {512}, {2048}, {80}, {1, 2}})
+    ->ArgsProduct({{4}, {2048}, {512}, {80}, {1, 2}})
     ->UseRealTime();
 
 // The DeltaNet geometry of Qwen3-Coder-Next: 16 key heads, 32 value heads of 128 x 128.

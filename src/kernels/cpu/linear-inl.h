@@ -1,8 +1,8 @@
 // Weight rows times rows of activations. Included by kernels-inl.h.
 //
-// Every kernel here but that for 4 bits (linear4-inl.h) computes a tile of kW weight rows by kR
-// activation rows, so that unpacked weights and loaded activations are used several times; each of
-// the kW * kR results is computed in the one order of docs/numerics.md, whatever the tile.
+// Float weights are computed in tiles of kW weight rows by kR activation rows, so that widened
+// weights and loaded activations are used several times; each of the kW * kR results is computed in
+// the one order of docs/numerics.md, whatever the tile. Integer weights: chain-inl.h.
 
 // Float weights: acc[i % 16] = fma(w_i, x_i, acc[i % 16]), then the tree.
 template <FloatType kType>
@@ -57,64 +57,6 @@ void linear_transposed(const WeightRows& weights, size_t row_begin, size_t row_e
   }
 }
 
-template <int kGroupSize>
-inline const float* group_sums(const ActivationRow& x) {
-  return kGroupSize == 32 ? x.sum32 : kGroupSize == 64 ? x.sum64 : x.sum128;
-}
-
-/// What both affine kernels do with scales and biases: `scale` gets 16 groups' scales from group g
-/// on (zeros past the last), and off[g % 16] = fma(bias_g, sum_g, off[g % 16]).
-template <int kGroupSize, int kW, int kR>
-inline void begin_groups(const WeightRows& weights, size_t row, size_t g, size_t group_count,
-                         const ActivationRow* x, float (&scale)[kW][16], F32x16 (&off)[kW][kR]) {
-  const size_t n = group_count - g < 16 ? group_count - g : 16;
-  for (int a = 0; a < kW; ++a) {
-    const size_t at = (row + a) * weights.scale_stride + g * size_of(weights.type);
-    store(scale[a], load_widened_lanes(weights.type, weights.scales + at, n));
-    const F32x16 bias = load_widened_lanes(weights.type, weights.biases + at, n);
-    for (int r = 0; r < kR; ++r) {
-      off[a][r] = fma(bias, load(group_sums<kGroupSize>(x[r]) + g), off[a][r]);
-    }
-  }
-}
-
-// Other widths: blocks of 32, lane l takes elements 2l, 2l + 1.
-template <int kBits, int kGroupSize>
-struct AffineKernel {
-  template <int kW, int kR>
-  static void tile(const WeightRows& weights, size_t row, const ActivationRow* x, float* const* y) {
-    F32x16 acc[kW][kR];
-    F32x16 off[kW][kR];
-    for (int a = 0; a < kW; ++a) {
-      for (int r = 0; r < kR; ++r) acc[a][r] = off[a][r] = set1(0.0f);
-    }
-    const uint8_t* w = weights.weight + row * weights.weight_stride;
-    const size_t group_count = weights.cols / kGroupSize;
-    float scale[kW][16];
-    for (size_t g = 0; g < group_count; ++g) {
-      if (g % 16 == 0) begin_groups<kGroupSize>(weights, row, g, group_count, x, scale, off);
-      for (size_t b = g * (kGroupSize / 32); b < (g + 1) * (kGroupSize / 32); ++b) {
-        I16x32 q[kW];
-        for (int a = 0; a < kW; ++a) {
-          const uint8_t* p = w + a * weights.weight_stride + b * 4 * kBits;
-          prefetch(p);
-          q[a] = unpack<kBits>(p);
-        }
-        for (int r = 0; r < kR; ++r) {
-          const I16x32 xq = load_i16(x[r].q + 32 * b);
-          for (int a = 0; a < kW; ++a) {
-            const F32x16 s = set1(scale[a][g % 16] * x[r].scale[b]);
-            acc[a][r] = fma(s, to_float(dot_add(zero_i32(), q[a], xq)), acc[a][r]);
-          }
-        }
-      }
-    }
-    for (int a = 0; a < kW; ++a) {
-      for (int r = 0; r < kR; ++r) y[r][row + a] = reduce_add_sum(acc[a][r], off[a][r]);
-    }
-  }
-};
-
 template <typename Kernel, int kW, int kR>
 inline void tile_rows(const WeightRows& weights, size_t row_begin, size_t row_end,
                       const ActivationRow* x, float* const* y) {
@@ -124,8 +66,8 @@ inline void tile_rows(const WeightRows& weights, size_t row_begin, size_t row_en
 }
 
 template <typename Kernel>
-void linear_tiles(const WeightRows& weights, size_t row_begin, size_t row_end,
-                  const ActivationRow* x, float* const* y, size_t x_count) {
+void linear_floats(const WeightRows& weights, size_t row_begin, size_t row_end,
+                   const ActivationRow* x, float* const* y, size_t x_count) {
   size_t r = 0;
   for (; r + kRowTile <= x_count; r += kRowTile) {
     tile_rows<Kernel, kWeightTile, kRowTile>(weights, row_begin, row_end, x + r, y + r);
@@ -137,29 +79,48 @@ void linear_tiles(const WeightRows& weights, size_t row_begin, size_t row_end,
   if (r < x_count) tile_rows<Kernel, 1, 1>(weights, row_begin, row_end, x + r, y + r);
 }
 
-using LinearFunction = void(const WeightRows&, size_t, size_t, const ActivationRow*, float* const*,
-                            size_t);
+void linear_float_rows(const WeightRows& weights, size_t row_begin, size_t row_end,
+                       const ActivationRow* x, float* const* y, size_t x_count) {
+  const bool is_transposed = weights.transposed_stride != 0;
+  const auto run = [&](auto* straight, auto* transposed) {
+    (is_transposed ? transposed : straight)(weights, row_begin, row_end, x, y, x_count);
+  };
+  switch (weights.type) {
+    case FloatType::kF32:
+      return run(linear_floats<FloatKernel<FloatType::kF32>>, linear_transposed<FloatType::kF32>);
+    case FloatType::kBF16:
+      return run(linear_floats<FloatKernel<FloatType::kBF16>>, linear_transposed<FloatType::kBF16>);
+    default:
+      return run(linear_floats<FloatKernel<FloatType::kF16>>, linear_transposed<FloatType::kF16>);
+  }
+}
+
+#if defined(__AMX_INT8__)
+using LinearScratch = AmxScratch;
+#else
+using LinearScratch = ChainTile;
+#endif
+
+using IntegerFunction = void(const WeightRows&, size_t, size_t, const ActivationRow*, float* const*,
+                             size_t, LinearScratch&);
+
+template <typename Format>
+IntegerFunction* format_function() {
+#if defined(__AMX_INT8__)
+  return linear_amx<Format>;
+#else
+  return linear_integer<Format>;
+#endif
+}
 
 template <int kBits>
-LinearFunction* affine_function(uint32_t group_size) {
-  return group_size == 32   ? linear_tiles<AffineKernel<kBits, 32>>
-         : group_size == 64 ? linear_tiles<AffineKernel<kBits, 64>>
-                            : linear_tiles<AffineKernel<kBits, 128>>;
+IntegerFunction* affine_function(uint32_t group_size) {
+  return group_size == 32 ? format_function<Affine<kBits, 32>>()
+                          : format_function<Affine<kBits, 64>>();
 }
 
-LinearFunction* transposed_function(FloatType type) {
-  return type == FloatType::kF32    ? linear_transposed<FloatType::kF32>
-         : type == FloatType::kBF16 ? linear_transposed<FloatType::kBF16>
-                                    : linear_transposed<FloatType::kF16>;
-}
-
-LinearFunction* linear_function(const WeightRows& weights) {
+IntegerFunction* integer_function(const WeightRows& weights) {
   switch (weights.bits) {
-    case 0:
-      if (weights.transposed_stride != 0) return transposed_function(weights.type);
-      return weights.type == FloatType::kF32    ? linear_tiles<FloatKernel<FloatType::kF32>>
-             : weights.type == FloatType::kBF16 ? linear_tiles<FloatKernel<FloatType::kBF16>>
-                                                : linear_tiles<FloatKernel<FloatType::kF16>>;
     case 1:
       return affine_function<1>(weights.group_size);
     case 2:
@@ -167,7 +128,8 @@ LinearFunction* linear_function(const WeightRows& weights) {
     case 3:
       return affine_function<3>(weights.group_size);
     case 4:
-      return linear4;
+      return weights.group_size == 32 ? format_function<Affine4<32>>()
+                                      : format_function<Affine4<64>>();
     case 5:
       return affine_function<5>(weights.group_size);
     case 6:
@@ -178,14 +140,13 @@ LinearFunction* linear_function(const WeightRows& weights) {
 }
 
 void linear(const WeightRows& weights, size_t row_begin, size_t row_end, const ActivationRow* x,
-            float* const* y, size_t x_count, [[maybe_unused]] void* scratch) {
-#if defined(__AMX_BF16__)
-  if (weights.bits == 4) {
-    linear4_amx(weights, row_begin, row_end, x, y, x_count, scratch);
-    return;
+            float* const* y, size_t x_count, void* scratch) {
+  if (weights.bits == 0) {
+    linear_float_rows(weights, row_begin, row_end, x, y, x_count);
+  } else {
+    integer_function(weights)(weights, row_begin, row_end, x, y, x_count,
+                              *static_cast<LinearScratch*>(scratch));
   }
-#endif
-  linear_function(weights)(weights, row_begin, row_end, x, y, x_count);
 }
 
 /// w = scale * q rounded, + bias rounded: the values of MLX, one by one.

@@ -18,6 +18,13 @@ namespace {
 // 16 registers: two accumulators of two registers each, or what surrounds them spills.
 constexpr int kWeightTile = 1;
 constexpr int kRowTile = 2;
+constexpr int kChainVectors = 1;
+#if defined(__AVXVNNI__)
+constexpr int kChainRows = 6;
+#else
+constexpr int kChainRows = 4;
+#endif
+constexpr size_t kTiledRowsMin = 6;
 constexpr int kKeyTile = 4;
 constexpr int kHeadTile = 1;
 constexpr int kValueTile = 8;
@@ -162,21 +169,6 @@ inline void reduce_add_4(const F32x16* x, float* sums) {
   const __m128 odd = _mm256_extractf128_ps(one, 1);
   _mm_storeu_ps(sums, _mm_shuffle_ps(_mm_unpacklo_ps(even, odd), _mm_unpackhi_ps(even, odd), 0x44));
 }
-inline void reduce_add_rows(F32x16 x, float* sums) {
-  const __m256 y = _mm256_add_ps(x.a, x.b);
-  const __m128 z = _mm_add_ps(_mm256_castps256_ps128(y), _mm256_extractf128_ps(y, 1));
-  _mm_storeu_ps(sums, _mm_add_ps(z, _mm_setzero_ps()));
-}
-// Both trees side by side.
-inline float reduce_add_sum(F32x16 x, F32x16 y) {
-  const __m256 x8 = _mm256_add_ps(x.a, x.b);
-  const __m256 y8 = _mm256_add_ps(y.a, y.b);
-  const __m256 xy4 =
-      _mm256_add_ps(_mm256_permute2f128_ps(x8, y8, 0x20), _mm256_permute2f128_ps(x8, y8, 0x31));
-  const __m256 xy2 = _mm256_add_ps(xy4, _mm256_permute_ps(xy4, 0x0e));
-  const __m256 xy1 = _mm256_add_ps(xy2, _mm256_movehdup_ps(xy2));
-  return _mm_cvtss_f32(_mm_add_ss(_mm256_castps256_ps128(xy1), _mm256_extractf128_ps(xy1, 1)));
-}
 inline float reduce_max(F32x16 x) {
   const __m256 y = _mm256_max_ps(x.a, x.b);
   const __m128 z = _mm_max_ps(_mm256_castps256_ps128(y), _mm256_extractf128_ps(y, 1));
@@ -191,23 +183,129 @@ inline float reduce_max_magnitude(F32x16 x) {
   return _mm_cvtss_f32(_mm_castsi128_ps(z));
 }
 
-struct LaneMap {
-  alignas(32) int32_t from[16] = {};
-  constexpr void set(size_t lane, size_t source) { from[lane] = static_cast<int32_t>(source); }
-};
-inline __m256 permute_8(F32x16 x, const int32_t* from) {
-  const __m256i index = load_256(from);
-  const __m256 upper = _mm256_castsi256_ps(_mm256_cmpgt_epi32(index, _mm256_set1_epi32(7)));
-  return _mm256_blendv_ps(_mm256_permutevar8x32_ps(x.a, index),
-                          _mm256_permutevar8x32_ps(x.b, index), upper);
-}
-inline F32x16 permute_lanes(F32x16 x, const LaneMap& map) {
-  return {permute_8(x, map.from), permute_8(x, map.from + 8)};
-}
-
 inline I32x16 zero_i32() { return {_mm256_setzero_si256(), _mm256_setzero_si256()}; }
 inline F32x16 to_float(I32x16 x) { return {_mm256_cvtepi32_ps(x.a), _mm256_cvtepi32_ps(x.b)}; }
+inline I32x16 broadcast_i32(int32_t x) { return {_mm256_set1_epi32(x), _mm256_set1_epi32(x)}; }
+inline I32x16 load(const int32_t* p) { return {load_256(p), load_256(p + 8)}; }
+inline void store_256(void* p, __m256i x) { _mm256_storeu_si256(static_cast<__m256i*>(p), x); }
+inline void store(int32_t* p, I32x16 x) {
+  store_256(p, x.a);
+  store_256(p + 8, x.b);
+}
+inline I32x16 operator+(I32x16 x, I32x16 y) {
+  return {_mm256_add_epi32(x.a, y.a), _mm256_add_epi32(x.b, y.b)};
+}
+inline I32x16 add_quarters(I32x16 x, I32x16 y) {
+  const auto eight = [](I32x16 z) {
+    return _mm256_add_epi32(_mm256_permute2x128_si256(z.a, z.b, 0x20),
+                            _mm256_permute2x128_si256(z.a, z.b, 0x31));
+  };
+  return {eight(x), eight(y)};
+}
+inline void transpose_8(__m256i (&x)[8]) {
+  __m256i y[8];
+#pragma GCC unroll 4
+  for (int i = 0; i < 8; i += 2) {
+    y[i] = _mm256_unpacklo_epi32(x[i], x[i + 1]);
+    y[i + 1] = _mm256_unpackhi_epi32(x[i], x[i + 1]);
+  }
+#pragma GCC unroll 2
+  for (int i = 0; i < 8; i += 4) {
+    x[i] = _mm256_unpacklo_epi64(y[i], y[i + 2]);
+    x[i + 1] = _mm256_unpackhi_epi64(y[i], y[i + 2]);
+    x[i + 2] = _mm256_unpacklo_epi64(y[i + 1], y[i + 3]);
+    x[i + 3] = _mm256_unpackhi_epi64(y[i + 1], y[i + 3]);
+  }
+#pragma GCC unroll 4
+  for (int i = 0; i < 4; ++i) {
+    y[i] = _mm256_permute2x128_si256(x[i], x[4 + i], 0x20);
+    y[4 + i] = _mm256_permute2x128_si256(x[i], x[4 + i], 0x31);
+  }
+#pragma GCC unroll 8
+  for (int i = 0; i < 8; ++i) x[i] = y[i];
+}
+__attribute__((always_inline)) inline void transpose_16(I32x16 (&rows)[16]) {
+  __m256i x[8];
+  const auto quarter = [&](auto from, auto to) {
+#pragma GCC unroll 8
+    for (int i = 0; i < 8; ++i) x[i] = from(i);
+    transpose_8(x);
+#pragma GCC unroll 8
+    for (int i = 0; i < 8; ++i) to(i) = x[i];
+  };
+  const auto upper_left = [&](int i) -> __m256i& { return rows[i].a; };
+  const auto upper_right = [&](int i) -> __m256i& { return rows[i].b; };
+  const auto lower_left = [&](int i) -> __m256i& { return rows[8 + i].a; };
+  const auto lower_right = [&](int i) -> __m256i& { return rows[8 + i].b; };
+  quarter(upper_left, upper_left);
+  quarter(lower_right, lower_right);
+  __m256i kept[8];
+  const auto aside = [&](int i) -> __m256i& { return kept[i]; };
+  quarter(upper_right, aside);
+  quarter(lower_left, upper_right);
+  for (int i = 0; i < 8; ++i) rows[8 + i].a = kept[i];
+}
+__attribute__((always_inline)) inline I32x16 sums_of_16(const I32x16 (&v)[16]) {
+  const auto eight = [](const I32x16* u) {
+    __m256i four[2];  // in each half what it adds to the sums of 4
+    for (int i = 0; i < 2; ++i) {
+      const auto sum = [&](int j) { return _mm256_add_epi32(u[4 * i + j].a, u[4 * i + j].b); };
+      four[i] =
+          _mm256_hadd_epi32(_mm256_hadd_epi32(sum(0), sum(1)), _mm256_hadd_epi32(sum(2), sum(3)));
+    }
+    return _mm256_add_epi32(_mm256_permute2x128_si256(four[0], four[1], 0x20),
+                            _mm256_permute2x128_si256(four[0], four[1], 0x31));
+  };
+  return {eight(v), eight(v + 8)};
+}
+inline I32x16 load_words(const uint8_t* p, size_t n) {
+  if (n == 16) return {load_256(p), load_256(p + 32)};
+  const auto* const words = reinterpret_cast<const int*>(p);
+  return {_mm256_maskload_epi32(words, lanes_below(n, 0)),
+          _mm256_maskload_epi32(words + 8, lanes_below(n, 8))};
+}
+inline I32x16 load_pairs(const uint8_t* scales, const uint8_t* biases, size_t n) {
+  const __m256i scale = n == 16 ? load_256(scales) : load_halves_n(scales, n);
+  const __m256i bias = n == 16 ? load_256(biases) : load_halves_n(biases, n);
+  const auto join = [](__m128i upper, __m128i lower) {
+    return _mm256_or_si256(_mm256_slli_epi32(_mm256_cvtepu16_epi32(upper), 16),
+                           _mm256_cvtepu16_epi32(lower));
+  };
+  return {join(_mm256_castsi256_si128(scale), _mm256_castsi256_si128(bias)),
+          join(_mm256_extracti128_si256(scale, 1), _mm256_extracti128_si256(bias, 1))};
+}
+inline F32x16 floats_of(I32x16 x) { return {_mm256_castsi256_ps(x.a), _mm256_castsi256_ps(x.b)}; }
+inline I32x16 bits_of(F32x16 x) { return {_mm256_castps_si256(x.a), _mm256_castps_si256(x.b)}; }
+inline F32x16 upper_bf16(I32x16 x) {
+  const __m256i upper = _mm256_set1_epi32(static_cast<int>(0xffff0000));
+  return floats_of({_mm256_and_si256(x.a, upper), _mm256_and_si256(x.b, upper)});
+}
+inline F32x16 lower_bf16(I32x16 x) {
+  return floats_of({_mm256_slli_epi32(x.a, 16), _mm256_slli_epi32(x.b, 16)});
+}
+/// Of words below 2^16.
+inline F32x16 widen_f16(I32x16 x) {
+  const __m256i halves = _mm256_permute4x64_epi64(_mm256_packus_epi32(x.a, x.b), 0xd8);
+  return {_mm256_cvtph_ps(_mm256_castsi256_si128(halves)),
+          _mm256_cvtph_ps(_mm256_extracti128_si256(halves, 1))};
+}
+inline F32x16 upper_f16(I32x16 x) {
+  return widen_f16({_mm256_srli_epi32(x.a, 16), _mm256_srli_epi32(x.b, 16)});
+}
+inline F32x16 lower_f16(I32x16 x) {
+  const __m256i lower = _mm256_set1_epi32(0xffff);
+  return widen_f16({_mm256_and_si256(x.a, lower), _mm256_and_si256(x.b, lower)});
+}
 inline I16x32 load_i16(const int16_t* p) { return {load_256(p), load_256(p + 16)}; }
+/// kWordOrder.
+inline __m256i order_words(__m256i x) {
+  const __m128i order = _mm_set_epi8(15, 14, 7, 6, 13, 12, 5, 4, 11, 10, 3, 2, 9, 8, 1, 0);
+  return _mm256_shuffle_epi8(x, _mm256_broadcastsi128_si256(order));
+}
+inline void order_words(const int16_t* q, int16_t* words) {
+  store_256(words, order_words(load_256(q)));
+  store_256(words + 16, order_words(load_256(q + 16)));
+}
 /// 16 of 32 packed numbers: groups i and i + 1 of UnpackTables.
 template <int kBits>
 inline __m256i unpack_groups(const uint8_t* p, int i) {
@@ -226,7 +324,8 @@ inline __m256i unpack_groups(const uint8_t* p, int i) {
 template <int kBits>
 inline I16x32 unpack(const uint8_t* p) {
   if constexpr (kBits == 8) {
-    return {_mm256_cvtepu8_epi16(load_128(p)), _mm256_cvtepu8_epi16(load_128(p + 16))};
+    return {order_words(_mm256_cvtepu8_epi16(load_128(p))),
+            order_words(_mm256_cvtepu8_epi16(load_128(p + 16)))};
   } else {
     return {unpack_groups<kBits>(p, 0), unpack_groups<kBits>(p, 2)};
   }
@@ -260,10 +359,6 @@ inline void split_planes(const int16_t* q, int8_t* high, int8_t* low) {
 inline Bytes64 repeat_firsts(Bytes64 x) {
   return {_mm256_shuffle_epi32(x.a, 0), _mm256_shuffle_epi32(x.b, 0)};
 }
-inline F32x16 repeat_firsts(F32x16 x) {
-  return {_mm256_permute_ps(x.a, 0), _mm256_permute_ps(x.b, 0)};
-}
-
 struct NibbleBlock {
   Bytes64 part[4];
 };
@@ -351,6 +446,60 @@ inline I32x16 total(PlaneSums s) {
           _mm256_add_epi32(_mm256_madd_epi16(s.high_b, high), _mm256_madd_epi16(s.low_b, low))};
 }
 #endif
+
+constexpr size_t kStepColumns = 2;
+constexpr size_t kActivationStep = 4;
+constexpr size_t kActivationChunk = 64;
+template <int kBits>
+constexpr int32_t kStepOffset = 0;
+
+struct StepWeights {
+  __m256i a, b;
+};
+inline StepWeights load_step(const uint8_t* p) { return {load_256(p), load_256(p + 32)}; }
+inline void store_step(uint8_t* p, I32x16 rows) {
+  store_256(p, rows.a);
+  store_256(p + 32, rows.b);
+}
+struct StepActivation {
+  __m256i v;
+};
+inline StepActivation broadcast_step(const int8_t* p) {
+  int32_t pair;
+  memcpy(&pair, p, 4);
+  return {_mm256_set1_epi32(pair)};
+}
+struct StepSums {
+  __m256i a, b;
+};
+inline StepSums zero_step_sums() { return {_mm256_setzero_si256(), _mm256_setzero_si256()}; }
+#if defined(__AVXVNNI__)
+// Sums that go round a loop cost g++ 12 two register moves an instruction as intrinsics.
+inline void add_products_asm(__m256i& sums, __m256i w, __m256i x) {
+  __asm__("%{vex%} vpdpwssd %2, %1, %0" : "+x"(sums) : "x"(w), "x"(x));
+}
+inline void add_step(StepSums& s, StepWeights w, StepActivation x) {
+  add_products_asm(s.a, w.a, x.v);
+  add_products_asm(s.b, w.b, x.v);
+}
+#else
+inline void add_step(StepSums& s, StepWeights w, StepActivation x) {
+  s.a = _mm256_add_epi32(s.a, _mm256_madd_epi16(w.a, x.v));
+  s.b = _mm256_add_epi32(s.b, _mm256_madd_epi16(w.b, x.v));
+}
+#endif
+inline I32x16 step_total(StepSums s) { return {s.a, s.b}; }
+template <int kStep>
+inline I32x16 nibble_step(I32x16 words) {
+  const __m256i mask = _mm256_set1_epi16(15);
+  return {_mm256_and_si256(_mm256_srli_epi16(words.a, 4 * kStep), mask),
+          _mm256_and_si256(_mm256_srli_epi16(words.b, 4 * kStep), mask)};
+}
+template <int kBits>
+inline I32x16 unpack_steps(const uint8_t* p, bool /*is_half*/) {
+  const I16x32 halves = unpack<kBits>(p);
+  return {halves.a, halves.b};
+}
 
 }  // namespace
 }  // namespace FLASHMOE_TARGET

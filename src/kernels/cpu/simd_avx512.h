@@ -9,12 +9,17 @@
 #include <stdint.h>
 #include <string.h>
 
+#include "kernels/cpu/unpack_tables.h"
+
 namespace flashmoe {
 namespace FLASHMOE_TARGET {
 namespace {
 
 constexpr int kWeightTile = 2;
 constexpr int kRowTile = 4;
+constexpr int kChainVectors = 2;
+constexpr int kChainRows = 6;
+constexpr size_t kTiledRowsMin = 9;
 constexpr int kKeyTile = 4;
 constexpr int kHeadTile = 2;
 constexpr int kValueTile = 8;
@@ -92,16 +97,6 @@ inline float reduce_add_8(__m256 a) {
   return _mm_cvtss_f32(_mm_add_ss(c, _mm_movehdup_ps(c)));
 }
 inline float reduce_add(F32x16 a) { return reduce_add_8(_mm256_add_ps(lower(a.v), upper(a.v))); }
-// Both trees side by side.
-inline float reduce_add_sum(F32x16 a, F32x16 b) {
-  const __m256 a8 = _mm256_add_ps(lower(a.v), upper(a.v));
-  const __m256 b8 = _mm256_add_ps(lower(b.v), upper(b.v));
-  const __m256 ab4 =
-      _mm256_add_ps(_mm256_permute2f128_ps(a8, b8, 0x20), _mm256_permute2f128_ps(a8, b8, 0x31));
-  const __m256 ab2 = _mm256_add_ps(ab4, _mm256_permute_ps(ab4, 0x0e));
-  const __m256 ab1 = _mm256_add_ps(ab2, _mm256_movehdup_ps(ab2));
-  return _mm_cvtss_f32(_mm_add_ss(_mm256_castps256_ps128(ab1), _mm256_extractf128_ps(ab1, 1)));
-}
 inline void reduce_add_4(const F32x16* a, float* sums) {
   const auto add_halves = [](__m512 x, __m512 y) {  // x to the lower 8 lanes, y to the upper
     return _mm512_add_ps(_mm512_shuffle_f32x4(x, y, 0x44), _mm512_shuffle_f32x4(x, y, 0xee));
@@ -114,11 +109,6 @@ inline void reduce_add_4(const F32x16* a, float* sums) {
   const __m512 one = _mm512_add_ps(two, _mm512_permute_ps(two, 0xb1));
   const __m512i firsts = _mm512_set_epi32(0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 12, 8, 4, 0);
   _mm_storeu_ps(sums, _mm512_castps512_ps128(_mm512_permutexvar_ps(firsts, one)));
-}
-inline void reduce_add_rows(F32x16 a, float* sums) {
-  const __m256 b = _mm256_add_ps(lower(a.v), upper(a.v));
-  const __m128 c = _mm_add_ps(_mm256_castps256_ps128(b), _mm256_extractf128_ps(b, 1));
-  _mm_storeu_ps(sums, _mm_add_ps(c, _mm_setzero_ps()));
 }
 inline float reduce_max(F32x16 a) {
   const __m256 b = _mm256_max_ps(lower(a.v), upper(a.v));
@@ -133,17 +123,84 @@ inline float reduce_max_magnitude(F32x16 a) {
   return x;
 }
 
-struct LaneMap {
-  alignas(64) int32_t from[16] = {};
-  constexpr void set(size_t lane, size_t source) { from[lane] = static_cast<int32_t>(source); }
-};
-inline F32x16 permute_lanes(F32x16 a, const LaneMap& map) {
-  return {_mm512_permutexvar_ps(_mm512_load_si512(map.from), a.v)};
-}
-
 inline I32x16 zero_i32() { return {_mm512_setzero_si512()}; }
 inline F32x16 to_float(I32x16 a) { return {_mm512_cvtepi32_ps(a.v)}; }
+inline I32x16 broadcast_i32(int32_t x) { return {_mm512_set1_epi32(x)}; }
+inline I32x16 load(const int32_t* p) { return {_mm512_loadu_si512(p)}; }
+inline void store(int32_t* p, I32x16 a) { _mm512_storeu_si512(p, a.v); }
+inline I32x16 operator+(I32x16 a, I32x16 b) { return {_mm512_add_epi32(a.v, b.v)}; }
+inline I32x16 add_quarters(I32x16 a, I32x16 b) {
+  return {
+      _mm512_add_epi32(_mm512_shuffle_i32x4(a.v, b.v, 0x88), _mm512_shuffle_i32x4(a.v, b.v, 0xdd))};
+}
+__attribute__((always_inline)) inline void transpose_16(I32x16 (&rows)[16]) {
+  __m512i a[16];
+  __m512i b[16];
+#pragma GCC unroll 8
+  for (int i = 0; i < 16; i += 2) {
+    b[i] = _mm512_unpacklo_epi32(rows[i].v, rows[i + 1].v);
+    b[i + 1] = _mm512_unpackhi_epi32(rows[i].v, rows[i + 1].v);
+  }
+#pragma GCC unroll 4
+  for (int i = 0; i < 16; i += 4) {
+    a[i] = _mm512_unpacklo_epi64(b[i], b[i + 2]);
+    a[i + 1] = _mm512_unpackhi_epi64(b[i], b[i + 2]);
+    a[i + 2] = _mm512_unpacklo_epi64(b[i + 1], b[i + 3]);
+    a[i + 3] = _mm512_unpackhi_epi64(b[i + 1], b[i + 3]);
+  }
+  // Word c of each 128-bit quarter is now in a[4 i + c], for source rows 4 i to 4 i + 3.
+#pragma GCC unroll 4
+  for (int c = 0; c < 4; ++c) {
+    const __m512i ab_even = _mm512_shuffle_i32x4(a[c], a[4 + c], 0x88);
+    const __m512i ab_odd = _mm512_shuffle_i32x4(a[c], a[4 + c], 0xdd);
+    const __m512i cd_even = _mm512_shuffle_i32x4(a[8 + c], a[12 + c], 0x88);
+    const __m512i cd_odd = _mm512_shuffle_i32x4(a[8 + c], a[12 + c], 0xdd);
+    rows[c].v = _mm512_shuffle_i32x4(ab_even, cd_even, 0x88);
+    rows[8 + c].v = _mm512_shuffle_i32x4(ab_even, cd_even, 0xdd);
+    rows[4 + c].v = _mm512_shuffle_i32x4(ab_odd, cd_odd, 0x88);
+    rows[12 + c].v = _mm512_shuffle_i32x4(ab_odd, cd_odd, 0xdd);
+  }
+}
+__attribute__((always_inline)) inline I32x16 sums_of_16(const I32x16 (&v)[16]) {
+  __m512i four[4];  // in each 128-bit quarter what it adds to the sums of v[4 i] to v[4 i + 3]
+#pragma GCC unroll 4
+  for (int i = 0; i < 4; ++i) {
+    const auto two = [&](int j) {
+      return _mm512_add_epi32(_mm512_unpacklo_epi32(v[j].v, v[j + 1].v),
+                              _mm512_unpackhi_epi32(v[j].v, v[j + 1].v));
+    };
+    const __m512i a = two(4 * i);
+    const __m512i b = two(4 * i + 2);
+    four[i] = _mm512_add_epi32(_mm512_unpacklo_epi64(a, b), _mm512_unpackhi_epi64(a, b));
+  }
+  return add_quarters(add_quarters({four[0]}, {four[1]}), add_quarters({four[2]}, {four[3]}));
+}
+inline I32x16 load_words(const uint8_t* p, size_t n) {
+  return {_mm512_maskz_loadu_epi32(first_lanes(n), p)};
+}
+inline I32x16 load_pairs(const uint8_t* scales, const uint8_t* biases, size_t n) {
+  const __m512i scale = _mm512_cvtepu16_epi32(load_halves_n(scales, n));
+  return {_mm512_or_si512(_mm512_slli_epi32(scale, 16),
+                          _mm512_cvtepu16_epi32(load_halves_n(biases, n)))};
+}
+inline F32x16 floats_of(I32x16 a) { return {_mm512_castsi512_ps(a.v)}; }
+inline I32x16 bits_of(F32x16 a) { return {_mm512_castps_si512(a.v)}; }
+inline F32x16 upper_bf16(I32x16 a) {
+  return floats_of({_mm512_and_si512(a.v, _mm512_set1_epi32(static_cast<int>(0xffff0000)))});
+}
+inline F32x16 lower_bf16(I32x16 a) { return floats_of({_mm512_slli_epi32(a.v, 16)}); }
+inline F32x16 upper_f16(I32x16 a) {
+  return {_mm512_cvtph_ps(_mm512_cvtepi32_epi16(_mm512_srli_epi32(a.v, 16)))};
+}
+inline F32x16 lower_f16(I32x16 a) { return {_mm512_cvtph_ps(_mm512_cvtepi32_epi16(a.v))}; }
 inline I16x32 load_i16(const int16_t* p) { return {_mm512_loadu_si512(p)}; }
+inline __m512i order_words(__m512i x) {
+  const __m128i order = _mm_set_epi8(15, 14, 7, 6, 13, 12, 5, 4, 11, 10, 3, 2, 9, 8, 1, 0);
+  return _mm512_shuffle_epi8(x, _mm512_broadcast_i32x4(order));
+}
+inline void order_words(const int16_t* q, int16_t* words) {
+  _mm512_storeu_si512(words, order_words(_mm512_loadu_si512(q)));
+}
 /// The two 16-bit words that number j of 32 packed ones begins and may end in, and its shift.
 template <int kBits>
 struct WordTables {
@@ -154,9 +211,10 @@ struct WordTables {
 
   constexpr WordTables() {
     for (int j = 0; j < 32; ++j) {
-      word[j] = static_cast<uint16_t>(j * kBits / 16);
+      const int bit = (j / 8 * 8 + kWordOrder[j % 8]) * kBits;
+      word[j] = static_cast<uint16_t>(bit / 16);
       next_word[j] = static_cast<uint16_t>(word[j] + 1);
-      right_shift[j] = static_cast<uint16_t>(j * kBits % 16);
+      right_shift[j] = static_cast<uint16_t>(bit % 16);
       left_shift[j] = static_cast<uint16_t>(16 - right_shift[j]);
     }
   }
@@ -164,7 +222,8 @@ struct WordTables {
 template <int kBits>
 inline I16x32 unpack(const uint8_t* p) {
   if constexpr (kBits == 8) {
-    return {_mm512_cvtepu8_epi16(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)))};
+    return {
+        order_words(_mm512_cvtepu8_epi16(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p))))};
   } else {
     static constexpr WordTables<kBits> kTables;
     constexpr auto kBytes = static_cast<__mmask32>((uint64_t{1} << (4 * kBits)) - 1);
@@ -205,7 +264,6 @@ inline void split_planes(const int16_t* q, int8_t* high, int8_t* low) {
 inline Bytes64 repeat_firsts(Bytes64 a) {
   return {_mm512_shuffle_epi32(a.v, static_cast<_MM_PERM_ENUM>(0))};
 }
-inline F32x16 repeat_firsts(F32x16 a) { return {_mm512_permute_ps(a.v, 0)}; }
 
 struct NibbleBlock {
   Bytes64 part[4];
@@ -263,6 +321,102 @@ inline PlaneSums add_products(PlaneSums s, Bytes64 w, Bytes64 high, Bytes64 low)
 inline I32x16 total(PlaneSums s) {
   return {_mm512_add_epi32(_mm512_madd_epi16(s.high, _mm512_set1_epi16(256)),
                            _mm512_madd_epi16(s.low, _mm512_set1_epi16(1)))};
+}
+#endif
+
+#if defined(__AVX512VNNI__)
+constexpr size_t kStepColumns = 4;
+constexpr size_t kActivationStep = 128;
+constexpr size_t kActivationChunk = 16;
+template <int kBits>
+constexpr int32_t kStepOffset = 0;
+
+struct StepWeights {
+  __m512i v;  // 4 columns of each of 16 rows
+};
+inline StepWeights load_step(const uint8_t* p) { return {_mm512_load_si512(p)}; }
+inline void store_step(uint8_t* p, I32x16 rows) { _mm512_store_si512(p, rows.v); }
+struct StepActivation {
+  __m512i high, low;
+};
+inline StepActivation broadcast_step(const int8_t* p) {
+  int32_t high;
+  int32_t low;
+  memcpy(&high, p, 4);
+  memcpy(&low, p + 64, 4);
+  return {_mm512_set1_epi32(high), _mm512_set1_epi32(low)};
+}
+struct StepSums {
+  __m512i high, low;
+};
+inline StepSums zero_step_sums() { return {_mm512_setzero_si512(), _mm512_setzero_si512()}; }
+// Sums that go round a loop cost g++ 12 two register moves an instruction as intrinsics.
+inline void add_products_asm(__m512i& sums, __m512i w, __m512i x) {
+  __asm__("vpdpbusd %2, %1, %0" : "+v"(sums) : "v"(w), "v"(x));
+}
+inline void add_step(StepSums& s, StepWeights w, StepActivation x) {
+  add_products_asm(s.high, w.v, x.high);
+  add_products_asm(s.low, w.v, x.low);
+}
+inline I32x16 step_total(StepSums s) {
+  return {_mm512_add_epi32(_mm512_slli_epi32(s.high, 8), s.low)};
+}
+template <int kStep>
+inline I32x16 nibble_step(I32x16 words) {
+  return {_mm512_and_si512(_mm512_srli_epi16(words.v, 4 * kStep), _mm512_set1_epi8(15))};
+}
+// The elements of each 8 in the order of ActivationRow::planes.
+template <int kBits>
+inline I32x16 unpack_steps(const uint8_t* p, bool is_half) {
+  if constexpr (kBits == 8) {
+    const __m512i x = is_half ? _mm512_castsi256_si512(load_halves(p)) : _mm512_loadu_si512(p);
+    const __m128i order = _mm_set_epi8(15, 13, 11, 9, 14, 12, 10, 8, 7, 5, 3, 1, 6, 4, 2, 0);
+    return {_mm512_shuffle_epi8(x, _mm512_broadcast_i32x4(order))};
+  } else {
+    const __m512i first = unpack<kBits>(p).v;
+    const __m512i second = is_half ? _mm512_setzero_si512() : unpack<kBits>(p + 4 * kBits).v;
+    // 8 elements of each in turns, and then not.
+    const __m512i bytes = _mm512_permutexvar_epi64(_mm512_set_epi64(7, 5, 3, 1, 6, 4, 2, 0),
+                                                   _mm512_packus_epi16(first, second));
+    const __m128i order = _mm_set_epi8(15, 11, 14, 10, 13, 9, 12, 8, 7, 3, 6, 2, 5, 1, 4, 0);
+    return {_mm512_shuffle_epi8(bytes, _mm512_broadcast_i32x4(order))};
+  }
+}
+#else
+constexpr size_t kStepColumns = 2;
+constexpr size_t kActivationStep = 4;
+constexpr size_t kActivationChunk = 64;
+template <int kBits>
+constexpr int32_t kStepOffset = 0;
+
+struct StepWeights {
+  __m512i v;
+};
+inline StepWeights load_step(const uint8_t* p) { return {_mm512_load_si512(p)}; }
+inline void store_step(uint8_t* p, I32x16 rows) { _mm512_store_si512(p, rows.v); }
+struct StepActivation {
+  __m512i v;
+};
+inline StepActivation broadcast_step(const int8_t* p) {
+  int32_t pair;
+  memcpy(&pair, p, 4);
+  return {_mm512_set1_epi32(pair)};
+}
+struct StepSums {
+  __m512i v;
+};
+inline StepSums zero_step_sums() { return {_mm512_setzero_si512()}; }
+inline void add_step(StepSums& s, StepWeights w, StepActivation x) {
+  s.v = _mm512_add_epi32(s.v, _mm512_madd_epi16(w.v, x.v));
+}
+inline I32x16 step_total(StepSums s) { return {s.v}; }
+template <int kStep>
+inline I32x16 nibble_step(I32x16 words) {
+  return {_mm512_and_si512(_mm512_srli_epi16(words.v, 4 * kStep), _mm512_set1_epi16(15))};
+}
+template <int kBits>
+inline I32x16 unpack_steps(const uint8_t* p, bool /*is_half*/) {
+  return {unpack<kBits>(p).v};
 }
 #endif
 

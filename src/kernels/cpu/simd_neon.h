@@ -17,6 +17,13 @@ namespace {
 
 constexpr int kWeightTile = 1;
 constexpr int kRowTile = 4;
+constexpr int kChainVectors = 1;
+#if defined(__ARM_FEATURE_DOTPROD)
+constexpr int kChainRows = 2;
+#else
+constexpr int kChainRows = 4;
+#endif
+constexpr size_t kTiledRowsMin = 2;
 constexpr int kKeyTile = 4;
 constexpr int kHeadTile = 2;
 constexpr int kValueTile = 4;
@@ -149,11 +156,6 @@ inline float reduce_add(F32x16 a) {
 inline void reduce_add_4(const F32x16* a, float* sums) {
   for (int i = 0; i < 4; ++i) sums[i] = reduce_add(a[i]);
 }
-inline void reduce_add_rows(F32x16 a, float* sums) {
-  const float32x4_t b = vaddq_f32(vaddq_f32(a.v[0], a.v[2]), vaddq_f32(a.v[1], a.v[3]));
-  vst1q_f32(sums, vaddq_f32(b, vdupq_n_f32(0)));
-}
-inline float reduce_add_sum(F32x16 a, F32x16 b) { return reduce_add(a) + reduce_add(b); }
 inline float reduce_max(F32x16 a) {
   return tree(
       a, [](float32x4_t x, float32x4_t y) { return vbslq_f32(vcgtq_f32(x, y), x, y); },
@@ -168,25 +170,106 @@ inline float reduce_max_magnitude(F32x16 a) {
   return x;
 }
 
-struct LaneMap {
-  uint8_t from[64] = {};  // bytes of the four registers
-  constexpr void set(size_t lane, size_t source) {
-    for (size_t i = 0; i < 4; ++i) from[4 * lane + i] = static_cast<uint8_t>(4 * source + i);
-  }
-};
-inline F32x16 permute_lanes(F32x16 a, const LaneMap& map) {
-  const auto bytes = [](float32x4_t x) { return vreinterpretq_u8_f32(x); };
-  const uint8x16x4_t table = {{bytes(a.v[0]), bytes(a.v[1]), bytes(a.v[2]), bytes(a.v[3])}};
-  return FLASHMOE_TARGET::map(
-      [&](int i) { return vreinterpretq_f32_u8(vqtbl4q_u8(table, vld1q_u8(map.from + 16 * i))); });
-}
-
 inline I32x16 zero_i32() {
   const int32x4_t zero = vdupq_n_s32(0);
   return {{zero, zero, zero, zero}};
 }
 inline F32x16 to_float(I32x16 a) {
   return map([&](int i) { return vcvtq_f32_s32(a.v[i]); });
+}
+template <typename Fn>
+inline I32x16 map_i32(Fn fn) {
+  return {{fn(0), fn(1), fn(2), fn(3)}};
+}
+inline I32x16 broadcast_i32(int32_t x) {
+  return map_i32([&](int) { return vdupq_n_s32(x); });
+}
+inline I32x16 load(const int32_t* p) {
+  return map_i32([&](int i) { return vld1q_s32(p + 4 * i); });
+}
+inline void store(int32_t* p, I32x16 a) {
+  for (int i = 0; i < 4; ++i) vst1q_s32(p + 4 * i, a.v[i]);
+}
+inline I32x16 operator+(I32x16 a, I32x16 b) {
+  return map_i32([&](int i) { return vaddq_s32(a.v[i], b.v[i]); });
+}
+inline I32x16 add_quarters(I32x16 a, I32x16 b) {
+  return {{vaddq_s32(a.v[0], a.v[1]), vaddq_s32(a.v[2], a.v[3]), vaddq_s32(b.v[0], b.v[1]),
+           vaddq_s32(b.v[2], b.v[3])}};
+}
+inline void transpose_16(I32x16 (&rows)[16]) {
+  I32x16 turned[16];
+  for (int i = 0; i < 4; ++i) {
+    for (int j = 0; j < 4; ++j) {  // rows 4 i ..., lanes 4 j ...
+      const auto row = [&](int k) { return rows[4 * i + k].v[j]; };
+      const auto pairs = [](int32x4_t x) { return vreinterpretq_s64_s32(x); };
+      const auto words = [](int64x2_t x) { return vreinterpretq_s32_s64(x); };
+      const int64x2_t even01 = pairs(vtrn1q_s32(row(0), row(1)));
+      const int64x2_t odd01 = pairs(vtrn2q_s32(row(0), row(1)));
+      const int64x2_t even23 = pairs(vtrn1q_s32(row(2), row(3)));
+      const int64x2_t odd23 = pairs(vtrn2q_s32(row(2), row(3)));
+      turned[4 * j].v[i] = words(vtrn1q_s64(even01, even23));
+      turned[4 * j + 1].v[i] = words(vtrn1q_s64(odd01, odd23));
+      turned[4 * j + 2].v[i] = words(vtrn2q_s64(even01, even23));
+      turned[4 * j + 3].v[i] = words(vtrn2q_s64(odd01, odd23));
+    }
+  }
+  for (int i = 0; i < 16; ++i) rows[i] = turned[i];
+}
+inline I32x16 sums_of_16(const I32x16 (&v)[16]) {
+  return map_i32([&](int i) {
+    const auto four = [&](int j) {
+      const I32x16& u = v[4 * i + j];
+      return vaddq_s32(vaddq_s32(u.v[0], u.v[1]), vaddq_s32(u.v[2], u.v[3]));
+    };
+    return vpaddq_s32(vpaddq_s32(four(0), four(1)), vpaddq_s32(four(2), four(3)));
+  });
+}
+inline I32x16 load_words(const uint8_t* p, size_t n) {
+  return map_i32([&](int i) {
+    if (4 * static_cast<size_t>(i) >= n) return vdupq_n_s32(0);
+    return vreinterpretq_s32_u8(vld1q_u8(p + 16 * i));
+  });
+}
+inline I32x16 load_pairs(const uint8_t* scales, const uint8_t* biases, size_t n) {
+  uint8_t scale[32] = {};
+  uint8_t bias[32] = {};
+  copy_halves(scale, scales, n);
+  copy_halves(bias, biases, n);
+  return map_i32([&](int i) {
+    const uint16x4_t upper = vreinterpret_u16_u8(vld1_u8(scale + 8 * i));
+    const uint16x4_t lower = vreinterpret_u16_u8(vld1_u8(bias + 8 * i));
+    return vreinterpretq_s32_u32(vorrq_u32(vshll_n_u16(upper, 16), vmovl_u16(lower)));
+  });
+}
+inline F32x16 floats_of(I32x16 a) {
+  return map([&](int i) { return vreinterpretq_f32_s32(a.v[i]); });
+}
+inline I32x16 bits_of(F32x16 a) {
+  return map_i32([&](int i) { return vreinterpretq_s32_f32(a.v[i]); });
+}
+inline F32x16 upper_bf16(I32x16 a) {
+  return map([&](int i) {
+    return vreinterpretq_f32_s32(vandq_s32(a.v[i], vdupq_n_s32(static_cast<int>(0xffff0000))));
+  });
+}
+inline F32x16 lower_bf16(I32x16 a) {
+  return map([&](int i) { return vreinterpretq_f32_s32(vshlq_n_s32(a.v[i], 16)); });
+}
+inline F32x16 upper_f16(I32x16 a) {
+  return map([&](int i) {
+    return vcvt_f32_f16(vreinterpret_f16_u16(vshrn_n_u32(vreinterpretq_u32_s32(a.v[i]), 16)));
+  });
+}
+inline F32x16 lower_f16(I32x16 a) {
+  return map([&](int i) {
+    return vcvt_f32_f16(vreinterpret_f16_u16(vmovn_u32(vreinterpretq_u32_s32(a.v[i]))));
+  });
+}
+/// kWordOrder.
+inline int16x8_t order_words(int16x8_t x) { return vzip1q_s16(x, vextq_s16(x, x, 4)); }
+inline void order_words(const int16_t* q, int16_t* words) {
+  for (int i = 0; i < 32; i += 8) vst1q_s16(words + i, order_words(vld1q_s16(q + i)));
 }
 inline I16x32 load_i16(const int16_t* p) {
   return {{vld1q_s16(p), vld1q_s16(p + 8), vld1q_s16(p + 16), vld1q_s16(p + 24)}};
@@ -195,7 +278,9 @@ template <int kBits>
 inline I16x32 unpack(const uint8_t* p) {
   I16x32 r;
   if constexpr (kBits == 8) {
-    for (int i = 0; i < 4; ++i) r.v[i] = vreinterpretq_s16_u16(vmovl_u8(vld1_u8(p + 8 * i)));
+    for (int i = 0; i < 4; ++i) {
+      r.v[i] = order_words(vreinterpretq_s16_u16(vmovl_u8(vld1_u8(p + 8 * i))));
+    }
   } else {
     static constexpr UnpackTables<kBits> kTables;
     for (int i = 0; i < 4; ++i) {
@@ -245,10 +330,6 @@ inline Bytes64 repeat_firsts(Bytes64 a) {
     return vreinterpretq_u8_u32(vdupq_laneq_u32(vreinterpretq_u32_u8(a.v[i]), 0));
   });
 }
-inline F32x16 repeat_firsts(F32x16 a) {
-  return map([&](int i) { return vdupq_laneq_f32(a.v[i], 0); });
-}
-
 struct NibbleBlock {
   Bytes64 part[4];
 };
@@ -353,6 +434,150 @@ inline I32x16 total(PlaneSums s) {
     r.v[i] = vaddq_s32(vshlq_n_s32(by_lane(s.high + 2 * i), 8), by_lane(s.low + 2 * i));
   }
   return r;
+}
+#endif
+
+#if defined(__ARM_FEATURE_DOTPROD)
+constexpr size_t kStepColumns = 4;
+constexpr size_t kActivationStep = 128;
+constexpr size_t kActivationChunk = 16;
+/// vdotq takes signed bytes: 8-bit weights less 128.
+template <int kBits>
+constexpr int32_t kStepOffset = kBits == 8 ? 128 : 0;
+
+struct StepWeights {
+  int8x16_t v[4];  // 4 columns of each of 4 rows
+};
+inline StepWeights load_step(const uint8_t* p) {
+  StepWeights w;
+  for (int i = 0; i < 4; ++i) w.v[i] = vreinterpretq_s8_u8(vld1q_u8(p + 16 * i));
+  return w;
+}
+inline void store_step(uint8_t* p, I32x16 rows) {
+  for (int i = 0; i < 4; ++i) vst1q_u8(p + 16 * i, vreinterpretq_u8_s32(rows.v[i]));
+}
+struct StepActivation {
+  int8x16_t high, low;
+};
+inline StepActivation broadcast_step(const int8_t* p) {
+  int32_t high;
+  int32_t low;
+  memcpy(&high, p, 4);
+  memcpy(&low, p + 64, 4);
+  return {vreinterpretq_s8_s32(vdupq_n_s32(high)), vreinterpretq_s8_s32(vdupq_n_s32(low))};
+}
+struct StepSums {
+  int32x4_t high[4], low[4];
+};
+inline StepSums zero_step_sums() {
+  StepSums s;
+  for (int i = 0; i < 4; ++i) s.high[i] = s.low[i] = vdupq_n_s32(0);
+  return s;
+}
+inline void add_step(StepSums& s, const StepWeights& w, StepActivation x) {
+  for (int i = 0; i < 4; ++i) {
+    s.high[i] = vdotq_s32(s.high[i], w.v[i], x.high);
+    s.low[i] = vdotq_s32(s.low[i], w.v[i], x.low);
+  }
+}
+inline I32x16 step_total(const StepSums& s) {
+  return map_i32([&](int i) { return vaddq_s32(vshlq_n_s32(s.high[i], 8), s.low[i]); });
+}
+template <int kStep>
+inline I32x16 nibble_step(I32x16 words) {
+  const Bytes64 bytes = map_bytes([&](int i) { return vreinterpretq_u8_s32(words.v[i]); });
+  const Bytes64 step = kStep == 0 ? low_nibbles(bytes) : high_nibbles(bytes);
+  return map_i32([&](int i) { return vreinterpretq_s32_u8(step.v[i]); });
+}
+// The elements of each 8 in the order of ActivationRow::planes, less kStepOffset.
+template <int kBits>
+inline I32x16 unpack_steps(const uint8_t* p, bool is_half) {
+  static constexpr uint8_t kOrder[16] = {0, 2, 4, 6, 1, 3, 5, 7, 8, 10, 12, 14, 9, 11, 13, 15};
+  static constexpr uint8_t kOfWords[16] = {0, 4, 1, 5, 2, 6, 3, 7, 8, 12, 9, 13, 10, 14, 11, 15};
+  const int register_count = is_half ? 2 : 4;
+  Bytes64 r = map_bytes([](int) { return vdupq_n_u8(0); });
+  if constexpr (kBits == 8) {
+    for (int i = 0; i < register_count; ++i) {
+      const uint8x16_t bytes = vqtbl1q_u8(vld1q_u8(p + 16 * i), vld1q_u8(kOrder));
+      r.v[i] = veorq_u8(bytes, vdupq_n_u8(0x80));
+    }
+  } else {
+    for (int half = 0; half < register_count / 2; ++half) {
+      const I16x32 words = unpack<kBits>(p + 4 * kBits * half);
+      for (int i = 0; i < 2; ++i) {
+        const uint8x16_t bytes = vcombine_u8(vmovn_u16(vreinterpretq_u16_s16(words.v[2 * i])),
+                                             vmovn_u16(vreinterpretq_u16_s16(words.v[2 * i + 1])));
+        r.v[2 * half + i] = vqtbl1q_u8(bytes, vld1q_u8(kOfWords));
+      }
+    }
+  }
+  return map_i32([&](int i) { return vreinterpretq_s32_u8(r.v[i]); });
+}
+#else
+constexpr size_t kStepColumns = 2;
+constexpr size_t kActivationStep = 4;
+constexpr size_t kActivationChunk = 64;
+template <int kBits>
+constexpr int32_t kStepOffset = 0;
+
+/// The first column of 16 rows, then the second.
+struct StepWeights {
+  int16x8_t v[4];
+};
+inline StepWeights load_step(const uint8_t* p) {
+  StepWeights w;
+  for (int i = 0; i < 4; ++i) w.v[i] = vreinterpretq_s16_u8(vld1q_u8(p + 16 * i));
+  return w;
+}
+inline void store_step(uint8_t* p, I32x16 rows) {
+  for (int i = 0; i < 2; ++i) {
+    const int16x8_t even = vreinterpretq_s16_s32(rows.v[2 * i]);
+    const int16x8_t odd = vreinterpretq_s16_s32(rows.v[2 * i + 1]);
+    const int16x8_t first = vuzp1q_s16(even, odd);
+    const int16x8_t second = vuzp2q_s16(even, odd);
+    vst1q_u8(p + 16 * i, vreinterpretq_u8_s16(first));
+    vst1q_u8(p + 32 + 16 * i, vreinterpretq_u8_s16(second));
+  }
+}
+struct StepActivation {
+  int16x4_t pair;
+};
+inline StepActivation broadcast_step(const int8_t* p) {
+  int32_t pair;
+  memcpy(&pair, p, 4);
+  return {vreinterpret_s16_s32(vdup_n_s32(pair))};
+}
+struct StepSums {
+  int32x4_t v[4];
+};
+inline StepSums zero_step_sums() {
+  StepSums s;
+  for (int i = 0; i < 4; ++i) s.v[i] = vdupq_n_s32(0);
+  return s;
+}
+inline void add_step(StepSums& s, const StepWeights& w, StepActivation x) {
+  for (int i = 0; i < 2; ++i) {
+    s.v[2 * i] = vmlal_lane_s16(s.v[2 * i], vget_low_s16(w.v[i]), x.pair, 0);
+    s.v[2 * i] = vmlal_lane_s16(s.v[2 * i], vget_low_s16(w.v[2 + i]), x.pair, 1);
+    s.v[2 * i + 1] = vmlal_high_lane_s16(s.v[2 * i + 1], w.v[i], x.pair, 0);
+    s.v[2 * i + 1] = vmlal_high_lane_s16(s.v[2 * i + 1], w.v[2 + i], x.pair, 1);
+  }
+}
+inline I32x16 step_total(const StepSums& s) {
+  return map_i32([&](int i) { return s.v[i]; });
+}
+template <int kStep>
+inline I32x16 nibble_step(I32x16 words) {
+  return map_i32([&](int i) {
+    const uint16x8_t halves = vreinterpretq_u16_s32(words.v[i]);
+    const uint16x8_t shifted = vshlq_u16(halves, vdupq_n_s16(-4 * kStep));
+    return vreinterpretq_s32_u16(vandq_u16(shifted, vdupq_n_u16(15)));
+  });
+}
+template <int kBits>
+inline I32x16 unpack_steps(const uint8_t* p, bool /*is_half*/) {
+  const I16x32 halves = unpack<kBits>(p);
+  return map_i32([&](int i) { return vreinterpretq_s32_s16(halves.v[i]); });
 }
 #endif
 

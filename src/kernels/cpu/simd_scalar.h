@@ -7,14 +7,20 @@
 #include <stdint.h>
 #include <string.h>
 
+#include "kernels/cpu/unpack_tables.h"
 #include "tensor/float_bits.h"
 
 namespace flashmoe::scalar {
 namespace {
 
-/// Tile of weight rows x activation rows that fits the registers.
+/// Tile of float weight rows x activation rows that fits the registers.
 constexpr int kWeightTile = 2;
 constexpr int kRowTile = 4;
+/// The same of chains (chain-inl.h), in vectors of 16 weight rows.
+constexpr int kChainVectors = 1;
+constexpr int kChainRows = 4;
+/// Activation rows from which on weights are unpacked in tiles (bench/results/kernels.md).
+constexpr size_t kTiledRowsMin = 3;
 /// Keys that query heads meet at a time, how many of those, and vectors of a value's dimensions.
 constexpr int kKeyTile = 4;
 constexpr int kHeadTile = 1;
@@ -155,13 +161,6 @@ inline float reduce_add(F32x16 a) {
 inline void reduce_add_4(const F32x16* a, float* sums) {
   for (int i = 0; i < 4; ++i) sums[i] = reduce_add(a[i]);
 }
-/// What reduce_add would give of lanes j, 4 + j, 8 + j, 12 + j alone, for j < 4.
-inline void reduce_add_rows(F32x16 a, float* sums) {
-  for (int j = 0; j < 4; ++j) {
-    sums[j] = (a.lane[j] + a.lane[8 + j]) + (a.lane[4 + j] + a.lane[12 + j]) + 0.0f;
-  }
-}
-inline float reduce_add_sum(F32x16 a, F32x16 b) { return reduce_add(a) + reduce_add(b); }
 /// The same tree of max(lane[i], lane[i + half]).
 inline float reduce_max(F32x16 a) {
   return tree(a, [](float x, float y) { return x > y ? x : y; });
@@ -170,30 +169,106 @@ inline float reduce_max_magnitude(F32x16 a) {
   return tree(a, [](float x, float y) { return bits_of(x) > bits_of(y) ? x : y; });
 }
 
-/// Which lane each lane takes its value from.
-struct LaneMap {
-  int32_t from[16] = {};
-  constexpr void set(size_t lane, size_t source) { from[lane] = static_cast<int32_t>(source); }
-};
-inline F32x16 permute_lanes(F32x16 a, const LaneMap& map) {
-  return scalar::map([&](int i) { return a.lane[map.from[i]]; });
-}
-
 inline I32x16 zero_i32() { return {}; }
+/// The floats nearest to the lanes, halves to even.
 inline F32x16 to_float(I32x16 a) {
   return map([&](int i) { return static_cast<float>(a.lane[i]); });
+}
+inline I32x16 broadcast_i32(int32_t x) {
+  I32x16 r;
+  for (int32_t& lane : r.lane) lane = x;
+  return r;
+}
+inline I32x16 load(const int32_t* p) {
+  I32x16 r;
+  memcpy(r.lane, p, sizeof(r.lane));
+  return r;
+}
+inline void store(int32_t* p, I32x16 a) { memcpy(p, a.lane, sizeof(a.lane)); }
+inline I32x16 operator+(I32x16 a, I32x16 b) {
+  for (int i = 0; i < 16; ++i) a.lane[i] += b.lane[i];
+  return a;
+}
+/// Of a, then of b: quarters 0 and 1 added, then 2 and 3.
+inline I32x16 add_quarters(I32x16 a, I32x16 b) {
+  I32x16 r;
+  for (int i = 0; i < 16; ++i) {
+    const I32x16& from = i < 8 ? a : b;
+    r.lane[i] = from.lane[i % 8 / 4 * 8 + i % 4] + from.lane[i % 8 / 4 * 8 + 4 + i % 4];
+  }
+  return r;
+}
+/// Row i's lane j to row j's lane i.
+inline void transpose_16(I32x16 (&rows)[16]) {
+  for (int i = 0; i < 16; ++i) {
+    for (int j = 0; j < i; ++j) {
+      const int32_t other = rows[j].lane[i];
+      rows[j].lane[i] = rows[i].lane[j];
+      rows[i].lane[j] = other;
+    }
+  }
+}
+/// Lane i: the sum of v[i]'s lanes.
+inline I32x16 sums_of_16(const I32x16 (&v)[16]) {
+  I32x16 r = {};
+  for (int i = 0; i < 16; ++i) {
+    for (int j = 0; j < 16; ++j) r.lane[i] += v[i].lane[j];
+  }
+  return r;
+}
+/// The first n <= 16 words, never reading past them; zeros in the other lanes. n is a multiple
+/// of 4.
+inline I32x16 load_words(const uint8_t* p, size_t n) {
+  I32x16 r = {};
+  memcpy(r.lane, p, 4 * n);
+  return r;
+}
+/// n <= 16 scales in the upper halves of the lanes, biases in the lower ones; zeros in the others.
+inline I32x16 load_pairs(const uint8_t* scales, const uint8_t* biases, size_t n) {
+  I32x16 r = {};
+  for (size_t i = 0; i < n; ++i) {
+    const uint32_t scale = load_unaligned<uint16_t>(scales + 2 * i);
+    r.lane[i] = static_cast<int32_t>(scale << 16 | load_unaligned<uint16_t>(biases + 2 * i));
+  }
+  return r;
+}
+/// The halves that load_pairs put together, widened.
+inline F32x16 upper_bf16(I32x16 a) {
+  return map([&](int i) { return float_of(static_cast<uint32_t>(a.lane[i]) & 0xffff0000u); });
+}
+inline F32x16 lower_bf16(I32x16 a) {
+  return map([&](int i) { return float_of(static_cast<uint32_t>(a.lane[i]) << 16); });
+}
+inline F32x16 upper_f16(I32x16 a) {
+  return map([&](int i) {
+    return float_from_f16(static_cast<uint16_t>(static_cast<uint32_t>(a.lane[i]) >> 16));
+  });
+}
+inline F32x16 lower_f16(I32x16 a) {
+  return map([&](int i) { return float_from_f16(static_cast<uint16_t>(a.lane[i])); });
+}
+inline I32x16 bits_of(F32x16 a) {
+  I32x16 r;
+  memcpy(r.lane, a.lane, sizeof(r.lane));
+  return r;
+}
+inline F32x16 floats_of(I32x16 a) {
+  F32x16 r;
+  memcpy(r.lane, a.lane, sizeof(r.lane));
+  return r;
 }
 inline I16x32 load_i16(const int16_t* p) {
   I16x32 r;
   memcpy(r.lane, p, sizeof(r.lane));
   return r;
 }
-/// 32 numbers of kBits bits, element e in bits [e * kBits, ...) of 4 * kBits bytes.
+/// 32 numbers of kBits bits, element e in bits [e * kBits, ...) of 4 * kBits bytes; of each 8 in
+/// kWordOrder.
 template <int kBits>
 inline I16x32 unpack(const uint8_t* p) {
   I16x32 r;
   for (int i = 0; i < 32; ++i) {
-    const int bit = i * kBits;
+    const int bit = (i / 8 * 8 + kWordOrder[i % 8]) * kBits;
     uint32_t window = p[bit / 8];
     if (bit % 8 + kBits > 8) window |= uint32_t{p[bit / 8 + 1]} << 8;
     r.lane[i] = static_cast<int16_t>((window >> (bit % 8)) & ((1u << kBits) - 1));
@@ -218,6 +293,10 @@ inline Bytes64 load_bytes(const int8_t* p) {
   memcpy(r.byte, p, sizeof(r.byte));
   return r;
 }
+/// Of 32 numbers each 8 in kWordOrder.
+inline void order_words(const int16_t* q, int16_t* words) {
+  for (int i = 0; i < 32; ++i) words[i] = q[i / 8 * 8 + kWordOrder[i % 8]];
+}
 /// Of 32 numbers q = 256 high + low, |q| <= 32639: the planes, of each 8 numbers the even ones
 /// before the odd ones.
 inline void split_planes(const int16_t* q, int8_t* high, int8_t* low) {
@@ -234,9 +313,6 @@ inline Bytes64 repeat_firsts(const Bytes64& a) {
   Bytes64 r;
   for (int i = 0; i < 64; ++i) r.byte[i] = a.byte[i / 16 * 16 + i % 4];
   return r;
-}
-inline F32x16 repeat_firsts(F32x16 a) {
-  return map([&](int i) { return a.lane[i / 4 * 4]; });
 }
 
 /// 512 4-bit numbers in 4 x 64 bytes. Of bytes [64j + 16s, 64j + 16s + 16) lane 4s + j holds one
@@ -300,6 +376,64 @@ inline PlaneSums add_products(PlaneSums s, const Bytes64& w, const Bytes64& high
 inline I32x16 total(const PlaneSums& s) {
   I32x16 r;
   for (int i = 0; i < 16; ++i) r.lane[i] = 256 * s.high.lane[i] + s.low.lane[i];
+  return r;
+}
+
+// What a chain's integer sums are made of (chain-inl.h). A step is what 16 weight rows and one
+// activation row multiply at once: here 2 columns, as words; other targets take 4, as bytes.
+
+constexpr size_t kStepColumns = 2;
+/// Bytes from step to step of one row's activations, and from the first chunk of 64 columns to the
+/// second.
+constexpr size_t kActivationStep = 4;
+constexpr size_t kActivationChunk = 64;
+/// What is to be added for each 1 of an activation, of weights that StepWeights has less it.
+template <int kBits>
+constexpr int32_t kStepOffset = 0;
+
+struct StepWeights {
+  int16_t word[32];  // 2 of each of 16 rows
+};
+inline StepWeights load_step(const uint8_t* p) {
+  StepWeights w;
+  memcpy(w.word, p, sizeof(w.word));
+  return w;
+}
+/// Of words that are each one row's, as many columns as a step has.
+inline void store_step(uint8_t* p, I32x16 rows) { memcpy(p, rows.lane, sizeof(rows.lane)); }
+struct StepActivation {
+  int16_t word[2];
+};
+inline StepActivation broadcast_step(const int8_t* p) {
+  StepActivation x;
+  memcpy(x.word, p, sizeof(x.word));
+  return x;
+}
+struct StepSums {
+  I32x16 sum;
+};
+inline StepSums zero_step_sums() { return {}; }
+inline void add_step(StepSums& s, const StepWeights& w, const StepActivation& x) {
+  for (int i = 0; i < 16; ++i) {
+    s.sum.lane[i] += w.word[2 * i] * x.word[0] + w.word[2 * i + 1] * x.word[1];
+  }
+}
+inline I32x16 step_total(const StepSums& s) { return s.sum; }
+/// Of words of 8 nibbles step number kStep, in the order of kWordOrder.
+template <int kStep>
+inline I32x16 nibble_step(I32x16 words) {
+  for (int32_t& word : words.lane) {
+    word = static_cast<int32_t>(static_cast<uint32_t>(word) >> (4 * kStep) & 0x000f000fu);
+  }
+  return words;
+}
+/// Words of 16 steps that begin at p, of kBits bits; of 8 if `is_half`, and that many bytes are
+/// read.
+template <int kBits>
+inline I32x16 unpack_steps(const uint8_t* p, bool /*is_half*/) {
+  const I16x32 halves = unpack<kBits>(p);
+  I32x16 r;
+  memcpy(r.lane, halves.lane, sizeof(r.lane));
   return r;
 }
 

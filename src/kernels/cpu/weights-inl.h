@@ -1,10 +1,15 @@
 // Loads of weights, scales and biases. Included by kernels-inl.h.
 
-/// Bytes ahead of the current row position that weights are fetched into the cache.
-/// (bench/results/kernels.md)
+/// Bytes ahead of the current row position that float weights are fetched into the L1 cache.
 constexpr size_t kPrefetchDistance = 6144;
+/// The same of integers for few activation rows, into the L2 cache: the L1 cache has few places for
+/// lines that are on their way, and what is at hand waited for one (bench/results/kernels.md).
+constexpr size_t kChainPrefetchDistance = 8192;
 
 inline void prefetch(const uint8_t* p) { __builtin_prefetch(p + kPrefetchDistance, 0, 3); }
+inline void prefetch_chain(const uint8_t* p) {
+  __builtin_prefetch(p + kChainPrefetchDistance, 0, 2);
+}
 
 constexpr size_t size_of(FloatType type) { return type == FloatType::kF32 ? 4 : 2; }
 

@@ -1,0 +1,297 @@
+// MLX's affine weights: w = scale_g * q + bias_g (docs/formats.md), q of `bits` bits in groups of
+// 32, 64 or 128. A row is one little-endian stream of bits, element e in bits [e * bits, ...); its
+// scales and its biases lie in two arrays of their own. Included by kernels-inl.h.
+
+/// n rows of 16 that are there: those past them are the last once more, whose sums nobody stores.
+inline size_t row_in_reach(size_t i, size_t n) { return i < n ? i : n - 1; }
+
+/// Calls use(scale, bias), of 16 rows each, for the blocks of col_count columns.
+template <size_t kBlock, typename Use>
+FM_INLINE inline void for_affine_scales(const WeightRows& weights, size_t row, size_t row_count,
+                                        size_t col, size_t col_count, Use use) {
+  const size_t blocks_per_group = weights.group_size / kBlock;
+  const size_t group_end = (col + col_count) / weights.group_size;
+  for (size_t group = col / weights.group_size; group < group_end; group += 16) {
+    const size_t count = group_end - group < 16 ? group_end - group : 16;
+    const auto address = [&](const uint8_t* values, size_t i) {
+      return values + (row + row_in_reach(i, row_count)) * weights.scale_stride +
+             group * size_of(weights.type);
+    };
+    const auto use_groups = [&](auto scale_of, auto bias_of) {
+      for (size_t i = 0; i < count; ++i) {
+        const F32x16 scale = scale_of(i);
+        const F32x16 bias = bias_of(i);
+        for (size_t b = 0; b < blocks_per_group; ++b) use(scale, bias);
+      }
+    };
+    if (weights.type == FloatType::kF32) {
+      I32x16 scales[16];
+      I32x16 biases[16];
+      for (size_t i = 0; i < 16; ++i) {
+        scales[i] = bits_of(load_f32_n(address(weights.scales, i), count));
+        biases[i] = bits_of(load_f32_n(address(weights.biases, i), count));
+      }
+      transpose_16(scales);
+      transpose_16(biases);
+      use_groups([&](size_t i) { return floats_of(scales[i]); },
+                 [&](size_t i) { return floats_of(biases[i]); });
+      continue;
+    }
+    I32x16 pairs[16];
+    if (weights.cols == weights.group_size) {
+      // One scale a row: they lie side by side.
+      pairs[0] = load_pairs(address(weights.scales, 0), address(weights.biases, 0), row_count);
+    } else {
+      for (size_t i = 0; i < 16; ++i) {
+        pairs[i] = load_pairs(address(weights.scales, i), address(weights.biases, i), count);
+      }
+      transpose_16(pairs);
+    }
+    if (weights.type == FloatType::kBF16) {
+      use_groups([&](size_t i) { return upper_bf16(pairs[i]); },
+                 [&](size_t i) { return lower_bf16(pairs[i]); });
+    } else {
+      use_groups([&](size_t i) { return upper_f16(pairs[i]); },
+                 [&](size_t i) { return lower_f16(pairs[i]); });
+    }
+  }
+}
+
+/// Fetches scales and biases of a tile's rows while the first half of them is read: nothing else
+/// would before all are wanted at once. `i`: the row, of row_count, that is read next.
+inline void prefetch_affine_scales(const WeightRows& weights, size_t row, size_t row_count,
+                                   size_t i, size_t col, size_t col_count) {
+  const size_t begin = col / weights.group_size * size_of(weights.type);
+  const size_t end = (col + col_count) / weights.group_size * size_of(weights.type);
+  for (size_t r = 2 * i; r < 2 * i + 2 && r < row_count; ++r) {
+    const size_t at = (row + r) * weights.scale_stride;
+    for (size_t offset = begin; offset < end; offset += 64) {
+      __builtin_prefetch(weights.scales + at + offset, 0, 3);
+      __builtin_prefetch(weights.biases + at + offset, 0, 3);
+    }
+  }
+}
+
+// 4 bits: a 32-bit word holds 8 elements, a chunk of 32 has 4 words, a line of 64 bytes 4 chunks.
+
+template <int kBlockColumns>
+struct Affine4 {
+  static constexpr int kBlock = kBlockColumns;
+  static constexpr int32_t kOffset = 0;
+
+  template <typename Use>
+  FM_INLINE static void for_scales(const WeightRows& weights, size_t row, size_t row_count,
+                                   size_t col, size_t col_count, Use use) {
+    for_affine_scales<kBlock>(weights, row, row_count, col, col_count, use);
+  }
+
+  static void unpack(const WeightRows& weights, size_t row, size_t row_count, size_t col,
+                     size_t col_count, uint8_t* to, size_t stride) {
+    for (size_t i = 0; i < col_count; i += 128) {
+      const size_t word_count = col_count - i < 128 ? (col_count - i) / 8 : 16;
+      I32x16 words[16];
+      for (size_t r = 0; r < 16; ++r) {
+        words[r] =
+            load_words(weights.weight + (row + row_in_reach(r, row_count)) * weights.weight_stride +
+                           (col + i) / 2,
+                       word_count);
+      }
+      transpose_16(words);
+      for (size_t w = 0; w < word_count; ++w) {
+        repeat<8 / kStepColumns>([&](auto step) FM_INLINE {
+          store_step(to, nibble_step<step>(words[w]));
+          to += stride;
+        });
+      }
+    }
+  }
+
+  // Blocks of 512 elements: 4 lines of 64 bytes, transposed to have word 0 of every chunk, then
+  // word 1, and so on, so that a lane has a chunk (ActivationRow::planes). Rows of up to 128
+  // elements are taken 4 at a time as one block: line j is then row j.
+  template <int kR>
+  static void sum_rows(const WeightRows& weights, size_t row, size_t row_count, size_t col,
+                       size_t col_count, const ActivationRow* x, SumVectors (*sums)[kR]) {
+    const uint8_t* w = weights.weight + row * weights.weight_stride + col / 2;
+    if (weights.cols <= 128) {
+      sum_short_rows<kR>(weights, w, row_count, x, *sums);
+      return;
+    }
+    const size_t full_blocks = col_count / 512;
+    const bool has_tail = col_count % 512 != 0;
+    const NibbleMask tail(col_count % 512 / 2);
+    const auto sum_block = [&](const uint8_t* row_begin, size_t block, I32x16(&out)[kR]) FM_INLINE {
+      const uint8_t* const p = row_begin + 256 * block;
+      const size_t planes_at = 2 * col + 1024 * block;
+      const auto planes = [&](int r, int offset) {
+        return load_bytes(x[r].planes + planes_at + offset);
+      };
+      if (block < full_blocks) {
+        for (int line = 0; line < 4; ++line) prefetch_chain(p + 64 * line);
+        multiply<kR>(load_nibbles(p), planes, out);
+      } else {
+        prefetch_chain(p);
+        multiply<kR>(load_nibbles(p, 64, tail), planes, out);
+      }
+    };
+    const size_t block_count = full_blocks + (has_tail ? 1 : 0);
+    constexpr size_t kVectorBlocks = kBlock / 32;
+    for (size_t i = 0; i < row_count; ++i, w += weights.weight_stride) {
+      prefetch_affine_scales(weights, row, row_count, i, col, col_count);
+      for (size_t block = 0; block < block_count; block += kVectorBlocks) {
+        I32x16 chunks[kR];
+        sum_block(w, block, chunks);
+        if constexpr (kBlock == 64) {
+          I32x16 second[kR];
+          for (I32x16& s : second) s = zero_i32();
+          if (block + 1 < block_count) sum_block(w, block + 1, second);
+          for (int r = 0; r < kR; ++r) chunks[r] = add_quarters(chunks[r], second[r]);
+        }
+        for (int r = 0; r < kR; ++r) store(sums[block / kVectorBlocks][r].lane[i], chunks[r]);
+      }
+    }
+    for (size_t v = 0; kVectorBlocks * v < block_count; ++v) {
+      for (int r = 0; r < kR; ++r) {
+        for (size_t i = row_count; i < 16; ++i) store(sums[v][r].lane[i], zero_i32());
+        sums[v][r].transpose();
+      }
+    }
+  }
+
+  template <int kR>
+  static I32x16 block_sum(const SumVectors (*sums)[kR], int r, size_t block) {
+    // Chunks have the lanes 4 (c % 4) + c / 4; two of them, added, those of the even one's half.
+    const size_t lane =
+        kBlock == 32 ? chunk_lane(block) : block % 16 / 8 * 8 + block % 2 * 4 + block % 8 / 2;
+    return load(sums[block / 16][r].lane[lane]);
+  }
+
+ private:
+  template <int kR, typename LoadPlanes>
+  FM_INLINE static void multiply(const NibbleBlock& w, LoadPlanes load_planes, I32x16 (&out)[kR]) {
+    PlaneSums sums[kR];
+    for (PlaneSums& sum : sums) sum = zero_sums();
+#pragma GCC unroll 4
+    for (int part = 0; part < 4; ++part) {
+#pragma GCC unroll 2
+      for (int odd = 0; odd < 2; ++odd) {
+        const Bytes64 q = odd == 0 ? low_nibbles(w.part[part]) : high_nibbles(w.part[part]);
+        const int offset = 256 * part + 128 * odd;
+        for (int r = 0; r < kR; ++r) {
+          sums[r] = add_products(sums[r], q, load_planes(r, offset), load_planes(r, offset + 64));
+        }
+      }
+    }
+    for (int r = 0; r < kR; ++r) out[r] = total(sums[r]);
+  }
+
+  template <int kR>
+  static void sum_short_rows(const WeightRows& weights, const uint8_t* w, size_t row_count,
+                             const ActivationRow* x, SumVectors (&out)[kR]) {
+    const NibbleMask lines = NibbleMask::lines(weights.cols / 2);
+    const NibbleMask line(weights.cols / 2);
+    if (row_count < 16) {
+      for (SumVectors& sums : out) memset(&sums, 0, sizeof(sums));
+    }
+    for (size_t i = 0; i < row_count;) {
+      I32x16 sums[kR];  // lanes 4 c + j: chunk c of row j
+      const bool is_four = i + 4 <= row_count;
+      const size_t count = is_four ? 4 : 1;
+      prefetch_chain(w);
+      multiply<kR>(
+          is_four ? load_nibbles(w, weights.weight_stride, lines) : load_nibbles(w, 64, line),
+          [&](int r, int offset) { return repeat_firsts(load_bytes(x[r].planes + offset)); }, sums);
+      for (int r = 0; r < kR; ++r) {
+        // Where block_sum looks for them.
+        if constexpr (kBlock == 64) sums[r] = add_quarters(sums[r], zero_i32());
+        alignas(64) int32_t lanes[16];
+        store(lanes, sums[r]);
+        for (size_t quarter = 0; quarter < 128 / kBlock; ++quarter) {
+          int32_t* const to = out[r].lane[4 * quarter] + i;
+          if (is_four) {
+            memcpy(to, lanes + 4 * quarter, 16);
+          } else {
+            *to = lanes[4 * quarter];
+          }
+        }
+      }
+      i += count;
+      w += count * weights.weight_stride;
+    }
+  }
+};
+
+// Other widths.
+
+template <int kBits, int kBlockColumns>
+struct Affine {
+  static constexpr int kBlock = kBlockColumns;
+  static constexpr int32_t kOffset = kStepOffset<kBits>;
+
+  template <typename Use>
+  FM_INLINE static void for_scales(const WeightRows& weights, size_t row, size_t row_count,
+                                   size_t col, size_t col_count, Use use) {
+    for_affine_scales<kBlock>(weights, row, row_count, col, col_count, use);
+  }
+
+  static void unpack(const WeightRows& weights, size_t row, size_t row_count, size_t col,
+                     size_t col_count, uint8_t* to, size_t stride) {
+    constexpr size_t kColumns = 16 * kStepColumns;
+    for (size_t i = 0; i < col_count; i += kColumns) {
+      const bool is_half = col_count - i < kColumns;
+      I32x16 words[16];
+      for (size_t r = 0; r < 16; ++r) {
+        const uint8_t* const p = weights.weight +
+                                 (row + row_in_reach(r, row_count)) * weights.weight_stride +
+                                 (col + i) / 8 * kBits;
+        words[r] = unpack_steps<kBits>(p, is_half);
+      }
+      transpose_16(words);
+      for (int step = 0; step < (is_half ? 8 : 16); ++step, to += stride) {
+        store_step(to, words[step]);
+      }
+    }
+  }
+
+  template <int kR>
+  static void sum_rows(const WeightRows& weights, size_t row, size_t row_count, size_t col,
+                       size_t col_count, const ActivationRow* x, SumVectors (*sums)[kR]) {
+    const size_t block_count = col_count / kBlock;
+    const uint8_t* w = weights.weight + row * weights.weight_stride + col / 8 * kBits;
+    for (size_t i = 0; i < row_count; ++i, w += weights.weight_stride) {
+      prefetch_affine_scales(weights, row, row_count, i, col, col_count);
+      for (size_t first = 0; first < block_count; first += 16) {
+        const size_t count = block_count - first < 16 ? block_count - first : 16;
+        I32x16 lanes[kR][16];
+        for (size_t b = 0; b < count; ++b) {
+          const size_t block = first + b;
+          for (int r = 0; r < kR; ++r) lanes[r][b] = zero_i32();
+          for (size_t chunk = 0; chunk < kBlock / 32; ++chunk) {
+            const uint8_t* const p = w + (block * kBlock + 32 * chunk) / 8 * kBits;
+            prefetch_chain(p);
+            const I16x32 q = FLASHMOE_TARGET::unpack<kBits>(p);
+            for (int r = 0; r < kR; ++r) {
+              lanes[r][b] =
+                  dot_add(lanes[r][b], q, load_i16(x[r].words + col + block * kBlock + 32 * chunk));
+            }
+          }
+        }
+        for (int r = 0; r < kR; ++r) {
+          for (size_t b = count; b < 16; ++b) lanes[r][b] = zero_i32();
+          store(sums[first / 16][r].lane[i], sums_of_16(lanes[r]));
+        }
+      }
+    }
+    for (size_t first = 0; first < block_count; first += 16) {
+      for (int r = 0; r < kR; ++r) {
+        for (size_t i = row_count; i < 16; ++i) store(sums[first / 16][r].lane[i], zero_i32());
+        sums[first / 16][r].transpose();
+      }
+    }
+  }
+
+  template <int kR>
+  static I32x16 block_sum(const SumVectors (*sums)[kR], int r, size_t block) {
+    return load(sums[block / 16][r].lane[block % 16]);
+  }
+};

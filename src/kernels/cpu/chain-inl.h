@@ -297,6 +297,16 @@ void linear_few(const WeightRows& weights, size_t row_begin, size_t row_end, con
   }
 }
 
+template <typename Format, int kR = kFewRows>
+void linear_few_of(size_t count, const WeightRows& weights, size_t row_begin, size_t row_end,
+                   const ActivationRow* x, float* const* y) {
+  if (count == kR) {
+    linear_few<Format, kR>(weights, row_begin, row_end, x, y);
+  } else if constexpr (kR > 1) {
+    linear_few_of<Format, kR - 1>(count, weights, row_begin, row_end, x, y);
+  }
+}
+
 template <typename Format>
 void linear_integer(const WeightRows& weights, size_t row_begin, size_t row_end,
                     const ActivationRow* x, float* const* y, size_t x_count, ChainTile& tile) {
@@ -304,7 +314,8 @@ void linear_integer(const WeightRows& weights, size_t row_begin, size_t row_end,
     linear_tiles<Format>(weights, row_begin, row_end, x, y, x_count, tile);
     return;
   }
-  size_t r = 0;
-  for (; r + 2 <= x_count; r += 2) linear_few<Format, 2>(weights, row_begin, row_end, x + r, y + r);
-  if (r < x_count) linear_few<Format, 1>(weights, row_begin, row_end, x + r, y + r);
+  for (size_t r = 0; r < x_count; r += kFewRows) {
+    const size_t count = x_count - r < kFewRows ? x_count - r : kFewRows;
+    linear_few_of<Format>(count, weights, row_begin, row_end, x + r, y + r);
+  }
 }

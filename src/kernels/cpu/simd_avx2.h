@@ -24,6 +24,7 @@ constexpr int kChainRows = 6;
 #else
 constexpr int kChainRows = 4;
 #endif
+constexpr size_t kFewRows = 2;
 constexpr size_t kTiledRowsMin = 6;
 constexpr int kKeyTile = 4;
 constexpr int kHeadTile = 1;

@@ -19,6 +19,11 @@ constexpr int kWeightTile = 2;
 constexpr int kRowTile = 4;
 constexpr int kChainVectors = 2;
 constexpr int kChainRows = 6;
+#if defined(__AVX512VNNI__)
+constexpr size_t kFewRows = 4;
+#else
+constexpr size_t kFewRows = 2;
+#endif
 constexpr size_t kTiledRowsMin = 9;
 constexpr int kKeyTile = 4;
 constexpr int kHeadTile = 2;

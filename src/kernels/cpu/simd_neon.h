@@ -23,6 +23,7 @@ constexpr int kChainRows = 2;
 #else
 constexpr int kChainRows = 4;
 #endif
+constexpr size_t kFewRows = 2;
 constexpr size_t kTiledRowsMin = 2;
 constexpr int kKeyTile = 4;
 constexpr int kHeadTile = 2;

@@ -19,6 +19,8 @@ constexpr int kRowTile = 4;
 /// The same of chains (chain-inl.h), in vectors of 16 weight rows.
 constexpr int kChainVectors = 1;
 constexpr int kChainRows = 4;
+/// Activation rows that share one reading of weights row by row.
+constexpr size_t kFewRows = 2;
 /// Activation rows from which on weights are unpacked in tiles (bench/results/kernels.md).
 constexpr size_t kTiledRowsMin = 3;
 /// Keys that query heads meet at a time, how many of those, and vectors of a value's dimensions.

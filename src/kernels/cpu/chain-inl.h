@@ -20,6 +20,7 @@
 /// arrays into registers, which comes before it unrolls loops.
 template <int kValue>
 struct Index {
+  // NOLINTNEXTLINE(google-explicit-constructor): it stands for the number
   constexpr operator int() const { return kValue; }
 };
 template <int kCount, typename Fn>

@@ -130,7 +130,7 @@ class GgufPackageReader {
       const fs::path path = file.parent_path() / name->of(i);
       GgufFile part;
       if (i == name->index) {
-        part = std::move(given);
+        part = std::exchange(given, {});
       } else {
         FM_ASSIGN_OR_RETURN(part, read_part(path));
       }

@@ -36,8 +36,9 @@ class SequenceParity : public testing::CpuOpsTest {
     for (std::size_t h = 0; h < shape.num_heads; ++h) {
       for (float& value : q.view().row_span(h)) value *= q_size;
     }
-    const KvBlocks keys(random_, shape.num_kv_heads, shape.head_dim, position + 1);
-    const KvBlocks values(random_, shape.num_kv_heads, shape.value_stride, position + 1);
+    const KvBlocks keys(random_, shape.num_kv_heads, shape.head_dim, position + 1, shape.precision);
+    const KvBlocks values(random_, shape.num_kv_heads, shape.value_stride, position + 1,
+                          shape.precision);
     Matrix actual(shape.num_heads, shape.value_dim), expected = actual;
     AttentionRow row = {.q = q.data(),
                         .q_stride = q_stride,
@@ -145,11 +146,20 @@ TEST_P(SequenceParity, AttentionOfEveryShape) {
   for (const auto& [num_heads, num_kv_heads] :
        {std::pair<std::size_t, std::size_t>{1, 1}, {4, 2}, {6, 2}, {3, 3}, {16, 2}}) {
     for (const std::size_t head_dim : {4u, 15u, 16u, 20u, 64u, 96u, 256u}) {
-      const float scale = 1 / std::sqrt(static_cast<float>(head_dim));
+      AttentionShape shape = {.num_heads = num_heads,
+                              .num_kv_heads = num_kv_heads,
+                              .head_dim = head_dim,
+                              .value_dim = head_dim,
+                              .value_stride = head_dim,
+                              .scale = 1 / std::sqrt(static_cast<float>(head_dim))};
       for (const std::size_t position : {0u, 5u, 64u, 130u}) {
-        // Scores of size 1 in float: 16-lane dots, exp, and sums of positive weights.
-        check_attention({num_heads, num_kv_heads, head_dim, head_dim, head_dim, scale}, position, 1,
-                        1e-6);
+        // Scores of size 1 in float: 16-lane dots, exp, and sums of positive weights. What rounds
+        // keys and values has done so before either meets them.
+        for (const KvPrecision precision :
+             {KvPrecision::kF32, KvPrecision::kBF16, KvPrecision::kInt8}) {
+          shape.precision = precision;
+          check_attention(shape, position, 1, 1e-6);
+        }
       }
     }
   }
@@ -184,7 +194,11 @@ TEST_P(SequenceParity, AttentionWithWindowsSinksAndNarrowValues) {
     for (const bool has_sinks : {false, true}) {
       shape.sinks = has_sinks ? sinks.data() : nullptr;
       for (const std::size_t first : {0u, 1u, 63u, 64u, 100u, 190u}) {
-        check_attention(shape, 190, 1, 1e-6, first);
+        for (const KvPrecision precision :
+             {KvPrecision::kF32, KvPrecision::kBF16, KvPrecision::kInt8}) {
+          shape.precision = precision;
+          check_attention(shape, 190, 1, 1e-6, first);
+        }
       }
     }
   }

@@ -7,6 +7,7 @@
 #include <span>
 #include <string_view>
 
+#include "flashmoe/kv_precision.h"
 #include "kernels/activations.h"
 #include "tensor/matrix_view.h"
 #include "tensor/weight_view.h"
@@ -37,10 +38,11 @@ inline constexpr std::size_t kKvBlock = 64;
 struct AttentionRow {
   const float* q = nullptr;  // head h at q + h * q_stride, [head_dim]
   std::size_t q_stride = 0;
-  /// For positions b * kKvBlock and on, key_blocks[b]: [num_kv_heads, kKvBlock, head_dim],
-  /// value_blocks[b]: [num_kv_heads, kKvBlock, value_stride]. Those before `first` may be null.
-  const float* const* key_blocks = nullptr;
-  const float* const* value_blocks = nullptr;
+  /// For positions b * kKvBlock and on, key_blocks[b]: [num_kv_heads, kKvBlock] rows of head_dim
+  /// elements, value_blocks[b]: likewise of value_stride, stored as kernels/kv_rows.h says; floats
+  /// are aligned. Those before `first` may be null.
+  const void* const* key_blocks = nullptr;
+  const void* const* value_blocks = nullptr;
   std::size_t first = 0;  // attends to positions first ..= position
   std::size_t position = 0;
   float* out = nullptr;  // [num_heads * value_dim]
@@ -50,8 +52,9 @@ struct AttentionShape {
   std::size_t num_kv_heads = 0;  // query head h reads KV head h / (num_heads / num_kv_heads)
   std::size_t head_dim = 0;      // of queries and keys
   std::size_t value_dim = 0;     // the first elements of a position's value that count
-  std::size_t value_stride = 0;  // from a position's value to the next one's
-  float scale = 0;               // of the scores, before softmax
+  std::size_t value_stride = 0;  // elements of a position's value, those that do not count too
+  KvPrecision precision = KvPrecision::kF32;  // of keys and values
+  float scale = 0;                            // of the scores, before softmax
   /// A score of each head that takes part in its softmax and has no value, [num_heads]; null: none.
   const float* sinks = nullptr;
 };

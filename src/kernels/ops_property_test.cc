@@ -304,18 +304,24 @@ TEST_P(OpsProperty, WeightedRowsInOneCallOrMany) {
 
 // Rows of two sequences at once, in any order, and each alone.
 TEST_P(OpsProperty, RowsOfAttention) {
-  for (const std::size_t head_dim : {16u, 20u, 96u}) {
+  for (const auto& [head_dim, precision] : {std::pair{16u, KvPrecision::kF32},
+                                            {20u, KvPrecision::kF32},
+                                            {96u, KvPrecision::kF32},
+                                            {96u, KvPrecision::kBF16},
+                                            {20u, KvPrecision::kInt8},
+                                            {96u, KvPrecision::kInt8}}) {
     const AttentionShape shape = {.num_heads = 6,
                                   .num_kv_heads = 2,
                                   .head_dim = head_dim,
                                   .value_dim = head_dim,
                                   .value_stride = head_dim,
+                                  .precision = precision,
                                   .scale = 0.2f};
     constexpr std::size_t kPositionCount = 140;
-    const KvBlocks keys[] = {{random_, 2, head_dim, kPositionCount},
-                             {random_, 2, head_dim, kPositionCount}};
-    const KvBlocks values[] = {{random_, 2, head_dim, kPositionCount},
-                               {random_, 2, head_dim, kPositionCount}};
+    const KvBlocks keys[] = {{random_, 2, head_dim, kPositionCount, precision},
+                             {random_, 2, head_dim, kPositionCount, precision}};
+    const KvBlocks values[] = {{random_, 2, head_dim, kPositionCount, precision},
+                               {random_, 2, head_dim, kPositionCount, precision}};
     const Matrix q = filled_matrix(random_, Fill::kOutliers, kRows * 6, head_dim, 3);
     std::vector<std::size_t> positions = {0, 63, 64, 127, 128, 139};
     while (positions.size() < kRows) positions.push_back(random_.below(kPositionCount));
@@ -333,6 +339,51 @@ TEST_P(OpsProperty, RowsOfAttention) {
       ops.attention(shape, rows);
       return out;
     });
+  }
+}
+
+// Of two sequences, in any order, with windows; also where values are the first elements of keys.
+TEST_P(OpsProperty, RoundedKeysAndValuesCountAsTheFloatsTheyStandFor) {
+  for (const KvPrecision precision : {KvPrecision::kBF16, KvPrecision::kInt8}) {
+    for (const std::size_t head_dim : {7u, 16u, 40u, 80u, 129u}) {
+      SCOPED_TRACE(head_dim);
+      AttentionShape shape = {.num_heads = 6,
+                              .num_kv_heads = 2,
+                              .head_dim = head_dim,
+                              .value_dim = head_dim - head_dim / 4,
+                              .value_stride = head_dim,
+                              .precision = precision,
+                              .scale = 0.2f};
+      constexpr std::size_t kPositionCount = 200;
+      const KvBlocks keys[] = {{random_, 2, head_dim, kPositionCount, precision},
+                               {random_, 2, head_dim, kPositionCount, precision}};
+      const KvBlocks values = {random_, 2, head_dim, kPositionCount, precision};
+      const Matrix q = filled_matrix(random_, Fill::kOutliers, kRows * 6, head_dim, 3);
+      const KvBlocks key_floats[] = {keys[0].widened(), keys[1].widened()};
+      const KvBlocks value_floats = values.widened();
+      Matrix out(kRows, 6 * shape.value_dim), expected = out;
+      std::vector<AttentionRow> rows, float_rows;
+      for (std::size_t i = 0; i < kRows; ++i) {
+        const std::size_t sequence = random_.below(2);
+        const std::size_t position = random_.below(kPositionCount);
+        const bool has_own_values = i % 3 != 0;
+        rows.push_back({.q = q.row(i * 6),
+                        .q_stride = head_dim + 3,
+                        .key_blocks = keys[sequence].pointers(),
+                        .value_blocks = (has_own_values ? values : keys[sequence]).pointers(),
+                        .first = random_.below(2) * random_.below(position + 1),
+                        .position = position,
+                        .out = out.row(i)});
+        AttentionRow& floats = float_rows.emplace_back(rows.back());
+        floats.key_blocks = key_floats[sequence].pointers();
+        floats.value_blocks = (has_own_values ? value_floats : key_floats[sequence]).pointers();
+        floats.out = expected.row(i);
+      }
+      ops_->attention(shape, rows);
+      shape.precision = KvPrecision::kF32;
+      ops_->attention(shape, float_rows);
+      EXPECT_EQ(out, expected);
+    }
   }
 }
 

@@ -233,7 +233,7 @@ std::vector<float> attend(Ops& ops, std::size_t position, std::size_t loud, floa
                           std::size_t first = 0, const float* sink = nullptr) {
   const std::size_t block_count = position / kKvBlock + 1;
   std::vector<Matrix> keys(block_count, Matrix(kKvBlock, 1)), values(block_count, keys[0]);
-  std::vector<const float*> key_pointers, value_pointers;
+  std::vector<const void*> key_pointers, value_pointers;
   for (std::size_t b = 0; b < block_count; ++b) {
     for (std::size_t j = 0; j < kKvBlock; ++j) {
       keys[b].row(j)[0] = b * kKvBlock + j == loud ? 1000 : other_score;

@@ -12,7 +12,8 @@
 
 namespace flashmoe {
 
-Network::Network(ModelSpec spec) : spec_(std::move(spec)) {
+Network::Network(ModelSpec spec, KvPrecision precision)
+    : spec_(std::move(spec)), kv_precision_(precision) {
   std::vector<StateNeeds> needs;
   for (std::size_t i = 0; i < spec_.layers.size(); ++i) {
     Layer& layer = layers_.emplace_back();
@@ -26,14 +27,14 @@ Network::Network(ModelSpec spec) : spec_(std::move(spec)) {
 std::unique_ptr<Mixer> Network::make_mixer(std::size_t layer) {
   struct Maker {
     std::unique_ptr<Mixer> operator()(const AttentionSpec& spec) const {
-      return std::make_unique<Attention>(spec, network.spec_.hidden_size,
+      return std::make_unique<Attention>(spec, network.kv_precision_, network.spec_.hidden_size,
                                          network.spec_.rms_norm_eps, layer,
                                          network.rope_index(spec.rope), network.attention_rows_);
     }
     std::unique_ptr<Mixer> operator()(const LatentAttentionSpec& spec) const {
-      return std::make_unique<LatentAttention>(spec, network.spec_.hidden_size, layer,
-                                               network.rope_index(spec.rope),
-                                               network.attention_rows_, network.row_indices_);
+      return std::make_unique<LatentAttention>(
+          spec, network.kv_precision_, network.spec_.hidden_size, layer,
+          network.rope_index(spec.rope), network.attention_rows_, network.row_indices_);
     }
     std::unique_ptr<Mixer> operator()(const DeltaNetSpec& spec) const {
       return std::make_unique<GatedDeltaNet>(spec, network.spec_.hidden_size,

@@ -34,7 +34,8 @@ class Network {
     std::unique_ptr<FeedForward> feed_forward;
   };
 
-  explicit Network(ModelSpec spec);
+  /// `precision`: of what attention remembers of positions.
+  explicit Network(ModelSpec spec, KvPrecision precision = KvPrecision::kF32);
   Network(const Network&) = delete;
   Network& operator=(const Network&) = delete;
 
@@ -52,6 +53,7 @@ class Network {
 
   const ModelSpec& spec() const { return spec_; }
   const StateLayout& state_layout() const { return state_layout_; }
+  KvPrecision kv_precision() const { return kv_precision_; }
   /// What the widest block's buffers take in steps of up to `rows` rows.
   ScratchSize scratch_size(std::size_t rows) const;
   /// The rotary embeddings that blocks refer to, each once.
@@ -69,6 +71,7 @@ class Network {
   std::size_t rope_index(const RopeSpec& rope);
 
   const ModelSpec spec_;
+  const KvPrecision kv_precision_;
   std::vector<RopeSpec> ropes_;
   std::vector<AttentionRow> attention_rows_;
   std::vector<std::uint32_t> row_indices_;

@@ -38,14 +38,13 @@ FloatType to_float_type(DType dtype) {
   }
 }
 
-/// At least `size` bytes of the calling thread's own, until it ends or asks for more.
+}  // namespace
+
 void* thread_scratch(std::size_t size) {
   thread_local AlignedBuffer buffer;
   if (buffer.size() < size) buffer = AlignedBuffer::allocate(size).value();
   return buffer.data();
 }
-
-}  // namespace
 
 WeightRows to_weight_rows(const WeightView& view) {
   const WeightFormat& format = view.format;

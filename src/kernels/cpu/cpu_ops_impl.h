@@ -101,6 +101,9 @@ class CpuOps : public Ops {
   std::vector<AttentionQuery> queries_;
 };
 
+/// At least `size` bytes of the calling thread's own, until it ends or asks for more.
+void* thread_scratch(std::size_t size);
+
 /// `weights` as the kernels take it; FM_CHECKs the format.
 WeightRows to_weight_rows(const WeightView& weights);
 

@@ -4,11 +4,13 @@
 
 #include "base/check.h"
 #include "kernels/cpu/cpu_ops_impl.h"
+#include "kernels/kv_rows.h"
 
 namespace flashmoe {
 namespace {
 
 static_assert(kAttentionBlock == kKvBlock);  // the kernels see no C++ header of ours
+static_assert(kAttentionGroup == kKvGroup);
 
 constexpr std::size_t kConvKernelMax = 16;
 constexpr std::size_t kConvChannels = 512;    // per unit of work
@@ -143,6 +145,8 @@ void CpuOps::attention(const AttentionShape& shape, std::span<const AttentionRow
   const std::size_t tiles = (rows.size() + rows_each - 1) / rows_each;
   const std::size_t parts = (group + heads_each - 1) / heads_each;
   const std::size_t unit_count = units(rows_each, heads_each);
+  const std::size_t scratch_bytes =
+      kAttentionBlock * std::max(shape.head_dim, shape.value_dim) * sizeof(float);
   const std::size_t cost = positions * shape.num_heads * shape.head_dim / unit_count + 1;
   for_rows(unit_count, cost, [&](std::size_t unit) {
     // The last rows see the most positions: begin with them.
@@ -156,9 +160,13 @@ void CpuOps::attention(const AttentionShape& shape, std::span<const AttentionRow
                         .head_dim = shape.head_dim,
                         .value_dim = shape.value_dim,
                         .value_stride = shape.value_stride,
+                        .precision = shape.precision,
+                        .key_bytes = kv_row_bytes(shape.precision, shape.head_dim),
+                        .value_bytes = kv_row_bytes(shape.precision, shape.value_stride),
                         .scale = shape.scale,
                         .sinks = shape.sinks},
-                       queries_.data() + first, std::min(rows_each, rows.size() - first));
+                       queries_.data() + first, std::min(rows_each, rows.size() - first),
+                       static_cast<float*>(thread_scratch(scratch_bytes)));
   });
 }
 

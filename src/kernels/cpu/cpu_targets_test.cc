@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "kernels/cpu/cpu_ops.h"
+#include "kernels/kv_rows.h"
 #include "kernels/testing/op_inputs.h"
 
 // docs/numerics.md promises the same bits on every target, thread count and batch. Here every op
@@ -271,49 +272,72 @@ void run_rope(Ops& ops, std::vector<Case>& cases) {
   }
 }
 
+/// As `name` says, over keys and values of a precision.
+Case attention_case(Ops& ops, const std::string& name, std::size_t head_dim,
+                    KvPrecision precision) {
+  AttentionShape shape = {.num_heads = 6,
+                          .num_kv_heads = 2,
+                          .head_dim = head_dim,
+                          .value_dim = head_dim,
+                          .value_stride = head_dim,
+                          .precision = precision,
+                          .scale = 0.1f};
+  constexpr std::size_t kBlocks = 4;
+  Random random(head_dim);
+  const std::size_t block_rows = shape.num_kv_heads * kKvBlock;
+  const Matrix keys = filled_matrix(random, Fill::kNormal, kBlocks * block_rows, head_dim);
+  const Matrix values = filled_matrix(random, Fill::kNormal, kBlocks * block_rows, head_dim);
+  const std::size_t row_bytes = kv_row_bytes(precision, head_dim);
+  std::vector<std::byte> stored(2 * kBlocks * block_rows * row_bytes);
+  std::vector<const void*> key_blocks, value_blocks;
+  std::byte* at = stored.data();
+  for (const Matrix* rows : {&keys, &values}) {
+    for (std::size_t r = 0; r < rows->rows(); ++r, at += row_bytes) {
+      store_kv_row(precision, {rows->row(r), head_dim}, at);
+      if (r % block_rows == 0) (rows == &keys ? key_blocks : value_blocks).push_back(at);
+    }
+  }
+  const std::size_t positions[] = {0, 3, 62, 63, 64, 65, 130, 200, 201, 202, 255};
+  const Matrix q = filled_matrix(random, Fill::kNormal, std::size(positions), 6 * head_dim + 6);
+  Matrix out(std::size(positions), 6 * head_dim, 2);
+  std::vector<AttentionRow> rows;
+  for (std::size_t i = 0; i < std::size(positions); ++i) {
+    rows.push_back({.q = q.row(i),
+                    .q_stride = head_dim + 1,
+                    .key_blocks = key_blocks.data(),
+                    .value_blocks = value_blocks.data(),
+                    .position = positions[i],
+                    .out = out.row(i)});
+  }
+  ops.attention(shape, rows);
+  Hash hash;
+  hash.add(out);
+  // The same behind windows, with sinks and narrower values.
+  shape.value_dim = head_dim - head_dim / 4;
+  const std::vector<float> sinks = {0.5f, -1, 3, 0, 1, -30};
+  shape.sinks = sinks.data();
+  for (AttentionRow& row : rows) row.first = row.position > 100 ? row.position - 100 : 0;
+  ops.attention(shape, rows);
+  hash.add(out);
+  return {name + " " + std::to_string(head_dim), hash.value()};
+}
+
 void run_attention(Ops& ops, std::vector<Case>& cases) {
   for (const std::size_t head_dim : {8, 24, 64, 160, 256}) {
-    const AttentionShape shape = {.num_heads = 6,
-                                  .num_kv_heads = 2,
-                                  .head_dim = head_dim,
-                                  .value_dim = head_dim,
-                                  .value_stride = head_dim,
-                                  .scale = 0.1f};
-    constexpr std::size_t kBlocks = 4;
-    Random random(head_dim);
-    const std::size_t block_rows = shape.num_kv_heads * kKvBlock;
-    const Matrix keys = filled_matrix(random, Fill::kNormal, kBlocks * block_rows, head_dim);
-    const Matrix values = filled_matrix(random, Fill::kNormal, kBlocks * block_rows, head_dim);
-    std::vector<const float*> key_blocks, value_blocks;
-    for (std::size_t b = 0; b < kBlocks; ++b) {
-      key_blocks.push_back(keys.row(b * block_rows));
-      value_blocks.push_back(values.row(b * block_rows));
-    }
-    const std::size_t positions[] = {0, 3, 62, 63, 64, 65, 130, 200, 201, 202, 255};
-    const Matrix q = filled_matrix(random, Fill::kNormal, std::size(positions), 6 * head_dim + 6);
-    Matrix out(std::size(positions), 6 * head_dim, 2);
-    std::vector<AttentionRow> rows;
-    for (std::size_t i = 0; i < std::size(positions); ++i) {
-      rows.push_back({.q = q.row(i),
-                      .q_stride = head_dim + 1,
-                      .key_blocks = key_blocks.data(),
-                      .value_blocks = value_blocks.data(),
-                      .position = positions[i],
-                      .out = out.row(i)});
-    }
-    ops.attention(shape, rows);
-    Hash hash;
-    hash.add(out);
-    // The same behind windows, with sinks and narrower values.
-    AttentionShape narrow = shape;
-    narrow.value_dim = head_dim - head_dim / 4;
-    const std::vector<float> sinks = {0.5f, -1, 3, 0, 1, -30};
-    narrow.sinks = sinks.data();
-    for (AttentionRow& row : rows) row.first = row.position > 100 ? row.position - 100 : 0;
-    ops.attention(narrow, rows);
-    hash.add(out);
-    cases.push_back({"attention " + std::to_string(head_dim), hash.value()});
+    cases.push_back(attention_case(ops, "attention", head_dim, KvPrecision::kF32));
   }
+}
+
+/// Attention over rounded keys and values, also of sizes that end within 16 and within a group.
+std::vector<Case> run_rounded(std::string_view target, std::size_t threads) {
+  ThreadPool pool(threads);
+  const auto ops = make_cpu_ops(pool, target).value();
+  std::vector<Case> cases;
+  for (const std::size_t head_dim : {8, 24, 45, 64, 160, 256}) {
+    cases.push_back(attention_case(*ops, "bf16", head_dim, KvPrecision::kBF16));
+    cases.push_back(attention_case(*ops, "int8", head_dim, KvPrecision::kInt8));
+  }
+  return cases;
 }
 
 void run_delta(Ops& ops, std::vector<Case>& cases) {
@@ -398,6 +422,23 @@ TEST(CpuTargets, WriteTheBitsOfTheContractOnEveryArchitecture) {
     hash.add_bits(static_cast<std::uint32_t>(c.hash >> 32));
   }
   EXPECT_EQ(hash.value(), 0x591d72eb3c00e311u);
+}
+
+TEST(CpuTargets, RoundedKeysAndValuesGiveTheSameBitsOnEveryTarget) {
+  const std::vector<Case> expected = run_rounded("scalar", 1);
+  for (const std::string_view target : supported_cpu_targets()) {
+    for (const std::size_t threads : {1, 3}) {
+      SCOPED_TRACE(std::string(target) + ", threads: " + std::to_string(threads));
+      EXPECT_THAT(run_rounded(target, threads), ::testing::Pointwise(::testing::Eq(), expected));
+    }
+  }
+  // On every architecture, as in the test above.
+  Hash hash;
+  for (const Case& c : expected) {
+    hash.add_bits(static_cast<std::uint32_t>(c.hash));
+    hash.add_bits(static_cast<std::uint32_t>(c.hash >> 32));
+  }
+  EXPECT_EQ(hash.value(), 0x9e7f262e71efc122u);
 }
 
 TEST(CpuTargets, ARowDoesNotDependOnItsBatch) {

@@ -8,12 +8,15 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "flashmoe/kv_precision.h"
 #include "kernels/activation_row.h"
 
 namespace flashmoe {
 
 /// kKvBlock of kernels/ops.h, which says what it is.
 inline constexpr size_t kAttentionBlock = 64;
+/// kKvGroup of kernels/kv_rows.h, which says what lies in a row of keys or values.
+inline constexpr size_t kAttentionGroup = 32;
 
 /// Float types of weights, scales and biases.
 enum class FloatType : uint8_t { kF32, kBF16, kF16 };
@@ -36,8 +39,8 @@ struct WeightRows {
 struct AttentionQuery {
   const float* q;
   size_t q_stride;
-  const float* const* key_blocks;
-  const float* const* value_blocks;
+  const void* const* key_blocks;
+  const void* const* value_blocks;
   size_t first;
   size_t position;
   float* out;
@@ -49,6 +52,9 @@ struct AttentionHeads {
   size_t head_dim;
   size_t value_dim;
   size_t value_stride;
+  KvPrecision precision;
+  size_t key_bytes;    // from a position's key to the next one's
+  size_t value_bytes;  // the same of values
   float scale;
   const float* sinks;  // null: none
 };
@@ -107,8 +113,10 @@ struct KernelTable {
   /// taps[t] + c: the input of channel c that weight[t * channels + c] meets.
   void (*conv_silu)(const float* const* taps, size_t kernel, const float* weight, size_t channels,
                     size_t channel_begin, size_t channel_end, float* y);
-  /// queries * heads <= kAttentionTileMax.
-  void (*attention)(const AttentionHeads& heads, const AttentionQuery* queries, size_t query_count);
+  /// queries * heads <= kAttentionTileMax. `scratch`: unless keys and values are floats, for the
+  /// time of the call kAttentionBlock * max(head_dim, value_dim) of them, on a cache line.
+  void (*attention)(const AttentionHeads& heads, const AttentionQuery* queries, size_t query_count,
+                    float* scratch);
   void (*delta_rule)(const DeltaColumns& columns);
 };
 

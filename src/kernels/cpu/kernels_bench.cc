@@ -11,6 +11,7 @@
 
 #include "base/aligned_buffer.h"
 #include "kernels/cpu/cpu_ops.h"
+#include "kernels/kv_rows.h"
 
 namespace flashmoe {
 namespace {
@@ -231,49 +232,111 @@ BENCHMARK(BM_DeltaRule)
     ->ArgsProduct({{1, 128}, {1, 2}})
     ->UseRealTime();
 
-// The attention geometry of Qwen3-Coder-Next, 16 heads on 2 KV heads of 256, after 4096 positions.
-void BM_Attention(benchmark::State& state) {
-  ThreadPool pool(static_cast<std::size_t>(state.range(1)));
+/// Attention after `positions` positions; a cache of so many is in no second-level cache.
+void run_attention(benchmark::State& state, AttentionShape shape, std::size_t positions,
+                   std::size_t rows, std::size_t threads) {
+  ThreadPool pool(threads);
   const auto ops = make_cpu_ops(pool, "").value();
-  const auto rows = static_cast<std::size_t>(state.range(0));
-  constexpr std::size_t kPositions = 4096;
-  constexpr std::size_t kBlockSize = 2 * kKvBlock * 256;
-  const std::size_t blocks = (kPositions + rows) / kKvBlock + 1;
-  const std::vector<float> cache = random_floats(2 * blocks * kBlockSize);
-  std::vector<const float*> keys, values;
-  for (std::size_t b = 0; b < blocks; ++b) {
-    keys.push_back(cache.data() + 2 * b * kBlockSize);
-    values.push_back(cache.data() + (2 * b + 1) * kBlockSize);
+  const std::size_t blocks = (positions + rows) / kKvBlock + 1;
+  const std::size_t row_bytes = kv_row_bytes(shape.precision, shape.head_dim);
+  const std::size_t block_rows = shape.num_kv_heads * kKvBlock;
+  const std::size_t block_bytes = block_rows * row_bytes;
+  AlignedBuffer cache = AlignedBuffer::allocate(2 * blocks * block_bytes).value();
+  const std::vector<float> one_row = random_floats(shape.head_dim);
+  for (std::size_t r = 0; r < 2 * blocks * block_rows; ++r) {
+    store_kv_row(shape.precision, one_row, cache.data() + r * row_bytes);
   }
-  const std::vector<float> q = random_floats(rows * 4096);
-  std::vector<float> out(rows * 4096);
+  std::vector<const void*> keys, values;
+  for (std::size_t b = 0; b < blocks; ++b) {
+    keys.push_back(cache.data() + 2 * b * block_bytes);
+    // Latent attention has one part.
+    values.push_back(shape.value_dim < shape.head_dim ? keys.back()
+                                                      : cache.data() + (2 * b + 1) * block_bytes);
+  }
+  const std::size_t q_size = shape.num_heads * shape.head_dim;
+  const std::vector<float> q = random_floats(rows * q_size);
+  std::vector<float> out(rows * q_size);
   std::vector<AttentionRow> queries;
   for (std::size_t r = 0; r < rows; ++r) {
-    queries.push_back({.q = q.data() + r * 4096,
-                       .q_stride = 256,
+    queries.push_back({.q = q.data() + r * q_size,
+                       .q_stride = shape.head_dim,
                        .key_blocks = keys.data(),
                        .value_blocks = values.data(),
-                       .position = kPositions + r,
-                       .out = out.data() + r * 4096});
+                       .position = positions + r,
+                       .out = out.data() + r * q_size});
   }
-  for (auto _ : state) {
-    ops->attention({.num_heads = 16,
-                    .num_kv_heads = 2,
-                    .head_dim = 256,
-                    .value_dim = 256,
-                    .value_stride = 256,
-                    .scale = 0.0625f},
-                   queries);
-  }
+  for (auto _ : state) ops->attention(shape, queries);
   state.SetItemsProcessed(state.iterations() * static_cast<std::int64_t>(rows));
+  const double pairs = static_cast<double>(shape.num_heads * positions) *
+                       static_cast<double>(rows) * static_cast<double>(state.iterations());
   state.counters["op/s"] =
-      benchmark::Counter(4.0 * 4096 * kPositions * static_cast<double>(rows * state.iterations()),
+      benchmark::Counter(2.0 * static_cast<double>(shape.head_dim + shape.value_dim) * pairs,
                          benchmark::Counter::kIsRate);
+  state.counters["kv bytes/s"] =
+      benchmark::Counter(static_cast<double>((values[0] == keys[0] ? 1 : 2) * positions *
+                                             shape.num_kv_heads * row_bytes) *
+                             static_cast<double>(state.iterations()),
+                         benchmark::Counter::kIsRate);
+}
+
+// The attention geometry of Qwen3-Coder-Next, 16 heads on 2 KV heads of 256, after 4096 positions.
+void BM_Attention(benchmark::State& state) {
+  run_attention(state,
+                {.num_heads = 16,
+                 .num_kv_heads = 2,
+                 .head_dim = 256,
+                 .value_dim = 256,
+                 .value_stride = 256,
+                 .scale = 0.0625f},
+                4096, static_cast<std::size_t>(state.range(0)),
+                static_cast<std::size_t>(state.range(1)));
 }
 BENCHMARK(BM_Attention)
     ->ArgNames({"rows", "threads"})
     ->ArgsProduct({{1, 64}, {1, 2}})
     ->UseRealTime();
+
+// Each precision (0: f32, 1: bf16, 2: int8) over as many positions: Qwen3-30B-A3B (32 heads on 4 of
+// 128), Qwen1.5-MoE (16 heads of 128, each with keys of its own) and DeepSeek-V2-Lite (16 heads on
+// one latent of 576).
+void run_precision(benchmark::State& state, AttentionShape shape) {
+  shape.precision = static_cast<KvPrecision>(state.range(0));
+  run_attention(state, shape, static_cast<std::size_t>(state.range(1)),
+                static_cast<std::size_t>(state.range(2)), static_cast<std::size_t>(state.range(3)));
+}
+void BM_AttentionOfGroups(benchmark::State& state) {
+  run_precision(state, {.num_heads = 32,
+                        .num_kv_heads = 4,
+                        .head_dim = 128,
+                        .value_dim = 128,
+                        .value_stride = 128,
+                        .scale = 0.09f});
+}
+void BM_AttentionOfSingleHeads(benchmark::State& state) {
+  run_precision(state, {.num_heads = 16,
+                        .num_kv_heads = 16,
+                        .head_dim = 128,
+                        .value_dim = 128,
+                        .value_stride = 128,
+                        .scale = 0.09f});
+}
+void BM_AttentionOfLatents(benchmark::State& state) {
+  run_precision(state, {.num_heads = 16,
+                        .num_kv_heads = 1,
+                        .head_dim = 576,
+                        .value_dim = 512,
+                        .value_stride = 576,
+                        .scale = 0.07f});
+}
+void precisions(benchmark::internal::Benchmark* bench) {
+  bench->ArgNames({"precision", "positions", "rows", "threads"})
+      ->ArgsProduct({{0, 1, 2}, {4096, 65536}, {1}, {1, 2}})
+      ->ArgsProduct({{0, 1, 2}, {4096}, {64}, {2}})
+      ->UseRealTime();
+}
+BENCHMARK(BM_AttentionOfGroups)->Apply(precisions);
+BENCHMARK(BM_AttentionOfSingleHeads)->Apply(precisions);
+BENCHMARK(BM_AttentionOfLatents)->Apply(precisions);
 
 // The cost of a parallel region in which nothing happens.
 void BM_EmptyParallelFor(benchmark::State& state) {

@@ -70,6 +70,11 @@ inline __m256 widen_bf16(__m128i x) {
 inline F32x16 load_bf16(const uint8_t* p) {
   return {widen_bf16(load_128(p)), widen_bf16(load_128(p + 16))};
 }
+inline F32x16 load_i8(const uint8_t* p) {
+  const __m128i bytes = load_128(p);
+  return {_mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(bytes)),
+          _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_unpackhi_epi64(bytes, bytes)))};
+}
 inline F32x16 load_f16(const uint8_t* p) {
   return {_mm256_cvtph_ps(load_128(p)), _mm256_cvtph_ps(load_128(p + 16))};
 }

@@ -58,6 +58,10 @@ inline __m256i load_halves_n(const uint8_t* p, size_t n) {
   return _mm256_maskz_loadu_epi16(first_lanes(n), p);
 }
 inline F32x16 load_bf16(const uint8_t* p) { return widen_bf16(load_halves(p)); }
+inline F32x16 load_i8(const uint8_t* p) {
+  const __m128i bytes = _mm_loadu_si128(reinterpret_cast<const __m128i*>(p));
+  return {_mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(bytes))};
+}
 inline F32x16 load_f16(const uint8_t* p) { return {_mm512_cvtph_ps(load_halves(p))}; }
 inline F32x16 load_f32(const uint8_t* p) { return {_mm512_loadu_ps(p)}; }
 inline F32x16 load_bf16_n(const uint8_t* p, size_t n) { return widen_bf16(load_halves_n(p, n)); }

@@ -70,6 +70,14 @@ inline F32x16 load_bf16(const uint8_t* p) {
     return vreinterpretq_f32_u32(vshll_n_u16(half, 16));
   });
 }
+inline F32x16 load_i8(const uint8_t* p) {
+  const int8x16_t bytes = vreinterpretq_s8_u8(vld1q_u8(p));
+  const int16x8_t words[] = {vmovl_s8(vget_low_s8(bytes)), vmovl_s8(vget_high_s8(bytes))};
+  return map([&](int i) {
+    const int16x8_t eight = words[i / 2];
+    return vcvtq_f32_s32(vmovl_s16(i % 2 == 0 ? vget_low_s16(eight) : vget_high_s16(eight)));
+  });
+}
 inline F32x16 load_f16(const uint8_t* p) {
   return map([&](int i) { return vcvt_f32_f16(vreinterpret_f16_u8(vld1_u8(p + 8 * i))); });
 }

@@ -80,6 +80,10 @@ inline F32x16 load_bf16(const uint8_t* p) {
 inline F32x16 load_f16(const uint8_t* p) {
   return map([&](int i) { return float_from_f16(load_unaligned<uint16_t>(p + 2 * i)); });
 }
+/// 16 signed bytes as floats.
+inline F32x16 load_i8(const uint8_t* p) {
+  return map([&](int i) { return static_cast<float>(static_cast<int8_t>(p[i])); });
+}
 inline F32x16 load_f32(const uint8_t* p) {
   F32x16 r;
   memcpy(r.lane, p, sizeof(r.lane));

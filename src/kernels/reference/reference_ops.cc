@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "base/check.h"
+#include "kernels/kv_rows.h"
 #include "kernels/reference/dequantize.h"
 
 // Source of the math: transformers models/qwen3_next/modeling_qwen3_next.py. The formula stands
@@ -334,16 +335,19 @@ void ReferenceOps::attention(const AttentionShape& shape, std::span<const Attent
   for (const AttentionRow& row : rows) {
     for (std::size_t h = 0; h < shape.num_heads; ++h) {
       const std::size_t kv_head = h / (shape.num_heads / shape.num_kv_heads);
-      const auto key = [&](std::size_t j) {
-        return row.key_blocks[j / kKvBlock] + (kv_head * kKvBlock + j % kKvBlock) * shape.head_dim;
-      };
-      const auto value = [&](std::size_t j) {
-        return row.value_blocks[j / kKvBlock] +
-               (kv_head * kKvBlock + j % kKvBlock) * shape.value_stride;
+      const auto load = [&](const void* const* blocks, std::size_t j, std::size_t dim) {
+        const std::size_t stride = kv_row_bytes(shape.precision, dim);
+        std::vector<float> loaded(dim);
+        load_kv_row(shape.precision,
+                    static_cast<const std::byte*>(blocks[j / kKvBlock]) +
+                        (kv_head * kKvBlock + j % kKvBlock) * stride,
+                    loaded);
+        return loaded;
       };
       std::vector<double> p(row.position + 1 - row.first);
       for (std::size_t j = 0; j < p.size(); ++j) {
-        p[j] = shape.scale * dot(row.q + h * row.q_stride, key(row.first + j), shape.head_dim);
+        const std::vector<float> key = load(row.key_blocks, row.first + j, shape.head_dim);
+        p[j] = shape.scale * dot(row.q + h * row.q_stride, key.data(), shape.head_dim);
       }
       double largest = *std::max_element(p.begin(), p.end());
       if (shape.sinks != nullptr) largest = std::max<double>(largest, shape.sinks[h]);
@@ -352,10 +356,13 @@ void ReferenceOps::attention(const AttentionShape& shape, std::span<const Attent
         weight = std::exp(weight - largest);
         sum += weight;
       }
-      for (std::size_t d = 0; d < shape.value_dim; ++d) {
-        double o = 0;
-        for (std::size_t j = 0; j < p.size(); ++j) o += p[j] * value(row.first + j)[d];
-        row.out[h * shape.value_dim + d] = static_cast<float>(o / sum);
+      std::vector<double> o(shape.value_dim);
+      for (std::size_t j = 0; j < p.size(); ++j) {
+        const std::vector<float> value = load(row.value_blocks, row.first + j, shape.value_stride);
+        for (std::size_t d = 0; d < o.size(); ++d) o[d] += p[j] * value[d];
+      }
+      for (std::size_t d = 0; d < o.size(); ++d) {
+        row.out[h * shape.value_dim + d] = static_cast<float>(o[d] / sum);
       }
     }
   }

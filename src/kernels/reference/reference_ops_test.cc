@@ -159,7 +159,7 @@ TEST(ReferenceOps, AttentionEqualsTheFullSoftmax) {
     return blocks;
   };
   const std::vector<Matrix> key_blocks = in_blocks(keys), value_blocks = in_blocks(values);
-  std::vector<const float*> key_pointers, value_pointers;
+  std::vector<const void*> key_pointers, value_pointers;
   for (std::size_t b = 0; b < kBlocks; ++b) {
     key_pointers.push_back(key_blocks[b].data());
     value_pointers.push_back(value_blocks[b].data());

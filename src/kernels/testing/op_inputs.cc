@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "base/check.h"
+#include "kernels/kv_rows.h"
 #include "kernels/ops.h"
 
 namespace flashmoe::testing {
@@ -168,10 +169,11 @@ Weight::Weight(Random& random, const WeightFormat& format, std::size_t rows, std
 }
 
 KvBlocks::KvBlocks(Random& random, std::size_t num_kv_heads, std::size_t head_dim,
-                   std::size_t positions) {
+                   std::size_t positions, KvPrecision precision)
+    : KvBlocks(precision, num_kv_heads * kKvBlock, head_dim) {
   for (std::size_t begin = 0; begin < positions; begin += kKvBlock) {
-    Matrix& block = blocks_.emplace_back(num_kv_heads * kKvBlock, head_dim);
-    for (std::size_t r = 0; r < block.rows(); ++r) {
+    Matrix block(rows_, head_dim);
+    for (std::size_t r = 0; r < rows_; ++r) {
       const bool written = begin + r % kKvBlock < positions;
       const auto row = block.view().row_span(r);
       if (written) {
@@ -180,8 +182,32 @@ KvBlocks::KvBlocks(Random& random, std::size_t num_kv_heads, std::size_t head_di
         std::fill(row.begin(), row.end(), std::numeric_limits<float>::quiet_NaN());
       }
     }
+    add(block);
   }
-  for (const Matrix& block : blocks_) pointers_.push_back(block.data());
+}
+
+void KvBlocks::add(const Matrix& block) {
+  const std::size_t row_bytes = kv_row_bytes(precision_, head_dim_);
+  AlignedBuffer& buffer = blocks_.emplace_back(allocate_pages(rows_ * row_bytes));
+  std::byte* const stored = buffer.data() + (buffer.size() - rows_ * row_bytes);
+  for (std::size_t r = 0; r < rows_; ++r) {
+    store_kv_row(precision_, {block.row(r), head_dim_}, stored + r * row_bytes);
+  }
+  pointers_.push_back(stored);
+}
+
+KvBlocks KvBlocks::widened() const {
+  KvBlocks floats(KvPrecision::kF32, rows_, head_dim_);
+  const std::size_t row_bytes = kv_row_bytes(precision_, head_dim_);
+  for (const void* stored : pointers_) {
+    Matrix block(rows_, head_dim_);
+    for (std::size_t r = 0; r < rows_; ++r) {
+      load_kv_row(precision_, static_cast<const std::byte*>(stored) + r * row_bytes,
+                  block.view().row_span(r));
+    }
+    floats.add(block);
+  }
+  return floats;
 }
 
 Activations allocate_activations(std::size_t rows, std::size_t cols) {

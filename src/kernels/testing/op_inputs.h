@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "base/aligned_buffer.h"
+#include "flashmoe/kv_precision.h"
 #include "kernels/activations.h"
 #include "tensor/matrix_view.h"
 #include "tensor/weight_view.h"
@@ -92,17 +93,29 @@ class Weight {
   WeightView view_;
 };
 
-/// Keys or values of one sequence in blocks of kKvBlock positions, bell-shaped. What lies beyond
-/// the last position is NaN.
+/// Keys or values of one sequence in blocks of kKvBlock positions, bell-shaped and then rounded to
+/// `precision`. What lies beyond the last position is NaN; a block ends at a page that cannot be
+/// read.
 class KvBlocks {
  public:
-  KvBlocks(Random& random, std::size_t num_kv_heads, std::size_t head_dim, std::size_t positions);
+  KvBlocks(Random& random, std::size_t num_kv_heads, std::size_t head_dim, std::size_t positions,
+           KvPrecision precision = KvPrecision::kF32);
 
-  const float* const* pointers() const { return pointers_.data(); }
+  /// As floats, what they stand for.
+  KvBlocks widened() const;
+
+  const void* const* pointers() const { return pointers_.data(); }
 
  private:
-  std::vector<Matrix> blocks_;
-  std::vector<const float*> pointers_;
+  KvBlocks(KvPrecision precision, std::size_t rows, std::size_t head_dim)
+      : precision_(precision), rows_(rows), head_dim_(head_dim) {}
+  void add(const Matrix& block);
+
+  KvPrecision precision_;
+  std::size_t rows_;  // of a block
+  std::size_t head_dim_;
+  std::vector<AlignedBuffer> blocks_;
+  std::vector<const void*> pointers_;
 };
 
 /// Memory for the prepared form of x, and FM_CHECKs that it could be had.

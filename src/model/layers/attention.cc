@@ -1,8 +1,8 @@
 #include "model/layers/attention.h"
 
 #include <cmath>
-#include <cstring>
 
+#include "kernels/kv_rows.h"
 #include "model/layers/bias.h"
 #include "model/step.h"
 
@@ -60,7 +60,7 @@ Status Attention::declare(LayerTensors& tensors) {
 }
 
 StateNeeds Attention::state() const {
-  const std::size_t bytes = spec_.kv_size() * sizeof(float);
+  const std::size_t bytes = spec_.num_kv_heads * kv_row_bytes(precision_, spec_.head_dim);
   return {.position_bytes = {bytes, bytes}, .window = spec_.window};
 }
 
@@ -129,22 +129,24 @@ Status Attention::forward(StepContext& context, Scratch& scratch, const Activati
   return Status();
 }
 
-/// Stores every row's key and value, then attends from every row.
+/// Stores every row's key and value, then attends from every row: also to those of this step as
+/// they are stored, or bits would depend on how a prompt is cut.
 void Attention::attend(StepContext& context, const Buffers& buffers) {
   const std::size_t head_dim = spec_.head_dim;
   // A block has one head after the other, each kKvBlock positions.
-  const auto store = [&](float* block, std::size_t position, const float* row) {
+  const std::size_t row_bytes = kv_row_bytes(precision_, head_dim);
+  const auto store = [&](void* block, std::size_t position, const float* row) {
     const std::size_t slot = position % kKvBlock;
     for (std::size_t head = 0; head < spec_.num_kv_heads; ++head) {
-      std::memcpy(block + (head * kKvBlock + slot) * head_dim, row + head * head_dim,
-                  head_dim * sizeof(float));
+      store_kv_row(precision_, {row + head * head_dim, head_dim},
+                   static_cast<std::byte*>(block) + (head * kKvBlock + slot) * row_bytes);
     }
   };
   rows_.clear();
   for (const StepSegment& segment : context.segments) {
     KvCache& kv = segment.sequence->kv();
-    float* const* const keys = kv.blocks(layer_, kKeys);
-    float* const* const values = kv.blocks(layer_, kValues);
+    void* const* const keys = kv.blocks(layer_, kKeys);
+    void* const* const values = kv.blocks(layer_, kValues);
     for (std::size_t r = segment.row_begin; r < segment.row_end; ++r) {
       const std::size_t position = segment.position + (r - segment.row_begin);
       store(keys[position / kKvBlock], position, buffers.keys.row(r));
@@ -164,6 +166,7 @@ void Attention::attend(StepContext& context, const Buffers& buffers) {
        .head_dim = head_dim,
        .value_dim = head_dim,
        .value_stride = head_dim,
+       .precision = precision_,
        .scale = spec_.scale != 0 ? spec_.scale : 1.0f / std::sqrt(static_cast<float>(head_dim)),
        .sinks = sinks_.empty() ? nullptr : sinks_.data()},
       rows_);

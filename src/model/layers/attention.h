@@ -20,9 +20,11 @@ class Attention final : public Mixer {
   /// `layer`: which layer of the model this is. `rope`: which of StepContext::rope is its own.
   /// `rows`: kept from step to step, so that decoding allocates nothing; layers, which take turns,
   /// share it. It must outlive the block.
-  Attention(const AttentionSpec& spec, std::size_t hidden_size, float rms_norm_eps,
-            std::size_t layer, std::size_t rope, std::vector<AttentionRow>& rows)
+  Attention(const AttentionSpec& spec, KvPrecision precision, std::size_t hidden_size,
+            float rms_norm_eps, std::size_t layer, std::size_t rope,
+            std::vector<AttentionRow>& rows)
       : spec_(spec),
+        precision_(precision),
         hidden_(hidden_size),
         rms_norm_eps_(rms_norm_eps),
         layer_(layer),
@@ -46,6 +48,7 @@ class Attention final : public Mixer {
   void attend(StepContext& context, const Buffers& buffers);
 
   AttentionSpec spec_;
+  KvPrecision precision_;
   std::size_t hidden_;
   float rms_norm_eps_;
   std::size_t layer_;

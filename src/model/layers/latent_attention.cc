@@ -5,6 +5,7 @@
 #include <span>
 
 #include "base/check.h"
+#include "kernels/kv_rows.h"
 #include "kernels/reference/dequantize.h"
 #include "model/step.h"
 
@@ -126,7 +127,7 @@ WeightView LatentAttention::unembed_out(std::size_t head) const {
 }
 
 StateNeeds LatentAttention::state() const {
-  return {.position_bytes = {spec_.latent_size() * sizeof(float), 0}};
+  return {.position_bytes = {kv_row_bytes(precision_, spec_.latent_size()), 0}};
 }
 
 ScratchSize LatentAttention::scratch_size(std::size_t rows) const {
@@ -187,12 +188,14 @@ void LatentAttention::store_keys(StepContext& context, const Activations& x,
   }
   const RopeAngles& angles = context.rope[rope_];
   ops.rope(rotated, 1, angles.cos, angles.sin);
+  const std::size_t row_bytes = kv_row_bytes(precision_, spec_.latent_size());
   for (const StepSegment& segment : context.segments) {
-    float* const* const blocks = segment.sequence->kv().blocks(layer_, kLatents);
+    void* const* const blocks = segment.sequence->kv().blocks(layer_, kLatents);
     for (std::size_t r = segment.row_begin; r < segment.row_end; ++r) {
       const std::size_t position = segment.position + (r - segment.row_begin);
-      std::memcpy(blocks[position / kKvBlock] + position % kKvBlock * spec_.latent_size(),
-                  keys.row(r), spec_.latent_size() * sizeof(float));
+      store_kv_row(
+          precision_, keys.row_span(r),
+          static_cast<std::byte*>(blocks[position / kKvBlock]) + position % kKvBlock * row_bytes);
     }
   }
 }
@@ -248,7 +251,7 @@ void LatentAttention::attend(StepContext& context, const Buffers& buffers, Rows 
   const std::size_t end = rows.begin + rows.count;
   rows_.clear();
   for (const StepSegment& segment : context.segments) {
-    const float* const* const blocks = segment.sequence->kv().blocks(layer_, kLatents);
+    const void* const* const blocks = segment.sequence->kv().blocks(layer_, kLatents);
     for (std::size_t r = std::max(segment.row_begin, rows.begin);
          r < std::min(segment.row_end, end); ++r) {
       rows_.push_back({.q = buffers.queries.row(r - rows.begin),
@@ -264,6 +267,7 @@ void LatentAttention::attend(StepContext& context, const Buffers& buffers, Rows 
                          .head_dim = spec_.latent_size(),
                          .value_dim = spec_.kv_lora_rank,
                          .value_stride = spec_.latent_size(),
+                         .precision = precision_,
                          .scale = spec_.scale},
                         rows_);
 }

@@ -20,10 +20,11 @@ class LatentAttention final : public Mixer {
  public:
   /// As Attention's. `rows` and `indices`: kept from step to step and shared by layers, which take
   /// turns; they must outlive the block.
-  LatentAttention(const LatentAttentionSpec& spec, std::size_t hidden_size, std::size_t layer,
-                  std::size_t rope, std::vector<AttentionRow>& rows,
+  LatentAttention(const LatentAttentionSpec& spec, KvPrecision precision, std::size_t hidden_size,
+                  std::size_t layer, std::size_t rope, std::vector<AttentionRow>& rows,
                   std::vector<std::uint32_t>& indices)
       : spec_(spec),
+        precision_(precision),
         hidden_(hidden_size),
         layer_(layer),
         rope_(rope),
@@ -57,6 +58,7 @@ class LatentAttention final : public Mixer {
   std::span<const std::uint32_t> indices(std::size_t begin, std::size_t count, std::size_t step);
 
   LatentAttentionSpec spec_;
+  KvPrecision precision_;
   std::size_t hidden_;
   std::size_t layer_;
   std::size_t rope_;

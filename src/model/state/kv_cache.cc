@@ -25,11 +25,9 @@ void KvCache::point_into(std::size_t group, std::size_t index) {
     const StateLayout::Layer& layer = layout_->layers()[i];
     if (!layer.has_positions || layer.group != group) continue;
     for (std::size_t part = 0; part < kPositionParts; ++part) {
-      std::vector<float*>& pointers = pointers_[i * kPositionParts + part];
+      std::vector<void*>& pointers = pointers_[i * kPositionParts + part];
       pointers.resize(groups_[group].size());
-      pointers[index] = block == nullptr
-                            ? nullptr
-                            : reinterpret_cast<float*>(block->data() + layer.block_offset[part]);
+      pointers[index] = block == nullptr ? nullptr : block->data() + layer.block_offset[part];
     }
   }
 }
@@ -94,7 +92,7 @@ void KvCache::adopt(std::vector<Blocks> groups) {
 void KvCache::truncate(std::size_t positions) {
   const std::size_t count = (positions + kKvBlock - 1) / kKvBlock;
   for (Blocks& blocks : groups_) blocks.resize(std::min(count, blocks.size()));
-  for (std::vector<float*>& pointers : pointers_) {
+  for (std::vector<void*>& pointers : pointers_) {
     pointers.resize(std::min(count, pointers.size()));
   }
 }

@@ -59,7 +59,7 @@ class KvCache {
   std::vector<const KvBlock*> held_blocks() const;
 
   /// By block: a part of what a layer remembers, as it arranged it. Valid until the next reserve().
-  float* const* blocks(std::size_t layer, std::size_t part) const {
+  void* const* blocks(std::size_t layer, std::size_t part) const {
     return pointers_[layer * kPositionParts + part].data();
   }
 
@@ -72,7 +72,7 @@ class KvCache {
 
   const StateLayout* layout_;
   std::vector<Blocks> groups_;
-  std::vector<std::vector<float*>> pointers_;  // [layer * kPositionParts + part][block]
+  std::vector<std::vector<void*>> pointers_;  // [layer * kPositionParts + part][block]
 };
 
 }  // namespace flashmoe

@@ -19,6 +19,13 @@ StateLayout layout() {
   return StateLayout(layers);
 }
 
+/// The first of a position's floats, of which a layer's first part has so many.
+float& first_float(const KvCache& cache, std::size_t layer, std::size_t position,
+                   std::size_t floats) {
+  auto* const block = static_cast<float*>(cache.blocks(layer, 0)[position / kKvBlock]);
+  return block[floats * (position % kKvBlock)];
+}
+
 TEST(StateLayout, GroupsLayersByWindowAndGivesEachItsOwnPlace) {
   const StateLayout state = layout();
   ASSERT_EQ(state.groups().size(), 2u);
@@ -69,12 +76,12 @@ TEST(KvCache, CopiesASharedBlockBeforeItIsWrittenTo) {
   const StateLayout state = layout();
   KvCache cache(state);
   ASSERT_TRUE(cache.reserve(0, 70).ok());
-  cache.blocks(kFull, 0)[1][0] = 5;
+  first_float(cache, kFull, kKvBlock, 4) = 5;
   KvCache other = cache;
   ASSERT_TRUE(other.reserve(70, 71).ok());
   EXPECT_EQ(other.blocks(kFull, 0)[0], cache.blocks(kFull, 0)[0]);
   EXPECT_NE(other.blocks(kFull, 0)[1], cache.blocks(kFull, 0)[1]);
-  EXPECT_EQ(other.blocks(kFull, 0)[1][0], 5);
+  EXPECT_EQ(first_float(other, kFull, kKvBlock, 4), 5);
 }
 
 TEST(SequenceState, GoesBackToASnapshotThoughTheWindowHasPassed) {
@@ -84,7 +91,7 @@ TEST(SequenceState, GoesBackToASnapshotThoughTheWindowHasPassed) {
     for (std::size_t position = begin; position < end; ++position) {
       ASSERT_TRUE(sequence.kv().reserve(position, position + 1).ok());
       // kWindow's part has two floats of a position.
-      sequence.kv().blocks(kWindow, 0)[position / kKvBlock][2 * (position % kKvBlock)] = value;
+      first_float(sequence.kv(), kWindow, position, 2) = value;
     }
   };
   walk(0, 150, 7);
@@ -96,11 +103,9 @@ TEST(SequenceState, GoesBackToASnapshotThoughTheWindowHasPassed) {
   sequence.kv().restore(windows);
   walk(150, 200, 9);
   for (std::size_t position = 101; position < 200; ++position) {
-    EXPECT_EQ(sequence.kv().blocks(kWindow, 0)[position / kKvBlock][2 * (position % kKvBlock)],
-              position < 150 ? 7 : 9)
-        << position;
+    EXPECT_EQ(first_float(sequence.kv(), kWindow, position, 2), position < 150 ? 7 : 9) << position;
     if (position < 150) {
-      EXPECT_EQ(before.blocks(kWindow, 0)[position / kKvBlock][2 * (position % kKvBlock)], 7);
+      EXPECT_EQ(first_float(before, kWindow, position, 2), 7);
     }
   }
 }

@@ -13,6 +13,7 @@
 
 #include "flashmoe/chat_prompt.h"
 #include "flashmoe/engine_statistics.h"
+#include "flashmoe/kv_precision.h"
 #include "flashmoe/memory_plan.h"
 #include "flashmoe/residency.h"
 #include "flashmoe/result.h"
@@ -20,6 +21,9 @@
 #include "flashmoe/session.h"
 
 namespace flashmoe {
+
+/// "f32", "bf16", "int8".
+std::string_view to_string(KvPrecision precision);
 
 /// How experts are read from disk.
 enum class IoChoice : std::uint8_t { kAuto, kIoUring, kPread };
@@ -42,6 +46,9 @@ struct EngineOptions {
   /// The most tokens of a sequence. 0: the model's own limit, at most context_default.
   std::size_t context = 0;
   std::size_t context_default = kDefaultContext;
+  /// How keys and values of a sequence are kept. Less memory for them leaves more for experts; the
+  /// output is then close to that of kF32, and as reproducible.
+  KvPrecision kv_precision = KvPrecision::kF32;
   /// The most prompt tokens computed in one step. 0: chosen from the budget.
   std::size_t prefill_chunk = 0;
   /// Sessions that may be open at once, or sequences that a Scheduler computes at once; the budget

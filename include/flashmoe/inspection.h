@@ -82,8 +82,9 @@ struct ModelInspection {
 
 struct InspectOptions {
   std::filesystem::path model;
-  std::size_t context = 0;             // as in EngineOptions
-  std::size_t prefill_chunk = 0;       // as in EngineOptions
+  std::size_t context = 0;        // as in EngineOptions
+  std::size_t prefill_chunk = 0;  // as in EngineOptions
+  KvPrecision kv_precision = KvPrecision::kF32;
   std::vector<std::uint64_t> budgets;  // more of them to plan for
 };
 

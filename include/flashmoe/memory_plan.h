@@ -4,6 +4,8 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "flashmoe/kv_precision.h"
+
 namespace flashmoe {
 
 /// Where a memory budget goes. All sizes in bytes; they add up to at most budget_bytes.
@@ -19,6 +21,7 @@ struct MemoryPlan {
   std::uint64_t expert_bytes = 0;  // slots for routed experts
 
   std::size_t context = 0;
+  KvPrecision kv_precision = KvPrecision::kF32;
   std::size_t prefill_chunk = 0;
   std::size_t expert_slots = 0;         // routed experts that memory holds
   std::size_t expert_count = 0;         // routed experts of the model

@@ -111,13 +111,15 @@ Result<BenchModel> describe_model(const EngineOptions& options) {
   FM_ASSIGN_OR_RETURN(const ModelInspection inspection,
                       inspect_model({.model = options.model,
                                      .context = options.context,
-                                     .prefill_chunk = options.prefill_chunk}));
+                                     .prefill_chunk = options.prefill_chunk,
+                                     .kv_precision = options.kv_precision}));
   BenchModel model = {.model_type = inspection.info.model_type,
                       .layer_count = inspection.info.layer_count,
                       .num_experts = inspection.info.num_experts,
                       .num_experts_per_tok = inspection.info.num_experts_per_tok,
                       .vocab_size = inspection.info.vocab_size,
                       .expert_bytes = inspection.expert_bytes,
+                      .kv_precision = std::string(to_string(options.kv_precision)),
                       .kv_bytes_per_token = inspection.kv_bytes_per_token,
                       .context = inspection.minimum.context,
                       .budget_bytes_min = inspection.minimum.budget_bytes_min,

@@ -27,6 +27,7 @@ struct BenchModel {
   /// need, apart.
   std::uint64_t dense_bytes_per_step = 0;
   std::uint64_t lm_head_bytes = 0;
+  std::string kv_precision;
   std::uint64_t kv_bytes_per_token = 0;
   std::uint64_t context = 0;  // that runs have
   std::uint64_t budget_bytes_min = 0;
@@ -34,8 +35,9 @@ struct BenchModel {
 };
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(BenchModel, model_type, layer_count, num_experts,
                                    num_experts_per_tok, vocab_size, expert_bytes,
-                                   dense_bytes_per_step, lm_head_bytes, kv_bytes_per_token, context,
-                                   budget_bytes_min, budget_bytes_resident)
+                                   dense_bytes_per_step, lm_head_bytes, kv_precision,
+                                   kv_bytes_per_token, context, budget_bytes_min,
+                                   budget_bytes_resident)
 
 /// What happened while a prompt was read, or while tokens were decoded.
 struct BenchPhase {

@@ -58,7 +58,7 @@ void set_resident_set(const EngineFlags& flags, EngineOptions& options) {
   };
 }
 
-/// An option whose value is the name of one of `values`.
+/// An option whose value is the name of one of `values`; among those on residency.
 template <typename Target, typename Value, std::size_t kCount>
 CLI::Option* add_choice(CLI::App& command, const std::string& name, Target& target,
                         const std::array<Value, kCount>& values, const std::string& help) {
@@ -135,6 +135,7 @@ void add_engine_flags(CLI::App& command, EngineFlags& flags) {
                   kDefaultContext))
       ->default_str("")
       ->group(kModelOptions);
+  add_kv_flag(command, flags.kv_precision);
   add_whole_number(command, "-t,--threads", flags.threads, {1, ThreadPool::kThreadCountMax},
                    "Threads that compute; default: one for each core")
       ->default_str("")
@@ -153,6 +154,15 @@ void add_engine_flags(CLI::App& command, EngineFlags& flags) {
               {"on", "off"})
       ->capture_default_str()
       ->group(kSpeedOptions);
+}
+
+void add_kv_flag(CLI::App& command, KvPrecision& precision) {
+  add_choice(command, "--kv", precision,
+             std::array{KvPrecision::kF32, KvPrecision::kBF16, KvPrecision::kInt8},
+             "How keys and values of a conversation are kept: f32, or rounded to bf16, half the "
+             "memory, or int8, little more than a quarter")
+      ->default_str("f32")
+      ->group(kModelOptions);
 }
 
 void add_record_trace_flag(CLI::App& command, EngineFlags& flags) {
@@ -252,6 +262,7 @@ Result<EngineOptions> engine_options(const EngineFlags& flags) {
   }
   options.threads = flags.threads;
   options.context = flags.context;
+  options.kv_precision = flags.kv_precision;
   options.prefill_chunk = flags.prefill_chunk;
   if (flags.io == "io_uring") options.io = IoChoice::kIoUring;
   if (flags.io == "pread") options.io = IoChoice::kPread;

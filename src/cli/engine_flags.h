@@ -20,6 +20,7 @@ struct EngineFlags {
   std::string memory;
   std::size_t threads = 0;
   std::size_t context = 0;
+  KvPrecision kv_precision = KvPrecision::kF32;
   std::size_t prefill_chunk = 0;
   std::string io = "auto";
   std::string speculation = "on";     // or off; both, of commands that compare them
@@ -30,9 +31,12 @@ struct EngineFlags {
   bool may_change_residency = false;  // of commands that call Engine::set_residency()
 };
 
-/// Adds --memory, --threads, --context, --prefill-chunk, --io and --speculation, but not MODEL
-/// (model_argument.h). `flags` must outlive `command`.
+/// Adds --memory, --threads, --context, --kv, --prefill-chunk, --io and --speculation, but not
+/// MODEL (model_argument.h). `flags` must outlive `command`.
 void add_engine_flags(CLI::App& command, EngineFlags& flags);
+
+/// Adds --kv. `precision` must outlive `command`.
+void add_kv_flag(CLI::App& command, KvPrecision& precision);
 
 /// Adds --record-trace, for a command that ends in finish_trace().
 void add_record_trace_flag(CLI::App& command, EngineFlags& flags);

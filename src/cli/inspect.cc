@@ -24,6 +24,7 @@ struct InspectFlags {
   std::string model;
   std::vector<std::string> budgets;
   std::size_t context = 0;
+  KvPrecision kv_precision = KvPrecision::kF32;
   std::size_t prefill_chunk = 0;
   bool tensors = false;
   bool json = false;
@@ -123,6 +124,7 @@ Json to_json(const ModelInspection& model, bool with_tensors) {
                  {"slot_bytes", least.expert_slot_bytes},
                  {"count", least.expert_count}}},
                {"context", least.context},
+               {"kv_precision", to_string(least.kv_precision)},
                {"kv_bytes_per_token", model.kv_bytes_per_token},
                {"budget_bytes_min", least.budget_bytes_min},
                {"request_bytes_min", model.request_bytes_min},
@@ -243,7 +245,9 @@ std::string minimum_text(const ModelInspection& model) {
   };
   line("process: code, libraries, tokenizer, tables", plan.process_bytes);
   line("dense weights", plan.dense_bytes);
-  line(fmt::format("KV cache, {} per token", format_size(model.kv_bytes_per_token)), plan.kv_bytes);
+  line(fmt::format("KV cache in {}, {} per token", to_string(plan.kv_precision),
+                   format_size(model.kv_bytes_per_token)),
+       plan.kv_bytes);
   line("recurrent state", plan.recurrent_bytes);
   line(fmt::format("buffers, for {} prompt tokens at a time", plan.prefill_chunk),
        plan.buffer_bytes);
@@ -297,8 +301,10 @@ std::string to_text(const ModelInspection& model, bool with_tensors) {
 }
 
 Status inspect(const InspectFlags& flags) {
-  InspectOptions options = {
-      .model = flags.model, .context = flags.context, .prefill_chunk = flags.prefill_chunk};
+  InspectOptions options = {.model = flags.model,
+                            .context = flags.context,
+                            .prefill_chunk = flags.prefill_chunk,
+                            .kv_precision = flags.kv_precision};
   for (const std::string& budget : flags.budgets) {
     FM_ASSIGN_OR_RETURN(options.budgets.emplace_back(), parse_memory(budget));
   }
@@ -327,6 +333,7 @@ void add_inspect(CLI::App& app, int& exit_code) {
                                kDefaultContext))
       ->default_str("")
       ->group(kModelOptions);
+  add_kv_flag(*command, flags->kv_precision);
   add_whole_number(*command, "--prefill-chunk", flags->prefill_chunk, {1, 65536},
                    "Prompt tokens computed at a time; default: by the budget")
       ->default_str("")

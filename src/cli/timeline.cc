@@ -29,12 +29,13 @@ void Timeline::reading(std::uint64_t done, std::uint64_t total) {
 
 void Timeline::opened(const Engine& engine) {
   const MemoryPlan& plan = engine.memory_plan();
-  tell(
-      fmt::format("plan: {}: weights {}, context of {} tokens {}, buffers {}, room for {} of {} "
-                  "experts {}",
-                  format_size(plan.budget_bytes), format_size(plan.dense_bytes), plan.context,
-                  format_size(plan.kv_bytes + plan.recurrent_bytes), format_size(plan.buffer_bytes),
-                  plan.expert_slots, plan.expert_count, format_size(plan.expert_bytes)));
+  tell(fmt::format(
+      "plan: {}: weights {}, context of {} tokens in {} {}, buffers {}, room for {} of {} "
+      "experts {}",
+      format_size(plan.budget_bytes), format_size(plan.dense_bytes), plan.context,
+      to_string(plan.kv_precision), format_size(plan.kv_bytes + plan.recurrent_bytes),
+      format_size(plan.buffer_bytes), plan.expert_slots, plan.expert_count,
+      format_size(plan.expert_bytes)));
   tell(fmt::format("ready: kernels {}, reads {}", engine.cpu_target(), engine.io_backend()));
 }
 

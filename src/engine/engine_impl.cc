@@ -81,6 +81,18 @@ Result<MemoryPlan> plan(const ModelFiles& files, const EngineOptions& options,
 
 }  // namespace
 
+std::string_view to_string(KvPrecision precision) {
+  switch (precision) {
+    case KvPrecision::kBF16:
+      return "bf16";
+    case KvPrecision::kInt8:
+      return "int8";
+    case KvPrecision::kF32:
+      break;
+  }
+  return "f32";
+}
+
 Result<std::unique_ptr<Engine>> Engine::open(const EngineOptions& options) {
   FM_ASSIGN_OR_RETURN(std::unique_ptr<EngineImpl> engine, EngineImpl::open(options));
   return std::unique_ptr<Engine>(std::move(engine));
@@ -100,7 +112,8 @@ Status EngineImpl::load(const EngineOptions& options) {
                  "--resident-set: nothing can be restored with --residency {} --on-miss {}",
                  to_string(options.residency.residency), to_string(options.residency.miss_rule()));
   }
-  FM_ASSIGN_OR_RETURN(const std::unique_ptr<ModelFiles> files, ModelFiles::open(options.model));
+  FM_ASSIGN_OR_RETURN(const std::unique_ptr<ModelFiles> files,
+                      ModelFiles::open(options.model, options.kv_precision));
   info_ = model_info(*files);
   sessions_max_ = options.sessions;
   FM_ASSIGN_OR_RETURN(recommended_sampling_, read_recommended_sampling(files->package()));
@@ -381,7 +394,8 @@ Result<std::unique_ptr<Scheduler>> EngineImpl::new_scheduler(const SchedulerOpti
                                                         {.folder = options.cache_folder,
                                                          .identity = identity_,
                                                          .expert_counts = expert_counts,
-                                                         .size_max = options.cache_folder_bytes}));
+                                                         .size_max = options.cache_folder_bytes,
+                                                         .kv_precision = plan_.kv_precision}));
   }
   std::unique_ptr<ExpertActivity> activity;
   if (store_ != nullptr) {

@@ -180,7 +180,8 @@ std::string_view to_string(TensorRole role) {
 }
 
 Result<ModelInspection> inspect_model(const InspectOptions& options) {
-  FM_ASSIGN_OR_RETURN(const std::unique_ptr<ModelFiles> files, ModelFiles::open(options.model));
+  FM_ASSIGN_OR_RETURN(const std::unique_ptr<ModelFiles> files,
+                      ModelFiles::open(options.model, options.kv_precision));
   const ModelSpec& spec = files->spec();
   FM_ASSIGN_OR_RETURN(const TensorRoles roles, TensorRoles::create(*files));
 

@@ -56,6 +56,18 @@ TEST(Inspection, DescribesTheShippedModel) {
   EXPECT_EQ(model->kv_bytes_per_token, 2U * 2 * 2 * 64 * 4);
 }
 
+TEST(Inspection, TellsWhatATokenTakesInEachPrecision) {
+  const auto inspect = [](KvPrecision precision) {
+    return inspect_model({.model = shipped_model(), .kv_precision = precision}).value();
+  };
+  const ModelInspection bf16 = inspect(KvPrecision::kBF16);
+  EXPECT_EQ(bf16.kv_bytes_per_token, 2U * 2 * 2 * 64 * 2);
+  EXPECT_EQ(bf16.minimum.kv_precision, KvPrecision::kBF16);
+  EXPECT_EQ(bf16.minimum.kv_bytes, bf16.minimum.context * bf16.kv_bytes_per_token);
+  // Two scales for a head of 64.
+  EXPECT_EQ(inspect(KvPrecision::kInt8).kv_bytes_per_token, 2U * 2 * 2 * (64 + 2 * 4));
+}
+
 TEST(Inspection, TellsSlidingLayersFromFullOnes) {
   const Result<ModelInspection> model =
       inspect_model({.model = *find_golden("mlx_checkpoints/gemma4-4bit")});

@@ -162,6 +162,7 @@ Result<MemoryPlan> plan_memory(const Network& network, const ModelFootprint& foo
   plan.budget_bytes = request.budget_bytes;
   plan.context = request.context != 0 ? request.context
                                       : std::min(spec.max_position_embeddings, kDefaultContext);
+  plan.kv_precision = network.kv_precision();
   plan.expert_count = footprint.expert_count;
   plan.expert_slot_bytes = footprint.expert_slot_bytes;
   plan.dense_bytes = footprint.dense_bytes;

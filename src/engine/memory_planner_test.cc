@@ -96,6 +96,23 @@ TEST(MemoryPlanner, EveryExpertStaysFromTheResidentBudgetOn) {
   }
 }
 
+TEST(MemoryPlanner, LessPreciseKeysAndValuesLeaveMoreForExperts) {
+  const PlanRequest request = {.budget_bytes = boundless({.context = 20000}).budget_bytes_min,
+                               .context = 20000};
+  MemoryPlan before = plan(request).value();
+  for (const auto& [precision, share] :
+       {std::pair{KvPrecision::kBF16, 1.0 / 2}, {KvPrecision::kInt8, 9.0 / 32}}) {
+    const MemoryPlan p =
+        plan_memory(Network(small_spec(), precision), small_footprint(), request).value();
+    EXPECT_EQ(p.kv_precision, precision);
+    EXPECT_EQ(static_cast<double>(p.kv_bytes),
+              static_cast<double>(plan(request).value().kv_bytes) * share);
+    EXPECT_GT(p.expert_slots, before.expert_slots);
+    EXPECT_LT(p.budget_bytes_min, before.budget_bytes_min);
+    before = p;
+  }
+}
+
 TEST(MemoryPlanner, MoreMemoryMeansALargerChunkOrMoreExperts) {
   const MemoryPlan all = boundless();
   MemoryPlan before = plan({.budget_bytes = all.budget_bytes_min}).value();

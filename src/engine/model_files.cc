@@ -59,12 +59,13 @@ ModelInfo model_info(const ModelFiles& files) {
 
 ModelFiles::ModelFiles(ModelPackage package) : package_(std::move(package)), loader_(package_) {}
 
-Result<std::unique_ptr<ModelFiles>> ModelFiles::open(const std::filesystem::path& folder) {
+Result<std::unique_ptr<ModelFiles>> ModelFiles::open(const std::filesystem::path& folder,
+                                                     KvPrecision precision) {
   FM_ASSIGN_OR_RETURN(ModelPackage package, ModelPackage::open(folder));
   std::unique_ptr<ModelFiles> files(new ModelFiles(std::move(package)));
   FM_ASSIGN_OR_RETURN(ModelSpec spec, files->read_spec());
   const std::string& complaint = files->package_.complaint();
-  const Status status = files->find_weights(std::move(spec));
+  const Status status = files->find_weights(std::move(spec), precision);
   if (complaint.empty() || status.ok()) {
     FM_RETURN_IF_ERROR(status);
     return files;
@@ -83,7 +84,7 @@ Result<ModelSpec> ModelFiles::read_spec() {
   return spec;
 }
 
-Status ModelFiles::find_weights(ModelSpec spec) {
+Status ModelFiles::find_weights(ModelSpec spec, KvPrecision precision) {
   if (spec.tie_word_embeddings) {
     FM_ASSIGN_OR_RETURN(const bool has_own, has_own_head(package_, names_));
     spec.tie_word_embeddings = !has_own;
@@ -94,7 +95,7 @@ Status ModelFiles::find_weights(ModelSpec spec) {
           package_.config_file(), names_.name(TensorId::kLmHead)));
     }
   }
-  network_ = std::make_unique<Network>(std::move(spec));
+  network_ = std::make_unique<Network>(std::move(spec), precision);
   if (!package_.complaint().empty()) {
     warnings_.push_back(
         fmt::format("{}; the weight files that are there hold all that the model needs, and are "

@@ -23,8 +23,10 @@ namespace flashmoe {
 class ModelFiles {
  public:
   /// Opens and checks the folder; reads no weights but a second head of a model with a tied one.
-  /// Errors name the file, the field or tensor, and the remedy.
-  static Result<std::unique_ptr<ModelFiles>> open(const std::filesystem::path& folder);
+  /// `precision`: of the network's keys and values. Errors name the file, the field or tensor, and
+  /// the remedy.
+  static Result<std::unique_ptr<ModelFiles>> open(const std::filesystem::path& folder,
+                                                  KvPrecision precision = KvPrecision::kF32);
 
   const ModelPackage& package() const { return package_; }
   /// How the model's tensors are called here.
@@ -58,7 +60,7 @@ class ModelFiles {
  private:
   explicit ModelFiles(ModelPackage package);
   Result<ModelSpec> read_spec();
-  Status find_weights(ModelSpec spec);
+  Status find_weights(ModelSpec spec, KvPrecision precision);
 
   ModelPackage package_;
   TensorTable names_;

@@ -16,6 +16,7 @@
 #include "base/check.h"
 #include "base/name_hash.h"
 #include "engine/checked_file.h"
+#include "flashmoe/engine.h"
 #include "io/file.h"
 #include "kernels/ops.h"
 
@@ -65,7 +66,11 @@ constexpr const char* kBlockKind = "block-";
 }  // namespace
 
 std::uint64_t PrefixStore::Options::identity_hash() const {
-  return name_hash(fmt::format("{}\nnumerics {}", identity, numerics));
+  // Folders of f32 are called as they were before there was another precision.
+  const std::string kv = kv_precision == KvPrecision::kF32
+                             ? ""
+                             : fmt::format("\nkeys and values {}", to_string(kv_precision));
+  return name_hash(fmt::format("{}\nnumerics {}{}", identity, numerics, kv));
 }
 
 Result<std::unique_ptr<PrefixStore>> PrefixStore::open(const StateLayout& layout, Options options) {

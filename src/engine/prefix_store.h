@@ -14,6 +14,7 @@
 
 #include "base/result.h"
 #include "engine/remembered_sequence.h"
+#include "flashmoe/kv_precision.h"
 #include "kernels/numerics.h"
 #include "model/state/state_layout.h"
 
@@ -31,9 +32,10 @@ class PrefixStore {
     std::string identity;                         // of the model: others' checkpoints are let be
     std::vector<std::size_t> expert_counts = {};  // routed experts of its layers
     std::uint64_t size_max = std::uint64_t{8} << 30;
-    int numerics = kNumericsVersion;  // what other arithmetic computed is let be, too
+    int numerics = kNumericsVersion;               // what other arithmetic computed is let be, too
+    KvPrecision kv_precision = KvPrecision::kF32;  // and what was kept in another
 
-    /// Of the model and the arithmetic.
+    /// Of the model and the arithmetic, with the precision of keys and values.
     std::uint64_t identity_hash() const;
   };
   /// A checkpoint there is.

@@ -237,5 +237,19 @@ TEST_F(PrefixFiles, AreOfOneArithmetic) {
   EXPECT_EQ(open()->entries().size(), 1u);
 }
 
+TEST_F(PrefixFiles, AreOfOnePrecisionOfKeysAndValues) {
+  save(*open(), ids(70), make(70, 1));
+  for (const KvPrecision precision : {KvPrecision::kBF16, KvPrecision::kInt8}) {
+    const auto other = PrefixStore::open(layout_, {.folder = folder_.path(),
+                                                   .identity = "model",
+                                                   .expert_counts = kExpertCounts,
+                                                   .kv_precision = precision});
+    EXPECT_TRUE(other.value()->entries().empty());
+    save(**other, ids(70), make(70, 1));
+  }
+  EXPECT_EQ(open()->entries().size(), 1u);
+  EXPECT_EQ(files("state-").size(), 3u);
+}
+
 }  // namespace
 }  // namespace flashmoe

@@ -51,6 +51,7 @@ Json machine_status_json(const ModelCard& card, const Engine& engine, const Sche
                  {"uptime_seconds", unix_seconds() - card.created},
                  {"residency", to_string(engine.residency().residency)},
                  {"is_approximate", engine.residency().is_approximate()},
+                 {"kv_precision", to_string(plan.kv_precision)},
                  {"memory",
                   {{"budget_bytes", plan.budget_bytes},
                    {"resident_bytes", read_process_memory().rss_bytes},

@@ -55,6 +55,20 @@ TEST(Inspect, GivesTheSameAsJson) {
   EXPECT_EQ(groups, json["tensors"].size());
 }
 
+TEST(Inspect, ShowsThePrecisionOfKeysAndValues) {
+  const CommandResult text =
+      run_flash_moe({"inspect", sprout_folder().string(), "--context", "128", "--kv", "int8"});
+  ASSERT_EQ(text.exit_code, 0) << text.errors;
+  EXPECT_THAT(text.output, HasSubstr("KV cache in int8, 576 B per token"));
+  const CommandResult json = run_flash_moe(
+      {"inspect", sprout_folder().string(), "--json", "--context", "128", "--kv", "bf16"});
+  EXPECT_EQ(Json::parse(json.output)["kv_precision"], "bf16");
+  EXPECT_EQ(Json::parse(json.output)["kv_bytes_per_token"], 1024);
+  const CommandResult wrong = run_flash_moe({"inspect", sprout_folder().string(), "--kv", "f16"});
+  EXPECT_EQ(wrong.exit_code, 2);
+  EXPECT_THAT(wrong.errors, HasSubstr("'f16' is not one of f32, bf16, int8"));
+}
+
 /// The smallest budget that `inspect` prints for the shipped model and a context of 64.
 std::uint64_t smallest_budget() {
   const CommandResult inspected =

@@ -304,12 +304,12 @@ TEST_P(OpsProperty, WeightedRowsInOneCallOrMany) {
 
 // Rows of two sequences at once, in any order, and each alone.
 TEST_P(OpsProperty, RowsOfAttention) {
-  for (const auto& [head_dim, precision] : {std::pair{16u, KvPrecision::kF32},
-                                            {20u, KvPrecision::kF32},
-                                            {96u, KvPrecision::kF32},
-                                            {96u, KvPrecision::kBF16},
-                                            {20u, KvPrecision::kInt8},
-                                            {96u, KvPrecision::kInt8}}) {
+  using Kind = std::pair<std::size_t, KvPrecision>;
+  for (const Kind& kind :
+       {Kind{16, KvPrecision::kF32}, Kind{20, KvPrecision::kF32}, Kind{96, KvPrecision::kF32},
+        Kind{96, KvPrecision::kBF16}, Kind{20, KvPrecision::kInt8}, Kind{96, KvPrecision::kInt8}}) {
+    const std::size_t head_dim = kind.first;
+    const KvPrecision precision = kind.second;
     const AttentionShape shape = {.num_heads = 6,
                                   .num_kv_heads = 2,
                                   .head_dim = head_dim,

@@ -37,11 +37,10 @@ bool DenseLoader::has_matrix(const TensorRef& tensor) const {
 Status DenseLoader::matrix(const TensorRef& tensor, const MatrixShape& shape, WeightView* out) {
   FM_ASSIGN_OR_RETURN(const WeightRecord record,
                       find_weight(package_, tensor.name, shape.stack, shape.rows, shape.cols));
-  *out = {.format = record.format, .rows = shape.stack * shape.rows, .cols = shape.cols};
-  Matrix matrix{.out = out, .weight_offset = place(*record.weight)};
-  if (record.format.kind == WeightFormat::Kind::kAffine) {
-    matrix.scales_offset = place(*record.scales);
-    matrix.biases_offset = place(*record.biases);
+  *out = {.type = record.type, .rows = shape.stack * shape.rows, .cols = shape.cols};
+  Matrix matrix{.out = out};
+  for (std::size_t i = 0; i < record.type->plane_count; ++i) {
+    matrix.offsets[i] = place(*record.planes[i]);
   }
   matrices_.push_back(matrix);
   return Status();
@@ -124,10 +123,8 @@ Result<AlignedBuffer> DenseLoader::load(
   warmer.want(buffer.size());
   FM_RETURN_IF_ERROR(read_parts(files, queue, buffer, on_progress).with_prefix("loading weights"));
   for (const Matrix& matrix : matrices_) {
-    matrix.out->weight = buffer.data() + matrix.weight_offset;
-    if (matrix.out->format.kind == WeightFormat::Kind::kAffine) {
-      matrix.out->scales = buffer.data() + matrix.scales_offset;
-      matrix.out->biases = buffer.data() + matrix.biases_offset;
+    for (std::size_t i = 0; i < matrix.out->type->plane_count; ++i) {
+      matrix.out->planes[i] = buffer.data() + matrix.offsets[i];
     }
   }
   for (const Vector& vector : vectors_) {

@@ -1,6 +1,7 @@
 #ifndef FLASHMOE_ENGINE_DENSE_LOADER_H_
 #define FLASHMOE_ENGINE_DENSE_LOADER_H_
 
+#include <array>
 #include <cstdint>
 #include <functional>
 #include <span>
@@ -44,9 +45,7 @@ class DenseLoader : public WeightSource {
   };
   struct Matrix {
     WeightView* out = nullptr;
-    std::uint64_t weight_offset = 0;
-    std::uint64_t scales_offset = 0;
-    std::uint64_t biases_offset = 0;
+    std::array<std::uint64_t, kWeightPlanesMax> offsets = {};
   };
   struct Vector {
     const TensorRecord* tensor = nullptr;

@@ -13,16 +13,13 @@
 
 namespace flashmoe {
 
-/// "affine 4-bit g64", "BF16".
-std::string format_name(const WeightFormat& format);
-
 /// What the model does with each tensor of its files: it declares what it needs, and this source
 /// takes notes instead of loading.
 class TensorRoles : public WeightSource {
  public:
   struct Use {
     TensorRole role = TensorRole::kUnused;
-    WeightFormat format;
+    const WeightType* type = nullptr;
   };
 
   /// Asks the model of `files`, which must outlive this object.

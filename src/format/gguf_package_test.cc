@@ -193,7 +193,7 @@ TEST_F(GgufPackage, MakesMatricesOfFloatsAndNamesOtherTypes) {
   EXPECT_TRUE(find_weight(*package, "row", 1, 1, 64).ok());  // one row may be a vector
   const auto stack = find_weight(*package, "stack", 3, 4, 8);
   ASSERT_TRUE(stack.ok()) << stack.status().message();
-  EXPECT_EQ(stack->format.dtype, DType::kBF16);
+  EXPECT_EQ(stack->type, &float_weights(DType::kBF16));
   expect_failure(find_weight(*package, "row", 1, 2, 32).status(), StatusCode::kCorrupt,
                  {"m.gguf", "tensor row.weight", "by the metadata", "download the file again"});
   expect_failure(find_weight(*package, "packed", 1, 2, 256).status(), StatusCode::kUnsupported,

@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "base/check.h"
 #include "format/printable.h"
 #include "format/quantization_config.h"
 
@@ -64,6 +65,15 @@ Status check_shape(const Wanted& wanted, const NamedTensor& tensor, std::uint64_
                        : "the two files do not belong together, download both again");
 }
 
+WeightRecord record_of(const Wanted& wanted, const WeightType& type,
+                       const std::array<const TensorRecord*, kWeightPlanesMax>& planes) {
+  return {.type = &type,
+          .stack = wanted.stack,
+          .rows = wanted.rows,
+          .cols = wanted.cols,
+          .planes = planes};
+}
+
 bool is_weight_float(DType dtype) {
   return dtype == DType::kF32 || dtype == DType::kBF16 || dtype == DType::kF16;
 }
@@ -87,13 +97,7 @@ Result<WeightRecord> float_weight(const Wanted& wanted, const NamedTensor& weigh
                  place_of(wanted, weight), to_string(dtype));
   }
   FM_RETURN_IF_ERROR(check_shape(wanted, weight, wanted.cols));
-  WeightRecord record;
-  record.format = {.kind = WeightFormat::Kind::kFloat, .dtype = dtype};
-  record.stack = wanted.stack;
-  record.rows = wanted.rows;
-  record.cols = wanted.cols;
-  record.weight = weight.record;
-  return record;
+  return record_of(wanted, float_weights(dtype), {weight.record});
 }
 
 /// Bits and group size as the shapes of weight and scales imply them for `cols` inputs, if they do.
@@ -176,19 +180,9 @@ Result<WeightRecord> affine_weight(const Wanted& wanted, const ModuleQuantizatio
   FM_RETURN_IF_ERROR(check_shape(wanted, weight, wanted.cols / 32 * widths.bits));
   FM_RETURN_IF_ERROR(check_shape(wanted, scales, wanted.cols / widths.group_size));
   FM_RETURN_IF_ERROR(check_shape(wanted, biases, wanted.cols / widths.group_size));
-
-  WeightRecord record;
-  record.format = {.kind = WeightFormat::Kind::kAffine,
-                   .dtype = dtype,
-                   .bits = static_cast<std::uint32_t>(widths.bits),
-                   .group_size = static_cast<std::uint32_t>(widths.group_size)};
-  record.stack = wanted.stack;
-  record.rows = wanted.rows;
-  record.cols = wanted.cols;
-  record.weight = weight.record;
-  record.scales = scales.record;
-  record.biases = biases.record;
-  return record;
+  const WeightType* const type = find_affine_weights(widths.bits, widths.group_size, dtype);
+  FM_CHECK(type != nullptr);
+  return record_of(wanted, *type, {weight.record, scales.record, biases.record});
 }
 
 }  // namespace

@@ -1,6 +1,7 @@
 #ifndef FLASHMOE_FORMAT_WEIGHT_CATALOG_H_
 #define FLASHMOE_FORMAT_WEIGHT_CATALOG_H_
 
+#include <array>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -14,13 +15,11 @@ namespace flashmoe {
 
 /// Where the parts of one weight matrix, or of a stack of equal ones, lie in a package.
 struct WeightRecord {
-  WeightFormat format;
+  const WeightType* type = nullptr;
   std::uint64_t stack = 1;  // matrices stacked on the leading axis: num_experts for fused experts
   std::uint64_t rows = 0;
   std::uint64_t cols = 0;
-  const TensorRecord* weight = nullptr;
-  const TensorRecord* scales = nullptr;  // affine only
-  const TensorRecord* biases = nullptr;  // affine only
+  std::array<const TensorRecord*, kWeightPlanesMax> planes = {};  // as type->planes()
 };
 
 /// The weight matrix of the module called `path` (tensor name without ".weight"), of logical shape

@@ -168,13 +168,10 @@ TEST_P(OpsProperty, RowsOfRotation) {
 }
 
 // Every width and group size, every float type.
-std::vector<WeightFormat> all_formats() {
-  std::vector<WeightFormat> formats;
+std::vector<const WeightType*> all_types() {
+  std::vector<const WeightType*> types;
   const auto add_affine = [&](std::uint32_t bits, std::uint32_t group_size, DType dtype) {
-    formats.push_back({.kind = WeightFormat::Kind::kAffine,
-                       .dtype = dtype,
-                       .bits = bits,
-                       .group_size = group_size});
+    types.push_back(find_affine_weights(bits, group_size, dtype));
   };
   for (const std::uint32_t bits : {1u, 2u, 3u, 4u, 5u, 6u, 8u}) {
     for (const std::uint32_t group_size : {32u, 64u, 128u}) {
@@ -182,22 +179,22 @@ std::vector<WeightFormat> all_formats() {
     }
   }
   for (const DType dtype : {DType::kF32, DType::kBF16, DType::kF16}) {
-    formats.push_back({.kind = WeightFormat::Kind::kFloat, .dtype = dtype});
+    types.push_back(&float_weights(dtype));
     if (dtype == DType::kBF16) continue;
     add_affine(4, 64, dtype);
     add_affine(5, 32, dtype);
   }
-  return formats;
+  return types;
 }
 
 TEST_P(OpsProperty, RowsOfActivationsTimesEveryWeightFormat) {
   constexpr std::size_t kOut = 11;
-  for (const WeightFormat& format : all_formats()) {
+  for (const WeightType* const type : all_types()) {
     for (const std::size_t cols : {96u, 320u, 384u}) {
-      if (format.kind == WeightFormat::Kind::kAffine && cols % format.group_size != 0) continue;
+      if (type->encoding == WeightType::Encoding::kAffine && cols % type->block_cols != 0) continue;
       SCOPED_TRACE(
-          fmt::format("{} bits, group {}, {} columns", format.bits, format.group_size, cols));
-      const Weight weight(random_, format, kOut, cols);
+          fmt::format("{} bits, group {}, {} columns", type->bits, type->block_cols, cols));
+      const Weight weight(random_, *type, kOut, cols);
       const Matrix x = mixed_matrix(random_, kRows, cols);
       expect_rows_are_independent(kRows, [&](Ops& ops, std::size_t begin, std::size_t count) {
         Activations prepared = allocate_activations(count, cols);
@@ -215,9 +212,9 @@ TEST_P(OpsProperty, RowsOfActivationsTimesEveryWeightFormat) {
 // beside them.
 TEST_P(OpsProperty, RowsOfWeights) {
   constexpr std::size_t kOut = 41, kCols = 384;
-  for (const WeightFormat& format : all_formats()) {
-    SCOPED_TRACE(fmt::format("{} bits, group {}", format.bits, format.group_size));
-    const Weight weight(random_, format, kOut, kCols);
+  for (const WeightType* const type : all_types()) {
+    SCOPED_TRACE(fmt::format("{} bits, group {}", type->bits, type->block_cols));
+    const Weight weight(random_, *type, kOut, kCols);
     const Matrix x = mixed_matrix(random_, kRows, kCols);
     Activations prepared = allocate_activations(kRows, kCols);
     ops_->prepare(x.view(), prepared);
@@ -232,12 +229,7 @@ TEST_P(OpsProperty, RowsOfWeights) {
     std::vector<LinearTask> tasks;
     const std::vector<std::size_t> cuts = random_cuts(kOut, 9);
     for (std::size_t i = 0; i + 1 < cuts.size(); ++i) {
-      task.weight.rows = cuts[i + 1] - cuts[i];
-      task.weight.weight = weight.view().weight_row(cuts[i]);
-      if (format.kind == WeightFormat::Kind::kAffine) {
-        task.weight.scales = weight.view().scale_row(cuts[i]);
-        task.weight.biases = weight.view().bias_row(cuts[i]);
-      }
+      task.weight = weight.view().row_range(cuts[i], cuts[i + 1] - cuts[i]);
       task.x_rows = shuffled;
       task.y = {gathered.data() + cuts[i], kRows, task.weight.rows, kOut};
       tasks.push_back(task);
@@ -253,12 +245,12 @@ TEST_P(OpsProperty, RowsOfWeights) {
 // Activations hold whatever was prepared in them before; nothing of it may show.
 TEST_P(OpsProperty, PreparedMemoryCanBeReused) {
   constexpr std::size_t kOut = 8;
-  for (const WeightFormat& format : all_formats()) {
+  for (const WeightType* const type : all_types()) {
     for (const std::size_t cols : {32u, 64u, 96u, 128u, 160u, 384u}) {
-      if (format.kind == WeightFormat::Kind::kAffine && cols % format.group_size != 0) continue;
+      if (type->encoding == WeightType::Encoding::kAffine && cols % type->block_cols != 0) continue;
       SCOPED_TRACE(
-          fmt::format("{} bits, group {}, {} columns", format.bits, format.group_size, cols));
-      const Weight weight(random_, format, kOut, cols);
+          fmt::format("{} bits, group {}, {} columns", type->bits, type->block_cols, cols));
+      const Weight weight(random_, *type, kOut, cols);
       const Matrix x = mixed_matrix(random_, kRows, cols);
       const auto times_weight = [&](Activations& prepared) {
         ops_->prepare(x.view(), prepared);

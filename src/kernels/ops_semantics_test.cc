@@ -183,13 +183,9 @@ TEST_P(OpsSemantics, ZerosStayZeros) {
   EXPECT_EQ(values_of(x), values_of(zeros));
 
   testing::Random random(3);
-  for (const WeightFormat& format :
-       {WeightFormat{.kind = WeightFormat::Kind::kFloat, .dtype = DType::kBF16},
-        WeightFormat{.kind = WeightFormat::Kind::kAffine,
-        .dtype = DType::kBF16,
-        .bits = 4,
-        .group_size = 32}}) {
-    const testing::Weight weight(random, format, 5, 32);
+  for (const WeightType* const type :
+       {&float_weights(DType::kBF16), find_affine_weights(4, 32, DType::kBF16)}) {
+    const testing::Weight weight(random, *type, 5, 32);
     Activations prepared = testing::allocate_activations(1, 32);
     ops_->prepare(x.view(), prepared);
     Matrix out = matrix(1, 5, {1, 2, 3, 4, 5});

@@ -48,31 +48,27 @@ void* thread_scratch(std::size_t size) {
 }  // namespace
 
 WeightRows to_weight_rows(const WeightView& view) {
-  const WeightFormat& format = view.format;
+  const WeightType& type = *view.type;
   WeightRows weights = {
-      .weight = reinterpret_cast<const std::uint8_t*>(view.weight),
-      .scales = reinterpret_cast<const std::uint8_t*>(view.scales),
-      .biases = reinterpret_cast<const std::uint8_t*>(view.biases),
+      .weight = reinterpret_cast<const std::uint8_t*>(view.planes[0]),
+      .scales = reinterpret_cast<const std::uint8_t*>(view.planes[1]),
+      .biases = reinterpret_cast<const std::uint8_t*>(view.planes[2]),
       .weight_stride = 0,
       .scale_stride = 0,
       .transposed_stride = view.transposed_stride,
       .cols = view.cols,
       .bits = 0,
       .group_size = 0,
-      .type = to_float_type(format.dtype),
+      .type = to_float_type(type.dtype),
   };
-  if (format.kind == WeightFormat::Kind::kAffine) {
-    FM_CHECK(format.bits >= 1);
-    FM_CHECK(format.bits <= 8);
-    FM_CHECK(format.bits != 7);
-    FM_CHECK(format.group_size == 32 || format.group_size == 64 || format.group_size == 128);
-    FM_CHECK(view.cols % format.group_size == 0);
+  if (type.encoding == WeightType::Encoding::kAffine) {
+    FM_CHECK(view.cols % type.block_cols == 0);
     FM_CHECK(view.transposed_stride == 0);
-    weights.bits = format.bits;
-    weights.group_size = format.group_size;
+    weights.bits = type.bits;
+    weights.group_size = type.block_cols;
+    weights.scale_stride = type.plane_row_size(1, view.cols);
   }
-  weights.weight_stride = format.weight_row_size(view.cols);
-  weights.scale_stride = format.scale_row_size(view.cols);
+  weights.weight_stride = type.plane_row_size(0, view.cols);
   return weights;
 }
 

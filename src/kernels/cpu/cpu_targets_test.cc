@@ -54,25 +54,21 @@ struct Case {
 };
 void PrintTo(const Case& c, std::ostream* out) { *out << c.name << " " << std::hex << c.hash; }
 
-std::string name_of(const WeightFormat& format) {
-  return std::to_string(format.bits) + " bits, groups of " + std::to_string(format.group_size) +
-         ", " + std::string(to_string(format.dtype));
+std::string name_of(const WeightType& type) {
+  return type.name() + ", " + std::string(to_string(type.dtype));
 }
 
-std::vector<WeightFormat> all_formats() {
-  std::vector<WeightFormat> formats;
+std::vector<const WeightType*> all_types() {
+  std::vector<const WeightType*> types;
   for (const DType dtype : {DType::kF32, DType::kBF16, DType::kF16}) {
-    formats.push_back({.kind = WeightFormat::Kind::kFloat, .dtype = dtype});
+    types.push_back(&float_weights(dtype));
     for (const std::uint32_t bits : {1u, 2u, 3u, 4u, 5u, 6u, 8u}) {
       for (const std::uint32_t group_size : {32u, 64u, 128u}) {
-        formats.push_back({.kind = WeightFormat::Kind::kAffine,
-                           .dtype = dtype,
-                           .bits = bits,
-                           .group_size = group_size});
+        types.push_back(find_affine_weights(bits, group_size, dtype));
       }
     }
   }
-  return formats;
+  return types;
 }
 
 Matrix linear(Ops& ops, const WeightView& weight, const Matrix& x,
@@ -86,44 +82,44 @@ Matrix linear(Ops& ops, const WeightView& weight, const Matrix& x,
 }
 
 void run_linear(Ops& ops, std::vector<Case>& cases) {
-  for (const WeightFormat& format : all_formats()) {
-    Random random(format.bits * 1000 + format.group_size);
+  for (const WeightType* const type : all_types()) {
+    const std::size_t group = type->block_cols;
+    Random random(type->bits * 1000 + (group == 1 ? 0 : group));
     Hash hash;
-    const std::size_t group = format.kind == WeightFormat::Kind::kFloat ? 1 : format.group_size;
     // Columns below, at and above 128, and beyond the 16 groups that are taken at a time.
     for (const std::size_t groups : {1, 5, 18}) {
-      const Weight weight(random, format, 7, groups * group);
+      const Weight weight(random, *type, 7, groups * group);
       for (const std::size_t rows : {1, 3, 9}) {
         hash.add(linear(ops, weight.view(), mixed_matrix(random, rows, groups * group)));
       }
     }
-    cases.push_back({"linear " + name_of(format), hash.value()});
+    cases.push_back({"linear " + name_of(*type), hash.value()});
 
     Hash embedded;
-    const Weight table(random, format, 9, 5 * group);
+    const Weight table(random, *type, 9, 5 * group);
     Matrix out(4, 5 * group, 1);
     const std::int32_t ids[] = {8, 0, 3, 3};
     ops.embed(table.view(), ids, out.view());
     embedded.add(out);
-    cases.push_back({"embed " + name_of(format), embedded.value()});
+    cases.push_back({"embed " + name_of(*type), embedded.value()});
   }
 }
 
 // Enough rows on both sides for tiles of 16 by 16, and for what is left over beside them.
 void run_linear_tiles(Ops& ops, std::vector<Case>& cases) {
-  for (const WeightFormat& format : all_formats()) {
-    if (format.kind != WeightFormat::Kind::kAffine) continue;
-    Random random(format.group_size);
+  for (const WeightType* const type : all_types()) {
+    if (type->encoding != WeightType::Encoding::kAffine) continue;
+    Random random(type->block_cols);
     Hash hash;
-    const bool is_wide = format.dtype == DType::kBF16 &&
-                         (format.bits == 4 || (format.bits == 8 && format.group_size == 64));
+    const bool is_wide = type->dtype == DType::kBF16 &&
+                         (type->bits == 4 || (type->bits == 8 && type->block_cols == 64));
     // Part of a slab of 512 columns, one, and one with most of another.
     for (const std::size_t cols : {128, 512, 896}) {
       if (cols > 128 && !is_wide) continue;
-      const Weight weight(random, format, 37, cols);
+      const Weight weight(random, *type, 37, cols);
       hash.add(linear(ops, weight.view(), mixed_matrix(random, cols == 512 ? 61 : 19, cols)));
     }
-    cases.push_back({"linear in tiles, " + name_of(format), hash.value()});
+    cases.push_back({"linear in tiles, " + name_of(*type), hash.value()});
   }
 }
 
@@ -404,15 +400,15 @@ TEST(CpuTargets, ARowDoesNotDependOnItsBatch) {
   ThreadPool pool(2);
   for (const std::string_view target : supported_cpu_targets()) {
     const auto ops = make_cpu_ops(pool, target).value();
-    for (const WeightFormat& format : all_formats()) {
+    for (const WeightType* const type : all_types()) {
       Random random(11);
-      const Weight weight(random, format, 9, 384);
+      const Weight weight(random, *type, 9, 384);
       const Matrix x = mixed_matrix(random, 9, 384);
       const Matrix all = linear(*ops, weight.view(), x);
       for (std::uint32_t r = 0; r < x.rows(); ++r) {
         const Matrix one = linear(*ops, weight.view(), x, {&r, 1});
         EXPECT_TRUE(std::equal(one.row(0), one.row(0) + one.cols(), all.row(r)))
-            << target << ", row " << r << ": " << name_of(format);
+            << target << ", row " << r << ": " << name_of(*type);
       }
     }
   }

@@ -38,15 +38,10 @@ class Weights {
   Weights(std::uint32_t bits, std::size_t rows, std::size_t cols)
       : weight_(random_bytes(rows * cols * bits / 8)),
         scales_(bf16_ones(rows * cols / 64)),
-        view_{.format = {.kind = WeightFormat::Kind::kAffine,
-                         .dtype = DType::kBF16,
-                         .bits = bits,
-                         .group_size = 64},
+        view_{.type = find_affine_weights(bits, 64, DType::kBF16),
               .rows = rows,
               .cols = cols,
-              .weight = weight_.data(),
-              .scales = scales_.data(),
-              .biases = scales_.data()} {}
+              .planes = {weight_.data(), scales_.data(), scales_.data()}} {}
   const WeightView& view() const { return view_; }
   /// Bytes of memory that one pass over all rows reads.
   std::size_t size() const { return weight_.size() + scales_.size(); }
@@ -127,12 +122,7 @@ void BM_SmallExperts(benchmark::State& state) {
   std::vector<Operands> first, second;
   std::vector<LinearTask> first_tasks, second_tasks;
   const auto rows_of = [](const Weights& w, std::size_t rows, std::size_t begin) {
-    WeightView view = w.view();
-    view.weight = w.view().weight_row(begin);
-    view.scales = w.view().scale_row(begin);
-    view.biases = w.view().bias_row(begin);
-    view.rows = rows;
-    return view;
+    return w.view().row_range(begin, rows);
   };
   for (std::size_t i = 0; i < 16; ++i) first.emplace_back(*ops, 1, rows_of(up, 64, 64 * i));
   for (std::size_t i = 0; i < 8; ++i) second.emplace_back(*ops, 1, rows_of(down, 384, 384 * i));
@@ -167,12 +157,9 @@ void BM_LargeExperts(benchmark::State& state) {
     tasks.clear();
     for (std::size_t i = 0; i < 10; ++i) {
       const std::size_t begin = random() % kExperts * rows;
-      WeightView view = weights.view();
-      view.weight = weights.view().weight_row(begin);
-      view.scales = weights.view().scale_row(begin);
-      view.biases = weights.view().bias_row(begin);
-      view.rows = rows;
-      tasks.push_back({.weight = view, .x = &prepared, .y = {y.data() + i * rows, 1, rows}});
+      tasks.push_back({.weight = weights.view().row_range(begin, rows),
+                       .x = &prepared,
+                       .y = {y.data() + i * rows, 1, rows}});
     }
     ops->linear(tasks);
   }

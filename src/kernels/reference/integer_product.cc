@@ -43,10 +43,10 @@ Quantised quantise(std::span<const float> x) {
 }  // namespace
 
 float integer_product(const WeightView& weight, std::size_t row, std::span<const float> x) {
-  const WeightFormat& format = weight.format;
-  FM_CHECK(format.kind == WeightFormat::Kind::kAffine);
+  const WeightType& type = *weight.type;
+  FM_CHECK(type.encoding == WeightType::Encoding::kAffine);
   FM_CHECK(x.size() == weight.cols);
-  const std::size_t step = std::min<std::size_t>(kScaleColumns, format.group_size);
+  const std::size_t step = std::min<std::size_t>(kScaleColumns, type.block_cols);
   float y = 0;
   for (std::size_t i = 0; i < weight.cols; i += kScaleColumns) {
     const std::size_t count = std::min(kScaleColumns, weight.cols - i);
@@ -55,13 +55,13 @@ float integer_product(const WeightView& weight, std::size_t row, std::span<const
       std::int32_t product = 0;
       std::int32_t total = 0;
       for (std::size_t j = k; j < k + step; ++j) {
-        const std::uint32_t w = load_bits(weight.weight_row(row), format.bits, i + j);
+        const std::uint32_t w = load_bits(weight.plane_row(0, row), type.bits, i + j);
         product += static_cast<std::int32_t>(w) * block.q[j];
         total += block.q[j];
       }
-      const std::size_t at = (i + k) / format.group_size * size_of(format.dtype);
-      const float scale = load_float(weight.scale_row(row) + at, format.dtype);
-      const float bias = load_float(weight.bias_row(row) + at, format.dtype);
+      const std::size_t at = (i + k) / type.block_cols * size_of(type.dtype);
+      const float scale = load_float(weight.plane_row(1, row) + at, type.dtype);
+      const float bias = load_float(weight.plane_row(2, row) + at, type.dtype);
       const float sum = block.scale * static_cast<float>(total);
       y = std::fma(bias, sum, y);
       y = std::fma(scale * block.scale, static_cast<float>(product), y);

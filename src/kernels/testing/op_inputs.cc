@@ -144,27 +144,20 @@ Matrix filled_matrix(Random& random, Fill fill, std::size_t rows, std::size_t co
   return matrix;
 }
 
-Weight::Weight(Random& random, const WeightFormat& format, std::size_t rows, std::size_t cols) {
-  const std::size_t weight_size = rows * format.weight_row_size(cols);
-  weight_ = allocate_pages(weight_size + 1);
-  std::byte* weight = odd_tail(weight_, weight_size);
-  view_ = {.format = format, .rows = rows, .cols = cols, .weight = weight};
-  if (format.kind == WeightFormat::Kind::kFloat) {
-    store_random_floats(random, format.dtype, rows * cols, true, weight);
-    return;
+Weight::Weight(Random& random, const WeightType& type, std::size_t rows, std::size_t cols) {
+  view_ = {.type = &type, .rows = rows, .cols = cols};
+  for (std::size_t plane = 0; plane < type.plane_count; ++plane) {
+    const std::size_t size = rows * type.plane_row_size(plane, cols);
+    planes_[plane] = allocate_pages(size + 1);
+    std::byte* const bytes = odd_tail(planes_[plane], size);
+    view_.planes[plane] = bytes;
+    if (type.encoding == WeightType::Encoding::kAffine && plane == 0) {
+      for (std::size_t i = 0; i < size; ++i)
+        bytes[i] = static_cast<std::byte>(random.bits() & 0xff);
+    } else {
+      store_random_floats(random, type.dtype, size / size_of(type.dtype), plane != 2, bytes);
+    }
   }
-  for (std::size_t i = 0; i < weight_size; ++i) {
-    weight[i] = static_cast<std::byte>(random.bits() & 0xff);
-  }
-  const std::size_t scales_size = rows * format.scale_row_size(cols);
-  scales_ = allocate_pages(scales_size + 1);
-  biases_ = allocate_pages(scales_size + 1);
-  std::byte* scales = odd_tail(scales_, scales_size);
-  std::byte* biases = odd_tail(biases_, scales_size);
-  store_random_floats(random, format.dtype, rows * cols / format.group_size, true, scales);
-  store_random_floats(random, format.dtype, rows * cols / format.group_size, false, biases);
-  view_.scales = scales;
-  view_.biases = biases;
 }
 
 KvBlocks::KvBlocks(Random& random, std::size_t num_kv_heads, std::size_t head_dim,

@@ -1,6 +1,7 @@
 #ifndef FLASHMOE_KERNELS_TESTING_OP_INPUTS_H_
 #define FLASHMOE_KERNELS_TESTING_OP_INPUTS_H_
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <random>
@@ -83,12 +84,12 @@ class Weight {
  public:
   /// Random elements; scales and biases of both signs between 2^-9 and 2^-4, one group in 16 with a
   /// scale of zero.
-  Weight(Random& random, const WeightFormat& format, std::size_t rows, std::size_t cols);
+  Weight(Random& random, const WeightType& type, std::size_t rows, std::size_t cols);
 
   const WeightView& view() const { return view_; }
 
  private:
-  AlignedBuffer weight_, scales_, biases_;
+  std::array<AlignedBuffer, kWeightPlanesMax> planes_;
   WeightView view_;
 };
 

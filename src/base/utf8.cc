@@ -7,7 +7,6 @@
 namespace flashmoe {
 namespace {
 
-constexpr std::string_view kReplacement = "\xEF\xBF\xBD";  // U+FFFD
 constexpr std::uint64_t kHighBits = 0x8080808080808080u;
 
 // The number of leading ASCII bytes, counted in words of eight; the rest is left to the caller.
@@ -131,7 +130,7 @@ void Utf8Repairer::push(std::string_view bytes, std::string& out) {
     const Utf8Step step = step_utf8(std::string_view(held_, held_size_));
     if (step.kind == Utf8Step::Kind::kInvalid) {
       // The new byte does not continue the held ones: it begins something itself.
-      out += kReplacement;
+      out += kReplacementCharacter;
       held_size_ = 0;
       break;
     }
@@ -146,7 +145,7 @@ void Utf8Repairer::push(std::string_view bytes, std::string& out) {
     if (step.kind == Utf8Step::Kind::kComplete) {
       out += bytes.substr(0, step.size);
     } else if (step.kind == Utf8Step::Kind::kInvalid) {
-      out += kReplacement;
+      out += kReplacementCharacter;
     } else {
       std::memcpy(held_, bytes.data(), step.size);
       held_size_ = step.size;
@@ -156,7 +155,7 @@ void Utf8Repairer::push(std::string_view bytes, std::string& out) {
 }
 
 void Utf8Repairer::flush(std::string& out) {
-  if (held_size_ > 0) out += kReplacement;
+  if (held_size_ > 0) out += kReplacementCharacter;
   held_size_ = 0;
 }
 

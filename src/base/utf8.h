@@ -8,6 +8,9 @@
 
 namespace flashmoe {
 
+/// U+FFFD, which stands for bytes that are no character.
+inline constexpr std::string_view kReplacementCharacter = "\xEF\xBF\xBD";
+
 /// What stands at the beginning of some bytes.
 struct Utf8Step {
   enum class Kind : std::uint8_t {
@@ -39,6 +42,7 @@ void append_utf8(char32_t code_point, std::string& out);
 /// Halves of a code point beyond U+FFFF in UTF-16, and in the escapes of JSON.
 inline bool is_high_surrogate(char32_t c) { return c >= 0xD800 && c <= 0xDBFF; }
 inline bool is_low_surrogate(char32_t c) { return c >= 0xDC00 && c <= 0xDFFF; }
+inline bool is_surrogate(char32_t c) { return is_high_surrogate(c) || is_low_surrogate(c); }
 inline char32_t joined_surrogates(char32_t high, char32_t low) {
   return 0x10000 + ((high - 0xD800) << 10) + (low - 0xDC00);
 }

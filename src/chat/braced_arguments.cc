@@ -26,11 +26,6 @@ std::string json_of_word(std::string_view word) {
   return '"' + json_escaped(word) + '"';
 }
 
-std::string_view without_space(std::string_view text) {
-  text.remove_prefix(skip_space(text));
-  return text.substr(0, text.find_last_not_of(kWhiteSpace) + 1);
-}
-
 /// The rules of values; one each, however often a schema refers to it.
 class BracedForm {
  public:

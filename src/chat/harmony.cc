@@ -26,8 +26,6 @@ constexpr std::array kOpenings = {kStart, kChannel};
 
 /// What is longer is no header.
 constexpr std::size_t kHeaderMax = 256;
-/// So much of a mark where an output was cut is one that was cut, not text.
-constexpr std::size_t kCutBytes = 6;
 
 /// The word in `header` behind the last `mark`.
 std::string_view word_behind(std::string_view header, std::string_view mark) {
@@ -190,21 +188,19 @@ bool HarmonyReader::run_body(std::string& text, std::size_t received, OutputEven
   std::size_t end = std::string::npos;
   std::size_t closing = 0;  // bytes of the mark there that are of no header
   std::size_t certain = text.size();
-  for (const auto* const marks : {kClosings.begin(), kOpenings.begin()}) {
-    const bool is_closing = marks == kClosings.begin();
-    const std::size_t count = is_closing ? kClosings.size() : kOpenings.size();
-    for (std::size_t i = 0; i < count; ++i) {
-      const std::size_t at = text.find(marks[i]);
-      if (at < end) {
-        end = at;
-        closing = is_closing ? marks[i].size() : 0;
-      }
-      certain = std::min(certain, possible_mark(text, marks[i]));
+  const auto look_for = [&](std::string_view mark, std::size_t closing_size) {
+    const std::size_t at = text.find(mark);
+    if (at < end) {
+      end = at;
+      closing = closing_size;
     }
-  }
+    certain = std::min(certain, possible_mark(text, mark));
+  };
+  for (const std::string_view mark : kClosings) look_for(mark, mark.size());
+  for (const std::string_view mark : kOpenings) look_for(mark, 0);
   const std::size_t begin = received - text.size();
   if (end == std::string::npos) {
-    const bool is_cut_mark = is_cut_ && text.size() - certain >= kCutBytes;
+    const bool is_cut_mark = is_cut_ && text.size() - certain >= kCutMarkBytes;
     if (is_last_ && !is_cut_mark) certain = text.size();
     tell(std::string_view(text).substr(0, certain), begin, events);
     text.erase(0, is_last_ ? text.size() : certain);

@@ -28,6 +28,14 @@ inline std::size_t skip_space(std::string_view text, std::size_t from = 0) {
   return std::min(text.find_first_not_of(kWhiteSpace, from), text.size());
 }
 
+inline std::string_view without_space(std::string_view text) {
+  text.remove_prefix(skip_space(text));
+  return text.substr(0, text.find_last_not_of(kWhiteSpace) + 1);
+}
+
+/// So much of a mark where an output was cut is one that was cut, not text.
+inline constexpr std::size_t kCutMarkBytes = 6;
+
 }  // namespace flashmoe
 
 #endif  // FLASHMOE_CHAT_MARKS_H_

@@ -81,8 +81,7 @@ class NamedJsonReader : public ToolCallReader {
     std::string_view name = rest.substr(0, end);
     if (head_.has_index) name = name.substr(0, name.rfind(':'));
     if (!head_.details.empty()) name = name.substr(0, name.find_first_of(" \t\r\n<"));
-    const std::size_t last = name.find_last_not_of(kWhiteSpace);
-    name = name.substr(skip_space(name), last + 1);
+    name = without_space(name);
     if (name.empty() || name.size() > kHeadMax) return Verdict::kNoCall;
     events.push_back({.kind = OutputEvent::Kind::kCallBegin, .text = std::string(name)});
     text.erase(0, begin + open.size() + end + head_.separator.size());

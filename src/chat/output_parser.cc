@@ -3,26 +3,21 @@
 #include <algorithm>
 #include <utility>
 
+#include "base/utf8.h"
 #include "chat/marks.h"
 
 namespace flashmoe {
 namespace {
-
-/// What stands for bytes that are no character.
-constexpr std::string_view kReplacement = "\xEF\xBF\xBD";
 
 /// Where `mark` stands, or may begin to; the text's size if nowhere. Empty: nowhere.
 std::size_t possible_call(std::string_view text, std::string_view mark) {
   if (mark.empty()) return text.size();
   // An output may be cut within a character of its mark.
   std::string_view whole = text;
-  while (whole.ends_with(kReplacement)) whole.remove_suffix(kReplacement.size());
+  while (whole.ends_with(kReplacementCharacter)) whole.remove_suffix(kReplacementCharacter.size());
   const std::size_t at = possible_mark(whole, mark);
   return at == whole.size() ? text.size() : at;
 }
-
-/// So much of a mark where an output was cut is one that was cut, not text.
-constexpr std::size_t kCutMarkBytes = 6;
 
 }  // namespace
 

@@ -102,7 +102,7 @@ std::optional<TextProgress> go_on(RegularLanguage& language, Term term, Partial 
     return after_bits(language, term, bits, static_cast<int>(partial.count) - 1, total);
   }
   if (bits < least_character(total) || bits > RegularLanguage::kLastCharacter ||
-      is_high_surrogate(bits) || is_low_surrogate(bits)) {
+      is_surrogate(bits)) {
     return std::nullopt;
   }
   return whole_character(language, term, bits);

@@ -121,7 +121,7 @@ Result<std::string> from_utf16(std::string_view bytes, bool is_big_endian,
     if (is_pair) {
       unit = joined_surrogates(unit, unit_at(at + 2));
       at += 2;
-    } else if (is_high_surrogate(unit) || is_low_surrogate(unit)) {
+    } else if (is_surrogate(unit)) {
       return error(StatusCode::kInvalidArgument,
                    "{}: begins with the byte order mark of UTF-16, and is none at byte {}; save it "
                    "as UTF-8",

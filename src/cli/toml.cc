@@ -219,7 +219,7 @@ class TomlParser {
         std::from_chars(digits.data(), digits.data() + digits.size(), code, 16);
     const bool is_whole = failure == std::errc() && end == digits.data() + digits.size() &&
                           digits.size() == digit_count;
-    if (!is_whole || code > 0x10FFFF || is_high_surrogate(code) || is_low_surrogate(code)) {
+    if (!is_whole || code > 0x10FFFF || is_surrogate(code)) {
       return wrong("a character's number after a backslash, as \\u00e9 or \\U0001f600");
     }
     append_utf8(code, out);

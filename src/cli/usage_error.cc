@@ -121,8 +121,8 @@ std::string explain_option(CLI::App& app, const CLI::App& command,
   if (&command == &app) {
     for (auto word = arguments.begin(); word != arguments.end(); ++word) {
       CLI::App& later = chosen_command(app, {word, arguments.end()});
-      if (&later == &app || option_named(later, name) == nullptr) continue;
-      const CLI::Option* const option = option_named(later, name);
+      const CLI::Option* const option = &later == &app ? nullptr : option_named(later, name);
+      if (option == nullptr) continue;
       return fmt::format(
           "{0} stands before the command; it goes after it, as in flash-moe {1} {0}{2}",
           printable(name), later.get_name(), option->get_items_expected_max() > 0 ? " ..." : "");

@@ -61,13 +61,12 @@ Status DenseLoader::vector(const TensorRef& wanted, std::span<const TensorShape>
                  package_.place_of(name, *tensor), fmt::join(tensor->shape, ", "),
                  package_.config_name(), fmt::join(accepted_shapes.front(), ", "));
   }
-  if (tensor->dtype != DType::kF32 && tensor->dtype != DType::kBF16 &&
-      tensor->dtype != DType::kF16) {
+  if (!is_float(tensor->dtype)) {
     return error(StatusCode::kUnsupported, "{} has dtype {}; expected F32, BF16 or F16",
                  package_.place_of(name, *tensor), tensor->type_name());
   }
   vectors_.push_back({tensor, name, wanted.stored, out, place(*tensor)});
-  widened_size_ += tensor->size / size_of(tensor->dtype) * sizeof(float);
+  widened_size_ += tensor->element_count() * sizeof(float);
   return Status();
 }
 
@@ -128,8 +127,7 @@ Result<AlignedBuffer> DenseLoader::load(
     }
   }
   for (const Vector& vector : vectors_) {
-    const std::size_t count = vector.tensor->size / size_of(vector.tensor->dtype);
-    vector.out->resize(count);
+    vector.out->resize(vector.tensor->element_count());
     widen(vector.tensor->dtype, buffer.data() + vector.offset, *vector.out);
     const Status restored = restore(vector.stored, vector.tensor->shape, *vector.out);
     if (!restored.ok()) {

@@ -21,10 +21,6 @@ void append_segments(const WeightRecord& record, std::uint64_t stack_index, std:
   }
 }
 
-bool is_float(DType dtype) {
-  return dtype == DType::kF32 || dtype == DType::kBF16 || dtype == DType::kF16;
-}
-
 /// One layer's experts while they are found.
 class LayerBuilder {
  public:
@@ -96,17 +92,18 @@ class LayerBuilder {
     std::vector<std::uint64_t> shape = {stack, rows};
     if (stack == 1 && bias->shape.size() == 1) shape.erase(shape.begin());
     if (bias->shape != shape) {
-      return error(StatusCode::kCorrupt,
-                   "{}: tensor {} has shape [{}] where [{}] is expected; the model does not match "
-                   "its config.json, download it again",
-                   package_.path().string(), name, fmt::join(bias->shape, ", "),
-                   fmt::join(shape, ", "));
+      return error(
+          StatusCode::kCorrupt,
+          "{} has shape [{}] where [{}] is expected; the model does not match {}, download "
+          "it again",
+          package_.place_of(name, *bias), fmt::join(bias->shape, ", "), fmt::join(shape, ", "),
+          package_.config_name());
     }
     if (!is_float(bias->dtype) || (layout.bias && *layout.bias != bias->dtype)) {
       return error(StatusCode::kUnsupported,
-                   "{}: tensor {} has dtype {}; expected F32, BF16 or F16, the same in all of its "
-                   "layer's experts",
-                   package_.path().string(), name, to_string(bias->dtype));
+                   "{} has dtype {}; expected F32, BF16 or F16, the same in all of its layer's "
+                   "experts",
+                   package_.place_of(name, *bias), bias->type_name());
     }
     layout.bias = bias->dtype;
     return bias;
@@ -236,7 +233,7 @@ class LayerBuilder {
     layout.gate_up_is_interleaved =
         names_.row(TensorId::kFusedGateUp).stored == StoredAs::kInterleaved;
     layout.down_is_transposed = is_transposed(down, gate_up);
-    const bool is_one = layout.gate_up_is_transposed || layout.gate_up_is_interleaved;
+    const bool is_one = layout.gate_up_is_one();
     for (std::uint64_t e = 0; e < count; ++e) {
       for (std::uint64_t part = 0; part < (is_one ? 1 : 2); ++part) {
         const std::uint64_t rows = is_one ? 2 * inner() : inner();

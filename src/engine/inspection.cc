@@ -201,8 +201,8 @@ Result<ModelInspection> inspect_model(const InspectOptions& options) {
   inspection.parameter_count =
       roles.dense_parameter_count() + files->footprint().expert_count * expert_parameters;
   inspection.active_parameter_count =
-      roles.dense_parameter_count() + inspection.architecture.moe_layers *
-                                          spec.moe().router.num_experts_per_tok * expert_parameters;
+      roles.dense_parameter_count() +
+      inspection.architecture.moe_layers * moe.router.num_experts_per_tok * expert_parameters;
   inspection.layout = layout_of(files->package().spelling());
   inspection.has_tokenizer = text.tokenizer != nullptr;
   inspection.file_count = files->package().files().size();

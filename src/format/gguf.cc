@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <bit>
 #include <cmath>
-#include <limits>
 #include <unordered_set>
 #include <utility>
 
@@ -400,34 +399,31 @@ Result<std::optional<std::string>> GgufMetadata::string(std::string_view key) co
   return std::optional<std::string>(text_at(value->bytes.data()));
 }
 
-Result<std::vector<std::uint64_t>> GgufMetadata::uints(std::string_view key) const {
-  std::vector<std::uint64_t> numbers;
+template <typename Number>
+Result<std::vector<Number>> GgufMetadata::list(std::string_view key,
+                                               std::optional<Number> (*read)(GgufType,
+                                                                             const std::byte*),
+                                               std::string_view expected) const {
+  std::vector<Number> numbers;
   const GgufValue* const value = find(key);
   if (value == nullptr) return numbers;
   const std::uint64_t size = scalar_size(value->type);
   if (value->count > kNumbersMax) return wrong(key, *value, "fewer");
   for (std::uint64_t i = 0; i < value->count; ++i) {
-    const auto number =
-        size == 0 ? std::nullopt : read_uint(value->type, value->bytes.data() + i * size);
-    if (!number) return wrong(key, *value, "whole numbers that are not negative");
+    const std::optional<Number> number =
+        size == 0 ? std::nullopt : read(value->type, value->bytes.data() + i * size);
+    if (!number) return wrong(key, *value, expected);
     numbers.push_back(*number);
   }
   return numbers;
 }
 
+Result<std::vector<std::uint64_t>> GgufMetadata::uints(std::string_view key) const {
+  return list(key, read_uint, "whole numbers that are not negative");
+}
+
 Result<std::vector<double>> GgufMetadata::numbers(std::string_view key) const {
-  std::vector<double> numbers;
-  const GgufValue* const value = find(key);
-  if (value == nullptr) return numbers;
-  const std::uint64_t size = scalar_size(value->type);
-  if (value->count > kNumbersMax) return wrong(key, *value, "fewer");
-  for (std::uint64_t i = 0; i < value->count; ++i) {
-    const auto number =
-        size == 0 ? std::nullopt : read_number(value->type, value->bytes.data() + i * size);
-    if (!number) return wrong(key, *value, "finite numbers");
-    numbers.push_back(*number);
-  }
-  return numbers;
+  return list(key, read_number, "finite numbers");
 }
 
 Result<std::vector<std::string_view>> GgufMetadata::strings(std::string_view key) const {

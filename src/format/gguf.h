@@ -78,6 +78,11 @@ class GgufMetadata {
  private:
   const GgufValue* find(std::string_view key) const;
   Status wrong(std::string_view key, const GgufValue& value, std::string_view expected) const;
+  /// Each element by `read`; `expected`: in words.
+  template <typename Number>
+  Result<std::vector<Number>> list(std::string_view key,
+                                   std::optional<Number> (*read)(GgufType, const std::byte*),
+                                   std::string_view expected) const;
 
   std::string file_;
   std::map<std::string_view, GgufValue, std::less<>> values_;

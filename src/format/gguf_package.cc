@@ -8,7 +8,6 @@
 #include <utility>
 #include <vector>
 
-#include "base/model_download.h"
 #include "format/embedded_tokenizer.h"
 #include "format/gguf.h"
 #include "format/gguf_config.h"
@@ -86,15 +85,14 @@ Status refuse_other_kinds(const GgufMetadata& metadata) {
 class GgufPackageReader {
  public:
   Status read(const fs::path& file) {
-    FM_RETURN_IF_ERROR(check_downloaded(file));
-    FM_ASSIGN_OR_RETURN(GgufFile first, read_part(file));
-    FM_ASSIGN_OR_RETURN(const auto count, first.header.metadata.uint("split.count"));
+    FM_ASSIGN_OR_RETURN(GgufFile given, read_part(file));
+    FM_ASSIGN_OR_RETURN(const auto count, given.header.metadata.uint("split.count"));
     if (!count || *count <= 1) {
       contents.path = file;
-      FM_RETURN_IF_ERROR(add_tensors(first, file));
-      return finish(std::move(first));
+      FM_RETURN_IF_ERROR(add_tensors(given, file));
+      return finish(std::move(given));
     }
-    return read_parts(file, *count);
+    return read_parts(file, std::move(given), *count);
   }
 
   ModelPackage::Contents contents;
@@ -107,7 +105,7 @@ class GgufPackageReader {
     return part;
   }
 
-  Status read_parts(const fs::path& file, std::uint64_t count) {
+  Status read_parts(const fs::path& file, GgufFile given, std::uint64_t count) {
     const std::optional<PartName> name = parse_part_name(file.filename().string());
     if (!name || name->count != count || count > kPartsMax) {
       return error(StatusCode::kInvalidArgument,
@@ -130,8 +128,12 @@ class GgufPackageReader {
     GgufFile first;
     for (std::uint64_t i = 1; i <= count; ++i) {
       const fs::path path = file.parent_path() / name->of(i);
-      FM_RETURN_IF_ERROR(check_downloaded(path));
-      FM_ASSIGN_OR_RETURN(GgufFile part, read_part(path));
+      GgufFile part;
+      if (i == name->index) {
+        part = std::move(given);
+      } else {
+        FM_ASSIGN_OR_RETURN(part, read_part(path));
+      }
       FM_RETURN_IF_ERROR(check_part(part.header.metadata, i, count));
       FM_RETURN_IF_ERROR(add_tensors(part, path));
       if (i == 1) first = std::move(part);
@@ -240,7 +242,6 @@ Result<std::optional<fs::path>> find_gguf_file(const fs::path& path) {
 }
 
 Result<EmbeddedTokenizer> load_gguf_tokenizer(const fs::path& file) {
-  FM_RETURN_IF_ERROR(check_downloaded(file));
   FM_ASSIGN_OR_RETURN(const File opened, File::open(file, File::Mode::kBuffered));
   FM_ASSIGN_OR_RETURN(GgufFile gguf, read_gguf_header(opened));
   return read_embedded_tokenizer(std::move(gguf));

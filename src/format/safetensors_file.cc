@@ -11,20 +11,14 @@
 namespace flashmoe {
 namespace {
 
-/// The elements of `bytes`, stored as `Stored`, each passed through `convert`.
-template <typename Stored, typename T, typename Convert>
-std::vector<T> map_elements(std::span<const std::byte> bytes, Convert convert) {
-  std::vector<T> values(bytes.size() / sizeof(Stored));
-  for (std::size_t i = 0; i < values.size(); ++i) {
-    values[i] = convert(load_unaligned<Stored>(bytes.data() + i * sizeof(Stored)));
-  }
-  return values;
-}
-
 template <typename Stored>
 std::vector<std::int64_t> widen_integers(std::span<const std::byte> bytes) {
-  return map_elements<Stored, std::int64_t>(
-      bytes, [](Stored value) { return static_cast<std::int64_t>(value); });
+  std::vector<std::int64_t> values(bytes.size() / sizeof(Stored));
+  for (std::size_t i = 0; i < values.size(); ++i) {
+    values[i] =
+        static_cast<std::int64_t>(load_unaligned<Stored>(bytes.data() + i * sizeof(Stored)));
+  }
+  return values;
 }
 
 }  // namespace
@@ -56,17 +50,14 @@ Result<std::vector<std::byte>> SafetensorsFile::read(std::string_view name) cons
 
 Result<std::vector<float>> SafetensorsFile::read_floats(std::string_view name) const {
   FM_ASSIGN_OR_RETURN(const std::vector<std::byte> bytes, read(name));
-  switch (const DType dtype = find(name)->dtype) {
-    case DType::kF32:
-      return map_elements<float, float>(bytes, [](float value) { return value; });
-    case DType::kBF16:
-      return map_elements<std::uint16_t, float>(bytes, float_from_bf16);
-    case DType::kF16:
-      return map_elements<std::uint16_t, float>(bytes, float_from_f16);
-    default:
-      return error(StatusCode::kInvalidArgument, "{}: tensor {} has dtype {}, not F32, BF16 or F16",
-                   file_.path(), printable(name), to_string(dtype));
+  const DType dtype = find(name)->dtype;
+  if (!is_float(dtype)) {
+    return error(StatusCode::kInvalidArgument, "{}: tensor {} has dtype {}, not F32, BF16 or F16",
+                 file_.path(), printable(name), to_string(dtype));
   }
+  std::vector<float> floats(bytes.size() / size_of(dtype));
+  widen(dtype, bytes.data(), floats);
+  return floats;
 }
 
 Result<std::vector<std::int64_t>> SafetensorsFile::read_integers(std::string_view name) const {

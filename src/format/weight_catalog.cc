@@ -74,10 +74,6 @@ WeightRecord record_of(const Wanted& wanted, const WeightType& type,
           .planes = planes};
 }
 
-bool is_weight_float(DType dtype) {
-  return dtype == DType::kF32 || dtype == DType::kBF16 || dtype == DType::kF16;
-}
-
 Result<WeightRecord> float_weight(const Wanted& wanted, const NamedTensor& weight) {
   const DType dtype = weight.record->dtype;
   if (weight.record->ggml_type != nullptr && !weight.record->ggml_type->dtype) {
@@ -91,7 +87,7 @@ Result<WeightRecord> float_weight(const Wanted& wanted, const NamedTensor& weigh
                  "{} holds packed weights (U32), but {}.scales is absent; download the model again",
                  place_of(wanted, weight), printable(wanted.path));
   }
-  if (!is_weight_float(dtype)) {
+  if (!is_float(dtype)) {
     return error(StatusCode::kUnsupported,
                  "{} has dtype {}; weights must be BF16, F16, F32 or MLX affine",
                  place_of(wanted, weight), to_string(dtype));
@@ -170,7 +166,7 @@ Result<WeightRecord> affine_weight(const Wanted& wanted, const ModuleQuantizatio
                  place_of(wanted, weight), to_string(weight.record->dtype));
   }
   const DType dtype = scales.record->dtype;
-  if (!is_weight_float(dtype) || biases.record->dtype != dtype) {
+  if (!is_float(dtype) || biases.record->dtype != dtype) {
     return error(StatusCode::kCorrupt,
                  "{} has dtype {} and its biases {}; both should be BF16, both F16 or both F32",
                  place_of(wanted, scales), to_string(dtype), to_string(biases.record->dtype));
@@ -201,8 +197,8 @@ Result<WeightRecord> find_weight(const ModelPackage& package, std::string_view p
   if (weight.record == nullptr) {
     return error(StatusCode::kNotFound,
                  "{}: tensor {}.weight is absent; the download is incomplete, or the model is "
-                 "another than config.json says",
-                 package.path().string(), printable(path));
+                 "another than {} says",
+                 package.path().string(), printable(path), package.config_name());
   }
   const NamedTensor scales = find_named(wanted, ".scales");
   const bool is_listed = listed.kind == ModuleQuantization::Kind::kAffine;

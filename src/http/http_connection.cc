@@ -424,7 +424,11 @@ void HttpConnection::queue_part(const std::string& part) {
 }
 
 void HttpConnection::end_parts() {
-  if (is_chunked_ && !is_head_) queue(beast::buffers_to_string(http::make_chunk_last()));
+  if (is_chunked_ && !is_head_ && !is_closed_) {
+    // A response that is whole is nobody's backlog, however large its last part.
+    backlog_ += beast::buffers_to_string(http::make_chunk_last());
+    flush();
+  }
   finish_response();
 }
 
@@ -492,7 +496,7 @@ void HttpConnection::queue(std::string bytes) {
 
 bool HttpConnection::is_too_far_behind() const {
   const HttpServerOptions& options = context_->options;
-  if (backlog_size() > options.backlog_max) return true;
+  if (backlog_.size() > options.backlog_max) return true;
   const std::set<HttpConnection*>& writing = context_->writing;
   if (writing.size() < 2 || backlog_size() <= options.backlogs_max / writing.size()) return false;
   std::size_t total = 0;

@@ -46,7 +46,7 @@ class HttpConnection : public std::enable_shared_from_this<HttpConnection> {
   void start();
   /// Cuts the client off if it has read nothing for too long.
   void check_progress(std::chrono::steady_clock::time_point now);
-  /// Bytes that the system has not taken.
+  /// Bytes held until the system has taken all of them.
   std::size_t backlog_size() const { return being_written_.size() + backlog_.size(); }
 
   // From a responder, by any thread.

@@ -217,6 +217,25 @@ TEST_F(Serving, CutsOffAClientThatDoesNotRead) {
   kept.reset();
 }
 
+TEST_F(Serving, EndsAStreamWhoseLastPartIsLarge) {
+  constexpr std::size_t kSize = std::size_t{32} << 20;  // more than the system takes at once
+  serve({.backlog_max = 1u << 16, .backlogs_max = 1u << 16},
+        [&](const HttpRequest&, const std::shared_ptr<Responder>& responder) {
+          responder->begin({});
+          responder->write(std::string(kSize, 'x'));
+          responder->end();
+        });
+  BytesClient others[2] = {BytesClient(port()), BytesClient(port())};
+  for (BytesClient& client : others) {
+    client.send("GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+  }
+  for (BytesClient& client : others) {
+    const std::string all = client.read_all();
+    EXPECT_EQ(static_cast<std::size_t>(std::ranges::count(all, 'x')), kSize);
+    EXPECT_THAT(all, ::testing::EndsWith("\r\n0\r\n\r\n"));
+  }
+}
+
 TEST_F(Serving, CutsOffThoseWhoKeepTheOthersFromMemory) {
   constexpr std::size_t kPart = 1u << 20;
   std::mutex mutex;

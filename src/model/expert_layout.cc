@@ -36,7 +36,7 @@ ExpertMatrices expert_matrices(const ExpertLayout& layout, const ExpertView& vie
     FM_CHECK(bias.size() == rows * size_of(*layout.bias));
     return bias.data();
   };
-  if (layout.gate_up_is_transposed || layout.gate_up_is_interleaved) {
+  if (layout.gate_up_is_one()) {
     WeightView both = take_matrix(layout.gate_proj, view, 2 * intermediate, hidden, &segment);
     if (layout.gate_up_is_transposed) both = transposed(both);
     if (layout.gate_up_is_interleaved) {

@@ -23,6 +23,8 @@ struct ExpertLayout {
   bool down_is_transposed = false;
   std::optional<DType> bias = std::nullopt;
 
+  bool gate_up_is_one() const { return gate_up_is_transposed || gate_up_is_interleaved; }
+
   friend bool operator==(const ExpertLayout&, const ExpertLayout&) = default;
 };
 

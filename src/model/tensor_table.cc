@@ -181,8 +181,9 @@ TensorRow TensorTable::row(TensorId id) const {
   }
   const TensorRow* const own = find_in(own_);
   TensorRow row = own != nullptr ? *own : kCommon[static_cast<std::size_t>(id)].row;
-  const bool is_centred = spelling_ == TensorSpelling::kMlx;
-  if (is_centred && row.stored == StoredAs::kZeroCentred) row.stored = StoredAs::kPlain;
+  if (spelling_ == TensorSpelling::kMlx && row.stored == StoredAs::kZeroCentred) {
+    row.stored = StoredAs::kPlain;
+  }
   return row;
 }
 

@@ -65,10 +65,10 @@ class AnthropicWriter : public EventStreamWriter {
   void event(std::size_t, const OutputEvent& event, std::vector<TokenInfo>& tokens,
              std::string& out) override {
     tokens.clear();
-    const bool goes_on =
-        !blocks_.empty() && blocks_.back().is_open && adds_to(blocks_.back().kind, event);
-    if (!goes_on && event.is_layout) return;  // no block begins with it
-    if (!goes_on) open_block(event, out);
+    if (!goes_on(blocks_, event)) {
+      if (event.is_layout) return;  // no block begins with it
+      open_block(event, out);
+    }
     Block& block = blocks_.back();
     switch (event.kind) {
       case OutputEvent::Kind::kText:

@@ -39,10 +39,10 @@ class ResponseWriter : public EventStreamWriter {
 
   void event(std::size_t, const OutputEvent& event, std::vector<TokenInfo>& tokens,
              std::string& out) override {
-    const bool goes_on =
-        !items_.empty() && items_.back().is_open && adds_to(items_.back().kind, event);
-    if (!goes_on && event.is_layout) return;  // no item begins with it
-    if (!goes_on) open_item(event, out);
+    if (!goes_on(items_, event)) {
+      if (event.is_layout) return;  // no item begins with it
+      open_item(event, out);
+    }
     Item& item = items_.back();
     switch (event.kind) {
       case OutputEvent::Kind::kText: {

@@ -127,6 +127,12 @@ class EventStreamWriter : public ReplyWriter {
 /// calls are begun by kCallBegin, always anew.
 bool adds_to(OutputEvent::Kind kind, const OutputEvent& event);
 
+/// Whether an event adds to the last of such a list, each with its `kind` and whether it `is_open`.
+template <typename Parts>
+bool goes_on(const Parts& parts, const OutputEvent& event) {
+  return !parts.empty() && parts.back().is_open && adds_to(parts.back().kind, event);
+}
+
 /// Whether a text does not end within a character.
 bool is_whole_text(std::string_view text);
 

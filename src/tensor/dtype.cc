@@ -42,6 +42,10 @@ const DTypeInfo& info_of(DType dtype) {
 
 std::size_t size_of(DType dtype) { return info_of(dtype).size; }
 
+bool is_float(DType dtype) {
+  return dtype == DType::kF32 || dtype == DType::kBF16 || dtype == DType::kF16;
+}
+
 void widen(DType dtype, const std::byte* bytes, std::span<float> out) {
   for (std::size_t i = 0; i < out.size(); ++i) {
     switch (dtype) {

@@ -31,6 +31,9 @@ enum class DType : std::uint8_t {
 /// Bytes of one element.
 std::size_t size_of(DType dtype);
 
+/// F32, BF16 or F16: what weights and vectors are of, and widen() reads.
+bool is_float(DType dtype);
+
 /// The F32, BF16 or F16 numbers at `bytes`, at any address, as floats.
 void widen(DType dtype, const std::byte* bytes, std::span<float> out);
 

@@ -210,7 +210,8 @@ class FileMaker {
     add_merges_of_scores();
     json& document = file_.document;
     json steps = json::array();
-    if (source_.add_space_prefix.value_or(true)) {
+    const bool has_prefix = source_.add_space_prefix.value_or(true);
+    if (has_prefix) {
       steps.push_back({{"type", "Prepend"}, {"prepend", kSpace}});
     }
     steps.push_back({{"type", "Replace"}, {"pattern", {{"String", " "}}}, {"content", kSpace}});
@@ -218,7 +219,7 @@ class FileMaker {
     json decoders = {{{"type", "Replace"}, {"pattern", {{"String", kSpace}}}, {"content", " "}},
                      {{"type", "ByteFallback"}},
                      {{"type", "Fuse"}}};
-    if (source_.add_space_prefix.value_or(true)) {
+    if (has_prefix) {
       decoders.push_back({{"type", "Strip"}, {"content", " "}, {"start", 1}, {"stop", 0}});
     }
     document["decoder"] = {{"type", "Sequence"}, {"decoders", std::move(decoders)}};

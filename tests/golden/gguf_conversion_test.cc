@@ -89,11 +89,7 @@ class Qwen3NextConverter {
         File::open(package_.files()[tensor->file_index], File::Mode::kBuffered).value();
     EXPECT_TRUE(file.read_at(tensor->offset, bytes).ok());
     Floats floats(tensor->element_count());
-    for (std::size_t i = 0; i < floats.size(); ++i) {
-      floats[i] = tensor->dtype == DType::kF32
-                      ? load_unaligned<float>(&bytes[4 * i])
-                      : float_from_bf16(load_unaligned<std::uint16_t>(&bytes[2 * i]));
-    }
+    widen(tensor->dtype, bytes.data(), floats);
     return floats;
   }
 

@@ -7,6 +7,7 @@
 //   kOffset          what was taken from its unpacked weights
 //   unpack(...)      16 rows of some columns to steps, for many activation rows
 //   sum_rows(...)    the integer sums of 16 rows' blocks, for few activation rows
+//   block_sum(...)   of what sum_rows kept, one block's sums of 16 rows
 //   for_scales(...)  the scales and biases of 16 rows, block by block
 //
 // Many activation rows: a tile of kChainVectors * 16 weight rows is unpacked once, side by side,
@@ -20,6 +21,7 @@
 /// arrays into registers, which comes before it unrolls loops.
 template <int kValue>
 struct Index {
+  // NOLINTNEXTLINE(google-explicit-constructor): it stands for the number
   constexpr operator int() const { return kValue; }
 };
 template <int kCount, typename Fn>
@@ -308,14 +310,20 @@ void linear_few_of(size_t count, const WeightRows& weights, size_t row_begin, si
 }
 
 template <typename Format>
+void linear_by_rows(const WeightRows& weights, size_t row_begin, size_t row_end,
+                    const ActivationRow* x, float* const* y, size_t x_count) {
+  for (size_t r = 0; r < x_count; r += kFewRows) {
+    const size_t count = x_count - r < kFewRows ? x_count - r : kFewRows;
+    linear_few_of<Format>(count, weights, row_begin, row_end, x + r, y + r);
+  }
+}
+
+template <typename Format>
 void linear_integer(const WeightRows& weights, size_t row_begin, size_t row_end,
                     const ActivationRow* x, float* const* y, size_t x_count, ChainTile& tile) {
   if (x_count >= kTiledRowsMin) {
     linear_tiles<Format>(weights, row_begin, row_end, x, y, x_count, tile);
-    return;
-  }
-  for (size_t r = 0; r < x_count; r += kFewRows) {
-    const size_t count = x_count - r < kFewRows ? x_count - r : kFewRows;
-    linear_few_of<Format>(count, weights, row_begin, row_end, x + r, y + r);
+  } else {
+    linear_by_rows<Format>(weights, row_begin, row_end, x, y, x_count);
   }
 }

@@ -4,11 +4,12 @@
 // The unpacked tile of chain-inl.h is what the instructions take: 4 columns of 16 weight rows to a
 // row. Of activations a tile has 16 rows by one plane of a block's bytes. Two instructions, one for
 // each plane, make a block's 256 integer sums, which are stored, joined, and taken by the float
-// steps with 16 weight rows side by side. Few activation rows are left to chain_tile.
+// steps with 16 weight rows side by side. Few activation rows are taken row by row.
 
 constexpr size_t kAmxRows = 16;
 /// Activation rows that a tile is worth its padding for (bench/results/kernels.md).
 constexpr size_t kAmxRowsMin = 8;
+static_assert(kAmxRowsMin <= kTiledRowsMin);
 
 /// A slab's planes of 16 activation rows, or fewer and zeros, in the order of a tile's steps.
 template <int kBlock>
@@ -168,7 +169,7 @@ void linear_amx(const WeightRows& weights, size_t row_begin, size_t row_end, con
   const size_t rest = x_count % kAmxRows;
   const size_t tiled = rest < kAmxRowsMin ? x_count - rest : x_count;
   if (tiled == 0) {
-    linear_integer<Format>(weights, row_begin, row_end, x, y, x_count, scratch.tile);
+    linear_by_rows<Format>(weights, row_begin, row_end, x, y, x_count);
     return;
   }
   using Packed = AmxActivations<Format::kBlock>;
@@ -198,7 +199,6 @@ void linear_amx(const WeightRows& weights, size_t row_begin, size_t row_end, con
   }
   _tile_release();
   if (tiled < x_count) {
-    linear_integer<Format>(weights, row_begin, row_end, x + tiled, y + tiled, x_count - tiled,
-                           scratch.tile);
+    linear_by_rows<Format>(weights, row_begin, row_end, x + tiled, y + tiled, x_count - tiled);
   }
 }

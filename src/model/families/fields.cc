@@ -4,8 +4,10 @@
 #include <utility>
 
 #include "base/portable_math.h"
+#include "format/printable.h"
 
 namespace flashmoe {
+
 Status contradiction(const ConfigReader& reader, const FieldNames& field, std::string_view reason) {
   return reader.reject(StatusCode::kCorrupt, field, reason);
 }
@@ -211,8 +213,8 @@ Result<AttentionSpec> read_attention_fields(const ConfigReader& reader,
   return attention;
 }
 
-Status read_attention_bias(const ConfigReader& reader, AttentionSpec& attention) {
-  FM_ASSIGN_OR_RETURN(attention.has_qkv_bias, reader.boolean_or("attention_bias", false));
+Status read_attention_bias(const ConfigReader& reader, AttentionSpec& attention, bool fallback) {
+  FM_ASSIGN_OR_RETURN(attention.has_qkv_bias, reader.boolean_or("attention_bias", fallback));
   attention.has_output_bias = attention.has_qkv_bias;
   return Status();
 }
@@ -223,6 +225,21 @@ Result<std::vector<std::string>> read_layer_words(const ConfigReader& reader,
   FM_ASSIGN_OR_RETURN(std::vector<std::string> words, reader.string_list(field));
   if (words.size() == layer_count) return words;
   return contradiction(reader, field, "must list num_hidden_layers entries");
+}
+
+Result<std::vector<bool>> read_sliding_layers(const ConfigReader& reader, std::size_t layer_count) {
+  FM_ASSIGN_OR_RETURN(const std::vector<std::string> types,
+                      read_layer_words(reader, "layer_types", layer_count));
+  std::vector<bool> is_sliding(layer_count);
+  for (std::size_t i = 0; i < layer_count; ++i) {
+    is_sliding[i] = types[i] == "sliding_attention";
+    if (!is_sliding[i] && types[i] != "full_attention") {
+      return contradiction(reader, "layer_types",
+                           fmt::format("has '{}'; expected sliding_attention or full_attention",
+                                       printable(types[i])));
+    }
+  }
+  return is_sliding;
 }
 
 Result<std::vector<bool>> read_sparse_layers(const ConfigReader& reader, std::size_t layer_count) {

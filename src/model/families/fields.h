@@ -18,8 +18,8 @@ namespace flashmoe {
 
 /// The largest width of anything.
 inline constexpr std::uint64_t kWidthMax = 1u << 20;
-/// The largest head_dim.
-inline constexpr std::size_t kHeadDimMax = 4096;
+/// The largest head_dim; all of it may rotate.
+inline constexpr std::size_t kHeadDimMax = kRotaryDimMax;
 
 /// What is wrong with a field whose value contradicts another.
 Status contradiction(const ConfigReader& reader, const FieldNames& field, std::string_view reason);
@@ -58,11 +58,15 @@ Result<AttentionSpec> read_attention_fields(const ConfigReader& reader,
                                             const HeadDefaults& defaults);
 
 /// attention_bias, which is of all four projections.
-Status read_attention_bias(const ConfigReader& reader, AttentionSpec& attention);
+Status read_attention_bias(const ConfigReader& reader, AttentionSpec& attention,
+                           bool fallback = false);
 
 /// A list of one word for each layer. Errors: kCorrupt for another number of words.
 Result<std::vector<std::string>> read_layer_words(const ConfigReader& reader,
                                                   const FieldNames& field, std::size_t layer_count);
+
+/// Which layers look back through a window, by layer_types.
+Result<std::vector<bool>> read_sliding_layers(const ConfigReader& reader, std::size_t layer_count);
 
 /// Which layers have experts: every decoder_sparse_step-th, but none of mlp_only_layers.
 Result<std::vector<bool>> read_sparse_layers(const ConfigReader& reader, std::size_t layer_count);

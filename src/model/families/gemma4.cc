@@ -6,7 +6,6 @@
 #include <string>
 #include <vector>
 
-#include "format/printable.h"
 #include "model/families/fields.h"
 #include "model/model_family.h"
 
@@ -95,15 +94,9 @@ Result<ModelSpec> read_gemma4(const ConfigReader& reader) {
   FM_ASSIGN_OR_RETURN(const AttentionSpec full, read_full(reader, sliding));
   FM_ASSIGN_OR_RETURN(const MoeSpec moe, read_gemma_experts(reader));
   FM_ASSIGN_OR_RETURN(const std::size_t layer_count, read_layer_count(reader));
-  FM_ASSIGN_OR_RETURN(const std::vector<std::string> types,
-                      read_layer_words(reader, "layer_types", layer_count));
-  for (const std::string& type : types) {
-    if (type != "sliding_attention" && type != "full_attention") {
-      return contradiction(
-          reader, "layer_types",
-          fmt::format("has '{}'; expected sliding_attention or full_attention", printable(type)));
-    }
-    spec.layers.push_back({.mixer = type == "full_attention" ? full : sliding,
+  FM_ASSIGN_OR_RETURN(const std::vector<bool> layers, read_sliding_layers(reader, layer_count));
+  for (const bool is_sliding : layers) {
+    spec.layers.push_back({.mixer = is_sliding ? sliding : full,
                            .feed_forward = moe,
                            .has_output_norms = true,
                            .has_scale = true});

@@ -1,10 +1,8 @@
 // gpt-oss (20b, 120b): sinks beside the scores, every second layer behind a window, biases in all
 // projections, the router and the experts, whose swiglu is clamped. Source: transformers
 // models/gpt_oss/modeling_gpt_oss.py.
-#include <string>
 #include <vector>
 
-#include "format/printable.h"
 #include "model/families/fields.h"
 #include "model/model_family.h"
 
@@ -14,21 +12,9 @@ namespace {
 /// layer_types if the config spells them out, else every second layer has a window, the first
 /// among them.
 Result<std::vector<bool>> read_window_layers(const ConfigReader& reader, std::size_t layer_count) {
+  if (reader.has("layer_types")) return read_sliding_layers(reader, layer_count);
   std::vector<bool> has_window(layer_count);
-  if (!reader.has("layer_types")) {
-    for (std::size_t i = 0; i < layer_count; ++i) has_window[i] = i % 2 == 0;
-    return has_window;
-  }
-  FM_ASSIGN_OR_RETURN(const std::vector<std::string> types,
-                      read_layer_words(reader, "layer_types", layer_count));
-  for (std::size_t i = 0; i < layer_count; ++i) {
-    has_window[i] = types[i] == "sliding_attention";
-    if (!has_window[i] && types[i] != "full_attention") {
-      return contradiction(reader, "layer_types",
-                           fmt::format("has '{}'; expected sliding_attention or full_attention",
-                                       printable(types[i])));
-    }
-  }
+  for (std::size_t i = 0; i < layer_count; i += 2) has_window[i] = true;
   return has_window;
 }
 
@@ -48,8 +34,7 @@ Result<ModelSpec> read_gpt_oss(const ConfigReader& reader) {
   FM_ASSIGN_OR_RETURN(ModelSpec spec, read_model_fields(reader, /*rms_norm_eps_default=*/1e-5));
   FM_ASSIGN_OR_RETURN(AttentionSpec attention,
                       read_attention_fields(reader, {.head_dim = 64, .rope_theta = 150000}));
-  FM_ASSIGN_OR_RETURN(attention.has_qkv_bias, reader.boolean_or("attention_bias", true));
-  attention.has_output_bias = attention.has_qkv_bias;
+  FM_RETURN_IF_ERROR(read_attention_bias(reader, attention, /*fallback=*/true));
   attention.has_sinks = true;
   FM_ASSIGN_OR_RETURN(const std::size_t window, reader.uint_or("sliding_window", 128, 1, 1u << 30));
   FM_ASSIGN_OR_RETURN(const MoeSpec moe, read_clamped_experts(reader));

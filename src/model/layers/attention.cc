@@ -3,6 +3,7 @@
 #include <cmath>
 #include <cstring>
 
+#include "model/layers/bias.h"
 #include "model/step.h"
 
 namespace flashmoe {
@@ -11,11 +12,6 @@ namespace {
 // The parts of a position's state.
 constexpr std::size_t kKeys = 0;
 constexpr std::size_t kValues = 1;
-
-/// Every row of x += bias, which is empty where a projection has none.
-void add_bias(Ops& ops, const std::vector<float>& bias, MatrixView<float> x) {
-  if (!bias.empty()) ops.add(x, {bias.data(), x.rows, x.cols, /*stride_in=*/0});
-}
 
 }  // namespace
 

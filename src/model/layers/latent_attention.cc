@@ -1,7 +1,6 @@
 #include "model/layers/latent_attention.h"
 
 #include <algorithm>
-#include <array>
 #include <cstring>
 #include <span>
 

@@ -7,6 +7,7 @@
 
 #include "base/check.h"
 #include "base/stopwatch.h"
+#include "model/layers/bias.h"
 #include "model/layers/glu.h"
 #include "model/miss_handler.h"
 #include "model/speculative_reader.h"
@@ -428,7 +429,7 @@ void MoeBlock::add_bias(Ops& ops, const std::byte* bias, MatrixView<float> y) co
   if (bias == nullptr) return;
   books_.bias.resize(y.cols);
   widen(*layout_.bias, bias, books_.bias);
-  ops.add(y, {books_.bias.data(), y.rows, y.cols, /*stride_in=*/0});
+  flashmoe::add_bias(ops, books_.bias, y);
 }
 
 /// What the products with the ready experts' gate and up lack: biases, and the order of columns.

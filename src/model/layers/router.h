@@ -8,6 +8,7 @@
 
 #include "base/result.h"
 #include "kernels/ops.h"
+#include "model/layers/bias.h"
 #include "model/model_spec.h"
 #include "model/weight_source.h"
 #include "tensor/matrix_view.h"
@@ -39,7 +40,7 @@ class Router {
   }
 
   void add_bias(Ops& ops, MatrixView<float> logits) const {
-    if (!bias_.empty()) ops.add(logits, {bias_.data(), logits.rows, logits.cols, /*stride_in=*/0});
+    flashmoe::add_bias(ops, bias_, logits);
   }
 
   /// The experts of each row in rank order and their weights; both [rows, k].

@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "base/utf8.h"
 #include "tokenizer/jinja/text.h"
 
 namespace flashmoe::jinja {
@@ -20,7 +21,7 @@ Status append_hex_escape(std::string_view literal, std::size_t at, std::size_t d
     return error(StatusCode::kCorrupt, "escape \\{} needs {} hexadecimal digits", literal[at],
                  digit_count);
   }
-  if (value > 0x10FFFF || (value >= 0xD800 && value <= 0xDFFF)) {
+  if (value > 0x10FFFF || is_surrogate(value)) {
     return error(StatusCode::kCorrupt, "escape \\{}{} is not a character", literal[at], digits);
   }
   append_code_point(value, out);

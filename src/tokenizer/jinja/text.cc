@@ -8,6 +8,8 @@
 #include <locale>
 #include <sstream>
 
+#include "base/utf8.h"
+
 namespace flashmoe::jinja {
 namespace {
 
@@ -75,8 +77,7 @@ CodePoint decode(std::string_view text) {
     value = (value << 6U) | (byte(i) & 0x3FU);
   }
   const bool overlong = (size == 3 && value < 0x800) || (size == 4 && value < 0x10000);
-  if (overlong || value > 0x10FFFF || (value >= 0xD800 && value <= 0xDFFF))
-    return {kReplacement, 1};
+  if (overlong || value > 0x10FFFF || is_surrogate(value)) return {kReplacement, 1};
   return {value, size};
 }
 

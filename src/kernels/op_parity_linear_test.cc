@@ -37,6 +37,14 @@ std::vector<const WeightType*> affine_types() {
   return types;
 }
 
+/// All that is not float.
+std::vector<const WeightType*> integer_types() {
+  std::vector<const WeightType*> types = affine_types();
+  const std::vector<const WeightType*> ggml = testing::ggml_weight_types();
+  types.insert(types.end(), ggml.begin(), ggml.end());
+  return types;
+}
+
 std::string name_of(const WeightType& type) {
   return fmt::format("{}, {}", type.name(), to_string(type.dtype));
 }
@@ -65,13 +73,13 @@ class LinearParity : public testing::CpuOpsTest {
 };
 
 TEST_P(LinearParity, EmbedGivesTheReferencesBits) {
-  std::vector<const WeightType*> types = affine_types();
+  std::vector<const WeightType*> types = integer_types();
   for (const DType dtype : kFloatTypes) {
     types.push_back(&float_weights(dtype));
   }
   for (const WeightType* const type : types) {
-    for (std::size_t cols : {1u, 17u, 32u, 64u, 96u, 128u, 160u, 384u}) {
-      if (type->encoding == WeightType::Encoding::kAffine && cols % type->block_cols != 0) continue;
+    for (std::size_t cols : {1u, 17u, 32u, 64u, 96u, 128u, 160u, 384u, 768u, 1280u}) {
+      if (cols % type->block_cols != 0) continue;
       SCOPED_TRACE(fmt::format("{}: {} columns", name_of(*type), cols));
       const Weight table(random_, *type, 9, cols);
       const std::vector<std::int32_t> ids = {8, 0, 3, 3, 7};
@@ -91,9 +99,9 @@ TEST_P(LinearParity, EmbedGivesTheReferencesBits) {
 // deviations.
 constexpr double kAffineTolerance = 5e-4;
 
-TEST_P(LinearParity, AffineWeightsOfEveryFormat) {
-  for (const WeightType* const type : affine_types()) {
-    for (const std::size_t cols : {32u, 64u, 96u, 128u, 160u, 192u, 384u}) {
+TEST_P(LinearParity, IntegerWeightsOfEveryFormat) {
+  for (const WeightType* const type : integer_types()) {
+    for (const std::size_t cols : {32u, 64u, 96u, 128u, 160u, 192u, 384u, 768u}) {
       if (cols % type->block_cols == 0) expect_close(*type, 33, cols, 7, kAffineTolerance);
     }
   }
@@ -101,18 +109,19 @@ TEST_P(LinearParity, AffineWeightsOfEveryFormat) {
 
 // NaN counts as NaN, whichever; all else bit by bit. Rows of few and of many activations, in and
 // beyond the columns that kernels take at a time, with weight rows that fill no vector of 16.
-TEST_P(LinearParity, AffineWeightsGiveTheBitsOfTheContract) {
+TEST_P(LinearParity, IntegerWeightsGiveTheBitsOfTheContract) {
   struct Size {
     std::size_t out, cols, x_count;
   };
   constexpr Size kSizes[] = {{19, 128, 1},  {5, 192, 2},    {35, 640, 3},  {17, 640, 9},
                              {33, 2176, 7}, {16, 2176, 37}, {3, 10368, 2}, {40, 4224, 5}};
-  for (const WeightType* const type : affine_types()) {
+  for (const WeightType* const type : integer_types()) {
     for (Size size : kSizes) {
-      if (size.cols > 700 && type->dtype != DType::kBF16) continue;
+      const bool is_ggml = type->ggml != nullptr;
+      if (size.cols > 700 && type->dtype != DType::kBF16 && !is_ggml) continue;
       // Half a block of activations at the end.
       if (type->block_cols == 32) size.cols += 32;
-      if (size.cols % type->block_cols != 0) size.cols += 64;
+      while (size.cols % type->block_cols != 0) size.cols += 64;
       SCOPED_TRACE(fmt::format("{}: [{}, {}] times {} rows", name_of(*type), size.out, size.cols,
                                size.x_count));
       const Weight weight(random_, *type, size.out, size.cols);

@@ -191,7 +191,7 @@ TEST_P(OpsProperty, RowsOfActivationsTimesEveryWeightFormat) {
   constexpr std::size_t kOut = 11;
   for (const WeightType* const type : all_types()) {
     for (const std::size_t cols : {96u, 320u, 384u}) {
-      if (type->encoding == WeightType::Encoding::kAffine && cols % type->block_cols != 0) continue;
+      if (type->encoding == WeightEncoding::kAffine && cols % type->block_cols != 0) continue;
       SCOPED_TRACE(
           fmt::format("{} bits, group {}, {} columns", type->bits, type->block_cols, cols));
       const Weight weight(random_, *type, kOut, cols);
@@ -247,7 +247,7 @@ TEST_P(OpsProperty, PreparedMemoryCanBeReused) {
   constexpr std::size_t kOut = 8;
   for (const WeightType* const type : all_types()) {
     for (const std::size_t cols : {32u, 64u, 96u, 128u, 160u, 384u}) {
-      if (type->encoding == WeightType::Encoding::kAffine && cols % type->block_cols != 0) continue;
+      if (type->encoding == WeightEncoding::kAffine && cols % type->block_cols != 0) continue;
       SCOPED_TRACE(
           fmt::format("{} bits, group {}, {} columns", type->bits, type->block_cols, cols));
       const Weight weight(random_, *type, kOut, cols);

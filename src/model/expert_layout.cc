@@ -19,7 +19,7 @@ WeightView take_matrix(const WeightType* type, const ExpertView& view, std::size
 
 /// `matrix`, of floats, whose bytes are those of [cols, rows].
 WeightView transposed(WeightView matrix) {
-  FM_CHECK(matrix.type->encoding == WeightType::Encoding::kFloat);
+  FM_CHECK(matrix.type->encoding == WeightEncoding::kFloat);
   matrix.transposed_stride = matrix.rows * size_of(matrix.type->dtype);
   return matrix;
 }

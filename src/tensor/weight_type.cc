@@ -33,7 +33,7 @@ constexpr std::array<WeightType, kAffineCount> make_affines() {
     for (const std::uint32_t group : kAffineGroups) {
       for (const DType dtype : kFloatTypes) {
         WeightType& type = types[i++];
-        type.encoding = WeightType::Encoding::kAffine;
+        type.encoding = WeightEncoding::kAffine;
         type.dtype = dtype;
         type.bits = bits;
         type.block_cols = group;
@@ -43,6 +43,34 @@ constexpr std::array<WeightType, kAffineCount> make_affines() {
                            WeightPlane{".biases", bytes_of(dtype)}};
       }
     }
+  }
+  return types;
+}
+
+struct GgmlWeights {
+  std::string_view name;
+  WeightEncoding encoding;
+};
+constexpr GgmlWeights kGgmlWeights[] = {
+    {"Q4_0", WeightEncoding::kQ40},     {"Q4_1", WeightEncoding::kQ41},
+    {"Q5_0", WeightEncoding::kQ50},     {"Q5_1", WeightEncoding::kQ51},
+    {"Q8_0", WeightEncoding::kQ80},     {"Q2_K", WeightEncoding::kQ2K},
+    {"Q3_K", WeightEncoding::kQ3K},     {"Q4_K", WeightEncoding::kQ4K},
+    {"Q5_K", WeightEncoding::kQ5K},     {"Q6_K", WeightEncoding::kQ6K},
+    {"IQ4_NL", WeightEncoding::kIq4Nl}, {"IQ4_XS", WeightEncoding::kIq4Xs},
+    {"MXFP4", WeightEncoding::kMxfp4},
+};
+
+std::array<WeightType, std::size(kGgmlWeights)> make_ggml() {
+  std::array<WeightType, std::size(kGgmlWeights)> types;
+  for (std::size_t i = 0; i < types.size(); ++i) {
+    const GgmlType* const ggml = find_ggml_type(kGgmlWeights[i].name);
+    FM_CHECK(ggml != nullptr);
+    types[i].encoding = kGgmlWeights[i].encoding;
+    types[i].ggml = ggml;
+    types[i].block_cols = ggml->block;
+    types[i].plane_count = 1;
+    types[i].all_planes[0] = {".weight", ggml->block_size};
   }
   return types;
 }
@@ -59,7 +87,8 @@ std::size_t WeightType::row_size(std::size_t cols) const {
 }
 
 std::string WeightType::name() const {
-  if (encoding == Encoding::kFloat) return std::string(to_string(dtype));
+  if (encoding == WeightEncoding::kFloat) return std::string(to_string(dtype));
+  if (ggml != nullptr) return std::string(ggml->name);
   return fmt::format("affine {}-bit g{}", bits, block_cols);
 }
 
@@ -67,6 +96,16 @@ const WeightType& float_weights(DType dtype) {
   const auto found = std::ranges::find(kFloats, dtype, &WeightType::dtype);
   FM_CHECK(found != kFloats.end());
   return *found;
+}
+
+const WeightType* find_ggml_weights(const GgmlType& type) {
+  if (type.dtype) {
+    const auto floats = std::ranges::find(kFloats, *type.dtype, &WeightType::dtype);
+    return floats == kFloats.end() ? nullptr : &*floats;
+  }
+  static const auto kGgml = make_ggml();
+  const auto found = std::ranges::find(kGgml, &type, &WeightType::ggml);
+  return found == kGgml.end() ? nullptr : &*found;
 }
 
 const WeightType* find_affine_weights(std::uint64_t bits, std::uint64_t group_size, DType dtype) {

@@ -9,6 +9,8 @@
 #include <string_view>
 
 #include "tensor/dtype.h"
+#include "tensor/ggml_type.h"
+#include "tensor/weight_encoding.h"
 
 namespace flashmoe {
 
@@ -23,14 +25,11 @@ struct WeightPlane {
 /// How the elements of a weight matrix are stored: a row of a table, told apart by its address. Who
 /// finds, reads or keeps weights goes through the planes; what is in them is for the kernels.
 struct WeightType {
-  enum class Encoding : std::uint8_t {
-    kFloat,   // one `dtype` element (F32, BF16 or F16) per weight
-    kAffine,  // MLX affine groups: w = scale * q + bias, q of `bits` bits (docs/formats.md)
-  };
-  Encoding encoding = Encoding::kFloat;
-  DType dtype = DType::kF32;     // kFloat: of the elements. kAffine: of scales and biases
-  std::uint32_t bits = 0;        // kAffine: 1, 2, 3, 4, 5, 6 or 8
-  std::uint32_t block_cols = 1;  // columns that share a scale; rows are whole blocks
+  WeightEncoding encoding = WeightEncoding::kFloat;
+  DType dtype = DType::kF32;       // kFloat: of the elements. kAffine: of scales and biases
+  std::uint32_t bits = 0;          // kAffine: 1, 2, 3, 4, 5, 6 or 8
+  std::uint32_t block_cols = 1;    // columns that share a scale; rows are whole blocks
+  const GgmlType* ggml = nullptr;  // of ggml's blocks
   std::uint32_t plane_count = 0;
   std::array<WeightPlane, kWeightPlanesMax> all_planes;
 
@@ -40,12 +39,15 @@ struct WeightType {
     return cols / block_cols * all_planes[plane].block_bytes;
   }
   std::size_t row_size(std::size_t cols) const;
-  /// As people write it: "BF16", "affine 4-bit g64".
+  /// As people write it: "BF16", "affine 4-bit g64", "Q4_K".
   std::string name() const;
 };
 
 /// Elements of F32, BF16 or F16.
 const WeightType& float_weights(DType dtype);
+
+/// The blocks of a ggml type. Null: of a type that nothing here computes with.
+const WeightType* find_ggml_weights(const GgmlType& type);
 
 /// MLX affine with scales of F32, BF16 or F16. Null: there is none of so many bits, or such groups.
 const WeightType* find_affine_weights(std::uint64_t bits, std::uint64_t group_size, DType dtype);

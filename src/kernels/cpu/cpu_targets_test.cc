@@ -108,7 +108,7 @@ void run_linear(Ops& ops, std::vector<Case>& cases) {
 // Enough rows on both sides for tiles of 16 by 16, and for what is left over beside them.
 void run_linear_tiles(Ops& ops, std::vector<Case>& cases) {
   for (const WeightType* const type : all_types()) {
-    if (type->encoding != WeightType::Encoding::kAffine) continue;
+    if (type->encoding != WeightEncoding::kAffine) continue;
     Random random(type->block_cols);
     Hash hash;
     const bool is_wide = type->dtype == DType::kBF16 &&

@@ -9,6 +9,7 @@
 #include <stdint.h>
 
 #include "kernels/activation_row.h"
+#include "tensor/weight_encoding.h"
 
 namespace flashmoe {
 
@@ -20,16 +21,15 @@ enum class FloatType : uint8_t { kF32, kBF16, kF16 };
 
 /// Rows of a weight matrix, as in WeightView (tensor/weight_view.h).
 struct WeightRows {
-  const uint8_t* weight;  // the first row
-  const uint8_t* scales;  // affine only
-  const uint8_t* biases;
-  size_t weight_stride;      // bytes
-  size_t scale_stride;       // bytes
+  const uint8_t* planes[3];  // each at its first row; affine: weights, scales, biases
+  size_t strides[3];         // bytes from row to row
   size_t transposed_stride;  // bytes from input to input where floats are transposed, else 0
   size_t cols;
-  uint32_t bits;  // 0: floats
-  uint32_t group_size;
-  FloatType type;
+  uint32_t block_cols;
+  uint32_t block_bytes;  // of a block in planes[0]
+  uint32_t bits;         // affine
+  WeightEncoding encoding;
+  FloatType type;  // of floats; affine: of scales and biases
 };
 
 /// One sequence position's view of attention, as in AttentionRow (kernels/ops.h).

@@ -3,6 +3,7 @@
 #include <cstdint>
 
 #include "base/check.h"
+#include "kernels/formats/ggml_formats.h"
 #include "kernels/reference/affine_bits.h"
 
 namespace flashmoe::reference {
@@ -11,7 +12,7 @@ void dequantize_row(const WeightView& weight, std::size_t row, std::span<float> 
   const WeightType& type = *weight.type;
   FM_CHECK(row < weight.rows);
   FM_CHECK(out.size() == weight.cols);
-  if (type.encoding == WeightType::Encoding::kFloat) {
+  if (type.encoding == WeightEncoding::kFloat) {
     const std::size_t step =
         weight.transposed_stride != 0 ? weight.transposed_stride : size_of(type.dtype);
     for (std::size_t i = 0; i < weight.cols; ++i) {
@@ -20,6 +21,11 @@ void dequantize_row(const WeightView& weight, std::size_t row, std::span<float> 
     return;
   }
   FM_CHECK(weight.cols % type.block_cols == 0);
+  if (type.ggml != nullptr) {
+    const std::span blocks(weight.plane_row(0, row), type.row_size(weight.cols));
+    FM_CHECK(formats::dequantize_ggml(*type.ggml, blocks, out));
+    return;
+  }
   for (std::size_t i = 0; i < weight.cols; ++i) {
     const std::size_t group = i / type.block_cols;
     const std::size_t at = group * size_of(type.dtype);

@@ -87,7 +87,7 @@ Status LatentAttention::declare(LayerTensors& tensors) {
 }
 
 std::uint64_t LatentAttention::derived_bytes() const {
-  if (kv_b_proj_.rows == 0 || kv_b_proj_.type->encoding == WeightType::Encoding::kFloat) {
+  if (kv_b_proj_.rows == 0 || kv_b_proj_.type->encoding == WeightEncoding::kFloat) {
     return 0;
   }
   return spec_.num_heads * spec_.qk_nope_head_dim * spec_.kv_lora_rank * sizeof(float);

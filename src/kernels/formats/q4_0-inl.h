@@ -1,0 +1,22 @@
+// Q4_0 for CPUs: q4_0.h has the layout. Included by kernels-inl.h.
+
+struct Q40 {
+  static constexpr int kBlock = 32;
+  static constexpr int32_t kZero = 8;
+  static constexpr bool kIsWide = false;
+  static constexpr bool kHasBias = false;
+  static constexpr size_t kSize = 18;
+  static constexpr size_t bytes_of(size_t columns) { return columns / 32 * kSize; }
+
+  template <int kCount>
+  static Bytes64 unpack(const uint8_t* row, size_t col) {
+    const uint8_t* const p = row + bytes_of(col);
+    const uint8_t* const second = kCount == 64 ? p + kSize : p;
+    return shift_right<0, 4, 0, 4>(load_16_twice(p + 2, second + 2)) & 15;
+  }
+
+  static void scales(const uint8_t* row, size_t col, size_t count, F32x16& scale,
+                     F32x16& /*bias*/) {
+    scale = load_f16s(row + bytes_of(col), kSize, count);
+  }
+};

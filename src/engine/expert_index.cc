@@ -186,26 +186,27 @@ class LayerBuilder {
     }
     const std::vector<std::uint64_t> straight = {moe_.router.num_experts, rows, cols};
     const std::vector<std::uint64_t> transposed = {moe_.router.num_experts, cols, rows};
-    const Fused fused = {.record = {.type = &float_weights(tensor->dtype),
-                                    .stack = moe_.router.num_experts,
-                                    .rows = rows,
-                                    .cols = cols,
-                                    .planes = {tensor}},
-                         .fits_straight = tensor->shape == straight,
-                         .fits_transposed = tensor->shape == transposed};
-    if (!fused.fits_straight && !fused.fits_transposed) {
+    if (tensor->shape != straight && tensor->shape != transposed) {
       return error(StatusCode::kCorrupt,
                    "{}: tensor {} has shape [{}] where [{}], or transposed [{}], is expected; the "
                    "model does not match its config.json, download it again",
                    package_.path().string(), name, fmt::join(tensor->shape, ", "),
                    fmt::join(straight, ", "), fmt::join(transposed, ", "));
     }
-    if (!is_float(tensor->dtype)) {
+    FM_ASSIGN_OR_RETURN(const WeightType* const type, find_plain_type(package_, name, *tensor));
+    const bool can_be_transposed = type->encoding == WeightEncoding::kFloat;
+    if (!can_be_transposed && tensor->shape != straight) {
       return error(StatusCode::kUnsupported,
-                   "{}: tensor {} has dtype {}; expected F32, BF16 or F16",
-                   package_.path().string(), name, tensor->type_name());
+                   "{} is stored transposed, which only floats can be; convert the model again",
+                   package_.place_of(name, *tensor));
     }
-    return fused;
+    return Fused{.record = {.type = type,
+                            .stack = moe_.router.num_experts,
+                            .rows = rows,
+                            .cols = cols,
+                            .planes = {tensor}},
+                 .fits_straight = tensor->shape == straight,
+                 .fits_transposed = can_be_transposed && tensor->shape == transposed};
   }
 
   /// A square tensor is stored the way its layer's `other` one is: they cannot both be square.

@@ -74,26 +74,17 @@ WeightRecord record_of(const Wanted& wanted, const WeightType& type,
           .planes = planes};
 }
 
-Result<WeightRecord> float_weight(const Wanted& wanted, const NamedTensor& weight) {
-  const DType dtype = weight.record->dtype;
-  if (weight.record->ggml_type != nullptr && !weight.record->ggml_type->dtype) {
-    return error(StatusCode::kUnsupported,
-                 "{} has ggml type {}, which this build cannot compute with; use a GGUF file in "
-                 "F32, F16 or BF16, or the model's safetensors",
-                 place_of(wanted, weight), weight.record->type_name());
-  }
-  if (dtype == DType::kU32) {
+/// A matrix that is one tensor: floats, or blocks of ggml's.
+Result<WeightRecord> plain_weight(const Wanted& wanted, const NamedTensor& weight) {
+  if (weight.record->dtype == DType::kU32) {
     return error(StatusCode::kCorrupt,
                  "{} holds packed weights (U32), but {}.scales is absent; download the model again",
                  place_of(wanted, weight), printable(wanted.path));
   }
-  if (!is_float(dtype)) {
-    return error(StatusCode::kUnsupported,
-                 "{} has dtype {}; weights must be BF16, F16, F32 or MLX affine",
-                 place_of(wanted, weight), to_string(dtype));
-  }
+  FM_ASSIGN_OR_RETURN(const WeightType* const type,
+                      find_plain_type(wanted.package, weight.name, *weight.record));
   FM_RETURN_IF_ERROR(check_shape(wanted, weight, wanted.cols));
-  return record_of(wanted, float_weights(dtype), {weight.record});
+  return record_of(wanted, *type, {weight.record});
 }
 
 /// Bits and group size as the shapes of weight and scales imply them for `cols` inputs, if they do.
@@ -183,6 +174,28 @@ Result<WeightRecord> affine_weight(const Wanted& wanted, const ModuleQuantizatio
 
 }  // namespace
 
+Result<const WeightType*> find_plain_type(const ModelPackage& package, std::string_view name,
+                                          const TensorRecord& tensor) {
+  const WeightType* type = nullptr;
+  if (tensor.ggml_type != nullptr) {
+    type = find_ggml_weights(*tensor.ggml_type);
+  } else if (is_float(tensor.dtype)) {
+    type = &float_weights(tensor.dtype);
+  }
+  if (type == nullptr && tensor.ggml_type != nullptr) {
+    return error(StatusCode::kUnsupported,
+                 "{} has ggml type {}, which this build cannot compute with; use a file of another "
+                 "quantisation (Q4_K_M, Q8_0, ...), or the model's safetensors",
+                 package.place_of(name, tensor), tensor.type_name());
+  }
+  if (type == nullptr) {
+    return error(StatusCode::kUnsupported,
+                 "{} has dtype {}; weights must be BF16, F16, F32 or MLX affine",
+                 package.place_of(name, tensor), tensor.type_name());
+  }
+  return type;
+}
+
 bool has_weight(const ModelPackage& package, const std::string& path) {
   return package.find(path + ".weight") != nullptr;
 }
@@ -204,7 +217,7 @@ Result<WeightRecord> find_weight(const ModelPackage& package, std::string_view p
   const bool is_listed = listed.kind == ModuleQuantization::Kind::kAffine;
   const bool is_denied = listed.kind == ModuleQuantization::Kind::kPlain;
   if (scales.record == nullptr) {
-    if (!is_listed) return float_weight(wanted, weight);
+    if (!is_listed) return plain_weight(wanted, weight);
     return error(StatusCode::kNotFound,
                  "{}: tensor {} is absent, though config.json lists {} as quantised; download the "
                  "model again",

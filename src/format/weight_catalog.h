@@ -22,6 +22,11 @@ struct WeightRecord {
   std::array<const TensorRecord*, kWeightPlanesMax> planes = {};  // as type->planes()
 };
 
+/// The type of a weight matrix that is the one tensor `name`: floats, or ggml's blocks. Error:
+/// kUnsupported, naming the tensor.
+Result<const WeightType*> find_plain_type(const ModelPackage& package, std::string_view name,
+                                          const TensorRecord& tensor);
+
 /// The weight matrix of the module called `path` (tensor name without ".weight"), of logical shape
 /// [rows, cols], or [stack, rows, cols] when `stack` > 1. Quantised if `<path>.scales` exists: bits
 /// and group size come from config.json's `quantization` object (per-module overrides first) and

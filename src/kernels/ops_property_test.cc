@@ -184,16 +184,17 @@ std::vector<const WeightType*> all_types() {
     add_affine(4, 64, dtype);
     add_affine(5, 32, dtype);
   }
+  const std::vector<const WeightType*> ggml = testing::ggml_weight_types();
+  types.insert(types.end(), ggml.begin(), ggml.end());
   return types;
 }
 
 TEST_P(OpsProperty, RowsOfActivationsTimesEveryWeightFormat) {
   constexpr std::size_t kOut = 11;
   for (const WeightType* const type : all_types()) {
-    for (const std::size_t cols : {96u, 320u, 384u}) {
-      if (type->encoding == WeightEncoding::kAffine && cols % type->block_cols != 0) continue;
-      SCOPED_TRACE(
-          fmt::format("{} bits, group {}, {} columns", type->bits, type->block_cols, cols));
+    for (const std::size_t cols : {96u, 320u, 384u, 768u}) {
+      if (cols % type->block_cols != 0) continue;
+      SCOPED_TRACE(fmt::format("{}, {}: {} columns", type->name(), to_string(type->dtype), cols));
       const Weight weight(random_, *type, kOut, cols);
       const Matrix x = mixed_matrix(random_, kRows, cols);
       expect_rows_are_independent(kRows, [&](Ops& ops, std::size_t begin, std::size_t count) {
@@ -246,10 +247,9 @@ TEST_P(OpsProperty, RowsOfWeights) {
 TEST_P(OpsProperty, PreparedMemoryCanBeReused) {
   constexpr std::size_t kOut = 8;
   for (const WeightType* const type : all_types()) {
-    for (const std::size_t cols : {32u, 64u, 96u, 128u, 160u, 384u}) {
-      if (type->encoding == WeightEncoding::kAffine && cols % type->block_cols != 0) continue;
-      SCOPED_TRACE(
-          fmt::format("{} bits, group {}, {} columns", type->bits, type->block_cols, cols));
+    for (const std::size_t cols : {32u, 64u, 96u, 128u, 160u, 384u, 768u}) {
+      if (cols % type->block_cols != 0) continue;
+      SCOPED_TRACE(fmt::format("{}, {}: {} columns", type->name(), to_string(type->dtype), cols));
       const Weight weight(random_, *type, kOut, cols);
       const Matrix x = mixed_matrix(random_, kRows, cols);
       const auto times_weight = [&](Activations& prepared) {

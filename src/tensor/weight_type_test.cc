@@ -38,6 +38,17 @@ TEST(WeightType, AffineGroupsHaveScalesAndBiasesOfTheirOwn) {
   EXPECT_EQ(find_affine_weights(4, 64, DType::kU8), nullptr);
 }
 
+TEST(WeightType, BlocksOfGgmlAreOnePlane) {
+  const WeightType* const type = find_ggml_weights(*find_ggml_type("Q4_K"));
+  ASSERT_NE(type, nullptr);
+  EXPECT_EQ(type->name(), "Q4_K");
+  EXPECT_EQ(type->planes().size(), 1u);
+  EXPECT_EQ(type->row_size(2048), 8u * 144);
+  EXPECT_EQ(find_ggml_weights(*find_ggml_type("F16")), &float_weights(DType::kF16));
+  EXPECT_EQ(find_ggml_weights(*find_ggml_type("IQ1_S")), nullptr);
+  EXPECT_EQ(find_ggml_weights(*find_ggml_type("I32")), nullptr);
+}
+
 TEST(WeightView, RowsOfItAreAView) {
   const std::byte bytes[3] = {};
   const WeightView view = {.type = find_affine_weights(4, 32, DType::kBF16),

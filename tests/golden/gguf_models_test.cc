@@ -135,7 +135,7 @@ TEST(GgufFiles, AreRefusedByTypeAndTensorWhereThereIsNoKernel) {
   GgufBytes file;
   for (const auto& [key, value] : header.metadata.values()) file.value(key, value);
   for (const GgufTensor& tensor : header.tensors) {
-    const bool is_other = tensor.name == "blk.1.ffn_up_exps.weight";
+    const bool is_other = tensor.name == "blk.0.ffn_up_exps.weight";
     const std::uint64_t blocks = tensor.size / tensor.type->block_size;
     file.tensor(tensor.name, {tensor.shape.rbegin(), tensor.shape.rend()},
                 is_other ? other.id : tensor.type->id,
@@ -146,7 +146,7 @@ TEST(GgufFiles, AreRefusedByTypeAndTensorWhereThereIsNoKernel) {
   const auto model = folder.write("other.gguf", file.bytes());
   expect_failure(
       inspect_model({.model = model}).status(), StatusCode::kUnsupported,
-      {"other.gguf", "blk.1.ffn_up_exps.weight", "ggml type IQ2_XXS", "another quantisation"});
+      {"other.gguf", "blk.0.ffn_up_exps.weight", "ggml type IQ2_XXS", "another quantisation"});
 }
 
 }  // namespace

@@ -286,22 +286,19 @@ void linear_few(const WeightRows& weights, size_t row_begin, size_t row_end, con
   }
 }
 
-template <typename Format, int kR = kFewRows>
-void linear_few_of(size_t count, const WeightRows& weights, size_t row_begin, size_t row_end,
-                   const ActivationRow* x, float* const* y) {
-  if (count == kR) {
-    linear_few<Format, kR>(weights, row_begin, row_end, x, y);
-  } else if constexpr (kR > 1) {
-    linear_few_of<Format, kR - 1>(count, weights, row_begin, row_end, x, y);
-  }
-}
-
-template <typename Format>
+/// kFewRows activation rows at a time, then half as many, so that few kinds need be compiled: what
+/// reads the same weights again finds them in the L2 cache.
+template <typename Format, size_t kR = kFewRows>
 void linear_by_rows(const WeightRows& weights, size_t row_begin, size_t row_end,
                     const ActivationRow* x, float* const* y, size_t x_count) {
-  for (size_t r = 0; r < x_count; r += kFewRows) {
-    const size_t count = x_count - r < kFewRows ? x_count - r : kFewRows;
-    linear_few_of<Format>(count, weights, row_begin, row_end, x + r, y + r);
+  size_t r = 0;
+  for (; r + kR <= x_count; r += kR) {
+    linear_few<Format, kR>(weights, row_begin, row_end, x + r, y + r);
+  }
+  if constexpr (kR > 1) {
+    if (r < x_count) {
+      linear_by_rows<Format, kR / 2>(weights, row_begin, row_end, x + r, y + r, x_count - r);
+    }
   }
 }
 

@@ -196,6 +196,28 @@ inline void store(int32_t* p, I32x16 x) {
 inline I32x16 operator+(I32x16 x, I32x16 y) {
   return {_mm256_add_epi32(x.a, y.a), _mm256_add_epi32(x.b, y.b)};
 }
+inline I32x16 load_u8(const uint8_t* p) {
+  const __m128i bytes = load_128(p);
+  return {_mm256_cvtepu8_epi32(bytes), _mm256_cvtepu8_epi32(_mm_srli_si128(bytes, 8))};
+}
+inline __m256i set_words(uint32_t x) { return _mm256_set1_epi32(static_cast<int>(x)); }
+inline I32x16 operator&(I32x16 x, uint32_t mask) {
+  return {_mm256_and_si256(x.a, set_words(mask)), _mm256_and_si256(x.b, set_words(mask))};
+}
+inline I32x16 operator^(I32x16 x, uint32_t mask) {
+  return {_mm256_xor_si256(x.a, set_words(mask)), _mm256_xor_si256(x.b, set_words(mask))};
+}
+inline I32x16 operator|(I32x16 x, I32x16 y) {
+  return {_mm256_or_si256(x.a, y.a), _mm256_or_si256(x.b, y.b)};
+}
+template <int kBits>
+inline I32x16 shift_right(I32x16 x) {
+  return {_mm256_srli_epi32(x.a, kBits), _mm256_srli_epi32(x.b, kBits)};
+}
+template <int kBits>
+inline I32x16 shift_left(I32x16 x) {
+  return {_mm256_slli_epi32(x.a, kBits), _mm256_slli_epi32(x.b, kBits)};
+}
 inline I32x16 add_quarters(I32x16 x, I32x16 y) {
   const auto eight = [](I32x16 z) {
     return _mm256_add_epi32(_mm256_permute2x128_si256(z.a, z.b, 0x20),
@@ -504,6 +526,7 @@ inline I32x16 unpack_steps(const uint8_t* p, bool /*is_half*/) {
 
 inline Bytes64 load_64(const uint8_t* p) { return {load_256(p), load_256(p + 32)}; }
 inline Bytes64 load_32s(const uint8_t* p, const uint8_t* q) { return {load_256(p), load_256(q)}; }
+inline Bytes64 load_32_twice(const uint8_t* p) { return {load_256(p), load_256(p)}; }
 inline Bytes64 load_16_twice(const uint8_t* p, const uint8_t* q) {
   return {_mm256_broadcastsi128_si256(load_128(p)), _mm256_broadcastsi128_si256(load_128(q))};
 }
@@ -569,7 +592,11 @@ inline I32x16 sum_bytes(Bytes64 w, const int8_t* planes) {
   const Bytes64 high = load_bytes(planes);
   const Bytes64 low = load_bytes(planes + 64);
 #if defined(__AVXVNNI__)
-  return total(add_products(zero_sums(), w, high, low));
+  const auto sum = [](__m256i weights, __m256i h, __m256i l) {
+    const __m256i upper = _mm256_dpbusd_avx_epi32(_mm256_setzero_si256(), weights, h);
+    return _mm256_dpbusd_avx_epi32(_mm256_slli_epi32(upper, 8), weights, l);
+  };
+  return {sum(w.a, high.a, low.a), sum(w.b, high.b, low.b)};
 #else
   // Pairs of products of less than 128 fit 16 bits; wider weights are taken by halves.
   const auto sum = [](__m256i weights, __m256i h, __m256i l, short factor) {
@@ -601,25 +628,6 @@ inline void steps_of_bytes(Bytes64 w, I32x16 (&steps)[kStepVectors]) {
   };
   steps[0] = words(w.a);
   steps[1] = words(w.b);
-}
-inline float float_of_f16(const uint8_t* p) {
-  uint16_t half;
-  memcpy(&half, p, 2);
-  return _cvtsh_ss(half);
-}
-inline F32x16 set1_f16(const uint8_t* p) { return set1(float_of_f16(p)); }
-inline F32x16 set_halves_f16(const uint8_t* p, const uint8_t* q) {
-  return {_mm256_set1_ps(float_of_f16(p)), _mm256_set1_ps(float_of_f16(q))};
-}
-inline F32x16 floats_of_u8(const uint8_t* p) {
-  const __m128i bytes = load_128(p);
-  return {_mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(bytes)),
-          _mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(_mm_srli_si128(bytes, 8)))};
-}
-inline F32x16 floats_of_i8(const uint8_t* p) {
-  const __m128i bytes = load_128(p);
-  return {_mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(bytes)),
-          _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_srli_si128(bytes, 8)))};
 }
 
 }  // namespace

@@ -134,6 +134,25 @@ inline I32x16 broadcast_i32(int32_t x) { return {_mm512_set1_epi32(x)}; }
 inline I32x16 load(const int32_t* p) { return {_mm512_loadu_si512(p)}; }
 inline void store(int32_t* p, I32x16 a) { _mm512_storeu_si512(p, a.v); }
 inline I32x16 operator+(I32x16 a, I32x16 b) { return {_mm512_add_epi32(a.v, b.v)}; }
+inline I32x16 load_u8(const uint8_t* p) {
+  return {_mm512_cvtepu8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)))};
+}
+inline __m512i set_words(uint32_t x) { return _mm512_set1_epi32(static_cast<int>(x)); }
+inline I32x16 operator&(I32x16 a, uint32_t mask) {
+  return {_mm512_and_si512(a.v, set_words(mask))};
+}
+inline I32x16 operator^(I32x16 a, uint32_t mask) {
+  return {_mm512_xor_si512(a.v, set_words(mask))};
+}
+inline I32x16 operator|(I32x16 a, I32x16 b) { return {_mm512_or_si512(a.v, b.v)}; }
+template <int kBits>
+inline I32x16 shift_right(I32x16 a) {
+  return {_mm512_srli_epi32(a.v, kBits)};
+}
+template <int kBits>
+inline I32x16 shift_left(I32x16 a) {
+  return {_mm512_slli_epi32(a.v, kBits)};
+}
 inline I32x16 add_quarters(I32x16 a, I32x16 b) {
   return {
       _mm512_add_epi32(_mm512_shuffle_i32x4(a.v, b.v, 0x88), _mm512_shuffle_i32x4(a.v, b.v, 0xdd))};
@@ -429,6 +448,7 @@ inline Bytes64 load_64(const uint8_t* p) { return {_mm512_loadu_si512(p)}; }
 inline Bytes64 load_32s(const uint8_t* p, const uint8_t* q) {
   return {_mm512_inserti64x4(_mm512_castsi256_si512(load_halves(p)), load_halves(q), 1)};
 }
+inline Bytes64 load_32_twice(const uint8_t* p) { return {_mm512_broadcast_i64x4(load_halves(p))}; }
 inline Bytes64 load_16_twice(const uint8_t* p, const uint8_t* q) {
   const auto load_128 = [](const uint8_t* at) {
     return _mm_loadu_si128(reinterpret_cast<const __m128i*>(at));
@@ -481,7 +501,8 @@ inline I32x16 sum_bytes(Bytes64 w, const int8_t* planes) {
   const __m512i high = _mm512_loadu_si512(planes);
   const __m512i low = _mm512_loadu_si512(planes + 64);
 #if defined(__AVX512VNNI__)
-  return total(add_products(zero_sums(), w, {high}, {low}));
+  const __m512i sum = _mm512_dpbusd_epi32(_mm512_setzero_si512(), w.v, high);
+  return {_mm512_dpbusd_epi32(_mm512_slli_epi32(sum, 8), w.v, low)};
 #else
   // Pairs of products of less than 128 fit 16 bits; wider weights are taken by halves.
   const auto sum = [&](__m512i weights, short factor) {
@@ -515,23 +536,6 @@ inline void steps_of_bytes(Bytes64 w, I32x16 (&steps)[kStepVectors]) {
   steps[0] = {_mm512_cvtepu8_epi16(_mm512_castsi512_si256(ordered))};
   steps[1] = {_mm512_cvtepu8_epi16(_mm512_extracti64x4_epi64(ordered, 1))};
 #endif
-}
-inline float float_of_f16(const uint8_t* p) {
-  uint16_t half;
-  memcpy(&half, p, 2);
-  return _cvtsh_ss(half);
-}
-inline F32x16 set1_f16(const uint8_t* p) { return set1(float_of_f16(p)); }
-inline F32x16 set_halves_f16(const uint8_t* p, const uint8_t* q) {
-  return {_mm512_mask_blend_ps(0xff00, set1_f16(p).v, set1_f16(q).v)};
-}
-inline F32x16 floats_of_u8(const uint8_t* p) {
-  return {_mm512_cvtepi32_ps(
-      _mm512_cvtepu8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p))))};
-}
-inline F32x16 floats_of_i8(const uint8_t* p) {
-  return {_mm512_cvtepi32_ps(
-      _mm512_cvtepi8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p))))};
 }
 
 }  // namespace

@@ -194,6 +194,34 @@ inline void store(int32_t* p, I32x16 a) {
 inline I32x16 operator+(I32x16 a, I32x16 b) {
   return map_i32([&](int i) { return vaddq_s32(a.v[i], b.v[i]); });
 }
+inline I32x16 load_u8(const uint8_t* p) {
+  const uint8x16_t bytes = vld1q_u8(p);
+  const uint16x8_t low = vmovl_u8(vget_low_u8(bytes));
+  const uint16x8_t high = vmovl_high_u8(bytes);
+  const auto words = [](uint32x4_t x) { return vreinterpretq_s32_u32(x); };
+  return {{words(vmovl_u16(vget_low_u16(low))), words(vmovl_high_u16(low)),
+           words(vmovl_u16(vget_low_u16(high))), words(vmovl_high_u16(high))}};
+}
+inline I32x16 operator&(I32x16 a, uint32_t mask) {
+  return map_i32([&](int i) { return vandq_s32(a.v[i], vdupq_n_s32(static_cast<int32_t>(mask))); });
+}
+inline I32x16 operator^(I32x16 a, uint32_t mask) {
+  return map_i32([&](int i) { return veorq_s32(a.v[i], vdupq_n_s32(static_cast<int32_t>(mask))); });
+}
+inline I32x16 operator|(I32x16 a, I32x16 b) {
+  return map_i32([&](int i) { return vorrq_s32(a.v[i], b.v[i]); });
+}
+template <int kBits>
+inline I32x16 shift_right(I32x16 a) {
+  return map_i32([&](int i) {
+    const uint32x4_t shifted = vshlq_u32(vreinterpretq_u32_s32(a.v[i]), vdupq_n_s32(-kBits));
+    return vreinterpretq_s32_u32(shifted);
+  });
+}
+template <int kBits>
+inline I32x16 shift_left(I32x16 a) {
+  return map_i32([&](int i) { return vshlq_s32(a.v[i], vdupq_n_s32(kBits)); });
+}
 inline I32x16 add_quarters(I32x16 a, I32x16 b) {
   return {{vaddq_s32(a.v[0], a.v[1]), vaddq_s32(a.v[2], a.v[3]), vaddq_s32(b.v[0], b.v[1]),
            vaddq_s32(b.v[2], b.v[3])}};
@@ -588,6 +616,7 @@ inline Bytes64 load_64(const uint8_t* p) {
 inline Bytes64 load_32s(const uint8_t* p, const uint8_t* q) {
   return {{vld1q_u8(p), vld1q_u8(p + 16), vld1q_u8(q), vld1q_u8(q + 16)}};
 }
+inline Bytes64 load_32_twice(const uint8_t* p) { return load_32s(p, p); }
 inline Bytes64 load_16_twice(const uint8_t* p, const uint8_t* q) {
   const uint8x16_t first = vld1q_u8(p);
   const uint8x16_t second = vld1q_u8(q);
@@ -683,33 +712,6 @@ inline void steps_of_bytes(Bytes64 w, I32x16 (&steps)[kStepVectors]) {
     });
   }
 #endif
-}
-inline float float_of_f16(const uint8_t* p) {
-  uint16_t half;
-  memcpy(&half, p, 2);
-  return vgetq_lane_f32(vcvt_f32_f16(vreinterpret_f16_u16(vdup_n_u16(half))), 0);
-}
-inline F32x16 set1_f16(const uint8_t* p) { return set1(float_of_f16(p)); }
-inline F32x16 set_halves_f16(const uint8_t* p, const uint8_t* q) {
-  const float32x4_t low = vdupq_n_f32(float_of_f16(p));
-  const float32x4_t high = vdupq_n_f32(float_of_f16(q));
-  return {{low, low, high, high}};
-}
-inline F32x16 floats_of_u8(const uint8_t* p) {
-  return map([&](int i) {
-    uint32_t four;
-    memcpy(&four, p + 4 * i, 4);
-    const uint16x8_t words = vmovl_u8(vreinterpret_u8_u32(vdup_n_u32(four)));
-    return vcvtq_f32_u32(vmovl_u16(vget_low_u16(words)));
-  });
-}
-inline F32x16 floats_of_i8(const uint8_t* p) {
-  return map([&](int i) {
-    uint32_t four;
-    memcpy(&four, p + 4 * i, 4);
-    const int16x8_t words = vmovl_s8(vreinterpret_s8_u32(vdup_n_u32(four)));
-    return vcvtq_f32_s32(vmovl_s16(vget_low_s16(words)));
-  });
 }
 
 }  // namespace

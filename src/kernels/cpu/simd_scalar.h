@@ -191,6 +191,35 @@ inline I32x16 operator+(I32x16 a, I32x16 b) {
   for (int i = 0; i < 16; ++i) a.lane[i] += b.lane[i];
   return a;
 }
+inline I32x16 load_u8(const uint8_t* p) {
+  I32x16 r;
+  for (int i = 0; i < 16; ++i) r.lane[i] = p[i];
+  return r;
+}
+template <typename Fn>
+inline I32x16 map_bits(I32x16 a, Fn fn) {
+  for (int32_t& lane : a.lane) lane = static_cast<int32_t>(fn(static_cast<uint32_t>(lane)));
+  return a;
+}
+inline I32x16 operator&(I32x16 a, uint32_t mask) {
+  return map_bits(a, [=](uint32_t x) { return x & mask; });
+}
+inline I32x16 operator^(I32x16 a, uint32_t mask) {
+  return map_bits(a, [=](uint32_t x) { return x ^ mask; });
+}
+inline I32x16 operator|(I32x16 a, const I32x16& b) {
+  for (int i = 0; i < 16; ++i) a.lane[i] |= b.lane[i];
+  return a;
+}
+/// Zeros come in.
+template <int kBits>
+inline I32x16 shift_right(I32x16 a) {
+  return map_bits(a, [](uint32_t x) { return x >> kBits; });
+}
+template <int kBits>
+inline I32x16 shift_left(I32x16 a) {
+  return map_bits(a, [](uint32_t x) { return x << kBits; });
+}
 /// Of a, then of b: quarters 0 and 1 added, then 2 and 3.
 inline I32x16 add_quarters(I32x16 a, I32x16 b) {
   I32x16 r;
@@ -453,6 +482,7 @@ inline Bytes64 load_32s(const uint8_t* p, const uint8_t* q) {
   memcpy(r.byte + 32, q, 32);
   return r;
 }
+inline Bytes64 load_32_twice(const uint8_t* p) { return load_32s(p, p); }
 /// 16 bytes of p twice, then of q.
 inline Bytes64 load_16_twice(const uint8_t* p, const uint8_t* q) {
   Bytes64 r;
@@ -526,21 +556,6 @@ inline void steps_of_bytes(const Bytes64& w, I32x16 (&steps)[kStepVectors]) {
   int16_t words[64];
   for (int i = 0; i < 64; ++i) words[i] = w.byte[i / 8 * 8 + kWordOrder[i % 8]];
   memcpy(steps, words, sizeof(words));
-}
-inline F32x16 set1_f16(const uint8_t* p) {
-  return set1(float_from_f16(load_unaligned<uint16_t>(p)));
-}
-/// One number in the first 8 lanes, the other in those after.
-inline F32x16 set_halves_f16(const uint8_t* p, const uint8_t* q) {
-  const float low = float_from_f16(load_unaligned<uint16_t>(p));
-  const float high = float_from_f16(load_unaligned<uint16_t>(q));
-  return map([&](int i) { return i < 8 ? low : high; });
-}
-inline F32x16 floats_of_u8(const uint8_t* p) {
-  return map([&](int i) { return static_cast<float>(p[i]); });
-}
-inline F32x16 floats_of_i8(const uint8_t* p) {
-  return map([&](int i) { return static_cast<float>(static_cast<int8_t>(p[i])); });
 }
 
 }  // namespace

@@ -6,37 +6,34 @@ struct Iq4Xs {
   static constexpr bool kIsWide = true;
   static constexpr bool kHasBias = false;
   static constexpr size_t kSize = 136;
-  static constexpr size_t bytes_of(size_t columns) { return columns / 256 * kSize; }
+  static constexpr size_t kBlockColumns = 256;
 
   // Blocks are 256 columns, so that there are always 64.
   template <int kCount>
-  static Bytes64 unpack(const uint8_t* row, size_t col) {
-    const uint8_t* const p = row + bytes_of(col);
-    const uint8_t* const q = p + 8 + col % 256 / 2;
+  static Bytes64 unpack(const uint8_t* p, size_t col) {
+    const uint8_t* const q = p + 8 + col / 2;
     return look_up(kIq4Bytes, shift_right<0, 4, 0, 4>(load_16_twice(q, q + 16)) & 15);
   }
 
-  static void scales(const uint8_t* row, size_t col, size_t count, F32x16& scale,
-                     F32x16& /*bias*/) {
-    const uint8_t* const p = row + bytes_of(col);
-    const uint8_t* const q = count > 8 ? p + kSize : p;
-    const uint64_t bytes[2] = {scales_of(p), scales_of(q)};
-    const F32x16 six = floats_of_u8(reinterpret_cast<const uint8_t*>(bytes));
-    scale = set_halves_f16(p, q) * (six - set1(32.0f));
-  }
-
- private:
-  /// 8 scales of 6 bits, a byte each.
-  static uint64_t scales_of(const uint8_t* p) {
-    uint32_t h = 0;
-    uint32_t l;
-    memcpy(&h, p + 2, 2);
-    memcpy(&l, p + 4, 4);
-    uint64_t bytes = 0;
-    for (int i = 0; i < 8; ++i) {
-      const uint32_t six = (l >> (4 * i) & 15) | (h >> (2 * i) & 3) << 4;
-      bytes |= uint64_t{six} << (8 * i);
+  struct Scales {
+    RowWords<4> words;
+    FM_INLINE void set(size_t r, const uint8_t* block, size_t count) {
+      words.set(r, block, 0, 2);
+      if (count > 8) words.set(r, block + kSize, 2, 2);
     }
-    return bytes;
-  }
+    template <typename Use>
+    FM_INLINE void for_steps(size_t count, Use use) const {
+      for (size_t first = 0; first < count; first += 8) {
+        const I32x16 halves = words.at(first / 4);
+        const I32x16 four = words.at(first / 4 + 1);
+        const F32x16 d = lower_f16(halves);
+        repeat<8>([&](auto i) FM_INLINE {
+          // 2 of the 6 bits are in h, the upper half of the first word.
+          const I32x16 upper = shift_right<16 + 2 * i>(halves) & 3;
+          const I32x16 s = (shift_right<4 * i>(four) & 15) | shift_left<4>(upper);
+          use(first + i, d * to_float(s + broadcast_i32(-32)), set1(0.0f));
+        });
+      }
+    }
+  };
 };

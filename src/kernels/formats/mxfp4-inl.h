@@ -4,28 +4,35 @@
 alignas(16) constexpr uint8_t kMxfp4Bytes[16] = {12, 13, 14, 15, 16, 18, 20, 24,
                                                  12, 11, 10, 9,  8,  6,  4,  0};
 
-/// The bits of 2^(e - 128), below e = 2 a subnormal.
-inline uint32_t half_of_e8m0(uint32_t e) { return e < 2 ? 0x200000u << e : (e - 1) << 23; }
-
 struct Mxfp4 {
   static constexpr int kBlock = 32;
   static constexpr int32_t kZero = 12;
   static constexpr bool kIsWide = false;
   static constexpr bool kHasBias = false;
   static constexpr size_t kSize = 17;
-  static constexpr size_t bytes_of(size_t columns) { return columns / 32 * kSize; }
+  static constexpr size_t kBlockColumns = 32;
 
   template <int kCount>
-  static Bytes64 unpack(const uint8_t* row, size_t col) {
-    const uint8_t* const p = row + bytes_of(col);
+  static Bytes64 unpack(const uint8_t* p, size_t /*col*/) {
     const uint8_t* const second = kCount == 64 ? p + kSize : p;
     return look_up(kMxfp4Bytes, shift_right<0, 4, 0, 4>(load_16_twice(p + 1, second + 1)) & 15);
   }
 
-  static void scales(const uint8_t* row, size_t col, size_t count, F32x16& scale,
-                     F32x16& /*bias*/) {
-    alignas(64) uint32_t bits[16] = {};
-    for (size_t i = 0; i < count; ++i) bits[i] = half_of_e8m0(row[bytes_of(col) + kSize * i]);
-    scale = load_f32(reinterpret_cast<const uint8_t*>(bits));
-  }
+  struct Scales {
+    uint8_t exponent[16][16];  // [step][row]
+    FM_INLINE void set(size_t r, const uint8_t* block, size_t count) {
+      for (size_t i = 0; i < count; ++i) exponent[i][r] = block[kSize * i];
+    }
+    template <typename Use>
+    FM_INLINE void for_steps(size_t count, Use use) const {
+      for (size_t i = 0; i < count; ++i) {
+        // 2^(e - 128), which may be subnormal, as the product of two that are not.
+        const I32x16 e = load_u8(exponent[i]);
+        const auto half_of = [](I32x16 twice) {
+          return floats_of(shift_left<23>(shift_right<1>(twice) + broadcast_i32(127 - 64)));
+        };
+        use(i, half_of(e) * half_of(e + broadcast_i32(1)), set1(0.0f));
+      }
+    }
+  };
 };

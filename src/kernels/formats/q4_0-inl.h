@@ -6,17 +6,13 @@ struct Q40 {
   static constexpr bool kIsWide = false;
   static constexpr bool kHasBias = false;
   static constexpr size_t kSize = 18;
-  static constexpr size_t bytes_of(size_t columns) { return columns / 32 * kSize; }
+  static constexpr size_t kBlockColumns = 32;
 
   template <int kCount>
-  static Bytes64 unpack(const uint8_t* row, size_t col) {
-    const uint8_t* const p = row + bytes_of(col);
+  static Bytes64 unpack(const uint8_t* p, size_t /*col*/) {
     const uint8_t* const second = kCount == 64 ? p + kSize : p;
     return shift_right<0, 4, 0, 4>(load_16_twice(p + 2, second + 2)) & 15;
   }
 
-  static void scales(const uint8_t* row, size_t col, size_t count, F32x16& scale,
-                     F32x16& /*bias*/) {
-    scale = load_f16s(row + bytes_of(col), kSize, count);
-  }
+  using Scales = FirstHalfScales<kSize>;
 };

@@ -6,11 +6,10 @@ struct Q50 {
   static constexpr bool kIsWide = false;
   static constexpr bool kHasBias = false;
   static constexpr size_t kSize = 22;
-  static constexpr size_t bytes_of(size_t columns) { return columns / 32 * kSize; }
+  static constexpr size_t kBlockColumns = 32;
 
   template <int kCount>
-  static Bytes64 unpack(const uint8_t* row, size_t col) {
-    const uint8_t* const p = row + bytes_of(col);
+  static Bytes64 unpack(const uint8_t* p, size_t /*col*/) {
     const uint8_t* const second = kCount == 64 ? p + kSize : p;
     uint32_t low;
     uint32_t high;
@@ -20,8 +19,5 @@ struct Q50 {
            spread_bits<16>(low | uint64_t{high} << 32);
   }
 
-  static void scales(const uint8_t* row, size_t col, size_t count, F32x16& scale,
-                     F32x16& /*bias*/) {
-    scale = load_f16s(row + bytes_of(col), kSize, count);
-  }
+  using Scales = FirstHalfScales<kSize>;
 };

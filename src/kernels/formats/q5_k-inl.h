@@ -6,16 +6,15 @@ struct Q5K {
   static constexpr bool kIsWide = false;
   static constexpr bool kHasBias = true;
   static constexpr size_t kSize = 176;
-  static constexpr size_t bytes_of(size_t columns) { return columns / 256 * kSize; }
+  static constexpr size_t kBlockColumns = 256;
 
   // Blocks are 256 columns, so that there are always 64.
   template <int kCount>
-  static Bytes64 unpack(const uint8_t* row, size_t col) {
-    const uint8_t* const p = row + bytes_of(col);
-    const uint8_t* const q = p + 48 + col % 256 / 2;
-    const Bytes64 four = shift_right<0, 0, 4, 4>(load_32s(q, q)) & 15;
-    const Bytes64 h = load_32s(p + 16, p + 16);
-    switch (col % 256 / 64) {
+  static Bytes64 unpack(const uint8_t* p, size_t col) {
+    const uint8_t* const q = p + 48 + col / 2;
+    const Bytes64 four = shift_right<0, 0, 4, 4>(load_32_twice(q)) & 15;
+    const Bytes64 h = load_32_twice(p + 16);
+    switch (col / 64) {
       case 0:
         return four | test_bits<1, 2, 16>(h);
       case 1:
@@ -27,8 +26,5 @@ struct Q5K {
     }
   }
 
-  static void scales(const uint8_t* row, size_t col, size_t count, F32x16& scale, F32x16& bias) {
-    const uint8_t* const p = row + bytes_of(col);
-    load_k_scales(p, count > 8 ? p + kSize : p, scale, bias);
-  }
+  using Scales = KScales<kSize>;
 };

@@ -6,16 +6,12 @@ struct Q80 {
   static constexpr bool kIsWide = true;
   static constexpr bool kHasBias = false;
   static constexpr size_t kSize = 34;
-  static constexpr size_t bytes_of(size_t columns) { return columns / 32 * kSize; }
+  static constexpr size_t kBlockColumns = 32;
 
   template <int kCount>
-  static Bytes64 unpack(const uint8_t* row, size_t col) {
-    const uint8_t* const p = row + bytes_of(col);
+  static Bytes64 unpack(const uint8_t* p, size_t /*col*/) {
     return load_32s(p + 2, kCount == 64 ? p + kSize + 2 : p + 2) ^ 0x80;
   }
 
-  static void scales(const uint8_t* row, size_t col, size_t count, F32x16& scale,
-                     F32x16& /*bias*/) {
-    scale = load_f16s(row + bytes_of(col), kSize, count);
-  }
+  using Scales = FirstHalfScales<kSize>;
 };

@@ -3,11 +3,13 @@
 #include <algorithm>
 #include <array>
 #include <fstream>
+#include <map>
 #include <string>
 #include <system_error>
 #include <utility>
 #include <vector>
 
+#include "base/part_name.h"
 #include "format/embedded_tokenizer.h"
 #include "format/gguf.h"
 #include "format/gguf_config.h"
@@ -28,35 +30,6 @@ bool begins_like_gguf(const fs::path& path) {
   std::array<char, 4> magic{};
   std::ifstream(path, std::ios::binary).read(magic.data(), magic.size());
   return std::string_view(magic.data(), magic.size()) == "GGUF";
-}
-
-/// A part's name, "BASE-00002-of-00003.gguf".
-struct PartName {
-  std::string base;
-  std::uint64_t index = 0;  // from 1
-  std::uint64_t count = 0;
-
-  std::string of(std::uint64_t other) const {
-    return fmt::format("{}-{:05}-of-{:05}.gguf", base, other, count);
-  }
-};
-
-std::optional<PartName> parse_part_name(const std::string& name) {
-  constexpr std::string_view kPattern = "-#####-of-#####.gguf";
-  if (name.size() <= kPattern.size()) return std::nullopt;
-  const std::string_view tail = std::string_view(name).substr(name.size() - kPattern.size());
-  std::array<std::uint64_t, 2> numbers{};
-  for (std::size_t i = 0; i < kPattern.size(); ++i) {
-    if (kPattern[i] != '#') {
-      if (tail[i] != kPattern[i]) return std::nullopt;
-      continue;
-    }
-    if (tail[i] < '0' || tail[i] > '9') return std::nullopt;
-    std::uint64_t& number = numbers[i < kPattern.size() / 2 ? 0 : 1];
-    number = 10 * number + static_cast<std::uint64_t>(tail[i] - '0');
-  }
-  if (numbers[0] < 1 || numbers[0] > numbers[1]) return std::nullopt;
-  return PartName{name.substr(0, name.size() - kPattern.size()), numbers[0], numbers[1]};
 }
 
 /// What else GGUF files hold, by what they say of themselves. Errors: kUnsupported.
@@ -213,29 +186,22 @@ Result<std::optional<fs::path>> find_gguf_file(const fs::path& path) {
     // A link to nowhere is for the loader to explain.
     return is_called_gguf(path) ? std::optional(path) : std::optional<fs::path>();
   }
-  std::vector<std::string> models;
+  // The file of each model: of a split one its first part, or another where that is not there,
+  // which then is to be called missing.
+  std::map<std::string, fs::path> models;
   for (const fs::directory_entry& entry : fs::directory_iterator(path, ignored)) {
     const std::string name = entry.path().filename().string();
     if (entry.path().extension() == ".safetensors") return std::optional<fs::path>();
     if (!is_called_gguf(name) || name.find("mmproj") != std::string::npos) continue;
     const std::optional<PartName> part = parse_part_name(name);
-    const std::string model = part ? part->of(1) : name;
-    if (std::find(models.begin(), models.end(), model) == models.end()) models.push_back(model);
+    fs::path& file = models[part ? part->of(1) : name];
+    if (file.empty() || !part || part->index == 1) file = entry.path();
   }
   if (models.empty()) return std::optional<fs::path>();
-  if (models.size() == 1) {
-    // Of a split model perhaps any part but the first is there, which then is to be called missing.
-    const fs::path file = path / models.front();
-    if (fs::exists(fs::symlink_status(file, ignored))) return std::optional(file);
-    for (const fs::directory_entry& entry : fs::directory_iterator(path, ignored)) {
-      if (is_called_gguf(entry.path()) && parse_part_name(entry.path().filename().string())) {
-        return std::optional(entry.path());
-      }
-    }
-  }
-  std::sort(models.begin(), models.end());
+  if (models.size() == 1) return std::optional(models.begin()->second);
   std::vector<std::string> names;
-  for (const std::string& model : models) names.push_back(printable(model));
+  names.reserve(models.size());
+  for (const auto& [model, file] : models) names.push_back(printable(model));
   return error(StatusCode::kInvalidArgument,
                "{}: this folder has {} GGUF models; give the file of one: {}", path.string(),
                models.size(), some_of(names));

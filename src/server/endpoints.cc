@@ -57,8 +57,8 @@ class ModelEndpoints : public Endpoints {
              .model_type = engine.info().model_type,
              .digest = fmt::format("{:016x}", name_hash(engine.info().identity)),
              .context = engine.memory_plan().context,
-             .size = options_.model_size,
-             .format = options_.model_format,
+             .size = engine.info().file_bytes,
+             .format = engine.info().file_format,
              .created = unix_seconds()};
     add_routes();
   }

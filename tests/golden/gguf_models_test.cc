@@ -125,6 +125,10 @@ TEST_P(GgufModels, GiveTheSameBitsFromSeveralParts) {
   const auto whole = open(model_, std::uint64_t{1} << 30, 512);
   const auto split = open(parts, std::uint64_t{1} << 30, 512);
   ASSERT_TRUE(whole != nullptr && split != nullptr);
+  EXPECT_EQ(split->info().file_format, "gguf");
+  std::uint64_t bytes = 0;
+  for (const auto& part : std::filesystem::directory_iterator(parts)) bytes += part.file_size();
+  EXPECT_EQ(split->info().file_bytes, bytes);
   const Result<Collected> a = collect(*whole, golden_->ints("input_ids"));
   const Result<Collected> b = collect(*split, golden_->ints("input_ids"));
   ASSERT_TRUE(a.ok() && b.ok());

@@ -6,7 +6,7 @@ import urllib.error
 import urllib.parse
 import urllib.request
 
-from serving import Server
+from serving import MODEL as MODEL_FOLDER, Server
 
 MODEL = "sprout-89m-4bit"
 ANTHROPIC = {"anthropic-version": "2023-06-01"}
@@ -49,6 +49,11 @@ class Dialects(unittest.TestCase):
             self.assertEqual(json.loads(self.ask(path)[2])["object"], "list", path)
         self.assertEqual(self.ask("/v1/health")[0], 200)
         self.assertEqual(self.ask("/api//version/")[0], 200)
+
+    def test_tells_ollama_what_the_weights_take(self):
+        model, = json.loads(self.ask("/api/tags")[2])["models"]
+        self.assertEqual(model["size"], sum(file.stat().st_size for file in MODEL_FOLDER.glob("model-*.safetensors")))
+        self.assertEqual(model["details"]["format"], "safetensors")
 
     def test_lists_its_model_in_both_apis(self):
         models = json.loads(self.ask("/v1/models")[2])

@@ -4,6 +4,7 @@
 #include <array>
 #include <fstream>
 #include <map>
+#include <span>
 #include <string>
 #include <system_error>
 #include <utility>
@@ -150,6 +151,27 @@ class GgufPackageReader {
     return Status();
   }
 
+  /// The values of rope_freqs.weight, which are a part of the config from here on; none without it.
+  Result<std::vector<float>> take_rope_freqs() {
+    constexpr std::string_view kName = "rope_freqs.weight";
+    constexpr std::uint64_t kCountMax = 4096;
+    const auto found = contents.tensors.find(kName);
+    if (found == contents.tensors.end()) return std::vector<float>();
+    const TensorRecord& tensor = found->second;
+    const fs::path& path = contents.files[tensor.file_index];
+    if (tensor.type_name() != to_string(DType::kF32) || tensor.shape.size() != 1 ||
+        tensor.shape[0] > kCountMax) {
+      return error(StatusCode::kCorrupt,
+                   "{}: tensor {} is no list of at most {} F32 values; download the file again",
+                   path.string(), kName, kCountMax);
+    }
+    FM_ASSIGN_OR_RETURN(const File file, File::open(path, File::Mode::kBuffered));
+    std::vector<float> values(tensor.shape[0]);
+    FM_RETURN_IF_ERROR(file.read_at(tensor.offset, std::as_writable_bytes(std::span(values))));
+    contents.tensors.erase(found);
+    return values;
+  }
+
   /// Brings the metadata, of the first part, into the package's words.
   Status finish(GgufFile first) {
     const GgufMetadata& metadata = first.header.metadata;
@@ -162,7 +184,8 @@ class GgufPackageReader {
     contents.config_file = contents.path;
     contents.generation_file = contents.path;
     contents.spelling = TensorSpelling::kGguf;
-    FM_ASSIGN_OR_RETURN(contents.config, read_gguf_config(metadata, contents.tensors));
+    FM_ASSIGN_OR_RETURN(const std::vector<float> rope_freqs, take_rope_freqs());
+    FM_ASSIGN_OR_RETURN(contents.config, read_gguf_config(metadata, contents.tensors, rope_freqs));
     FM_ASSIGN_OR_RETURN(contents.generation_config, read_gguf_generation_config(metadata));
     FM_ASSIGN_OR_RETURN(EmbeddedTokenizer tokenizer, read_embedded_tokenizer(std::move(first)));
     contents.tokenizer = std::make_shared<const EmbeddedTokenizer>(std::move(tokenizer));

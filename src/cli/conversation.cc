@@ -73,7 +73,7 @@ Result<Reply> Conversation::answer(ordered_json messages, const GenerateOptions&
       engine_.render_chat(dump(messages), {.allow_control_tokens = allow_control_tokens_}));
   FM_ASSIGN_OR_RETURN(const std::vector<std::int32_t> ids, engine_.tokenize(prompt));
   const std::size_t context = engine_.memory_plan().context;
-  if (ids.size() >= context) {
+  if (ids.size() + (options.max_tokens == 0 ? 0 : 1) > context) {
     return error(StatusCode::kInvalidArgument,
                  "the conversation would be {} tokens, and the context holds {}: begin a new one{}",
                  ids.size(), context,

@@ -175,6 +175,16 @@ TEST(Conversation, AFullContextIsAnErrorThatLosesNothing) {
   EXPECT_EQ(conversation->say("de", {})->reused_tokens, 7u);
 }
 
+TEST(Conversation, MayFillTheContextWhereNothingIsToBeSaid) {
+  FakeEngine engine;
+  const auto conversation = Conversation::create(engine).value();
+  const std::string full(engine.plan.context - 2, 'x');  // between < and ;
+  EXPECT_EQ(conversation->say(full, {.max_tokens = 1}).status().code(),
+            StatusCode::kInvalidArgument);
+  EXPECT_TRUE(conversation->say(full, {.max_tokens = 0}).ok());
+  EXPECT_FALSE(conversation->say(full + "x", {.max_tokens = 0}).ok());
+}
+
 TEST(Conversation, RetryReplacesTheReplyAndDrawsWithAnotherSeed) {
   FakeEngine engine;
   const auto conversation = Conversation::create(engine).value();

@@ -58,14 +58,15 @@ std::uint64_t random_seed() {
   return (std::uint64_t{device()} << 32) | device();
 }
 
-/// `is_exact`: there are no more than that.
-ApiError too_long(const Engine& engine, std::size_t tokens, bool is_exact = true) {
+/// `is_exact`: there are no more than that. `is_answered`: something is to be generated.
+ApiError too_long(const Engine& engine, std::size_t tokens, bool is_exact, bool is_answered) {
   const std::size_t context = engine.memory_plan().context;
   const bool has_larger = context < engine.info().max_position_embeddings;
   return {.status = 400,
-          .message = fmt::format("the prompt is {}{} tokens, and the context holds {}, with at "
-                                 "least one of the answer; shorten it{}",
+          .message = fmt::format("the prompt is {}{} tokens, and the context holds {}{}; shorten "
+                                 "it{}",
                                  is_exact ? "" : "at least ", tokens, context,
+                                 is_answered ? ", with at least one of the answer" : "",
                                  has_larger ? ", or start the server with a larger --context" : ""),
           .code = "context_length_exceeded",
           .prompt_tokens = tokens,
@@ -148,10 +149,11 @@ ApiResult<ChatPrompt> ModelService::render(ChatRequest request, bool add_generat
 }
 
 ApiResult<std::vector<std::int32_t>> ModelService::within_context(
-    Result<std::vector<std::int32_t>> ids) const {
+    Result<std::vector<std::int32_t>> ids, bool is_answered) const {
   ApiResult<std::vector<std::int32_t>> all = counted(std::move(ids), token_max());
-  const std::size_t context = engine_.memory_plan().context;
-  if (all.ok() && all->size() >= context) return too_long(engine_, all->size());
+  if (all.ok() && all->size() + (is_answered ? 1 : 0) > engine_.memory_plan().context) {
+    return too_long(engine_, all->size(), /*is_exact=*/true, is_answered);
+  }
   return all;
 }
 
@@ -176,7 +178,7 @@ ApiResult<std::vector<std::int32_t>> ModelService::counted(Result<std::vector<st
                                                            std::size_t token_max) const {
   if (ids.ok()) return std::move(*ids);
   if (ids.status().code() != StatusCode::kOutOfBudget) return error_of(ids.status());
-  return too_long(engine_, token_max + 1, /*is_exact=*/false);
+  return too_long(engine_, token_max + 1, /*is_exact=*/false, /*is_answered=*/true);
 }
 
 std::vector<std::size_t> ModelService::checkpoints_of(const std::vector<std::int32_t>& ids) const {
@@ -204,7 +206,8 @@ ApiResult<ChatPrompt> ModelService::render_to_continue(ChatRequest request) cons
   return prompt;
 }
 
-ApiResult<PreparedPrompt> ModelService::prepare_prompt(ChatRequest request) const {
+ApiResult<PreparedPrompt> ModelService::prepare_prompt(ChatRequest request,
+                                                       bool is_answered) const {
   PreparedPrompt prompt;
   const CallSyntax* const syntax = call_syntax(tool_syntax_);
   // No token stands for a call without marks: where none is wanted, it is text.
@@ -216,7 +219,7 @@ ApiResult<PreparedPrompt> ModelService::prepare_prompt(ChatRequest request) cons
                                        : render(std::move(request), /*add_generation_prompt=*/true);
   if (!rendered.ok()) return rendered.error();
   ApiResult<std::vector<std::int32_t>> ids =
-      within_context(engine_.tokenize(*rendered, token_max()));
+      within_context(engine_.tokenize(*rendered, token_max()), is_answered);
   if (!ids.ok()) return ids.error();
   prompt.checkpoints = checkpoints_of(*ids);
   prompt.parsing.style = answer_style_;
@@ -270,7 +273,8 @@ ApiResult<PreparedRequest> ModelService::prepare(ChatRequest request) const {
   prepared.ends_after_call = !request.tools.empty() && (!request.has_parallel_calls || ends_answer);
   const bool may_think = can_think_ && !request.continues_last &&
                          request.template_kwargs.value("enable_thinking", Json()) != false;
-  ApiResult<PreparedPrompt> prompt = prepare_prompt(std::move(request));
+  ApiResult<PreparedPrompt> prompt =
+      prepare_prompt(std::move(request), prepared.settings.max_tokens != 0);
   if (!prompt.ok()) return prompt.error();
   const bool is_in_text =
       is_in_messages && harmony_place(prompt->parsing.opening) == HarmonyPlace::kText;
@@ -298,6 +302,7 @@ ApiResult<PreparedRequest> ModelService::prepare(CompletionRequest request) cons
   AnswerForms forms(ToolSyntax::kNone, AnswerStyle::kThink);
   if (auto error = forms.read(request, prepared.notes)) return *std::move(error);
   prepared.form = forms.form(Thoughts::kNone);
+  const bool is_answered = request.settings.max_tokens != 0;
   std::vector<std::size_t> first_uses;  // of the prompts that differ
   for (std::size_t i = 0; i < request.prompts.size(); ++i) {
     const auto& wanted = request.prompts[i];
@@ -314,7 +319,7 @@ ApiResult<PreparedRequest> ModelService::prepare(CompletionRequest request) cons
           request.suffix.empty() ? *text : prompt_to_fill(*text, request.suffix);
       if (!whole.ok()) return whole.error();
       ApiResult<std::vector<std::int32_t>> ids =
-          within_context(engine_.tokenize_raw(*whole, token_max()));
+          within_context(engine_.tokenize_raw(*whole, token_max()), is_answered);
       if (!ids.ok()) return ids.error();
       prompt.ids = std::move(*ids);
       if (request.echo) prompt.echo = *text;
@@ -322,9 +327,10 @@ ApiResult<PreparedRequest> ModelService::prepare(CompletionRequest request) cons
       if (!request.suffix.empty()) {
         return bad_request("suffix", "goes with a prompt that is a text, not with token ids");
       }
-      prompt.ids = std::get<std::vector<std::int32_t>>(wanted);
-      const std::size_t context = engine_.memory_plan().context;
-      if (prompt.ids.size() >= context) return too_long(engine_, prompt.ids.size());
+      ApiResult<std::vector<std::int32_t>> ids =
+          within_context(std::get<std::vector<std::int32_t>>(wanted), is_answered);
+      if (!ids.ok()) return ids.error();
+      prompt.ids = std::move(*ids);
       if (request.echo) {
         const Result<std::string> text = engine_.detokenize(prompt.ids);
         if (!text.ok()) return error_of(text.status());

@@ -40,19 +40,6 @@ std::shared_ptr<const TokenTable> make_token_table(const Engine& engine,
   return std::make_shared<TokenTable>(std::move(bytes), engine.info().eos_token_ids);
 }
 
-/// The special tokens whose text `is_mark` knows, but for those that end an answer.
-template <class IsMark>
-std::vector<std::int32_t> find_markup(const Engine& engine, const IsMark& is_mark) {
-  std::vector<std::int32_t> markup;
-  const std::vector<std::int32_t>& ends = engine.info().eos_token_ids;
-  for (std::size_t i = 0; i < engine.info().vocab_size; ++i) {
-    const auto id = static_cast<std::int32_t>(i);
-    if (!engine.is_special_token(id) || std::ranges::find(ends, id) != ends.end()) continue;
-    if (is_mark(engine.token_bytes(id))) markup.push_back(id);
-  }
-  return markup;
-}
-
 std::uint64_t random_seed() {
   static thread_local std::random_device device;
   return (std::uint64_t{device()} << 32) | device();
@@ -98,14 +85,8 @@ ModelService::ModelService(const Engine& engine, bool allow_control_tokens)
     call_mark_ = only_token_of(engine, std::string(syntax->marks().block_open).c_str());
   }
   turn_mark_ = find_turn_mark(engine);
-  const bool is_in_messages = answer_style_ == AnswerStyle::kHarmony;
-  const auto is_of_thoughts = [&](const std::string& text) {
-    return is_in_messages ? harmony_spells(text) : thought_marks(answer_style_).spell(text);
-  };
-  thought_markup_ = find_markup(engine, is_of_thoughts);
-  call_markup_ = find_markup(engine, [&](const std::string& text) {
-    return is_of_thoughts(text) || (syntax != nullptr && syntax->spells(text));
-  });
+  thought_markup_ = find_markup(engine, answer_style_, nullptr);
+  call_markup_ = find_markup(engine, answer_style_, syntax);
   tokens_ = make_token_table(engine, thought_markup_);
   call_tokens_ = call_markup_ == thought_markup_ ? tokens_ : make_token_table(engine, call_markup_);
   for (const FillMarks& marks : kFillMarks) {
@@ -213,7 +194,7 @@ ApiResult<PreparedPrompt> ModelService::prepare_prompt(ChatRequest request,
   // No token stands for a call without marks: where none is wanted, it is text.
   const bool may_call = syntax != nullptr && !(syntax->marks().is_bare &&
                                                request.tool_choice.kind == ToolChoice::Kind::kNone);
-  if (!request.tools.empty() && may_call) prompt.parsing.tools = tool_syntax_;
+  const ToolSyntax tools = !request.tools.empty() && may_call ? tool_syntax_ : ToolSyntax::kNone;
   ApiResult<ChatPrompt> rendered = request.continues_last
                                        ? render_to_continue(std::move(request))
                                        : render(std::move(request), /*add_generation_prompt=*/true);
@@ -222,19 +203,8 @@ ApiResult<PreparedPrompt> ModelService::prepare_prompt(ChatRequest request,
       within_context(engine_.tokenize(*rendered, token_max()), is_answered);
   if (!ids.ok()) return ids.error();
   prompt.checkpoints = checkpoints_of(*ids);
-  prompt.parsing.style = answer_style_;
-  if (answer_style_ != AnswerStyle::kHarmony) {
-    prompt.parsing.begins_in_reasoning = ends_in_thought(rendered->text, answer_style_);
-  } else {
-    // What the template has begun, without what is gone on with: that may say anything.
-    std::string_view begun = rendered->text;
-    const bool ends_quoted =
-        !rendered->quoted.empty() && rendered->quoted.back().end == begun.size();
-    if (ends_quoted) begun = begun.substr(0, rendered->quoted.back().begin);
-    prompt.parsing.opening = harmony_opening(begun);
-    prompt.parsing.begins_in_reasoning =
-        harmony_place(prompt.parsing.opening) == HarmonyPlace::kThoughts;
-  }
+  prompt.parsing = find_opening(*rendered, answer_style_);
+  prompt.parsing.tools = tools;
   prompt.token_count = ids->size();
   prompt.ids = std::move(*ids);
   return prompt;

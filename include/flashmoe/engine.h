@@ -100,6 +100,8 @@ struct ModelInfo {
   /// Tells this model, and this state of its files, from any other.
   std::string identity;
   std::string model_type;
+  std::string file_format;       // "safetensors" or "gguf"
+  std::uint64_t file_bytes = 0;  // of the files with its weights
   std::size_t vocab_size = 0;
   std::size_t layer_count = 0;
   std::size_t hidden_size = 0;

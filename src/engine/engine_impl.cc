@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <limits>
 #include <utility>
 #include <vector>
 
@@ -44,7 +45,14 @@ Result<SamplingOptions> read_recommended_sampling(const ModelPackage& package) {
   // Those who recommend one mean all tokens before, the prompt's included.
   if (sampling.repeat_penalty != 1) sampling.repeat_window = ~std::size_t{0};
   FM_ASSIGN_OR_RETURN(const bool do_sample, reader.boolean_or("do_sample", false));
-  if (!do_sample) return sampling;
+  if (!do_sample) {
+    // Nobody draws by them. What is no number at all is a slip, which nobody would notice.
+    constexpr double kAny = std::numeric_limits<double>::max();
+    for (const char* field : {"temperature", "top_p", "min_p", "top_k"}) {
+      FM_RETURN_IF_ERROR(reader.number_or(field, 0, -kAny, kAny).status());
+    }
+    return sampling;
+  }
   FM_ASSIGN_OR_RETURN(sampling.temperature, reader.number_or("temperature", 1.0, 0.0, 100.0));
   FM_ASSIGN_OR_RETURN(sampling.top_p, reader.number_or("top_p", 1.0, 0.0, 1.0));
   FM_ASSIGN_OR_RETURN(sampling.min_p, reader.number_or("min_p", 0.0, 0.0, 1.0));

@@ -4,6 +4,7 @@
 #include <system_error>
 #include <utility>
 
+#include "base/model_download.h"
 #include "base/name_hash.h"
 #include "base/thread_pool.h"
 #include "engine/expert_index.h"
@@ -46,7 +47,16 @@ std::uint64_t process_bytes(const ModelPackage& package, const ExpertStore& stor
 ModelInfo model_info(const ModelFiles& files) {
   const ModelSpec& spec = files.spec();
   const RouterSpec& router = spec.moe().router;
+  std::uint64_t file_bytes = 0;
+  for (const std::filesystem::path& file : files.package().files()) {
+    std::error_code failure;
+    const std::uintmax_t size = std::filesystem::file_size(file, failure);
+    if (!failure) file_bytes += size;
+  }
+  const bool is_gguf = files.package().spelling() == TensorSpelling::kGguf;
   return {.model_type = spec.model_type,
+          .file_format = is_gguf ? "gguf" : "safetensors",
+          .file_bytes = file_bytes,
           .vocab_size = spec.vocab_size,
           .layer_count = spec.layers.size(),
           .hidden_size = spec.hidden_size,
@@ -60,8 +70,11 @@ ModelInfo model_info(const ModelFiles& files) {
 ModelFiles::ModelFiles(ModelPackage package) : package_(std::move(package)), loader_(package_) {}
 
 Result<std::unique_ptr<ModelFiles>> ModelFiles::open(const std::filesystem::path& folder) {
-  FM_ASSIGN_OR_RETURN(ModelPackage package, ModelPackage::open(folder));
+  std::string remark;
+  FM_ASSIGN_OR_RETURN(const std::filesystem::path found, find_model_folder(folder, &remark));
+  FM_ASSIGN_OR_RETURN(ModelPackage package, ModelPackage::open(found));
   std::unique_ptr<ModelFiles> files(new ModelFiles(std::move(package)));
+  if (!remark.empty()) files->warnings_.push_back(std::move(remark));
   FM_ASSIGN_OR_RETURN(ModelSpec spec, files->read_spec());
   const std::string& complaint = files->package_.complaint();
   const Status status = files->find_weights(std::move(spec));

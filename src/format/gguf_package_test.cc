@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <array>
 #include <string>
 
 #include "base/testing/temporary_folder.h"
@@ -159,12 +160,37 @@ TEST_F(GgufPackage, NamesTheKeyThatIsWrong) {
   GgufBytes none;
   none.text("general.architecture", "qwen3moe");
   expect_failure(status_of(none), StatusCode::kNotFound, {"qwen3moe.embedding_length", "absent"});
-  GgufBytes scaled = metadata_of("llama");
-  scaled.tensor("rope_freqs.weight", {8}, kF32, std::string(32, '\0'));
-  expect_failure(status_of(scaled), StatusCode::kUnsupported, {"rope_freqs.weight"});
+  for (const char* architecture : {"qwen3moe", "llama"}) {
+    GgufBytes scaled = metadata_of(architecture);
+    scaled.tensor("rope_freqs.weight", {8}, kF32, std::string(32, '\0'));
+    scaled.text("llama.rope.scaling.type", "linear").f32("llama.rope.scaling.factor", 2);
+    expect_failure(status_of(scaled), StatusCode::kUnsupported, {"m.gguf", "rope_freqs.weight"});
+  }
+  GgufBytes by_layer = metadata_of("llama");
+  by_layer.tensor("blk.0.rope_freqs.weight", {8}, kF32, std::string(32, '\0'));
+  expect_failure(status_of(by_layer), StatusCode::kUnsupported, {"rope_freqs.weight"});
+  GgufBytes half = metadata_of("llama");
+  half.tensor("rope_freqs.weight", {8}, /*F16*/ 1, std::string(16, '\0'));
+  expect_failure(status_of(half), StatusCode::kCorrupt, {"rope_freqs.weight", "F32"});
+  GgufBytes square = metadata_of("llama");
+  square.tensor("rope_freqs.weight", {2, 4}, kF32, std::string(32, '\0'));
+  expect_failure(status_of(square), StatusCode::kCorrupt, {"rope_freqs.weight"});
   GgufBytes headless = metadata_of("qwen3moe");
   headless.tensor("output.weight", {8}, kF32, std::string(32, '\0'));
   expect_failure(open(headless).status(), StatusCode::kCorrupt, {"token_embd.weight"});
+}
+
+TEST_F(GgufPackage, TakesTheDivisorsOfLlamasRotaryEmbeddingForMetadata) {
+  const std::array<float, 4> divisors = {1, 1, 2.5f, 8};
+  GgufBytes gguf = metadata_of("llama");
+  gguf.tensor("rope_freqs.weight", {4}, kF32,
+              {reinterpret_cast<const char*>(divisors.data()), sizeof(divisors)});
+  add_embedding(gguf);
+  const Result<ModelPackage> package = open(gguf);
+  ASSERT_TRUE(package.ok()) << package.status().message();
+  EXPECT_EQ(package->config()["rope_scaling"],
+            nlohmann::json({{"rope_type", "divisors"}, {"divisors", {1, 1, 2.5, 8}}}));
+  EXPECT_EQ(package->find("rope_freqs.weight"), nullptr);
 }
 
 TEST_F(GgufPackage, HasGenerationDefaults) {

@@ -3,10 +3,12 @@
 #include <gtest/gtest.h>
 
 #include <fstream>
+#include <functional>
 
 #include "base/testing/temporary_folder.h"
 #include "flashmoe/inspection.h"
 #include "format/gguf.h"
+#include "format/model_package.h"
 #include "format/testing/expect_failure.h"
 #include "format/testing/gguf_bytes.h"
 #include "support/collect.h"
@@ -105,6 +107,10 @@ TEST_P(GgufModels, GiveTheSameBitsFromSeveralParts) {
   const auto whole = open(model_, std::uint64_t{1} << 30, 512);
   const auto split = open(parts, std::uint64_t{1} << 30, 512);
   ASSERT_TRUE(whole != nullptr && split != nullptr);
+  EXPECT_EQ(split->info().file_format, "gguf");
+  std::uint64_t bytes = 0;
+  for (const auto& part : std::filesystem::directory_iterator(parts)) bytes += part.file_size();
+  EXPECT_EQ(split->info().file_bytes, bytes);
   const Result<Collected> a = collect(*whole, golden_->ints("input_ids"));
   const Result<Collected> b = collect(*split, golden_->ints("input_ids"));
   ASSERT_TRUE(a.ok() && b.ok());
@@ -124,6 +130,64 @@ INSTANTIATE_TEST_SUITE_P(
       for (char& c : name) c = c == '-' ? '_' : c;
       return name;
     });
+
+/// A GGUF file with what `add` puts into it.
+std::string copy_with(const std::filesystem::path& model,
+                      const std::function<void(GgufBytes&)>& add) {
+  const std::string bytes = read_bytes(model);
+  const GgufHeader header =
+      parse_gguf_header(std::as_bytes(std::span(bytes)), bytes.size(), "golden").value().value();
+  GgufBytes file;
+  for (const auto& [key, value] : header.metadata.values()) file.value(key, value);
+  for (const GgufTensor& tensor : header.tensors) {
+    file.tensor(tensor.name, {tensor.shape.rbegin(), tensor.shape.rend()}, tensor.type->id,
+                bytes.substr(tensor.offset, tensor.size));
+  }
+  add(file);
+  return file.bytes();
+}
+
+TEST(GgufFiles, RotateByTheDivisorsThatTheyHave) {
+  const auto golden = shared_path("golden/gguf/llama-mixtral-q8_0.gguf");
+  if (!golden) GTEST_SKIP() << "llama-mixtral-q8_0 is not on this machine";
+  const TemporaryFolder folder;
+  const auto model = widen_file(*golden, folder, 1);
+  const auto pairs = ModelPackage::open(model)->config()["rotary_dim"].get<std::size_t>() / 2;
+  const auto divided = [](float first, float others, std::size_t count) {
+    std::vector<float> divisors(count, others);
+    divisors.front() = first;
+    return [=](GgufBytes& file) {
+      file.tensor("rope_freqs.weight", {count}, kF32,
+                  {reinterpret_cast<const char*>(divisors.data()), count * sizeof(float)});
+    };
+  };
+  const auto logits_with = [&](const std::function<void(GgufBytes&)>& add) {
+    const auto engine = Engine::open({.model = folder.write("scaled.gguf", copy_with(model, add)),
+                                      .memory_bytes = std::uint64_t{1} << 30});
+    EXPECT_TRUE(engine.ok()) << engine.status().message();
+    const std::vector<std::int32_t> ids = {3, 14, 15, 9, 2, 6, 5, 35};
+    return engine.ok() ? collect(**engine, ids).value().logits : std::vector<float>();
+  };
+  const std::vector<float> plain = logits_with([](GgufBytes&) {});
+  EXPECT_EQ(logits_with(divided(1, 1, pairs)), plain);
+  // All the same: what linear scaling does.
+  const std::vector<float> linear = logits_with([](GgufBytes& file) {
+    file.text("llama.rope.scaling.type", "linear").f32("llama.rope.scaling.factor", 8);
+  });
+  EXPECT_NE(linear, plain);
+  EXPECT_EQ(logits_with(divided(8, 8, pairs)), linear);
+  const std::vector<float> mixed = logits_with(divided(1, 8, pairs));
+  EXPECT_NE(mixed, plain);
+  EXPECT_NE(mixed, linear);
+
+  const auto status_with = [&](const std::function<void(GgufBytes&)>& add) {
+    return inspect_model({.model = folder.write("wrong.gguf", copy_with(model, add))}).status();
+  };
+  expect_failure(status_with(divided(1, 1, 2 * pairs)), StatusCode::kCorrupt,
+                 {"wrong.gguf", "one for each rotary pair"});
+  expect_failure(status_with(divided(1, 0, pairs)), StatusCode::kCorrupt,
+                 {"wrong.gguf", "divisors[1]"});
+}
 
 TEST(GgufFiles, AreRefusedByTypeAndTensorWhereThereIsNoKernel) {
   const auto path = shared_path("golden/gguf/types-q4_k.gguf");

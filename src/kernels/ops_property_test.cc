@@ -212,9 +212,9 @@ TEST_P(OpsProperty, RowsOfActivationsTimesEveryWeightFormat) {
 // One task over all rows of W equals tasks over slices of W, gathered rows of x and other tasks
 // beside them.
 TEST_P(OpsProperty, RowsOfWeights) {
-  constexpr std::size_t kOut = 41, kCols = 384;
+  constexpr std::size_t kOut = 41, kCols = 768;
   for (const WeightType* const type : all_types()) {
-    SCOPED_TRACE(fmt::format("{} bits, group {}", type->bits, type->block_cols));
+    SCOPED_TRACE(type->name());
     const Weight weight(random_, *type, kOut, kCols);
     const Matrix x = mixed_matrix(random_, kRows, kCols);
     Activations prepared = allocate_activations(kRows, kCols);

@@ -31,7 +31,9 @@ struct HalfScales {
       for (size_t i = 0; i < count; ++i) memcpy(&half[i][r], p + i * stride, 2);
     }
   }
-  FM_INLINE F32x16 at(size_t step) const { return load_f16(reinterpret_cast<const uint8_t*>(half[step])); }
+  FM_INLINE F32x16 at(size_t step) const {
+    return load_f16(reinterpret_cast<const uint8_t*>(half[step]));
+  }
 };
 /// The scales of blocks of 32 columns that begin with one as an IEEE half.
 template <size_t kSize>

@@ -73,6 +73,7 @@ constexpr Architecture kArchitectures[] = {
      .scores = kSigmoidScores,
      .norm_topk_prob = true,
      .experts_are_plain = true},
+    {.name = "gpt-oss", .model_type = "gpt_oss", .norm_topk_prob = true, .experts_are_plain = true},
     {.name = "qwen3", .model_type = "qwen3"},
 };
 
@@ -289,6 +290,8 @@ class ConfigTranslator {
       FM_ASSIGN_OR_RETURN(const auto value, number(key));
       if (value) scaling[word] = *value;
     }
+    // No key says so, but the published models are of this kind.
+    if (architecture_.name == "gpt-oss") scaling["truncate"] = false;
     // 0.1 * mscale_all_dim, which published models have equal to mscale.
     FM_ASSIGN_OR_RETURN(const auto multiplier, number("rope.scaling.yarn_log_multiplier"));
     if (multiplier && *multiplier != 0) {

@@ -117,6 +117,7 @@ constexpr TensorRow kGguf[] = {
     {kOProj, "blk.{layer}.attn_output"},
     {kQNorm, "blk.{layer}.attn_q_norm.weight"},
     {kKNorm, "blk.{layer}.attn_k_norm.weight"},
+    {kSinks, "blk.{layer}.attn_sinks.weight"},
 
     {kQAProj, "blk.{layer}.attn_q_a"},
     {kQANorm, "blk.{layer}.attn_q_a_norm.weight"},

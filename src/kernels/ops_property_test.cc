@@ -95,6 +95,11 @@ TEST_P(OpsProperty, RowsOfNorms) {
       ops.l2_normalize(y.view(), cols, 0.5f);
       return y;
     });
+    expect_rows_are_independent(kRows, [&](Ops& ops, std::size_t begin, std::size_t count) {
+      Matrix y(count, 1);
+      ops.row_dots(x.view().slice(begin, count), gate.view().slice(begin, count), y.view());
+      return y;
+    });
   }
 }
 
@@ -310,7 +315,8 @@ TEST_P(OpsProperty, RowsOfAttention) {
                                   .head_dim = head_dim,
                                   .value_dim = head_dim,
                                   .value_stride = head_dim,
-                                  .scale = 0.2f};
+                                  .scale = 0.2f,
+                                  .run_size = 4};
     constexpr std::size_t kPositionCount = 140;
     const KvBlocks keys[] = {{random_, 2, head_dim, kPositionCount},
                              {random_, 2, head_dim, kPositionCount}};
@@ -318,6 +324,7 @@ TEST_P(OpsProperty, RowsOfAttention) {
                                {random_, 2, head_dim, kPositionCount}};
     const Matrix q = filled_matrix(random_, Fill::kOutliers, kRows * 6, head_dim, 3);
     std::vector<std::size_t> positions = {0, 63, 64, 127, 128, 139};
+    const std::vector<std::uint32_t> some_runs = {0, 1, 15, 16, 17, 30, 31, 32, 33, 34};
     while (positions.size() < kRows) positions.push_back(random_.below(kPositionCount));
     expect_rows_are_independent(kRows, [&](Ops& ops, std::size_t begin, std::size_t count) {
       Matrix out(count, 6 * head_dim);
@@ -329,6 +336,7 @@ TEST_P(OpsProperty, RowsOfAttention) {
                         .value_blocks = values[(begin + i) % 2].pointers(),
                         .position = positions[begin + i],
                         .out = out.row(i)});
+        if ((begin + i) % 3 == 1) rows.back().runs = some_runs;
       }
       ops.attention(shape, rows);
       return out;
@@ -338,10 +346,11 @@ TEST_P(OpsProperty, RowsOfAttention) {
 
 // Two sequences, side by side in one call, cut differently, or row by row.
 TEST_P(OpsProperty, ConvolutionCutAnywhere) {
-  constexpr std::size_t kKernel = 4, kStateRows = kKernel - 1, kBoundary = 9;
+  constexpr ConvShape kShape = {.kernel = 4, .dilation = 2};
+  constexpr std::size_t kStateRows = kShape.past(), kBoundary = 9;
   for (const std::size_t channels : {5u, 48u, 300u}) {
     const Matrix u = mixed_matrix(random_, kRows, channels);
-    const Matrix weight = filled_matrix(random_, Fill::kNormal, kKernel, channels);
+    const Matrix weight = filled_matrix(random_, Fill::kNormal, kShape.kernel, channels);
     const Matrix before = filled_matrix(random_, Fill::kNormal, 2 * kStateRows, channels);
     const auto run = [&](Ops& ops, std::size_t piece_max) {
       Matrix y(kRows, channels), state = before;
@@ -353,7 +362,7 @@ TEST_P(OpsProperty, ConvolutionCutAnywhere) {
           const ConvSegment segment = {.row_begin = first + cuts[i],
                                        .row_end = first + cuts[i + 1],
                                        .state = state.row(sequence * kStateRows)};
-          ops.causal_conv_silu(u.view(), weight.data(), kKernel, {&segment, 1}, y.view());
+          ops.causal_conv_silu(u.view(), weight.data(), kShape, {&segment, 1}, y.view());
         }
       }
       return std::pair(y, state);
@@ -362,7 +371,7 @@ TEST_P(OpsProperty, ConvolutionCutAnywhere) {
     const ConvSegment segments[] = {
         {.row_begin = 0, .row_end = kBoundary, .state = state.row(0)},
         {.row_begin = kBoundary, .row_end = kRows, .state = state.row(kStateRows)}};
-    ops_->causal_conv_silu(u.view(), weight.data(), kKernel, segments, y.view());
+    ops_->causal_conv_silu(u.view(), weight.data(), kShape, segments, y.view());
     EXPECT_EQ(run(*single_, 1), std::pair(y, state));
     EXPECT_EQ(run(*ops_, 4), std::pair(y, state));
     EXPECT_EQ(run(*scalar_, 100), std::pair(y, state));

@@ -1,9 +1,11 @@
 #include <algorithm>
 #include <array>
 #include <cstring>
+#include <functional>
 
 #include "base/check.h"
 #include "kernels/cpu/cpu_ops_impl.h"
+#include "kernels/cpu/order_key.h"
 
 namespace flashmoe {
 namespace {
@@ -15,10 +17,9 @@ constexpr std::size_t kConvChannels = 512;    // per unit of work
 constexpr std::size_t kDeltaColumns = 64;     // per unit of work: its part of the state stays in L1
 constexpr std::size_t kAttentionRowsMax = 8;  // that share one pass over the KV cache
 
-/// The last kernel - 1 inputs of channels [begin, begin + count), after `segment`'s rows.
-void update_conv_state(MatrixView<const float> u, std::size_t kernel, const ConvSegment& segment,
+/// The last inputs that are kept of channels [begin, begin + count), after `segment`'s rows.
+void update_conv_state(MatrixView<const float> u, std::size_t kept, const ConvSegment& segment,
                        std::size_t begin, std::size_t count) {
-  const std::size_t kept = kernel - 1;
   const std::size_t rows = segment.row_end - segment.row_begin;
   for (std::size_t i = 0; i < kept; ++i) {  // ascending: a source is never behind its destination
     const float* source = i + rows < kept ? segment.state + (i + rows) * u.cols
@@ -29,9 +30,13 @@ void update_conv_state(MatrixView<const float> u, std::size_t kernel, const Conv
 
 }  // namespace
 
-void CpuOps::causal_conv_silu(MatrixView<const float> u, const float* weight, std::size_t kernel,
-                              std::span<const ConvSegment> segments, MatrixView<float> y) {
+void CpuOps::causal_conv_silu(MatrixView<const float> u, const float* weight,
+                              const ConvShape& shape, std::span<const ConvSegment> segments,
+                              MatrixView<float> y) {
+  const std::size_t kernel = shape.kernel;
+  const std::size_t past = shape.past();
   FM_CHECK(kernel >= 1);
+  FM_CHECK(shape.dilation >= 1);
   FM_CHECK(kernel <= kConvKernelMax);
   FM_CHECK(u.rows == y.rows);
   FM_CHECK(u.cols == y.cols);
@@ -50,13 +55,12 @@ void CpuOps::causal_conv_silu(MatrixView<const float> u, const float* weight, st
     for (std::size_t r = segment.row_begin; r < segment.row_end; ++r) {
       std::array<const float*, kConvKernelMax> taps;
       for (std::size_t t = 0; t < kernel; ++t) {
-        const std::size_t at = r - segment.row_begin + t;  // in state, then rows
-        taps[t] = at < kernel - 1 ? segment.state + at * u.cols
-                                  : u.row(segment.row_begin + (at - (kernel - 1)));
+        const std::size_t at = r - segment.row_begin + t * shape.dilation;  // in state, then rows
+        taps[t] = at < past ? segment.state + at * u.cols : u.row(segment.row_begin + (at - past));
       }
       kernels_.conv_silu(taps.data(), kernel, weight, u.cols, begin, end, y.row(r));
     }
-    update_conv_state(u, kernel, segment, begin, end - begin);
+    update_conv_state(u, past, segment, begin, end - begin);
   });
 }
 
@@ -110,11 +114,53 @@ void CpuOps::delta_rule(const DeltaShape& shape, MatrixView<const float> q,
            });
 }
 
+void CpuOps::choose_keys(const KeySearchShape& shape, std::span<const KeySearch> rows) {
+  FM_CHECK(shape.k >= 1);
+  FM_CHECK(shape.keys_per_block >= 1);
+  FM_CHECK(shape.keys_per_block <= kAttentionBlock);
+  std::size_t key_count = 0;
+  for (const KeySearch& row : rows) {
+    FM_CHECK(row.key_count >= shape.k);
+    key_count = std::max(key_count, row.key_count);
+  }
+  for_rows(rows.size(), key_count * shape.num_heads * shape.head_dim, [&](std::size_t r) {
+    const KeySearch& row = rows[r];
+    // A heap with the worst of the best at its front. What ranks higher is the larger number: by
+    // score, then by how low the key is.
+    const std::span<std::uint64_t> best(row.room, shape.k);
+    std::size_t count = 0;
+    float scores[kAttentionBlock];
+    for (std::size_t begin = 0; begin < row.key_count; begin += shape.keys_per_block) {
+      const std::size_t size = std::min(shape.keys_per_block, row.key_count - begin);
+      kernels_.key_scores(row.q, shape.head_weights, shape.num_heads, shape.head_dim,
+                          row.key_blocks[begin / shape.keys_per_block], size, scores);
+      for (std::size_t i = 0; i < size; ++i) {
+        const std::uint64_t rank =
+            (std::uint64_t{order_key(scores[i])} << 32) | (0xffffffffu - (begin + i));
+        if (count < best.size()) {
+          best[count++] = rank;
+          if (count == best.size()) std::make_heap(best.begin(), best.end(), std::greater<>());
+        } else if (rank > best.front()) {
+          std::pop_heap(best.begin(), best.end(), std::greater<>());
+          best.back() = rank;
+          std::push_heap(best.begin(), best.end(), std::greater<>());
+        }
+      }
+    }
+    for (std::size_t i = 0; i < best.size(); ++i) {
+      row.chosen[i] = 0xffffffffu - static_cast<std::uint32_t>(best[i]);
+    }
+    std::sort(row.chosen, row.chosen + best.size());
+  });
+}
+
 void CpuOps::attention(const AttentionShape& shape, std::span<const AttentionRow> rows) {
   FM_CHECK(shape.num_heads >= 1);
   FM_CHECK(shape.num_kv_heads >= 1);
   FM_CHECK(shape.num_heads % shape.num_kv_heads == 0);
   FM_CHECK(shape.value_dim <= shape.value_stride);
+  FM_CHECK(shape.run_size >= 1);
+  FM_CHECK(kKvBlock % shape.run_size == 0);
   if (rows.empty()) return;
   const std::size_t group = shape.num_heads / shape.num_kv_heads;
   queries_.clear();
@@ -126,9 +172,12 @@ void CpuOps::attention(const AttentionShape& shape, std::span<const AttentionRow
                         .value_blocks = row.value_blocks,
                         .first = row.first,
                         .position = row.position,
+                        .runs = row.runs.empty() ? nullptr : row.runs.data(),
+                        .run_count = row.runs.size(),
                         .out = row.out});
     FM_CHECK(row.first <= row.position);
-    positions += row.position - row.first + 1;
+    const std::size_t in_reach = row.position - row.first + 1;
+    positions += row.runs.empty() ? in_reach : std::min(in_reach, row.runs.size() * shape.run_size);
   }
   // All query heads of a KV head together, unless that leaves threads without work.
   const auto units = [&](std::size_t rows_each, std::size_t heads_each) {
@@ -157,7 +206,8 @@ void CpuOps::attention(const AttentionShape& shape, std::span<const AttentionRow
                         .value_dim = shape.value_dim,
                         .value_stride = shape.value_stride,
                         .scale = shape.scale,
-                        .sinks = shape.sinks},
+                        .sinks = shape.sinks,
+                        .run_size = shape.run_size},
                        queries_.data() + first, std::min(rows_each, rows.size() - first));
   });
 }

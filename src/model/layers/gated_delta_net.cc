@@ -162,7 +162,8 @@ Status GatedDeltaNet::forward(StepContext& context, Scratch& scratch, const Acti
     delta_segments_.push_back(
         {segment.row_begin, segment.row_end, state + spec_.conv_state_size()});
   }
-  ops.causal_conv_silu(b.conv_in, conv_.data(), spec_.conv_kernel, conv_segments_, conv_out);
+  ops.causal_conv_silu(b.conv_in, conv_.data(), {.kernel = spec_.conv_kernel}, conv_segments_,
+                       conv_out);
 
   const MatrixView<float> q(conv_out.data, rows, keys, channels);
   const MatrixView<float> k(conv_out.data + keys, rows, keys, channels);

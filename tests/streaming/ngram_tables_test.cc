@@ -282,5 +282,42 @@ TEST_F(NgramTables, HashesThatLeaveTheTableAreRefused) {
   }
 }
 
+// Tables in files of their own, one of which loses its end, and gets it back.
+TEST_F(NgramTables, AFailedReadEndsTheRequestAndNotTheEngine) {
+  TemporaryFolder folder;
+  const fs::path sharded = folder.path() / "model";
+  ASSERT_TRUE(
+      synthesize_checkpoint(
+          {.folder = sharded, .config = model() / "config.json", .seed = 5, .shard_bytes_max = 1})
+          .ok());
+  const std::unique_ptr<Engine> engine =
+      Engine::open({.model = sharded, .memory_bytes = kMemory}).value();
+  const auto generate = [&](Session& session) {
+    return session.generate(prompt(60), {.max_tokens = 5, .ignore_eos = true});
+  };
+  const std::unique_ptr<Session> session = engine->new_session().value();
+  const std::vector<std::int32_t> expected = generate(*session).value().token_ids;
+  fs::path file;
+  const ModelInspection inspection = inspect_model({.model = sharded}).value();
+  for (const InspectedTensor& tensor : inspection.tensors) {
+    if (tensor.name.ends_with("layers.3.ple.ple_embedding.ngram_embedding.shard_1.weight")) {
+      file = sharded / tensor.file;
+    }
+  }
+  ASSERT_TRUE(fs::exists(file));
+  std::ifstream reader(file, std::ios::binary);
+  const std::string content((std::istreambuf_iterator<char>(reader)),
+                            std::istreambuf_iterator<char>());
+  fs::resize_file(file, content.size() / 4);
+  ASSERT_TRUE(session->reset().ok());
+  const Status failed = generate(*session).status();
+  EXPECT_THAT(failed.message(), AllOf(HasSubstr("n-gram table"), HasSubstr(file.string())));
+  std::fstream(file, std::ios::in | std::ios::out | std::ios::binary) << content;
+  ASSERT_TRUE(session->reset().ok());
+  const Result<GenerateResult> again = generate(*session);
+  ASSERT_TRUE(again.ok()) << again.status().message();
+  EXPECT_EQ(again->token_ids, expected);
+}
+
 }  // namespace
 }  // namespace flashmoe::testing

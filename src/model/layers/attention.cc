@@ -128,6 +128,7 @@ Status Attention::forward(StepContext& context, Scratch& scratch, const Activati
   if (indexer_) {
     FM_RETURN_IF_ERROR(context.check(0.5));
     indexer_->choose(context, x, *buffers.indexer);
+    FM_RETURN_IF_ERROR(context.check(0.6));  // what it chose says where to look
   }
   attend(context, buffers);
   FM_RETURN_IF_ERROR(context.check(0.8));

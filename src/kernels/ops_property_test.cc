@@ -344,6 +344,39 @@ TEST_P(OpsProperty, RowsOfAttention) {
   }
 }
 
+// Several rows, each a thread's, and single ones, whose keys threads share.
+TEST_P(OpsProperty, RowsOfChosenKeys) {
+  constexpr std::size_t kHeads = 3, kHeadDim = 40, kPerBlock = 16, kKeys = 2000, kChosen = 50;
+  const Matrix keys = filled_matrix(random_, Fill::kNormal, kKeys, kHeadDim);
+  const Matrix q = filled_matrix(random_, Fill::kNormal, kRows, kHeads * kHeadDim);
+  const std::vector<float> weights = {0.5f, 0.25f, -0.5f};
+  std::vector<const float*> blocks;
+  for (std::size_t key = 0; key < kKeys; key += kPerBlock) blocks.push_back(keys.row(key));
+  expect_rows_are_independent(kRows, [&](Ops& ops, std::size_t begin, std::size_t count) {
+    std::vector<std::uint32_t> chosen(count * kChosen);
+    std::vector<std::uint64_t> room(count * kChosen);
+    std::vector<KeySearch> rows;
+    for (std::size_t i = 0; i < count; ++i) {
+      rows.push_back({.q = q.row(begin + i),
+                      .key_blocks = blocks.data(),
+                      .key_count = kKeys - 61 * (begin + i),
+                      .chosen = chosen.data() + i * kChosen,
+                      .room = room.data() + i * kChosen});
+    }
+    ops.choose_keys({.num_heads = kHeads,
+                     .head_dim = kHeadDim,
+                     .keys_per_block = kPerBlock,
+                     .k = kChosen,
+                     .head_weights = weights.data()},
+                    rows);
+    Matrix out(count, kChosen);
+    for (std::size_t i = 0; i < chosen.size(); ++i) {
+      out.row(i / kChosen)[i % kChosen] = static_cast<float>(chosen[i]);
+    }
+    return out;
+  });
+}
+
 // Two sequences, side by side in one call, cut differently, or row by row.
 TEST_P(OpsProperty, ConvolutionCutAnywhere) {
   constexpr ConvShape kShape = {.kernel = 4, .dilation = 2};

@@ -102,6 +102,7 @@ class CpuOps : public Ops {
   std::vector<ActivationRow> x_;
   std::vector<float*> y_;
   std::vector<AttentionQuery> queries_;
+  std::vector<float> key_scores_;  // of one row of choose_keys()
 };
 
 /// `weights` as the kernels take it; FM_CHECKs the format.

@@ -28,6 +28,43 @@ void update_conv_state(MatrixView<const float> u, std::size_t kept, const ConvSe
   }
 }
 
+/// The k best of keys that come in ascending order: a heap with the worst of them at its front.
+/// What ranks higher is the larger number: by score, then by how low the key is.
+class BestKeys {
+ public:
+  explicit BestKeys(std::span<std::uint64_t> room) : room_(room) {}
+
+  /// Scores of the next keys.
+  void add(std::span<const float> scores) {
+    for (const float score : scores) {
+      const std::uint64_t rank = (std::uint64_t{order_key(score)} << 32) | (kLowBits - next_key_++);
+      if (count_ < room_.size()) {
+        room_[count_++] = rank;
+        if (count_ == room_.size()) std::make_heap(room_.begin(), room_.end(), std::greater<>());
+      } else if (rank > room_.front()) {
+        std::pop_heap(room_.begin(), room_.end(), std::greater<>());
+        room_.back() = rank;
+        std::push_heap(room_.begin(), room_.end(), std::greater<>());
+      }
+    }
+  }
+
+  /// Ascending.
+  void write(std::uint32_t* chosen) const {
+    for (std::size_t i = 0; i < room_.size(); ++i) {
+      chosen[i] = kLowBits - static_cast<std::uint32_t>(room_[i]);
+    }
+    std::sort(chosen, chosen + room_.size());
+  }
+
+ private:
+  static constexpr std::uint32_t kLowBits = 0xffffffffu;
+
+  std::span<std::uint64_t> room_;
+  std::size_t count_ = 0;
+  std::uint32_t next_key_ = 0;
+};
+
 }  // namespace
 
 void CpuOps::causal_conv_silu(MatrixView<const float> u, const float* weight,
@@ -123,35 +160,38 @@ void CpuOps::choose_keys(const KeySearchShape& shape, std::span<const KeySearch>
     FM_CHECK(row.key_count >= shape.k);
     key_count = std::max(key_count, row.key_count);
   }
-  for_rows(rows.size(), key_count * shape.num_heads * shape.head_dim, [&](std::size_t r) {
-    const KeySearch& row = rows[r];
-    // A heap with the worst of the best at its front. What ranks higher is the larger number: by
-    // score, then by how low the key is.
-    const std::span<std::uint64_t> best(row.room, shape.k);
-    std::size_t count = 0;
-    float scores[kAttentionBlock];
-    for (std::size_t begin = 0; begin < row.key_count; begin += shape.keys_per_block) {
-      const std::size_t size = std::min(shape.keys_per_block, row.key_count - begin);
-      kernels_.key_scores(row.q, shape.head_weights, shape.num_heads, shape.head_dim,
-                          row.key_blocks[begin / shape.keys_per_block], size, scores);
-      for (std::size_t i = 0; i < size; ++i) {
-        const std::uint64_t rank =
-            (std::uint64_t{order_key(scores[i])} << 32) | (0xffffffffu - (begin + i));
-        if (count < best.size()) {
-          best[count++] = rank;
-          if (count == best.size()) std::make_heap(best.begin(), best.end(), std::greater<>());
-        } else if (rank > best.front()) {
-          std::pop_heap(best.begin(), best.end(), std::greater<>());
-          best.back() = rank;
-          std::push_heap(best.begin(), best.end(), std::greater<>());
-        }
+  const auto score_block = [&](const KeySearch& row, std::size_t block, float* scores) {
+    const std::size_t begin = block * shape.keys_per_block;
+    const std::size_t size = std::min(shape.keys_per_block, row.key_count - begin);
+    kernels_.key_scores(row.q, shape.head_weights, shape.num_heads, shape.head_dim,
+                        row.key_blocks[block], size, scores);
+    return std::span<const float>(scores, size);
+  };
+  const auto block_count = [&](const KeySearch& row) {
+    return (row.key_count + shape.keys_per_block - 1) / shape.keys_per_block;
+  };
+  const std::size_t key_cost = shape.num_heads * shape.head_dim;
+  if (rows.size() >= pool_.thread_count()) {
+    for_rows(rows.size(), key_count * key_cost, [&](std::size_t r) {
+      BestKeys best({rows[r].room, shape.k});
+      float scores[kAttentionBlock];
+      for (std::size_t block = 0; block < block_count(rows[r]); ++block) {
+        best.add(score_block(rows[r], block, scores));
       }
-    }
-    for (std::size_t i = 0; i < best.size(); ++i) {
-      row.chosen[i] = 0xffffffffu - static_cast<std::uint32_t>(best[i]);
-    }
-    std::sort(row.chosen, row.chosen + best.size());
-  });
+      best.write(rows[r].chosen);
+    });
+    return;
+  }
+  // Too few rows for all threads: they share the keys of each.
+  for (const KeySearch& row : rows) {
+    key_scores_.resize(std::max(key_scores_.size(), row.key_count));
+    for_rows(block_count(row), shape.keys_per_block * key_cost, [&](std::size_t block) {
+      score_block(row, block, key_scores_.data() + block * shape.keys_per_block);
+    });
+    BestKeys best({row.room, shape.k});
+    best.add(std::span(key_scores_).first(row.key_count));
+    best.write(row.chosen);
+  }
 }
 
 void CpuOps::attention(const AttentionShape& shape, std::span<const AttentionRow> rows) {

@@ -15,7 +15,7 @@ namespace flashmoe {
 namespace {
 
 /// Hashes of all tables together: each takes a search for a prime.
-constexpr std::size_t kNgramHeadsMax = 1024;
+constexpr std::size_t kNgramHeadsMax = 256;
 
 Result<IndexerSpec> read_indexer(const ConfigReader& reader, const AttentionSpec& attention) {
   IndexerSpec indexer;
@@ -88,8 +88,8 @@ Result<NgramEmbeddingSpec> read_ngram_embedding(const ConfigReader& reader, cons
   FM_ASSIGN_OR_RETURN(ngrams.ngram_size, reader.uint_or("ngram_size", 3, 2, 16));
   FM_ASSIGN_OR_RETURN(ngrams.heads_per_ngram,
                       reader.uint_or("heads_per_ngram", 8, 1, kNgramHeadsMax));
-  FM_ASSIGN_OR_RETURN(ngrams.vocab_size_base, reader.uint_or("ngram_vocab_size_base", 20'000'000, 2,
-                                                             std::uint64_t{1} << 32));
+  FM_ASSIGN_OR_RETURN(ngrams.vocab_size_base,
+                      reader.uint_or("ngram_vocab_size_base", 20'000'000, 2, 1u << 28));
   FM_ASSIGN_OR_RETURN(ngrams.divisor,
                       reader.uint_or("make_ngram_vocab_size_divisible_by", 128, 1, 1u << 20));
   FM_ASSIGN_OR_RETURN(ngrams.seed, reader.uint_or("seed", 1234, 0, std::uint64_t{1} << 62));

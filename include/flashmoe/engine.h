@@ -105,6 +105,7 @@ struct ModelInfo {
   std::size_t vocab_size = 0;
   std::size_t layer_count = 0;
   std::size_t hidden_size = 0;
+  std::size_t residual_streams = 1;  // of hidden_size each; more with hyper-connections
   std::size_t num_experts = 0;
   std::size_t num_experts_per_tok = 0;
   std::size_t max_position_embeddings = 0;  // the longest context there is

@@ -60,6 +60,7 @@ ModelInfo model_info(const ModelFiles& files) {
           .vocab_size = spec.vocab_size,
           .layer_count = spec.layers.size(),
           .hidden_size = spec.hidden_size,
+          .residual_streams = spec.streams(),
           .num_experts = router.num_experts,
           .num_experts_per_tok = router.num_experts_per_tok,
           .max_position_embeddings = spec.max_position_embeddings,
@@ -124,7 +125,7 @@ Status ModelFiles::find_weights(ModelSpec spec) {
 
   footprint_.process_bytes = process_bytes(package_, *store_);
   footprint_.dense_bytes = loader_.size() + network_->derived_bytes();
-  footprint_.io_bytes = kReadQueueBufferBytesMax;
+  footprint_.io_bytes = kReadQueueBufferBytesMax + RowTables::buffer_bytes(loader_.tables());
   for (std::uint32_t i = 0; i < store_->layer_count(); ++i) {
     footprint_.expert_count += store_->expert_count(LayerId{i});
   }
@@ -159,8 +160,12 @@ Result<AlignedBuffer> ModelFiles::load_dense(
     files.push_back(std::move(file));
   }
   FM_ASSIGN_OR_RETURN(AlignedBuffer buffer, loader_.load(files, queue, on_progress));
-  network_->finish();
+  FM_RETURN_IF_ERROR(network_->finish().with_prefix(package_.path().string()));
   return buffer;
+}
+
+Result<std::unique_ptr<RowTables>> ModelFiles::open_tables(std::unique_ptr<ReadQueue> queue) const {
+  return RowTables::open(loader_.tables(), package_.files(), std::move(queue));
 }
 
 }  // namespace flashmoe

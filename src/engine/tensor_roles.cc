@@ -50,6 +50,24 @@ Status TensorRoles::vector(const TensorRef& tensor,
   return Status();
 }
 
+Status TensorRoles::integers(const TensorRef& tensor, std::size_t /*count*/,
+                             std::vector<std::int64_t>* /*out*/) {
+  uses_.emplace(tensor.name, Use{role_of(tensor.id), {.dtype = DType::kI64}});
+  return Status();
+}
+
+Status TensorRoles::row_table(std::span<const TensorRef> parts, std::uint64_t rows,
+                              std::size_t cols, std::size_t* /*table*/) {
+  for (const TensorRef& part : parts) {
+    const TensorRecord* record = files_->package().find(part.name);
+    FM_CHECK(record != nullptr);  // as above
+    uses_.emplace(part.name, Use{role_of(part.id), {.dtype = record->dtype}});
+    table_bytes_ += record->size;
+  }
+  table_parameter_count_ += rows * cols;
+  return Status();
+}
+
 void TensorRoles::add_experts(std::size_t layer) {
   const TensorTable& names = files_->names();
   const ExpertLayout& layout = files_->layouts()[layer];

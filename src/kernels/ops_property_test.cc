@@ -95,6 +95,11 @@ TEST_P(OpsProperty, RowsOfNorms) {
       ops.l2_normalize(y.view(), cols, 0.5f);
       return y;
     });
+    expect_rows_are_independent(kRows, [&](Ops& ops, std::size_t begin, std::size_t count) {
+      Matrix y(count, 1);
+      ops.row_dots(x.view().slice(begin, count), gate.view().slice(begin, count), y.view());
+      return y;
+    });
   }
 }
 
@@ -302,7 +307,8 @@ TEST_P(OpsProperty, RowsOfAttention) {
                                   .head_dim = head_dim,
                                   .value_dim = head_dim,
                                   .value_stride = head_dim,
-                                  .scale = 0.2f};
+                                  .scale = 0.2f,
+                                  .run_size = 4};
     constexpr std::size_t kPositionCount = 140;
     const KvBlocks keys[] = {{random_, 2, head_dim, kPositionCount},
                              {random_, 2, head_dim, kPositionCount}};
@@ -310,6 +316,7 @@ TEST_P(OpsProperty, RowsOfAttention) {
                                {random_, 2, head_dim, kPositionCount}};
     const Matrix q = filled_matrix(random_, Fill::kOutliers, kRows * 6, head_dim, 3);
     std::vector<std::size_t> positions = {0, 63, 64, 127, 128, 139};
+    const std::vector<std::uint32_t> some_runs = {0, 1, 15, 16, 17, 30, 31, 32, 33, 34};
     while (positions.size() < kRows) positions.push_back(random_.below(kPositionCount));
     expect_rows_are_independent(kRows, [&](Ops& ops, std::size_t begin, std::size_t count) {
       Matrix out(count, 6 * head_dim);
@@ -321,6 +328,7 @@ TEST_P(OpsProperty, RowsOfAttention) {
                         .value_blocks = values[(begin + i) % 2].pointers(),
                         .position = positions[begin + i],
                         .out = out.row(i)});
+        if ((begin + i) % 3 == 1) rows.back().runs = some_runs;
       }
       ops.attention(shape, rows);
       return out;
@@ -328,12 +336,46 @@ TEST_P(OpsProperty, RowsOfAttention) {
   }
 }
 
+// Several rows, each a thread's, and single ones, whose keys threads share.
+TEST_P(OpsProperty, RowsOfChosenKeys) {
+  constexpr std::size_t kHeads = 3, kHeadDim = 40, kPerBlock = 16, kKeys = 2000, kChosen = 50;
+  const Matrix keys = filled_matrix(random_, Fill::kNormal, kKeys, kHeadDim);
+  const Matrix q = filled_matrix(random_, Fill::kNormal, kRows, kHeads * kHeadDim);
+  const std::vector<float> weights = {0.5f, 0.25f, -0.5f};
+  std::vector<const float*> blocks;
+  for (std::size_t key = 0; key < kKeys; key += kPerBlock) blocks.push_back(keys.row(key));
+  expect_rows_are_independent(kRows, [&](Ops& ops, std::size_t begin, std::size_t count) {
+    std::vector<std::uint32_t> chosen(count * kChosen);
+    std::vector<std::uint64_t> room(count * kChosen);
+    std::vector<KeySearch> rows;
+    for (std::size_t i = 0; i < count; ++i) {
+      rows.push_back({.q = q.row(begin + i),
+                      .key_blocks = blocks.data(),
+                      .key_count = kKeys - 61 * (begin + i),
+                      .chosen = chosen.data() + i * kChosen,
+                      .room = room.data() + i * kChosen});
+    }
+    ops.choose_keys({.num_heads = kHeads,
+                     .head_dim = kHeadDim,
+                     .keys_per_block = kPerBlock,
+                     .k = kChosen,
+                     .head_weights = weights.data()},
+                    rows);
+    Matrix out(count, kChosen);
+    for (std::size_t i = 0; i < chosen.size(); ++i) {
+      out.row(i / kChosen)[i % kChosen] = static_cast<float>(chosen[i]);
+    }
+    return out;
+  });
+}
+
 // Two sequences, side by side in one call, cut differently, or row by row.
 TEST_P(OpsProperty, ConvolutionCutAnywhere) {
-  constexpr std::size_t kKernel = 4, kStateRows = kKernel - 1, kBoundary = 9;
+  constexpr ConvShape kShape = {.kernel = 4, .dilation = 2};
+  constexpr std::size_t kStateRows = kShape.past(), kBoundary = 9;
   for (const std::size_t channels : {5u, 48u, 300u}) {
     const Matrix u = mixed_matrix(random_, kRows, channels);
-    const Matrix weight = filled_matrix(random_, Fill::kNormal, kKernel, channels);
+    const Matrix weight = filled_matrix(random_, Fill::kNormal, kShape.kernel, channels);
     const Matrix before = filled_matrix(random_, Fill::kNormal, 2 * kStateRows, channels);
     const auto run = [&](Ops& ops, std::size_t piece_max) {
       Matrix y(kRows, channels), state = before;
@@ -345,7 +387,7 @@ TEST_P(OpsProperty, ConvolutionCutAnywhere) {
           const ConvSegment segment = {.row_begin = first + cuts[i],
                                        .row_end = first + cuts[i + 1],
                                        .state = state.row(sequence * kStateRows)};
-          ops.causal_conv_silu(u.view(), weight.data(), kKernel, {&segment, 1}, y.view());
+          ops.causal_conv_silu(u.view(), weight.data(), kShape, {&segment, 1}, y.view());
         }
       }
       return std::pair(y, state);
@@ -354,7 +396,7 @@ TEST_P(OpsProperty, ConvolutionCutAnywhere) {
     const ConvSegment segments[] = {
         {.row_begin = 0, .row_end = kBoundary, .state = state.row(0)},
         {.row_begin = kBoundary, .row_end = kRows, .state = state.row(kStateRows)}};
-    ops_->causal_conv_silu(u.view(), weight.data(), kKernel, segments, y.view());
+    ops_->causal_conv_silu(u.view(), weight.data(), kShape, segments, y.view());
     EXPECT_EQ(run(*single_, 1), std::pair(y, state));
     EXPECT_EQ(run(*ops_, 4), std::pair(y, state));
     EXPECT_EQ(run(*scalar_, 100), std::pair(y, state));

@@ -187,6 +187,9 @@ void run_elementwise(Ops& ops, std::vector<Case>& cases) {
     record("geglu", cols, y);
     ops.clamped_swiglu({.alpha = 1.702f, .limit = 7}, other.view(), x.view(), y.view());
     record("clamped_swiglu", cols, y);
+    Matrix dots(9, 1, 2);
+    ops.row_dots(x.view(), other.view(), dots.view());
+    record("row_dots", cols, dots);
     y = x;
     ops.scale(y.view(), 53.065994f);
     record("scale", cols, y);
@@ -317,7 +320,54 @@ void run_attention(Ops& ops, std::vector<Case>& cases) {
     for (AttentionRow& row : rows) row.first = row.position > 100 ? row.position - 100 : 0;
     ops.attention(narrow, rows);
     hash.add(out);
+    // And to some runs of positions alone.
+    for (const std::size_t run_size : {1, 4}) {
+      AttentionShape sparse = shape;
+      sparse.run_size = run_size;
+      std::vector<std::vector<std::uint32_t>> runs(rows.size());
+      for (std::size_t i = 0; i < rows.size(); ++i) {
+        const std::size_t last = rows[i].position / run_size;
+        for (std::uint32_t run = 0; run <= last; ++run) {
+          if (run == last || random.below(3) > 0) runs[i].push_back(run);
+        }
+        rows[i].first = 0;
+        rows[i].runs = runs[i];
+      }
+      ops.attention(sparse, rows);
+      hash.add(out);
+    }
     cases.push_back({"attention " + std::to_string(head_dim), hash.value()});
+  }
+}
+
+void run_choose_keys(Ops& ops, std::vector<Case>& cases) {
+  for (const std::size_t head_dim : {8, 24, 128}) {
+    constexpr std::size_t kHeads = 3, kPerBlock = 16, kKeys = 120, kRows = 9, kChosen = 30;
+    Random random(head_dim);
+    const Matrix keys = filled_matrix(random, Fill::kNormal, 8 * kPerBlock, head_dim);
+    const Matrix q = filled_matrix(random, Fill::kNormal, kRows, kHeads * head_dim);
+    std::vector<const float*> blocks;
+    for (std::size_t b = 0; b < 8; ++b) blocks.push_back(keys.row(b * kPerBlock));
+    const std::vector<float> weights = {0.1f, 0.7f, -0.2f};
+    std::vector<std::uint32_t> chosen(kRows * kChosen);
+    std::vector<std::uint64_t> room(kRows * kChosen);
+    std::vector<KeySearch> rows;
+    for (std::size_t r = 0; r < kRows; ++r) {
+      rows.push_back({.q = q.row(r),
+                      .key_blocks = blocks.data(),
+                      .key_count = kKeys - 7 * r,
+                      .chosen = chosen.data() + r * kChosen,
+                      .room = room.data() + r * kChosen});
+    }
+    ops.choose_keys({.num_heads = kHeads,
+                     .head_dim = head_dim,
+                     .keys_per_block = kPerBlock,
+                     .k = kChosen,
+                     .head_weights = weights.data()},
+                    rows);
+    Hash hash;
+    for (const std::uint32_t key : chosen) hash.add_bits(key);
+    cases.push_back({"choose_keys " + std::to_string(head_dim), hash.value()});
   }
 }
 
@@ -351,19 +401,23 @@ void run_delta(Ops& ops, std::vector<Case>& cases) {
 }
 
 void run_conv(Ops& ops, std::vector<Case>& cases) {
-  for (const std::size_t kernel : {1, 2, 4, 7}) {
+  for (const ConvShape& shape : {ConvShape{1, 1}, {2, 1}, {4, 1}, {7, 1}, {4, 3}}) {
+    const std::size_t kernel = shape.kernel;
     constexpr std::size_t kChannels = 523;
     Random random(kernel);
     const Matrix u = mixed_matrix(random, 9, kChannels);
     const Matrix weight = filled_matrix(random, Fill::kNormal, kernel, kChannels);
-    Matrix state = filled_matrix(random, Fill::kNormal, 2 * kernel, kChannels);
-    const ConvSegment segments[] = {{0, 2, state.row(0)}, {2, 9, state.row(kernel)}};
+    const std::size_t state_rows = shape.past() + 1;
+    Matrix state = filled_matrix(random, Fill::kNormal, 2 * state_rows, kChannels);
+    const ConvSegment segments[] = {{0, 2, state.row(0)}, {2, 9, state.row(state_rows)}};
     Matrix y(9, kChannels, 1);
-    ops.causal_conv_silu(u.view(), weight.data(), kernel, segments, y.view());
+    ops.causal_conv_silu(u.view(), weight.data(), shape, segments, y.view());
     Hash hash;
     hash.add(y);
     hash.add(state);
-    cases.push_back({"causal_conv_silu " + std::to_string(kernel), hash.value()});
+    cases.push_back(
+        {"causal_conv_silu " + std::to_string(kernel) + " over " + std::to_string(shape.dilation),
+         hash.value()});
   }
 }
 
@@ -379,6 +433,7 @@ std::vector<Case> run_all(std::string_view target, std::size_t threads) {
   run_routing(*ops, cases);
   run_rope(*ops, cases);
   run_attention(*ops, cases);
+  run_choose_keys(*ops, cases);
   run_delta(*ops, cases);
   run_conv(*ops, cases);
   return cases;
@@ -404,7 +459,7 @@ TEST(CpuTargets, WriteTheBitsOfTheContractOnEveryArchitecture) {
     hash.add_bits(static_cast<std::uint32_t>(c.hash));
     hash.add_bits(static_cast<std::uint32_t>(c.hash >> 32));
   }
-  EXPECT_EQ(all_else.value(), 0x591d72eb3c00e311u);
+  EXPECT_EQ(all_else.value(), 0x443a2f2ea137c1c8u);
   EXPECT_EQ(blocks.value(), 0x591d72eb3c00e312u);
 }
 

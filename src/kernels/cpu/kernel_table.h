@@ -40,6 +40,8 @@ struct AttentionQuery {
   const float* const* value_blocks;
   size_t first;
   size_t position;
+  const uint32_t* runs;  // null: all from first to position
+  size_t run_count;
   float* out;
 };
 struct AttentionHeads {
@@ -51,6 +53,7 @@ struct AttentionHeads {
   size_t value_stride;
   float scale;
   const float* sinks;  // null: none
+  size_t run_size;     // of the queries' runs
 };
 /// Queries times heads that one call of `attention` takes at most.
 inline constexpr size_t kAttentionTileMax = 64;
@@ -93,6 +96,7 @@ struct KernelTable {
   void (*geglu)(const float* gate, const float* up, float* h, size_t n);
   void (*clamped_swiglu)(const float* gate, const float* up, float alpha, float limit, float* h,
                          size_t n);
+  float (*dot)(const float* a, const float* b, size_t n);
   void (*scale)(float* x, float factor, size_t n);
   void (*soft_cap)(float* x, float cap, size_t n);
   void (*sigmoid_gate)(float* x, const float* gate, size_t n);
@@ -110,6 +114,10 @@ struct KernelTable {
   /// queries * heads <= kAttentionTileMax.
   void (*attention)(const AttentionHeads& heads, const AttentionQuery* queries, size_t query_count);
   void (*delta_rule)(const DeltaColumns& columns);
+  /// scores[j] = sum over h of weights[h] * max(0, q[h] . keys[j]), j < count <= kAttentionBlock.
+  /// q: [heads, head_dim], keys: [count, head_dim].
+  void (*key_scores)(const float* q, const float* weights, size_t heads, size_t head_dim,
+                     const float* keys, size_t count, float* scores);
 };
 
 const KernelTable& kernels_scalar();

@@ -64,6 +64,7 @@ constexpr KernelTable make_kernels(const char* name) {
       .swiglu = swiglu,
       .geglu = geglu,
       .clamped_swiglu = clamped_swiglu,
+      .dot = dot,
       .scale = scale,
       .soft_cap = soft_cap,
       .sigmoid_gate = sigmoid_gate,
@@ -74,6 +75,7 @@ constexpr KernelTable make_kernels(const char* name) {
       .conv_silu = conv_silu,
       .attention = attention,
       .delta_rule = delta_rule,
+      .key_scores = key_scores,
   };
 }
 

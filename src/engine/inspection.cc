@@ -87,7 +87,7 @@ std::vector<InspectedTensor> list_tensors(const ModelPackage& package, const Ten
     const std::string dtype(record.type_name());
     tensors.push_back({.name = name,
                        .role = use == nullptr ? TensorRole::kUnused : use->role,
-                       .format = use == nullptr ? dtype : use->type->name(),
+                       .format = use == nullptr || use->type == nullptr ? dtype : use->type->name(),
                        .dtype = dtype,
                        .shape = record.shape,
                        .size_bytes = record.size,

@@ -52,7 +52,7 @@ Status TensorRoles::vector(const TensorRef& tensor,
 
 Status TensorRoles::integers(const TensorRef& tensor, std::size_t /*count*/,
                              std::vector<std::int64_t>* /*out*/) {
-  uses_.emplace(tensor.name, Use{role_of(tensor.id), {.dtype = DType::kI64}});
+  uses_.emplace(tensor.name, Use{role_of(tensor.id)});
   return Status();
 }
 
@@ -61,7 +61,7 @@ Status TensorRoles::row_table(std::span<const TensorRef> parts, std::uint64_t ro
   for (const TensorRef& part : parts) {
     const TensorRecord* record = files_->package().find(part.name);
     FM_CHECK(record != nullptr);  // as above
-    uses_.emplace(part.name, Use{role_of(part.id), {.dtype = record->dtype}});
+    uses_.emplace(part.name, Use{role_of(part.id), &float_weights(record->dtype)});
     table_bytes_ += record->size;
   }
   table_parameter_count_ += rows * cols;

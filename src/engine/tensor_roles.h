@@ -19,7 +19,7 @@ class TensorRoles : public WeightSource {
  public:
   struct Use {
     TensorRole role = TensorRole::kUnused;
-    const WeightType* type = nullptr;
+    const WeightType* type = nullptr;  // null: whole numbers, which are no weights
   };
 
   /// Asks the model of `files`, which must outlive this object.

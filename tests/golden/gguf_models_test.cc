@@ -152,18 +152,17 @@ TEST(GgufFiles, RotateByTheDivisorsThatTheyHave) {
   const auto golden = shared_path("golden/gguf/llama-mixtral-q8_0.gguf");
   if (!golden) GTEST_SKIP() << "llama-mixtral-q8_0 is not on this machine";
   const TemporaryFolder folder;
-  const auto model = widen_file(*golden, folder, 1);
-  const auto pairs = ModelPackage::open(model)->config()["rotary_dim"].get<std::size_t>() / 2;
+  const auto pairs = ModelPackage::open(*golden)->config()["rotary_dim"].get<std::size_t>() / 2;
   const auto divided = [](float first, float others, std::size_t count) {
     std::vector<float> divisors(count, others);
     divisors.front() = first;
     return [=](GgufBytes& file) {
-      file.tensor("rope_freqs.weight", {count}, kF32,
+      file.tensor("rope_freqs.weight", {count}, find_ggml_type("F32")->id,
                   {reinterpret_cast<const char*>(divisors.data()), count * sizeof(float)});
     };
   };
   const auto logits_with = [&](const std::function<void(GgufBytes&)>& add) {
-    const auto engine = Engine::open({.model = folder.write("scaled.gguf", copy_with(model, add)),
+    const auto engine = Engine::open({.model = folder.write("scaled.gguf", copy_with(*golden, add)),
                                       .memory_bytes = std::uint64_t{1} << 30});
     EXPECT_TRUE(engine.ok()) << engine.status().message();
     const std::vector<std::int32_t> ids = {3, 14, 15, 9, 2, 6, 5, 35};
@@ -182,7 +181,7 @@ TEST(GgufFiles, RotateByTheDivisorsThatTheyHave) {
   EXPECT_NE(mixed, linear);
 
   const auto status_with = [&](const std::function<void(GgufBytes&)>& add) {
-    return inspect_model({.model = folder.write("wrong.gguf", copy_with(model, add))}).status();
+    return inspect_model({.model = folder.write("wrong.gguf", copy_with(*golden, add))}).status();
   };
   expect_failure(status_with(divided(1, 1, 2 * pairs)), StatusCode::kCorrupt,
                  {"wrong.gguf", "one for each rotary pair"});

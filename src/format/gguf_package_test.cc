@@ -207,12 +207,13 @@ TEST_F(GgufPackage, HasGenerationDefaults) {
   EXPECT_EQ(defaults["eos_token_id"], nlohmann::json({2, 1}));
 }
 
-TEST_F(GgufPackage, MakesMatricesOfFloatsAndNamesOtherTypes) {
-  constexpr std::uint32_t kBf16 = 30, kQ4K = 12;
+TEST_F(GgufPackage, MakesMatricesOfFloatsAndBlocksAndNamesOtherTypes) {
+  constexpr std::uint32_t kBf16 = 30, kQ4K = 12, kIq1S = 19;
   GgufBytes gguf = metadata_of("qwen3moe");
   gguf.tensor("row.weight", {64}, kF32, std::string(64 * 4, '\0'));
   gguf.tensor("stack.weight", {8, 4, 3}, kBf16, std::string(8 * 4 * 3 * 2, '\0'));
   gguf.tensor("packed.weight", {256, 2}, kQ4K, std::string(2 * 144, '\0'));
+  gguf.tensor("other.weight", {256, 2}, kIq1S, std::string(2 * 50, '\0'));
   add_embedding(gguf);
   const Result<ModelPackage> package = open(gguf);
   ASSERT_TRUE(package.ok()) << package.status().message();
@@ -222,8 +223,13 @@ TEST_F(GgufPackage, MakesMatricesOfFloatsAndNamesOtherTypes) {
   EXPECT_EQ(stack->type, &float_weights(DType::kBF16));
   expect_failure(find_weight(*package, "row", 1, 2, 32).status(), StatusCode::kCorrupt,
                  {"m.gguf", "tensor row.weight", "by the metadata", "download the file again"});
-  expect_failure(find_weight(*package, "packed", 1, 2, 256).status(), StatusCode::kUnsupported,
-                 {"m.gguf", "tensor packed.weight", "ggml type Q4_K"});
+  const auto packed = find_weight(*package, "packed", 1, 2, 256);
+  ASSERT_TRUE(packed.ok()) << packed.status().message();
+  EXPECT_EQ(packed->type->name(), "Q4_K");
+  expect_failure(find_weight(*package, "packed", 1, 4, 128).status(), StatusCode::kCorrupt,
+                 {"m.gguf", "tensor packed.weight", "[2, 256]"});
+  expect_failure(find_weight(*package, "other", 1, 2, 256).status(), StatusCode::kUnsupported,
+                 {"m.gguf", "tensor other.weight", "ggml type IQ1_S"});
   EXPECT_EQ(package->find("packed.weight")->type_name(), "Q4_K");
   EXPECT_EQ(package->find("packed.weight")->element_count(), 512u);
 }

@@ -107,9 +107,12 @@ struct ModelInfo {
   /// Tells this model, and this state of its files, from any other.
   std::string identity;
   std::string model_type;
+  std::string file_format;       // "safetensors" or "gguf"
+  std::uint64_t file_bytes = 0;  // of the files with its weights
   std::size_t vocab_size = 0;
   std::size_t layer_count = 0;
   std::size_t hidden_size = 0;
+  std::size_t residual_streams = 1;  // of hidden_size each; more with hyper-connections
   std::size_t num_experts = 0;
   std::size_t num_experts_per_tok = 0;
   std::size_t max_position_embeddings = 0;  // the longest context there is

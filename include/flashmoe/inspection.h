@@ -49,6 +49,12 @@ struct ModelArchitecture {
   std::size_t sliding_head_dim = 0;
   std::size_t kv_lora_rank = 0;  // of latent attention, as the next
   std::size_t qk_rope_head_dim = 0;
+  std::size_t indexer_num_heads = 0;  // of full attention that looks at a part, as the next three
+  std::size_t indexer_head_dim = 0;
+  std::size_t indexer_budget = 0;          // positions that it looks at
+  std::size_t indexer_compress_ratio = 0;  // positions that are chosen together
+  std::size_t ngram_embedding_layers = 0;  // that a table of n-grams adds to
+  std::size_t ngram_rows_per_token = 0;    // which each of these reads from disk
   std::size_t linear_num_key_heads = 0;
   std::size_t linear_num_value_heads = 0;
   std::size_t linear_key_head_dim = 0;
@@ -71,6 +77,7 @@ struct ModelInspection {
   std::string format;                    // of most of the bytes
   std::vector<TensorGroup> groups;       // by role, larger ones first
   std::vector<InspectedTensor> tensors;  // by name
+  std::uint64_t ngram_table_bytes = 0;   // that stay on disk, read by rows
   std::uint64_t expert_bytes = 0;        // one routed expert in the files, of the largest layer
   std::uint64_t kv_bytes_per_token = 0;
   MemoryPlan minimum;                   // at the smallest budget that works

@@ -54,7 +54,9 @@ struct GenerateOptions {
   std::size_t max_tokens = 256;  // of output: those that are held back do not count
   SamplingOptions sampling;
   std::vector<std::string> stop;  // text that ends the generation
-  bool ignore_eos = false;        // go on past the model's end-of-text tokens
+  /// Special tokens that are a part of the text, as all others are not; see GenerationRequest.
+  std::vector<std::int32_t> markup;
+  bool ignore_eos = false;  // go on past the model's end-of-text tokens
   /// The prompt changes the subject: modes that change their fixed set do so (switch_subject()).
   bool is_new_subject = false;
   /// Once true, the generation stops within tenths of a second, also in the middle of a step, which

@@ -17,11 +17,14 @@ enum class TensorRole : std::uint8_t {
   kRouter,
   kSharedExpert,
   kRoutedExperts,
-  kUnused,  // in the files, but nothing that this engine computes with
+  kHyperConnection,  // how layers hang on a residual of several streams
+  kNgramEmbedding,   // what is made of n-grams' rows
+  kNgramTable,       // those rows, which stay on disk
+  kUnused,           // in the files, but nothing that this engine computes with
 };
 
 /// "embedding", "lm_head", "norm", "attention", "deltanet", "dense_mlp", "router", "shared_expert",
-/// "routed_experts", "unused".
+/// "routed_experts", "hyper_connection", "ngram_embedding", "ngram_table", "unused".
 std::string_view to_string(TensorRole role);
 
 }  // namespace flashmoe

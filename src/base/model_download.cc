@@ -4,12 +4,17 @@
 
 #include <algorithm>
 #include <cctype>
+#include <cstdint>
 #include <fstream>
+#include <functional>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <system_error>
+#include <utility>
 #include <vector>
 
+#include "base/part_name.h"
 #include "base/system_files.h"
 
 namespace flashmoe {
@@ -50,23 +55,118 @@ std::vector<fs::path> folders_in(const fs::path& path, std::string_view prefix =
   return folders;
 }
 
-Result<fs::path> find_snapshot(const fs::path& repository) {
+/// How much of a model a folder has.
+enum class Holding : std::uint8_t {
+  kNothing,
+  kText,   // files, but no weights
+  kParts,  // weights, of which some are missing, or their config.json
+  kModel,
+};
+
+Holding holding_of(const fs::path& folder) {
+  std::vector<std::string> weights;
+  bool has_config = false;
+  bool is_empty = true;
+  std::error_code failure;
+  fs::directory_iterator entry(folder, failure);
+  for (; !failure && entry != fs::directory_iterator(); entry.increment(failure)) {
+    std::error_code ignored;
+    if (!fs::exists(entry->path(), ignored)) continue;  // a link to what is not there
+    is_empty = false;
+    const fs::path name = entry->path().filename();
+    has_config |= name == "config.json" || name.extension() == ".gguf";
+    if (name.extension() == ".safetensors" || name.extension() == ".gguf") {
+      weights.push_back(name.string());
+    }
+  }
+  if (is_empty) return Holding::kNothing;
+  if (weights.empty()) return Holding::kText;
+  const auto has_all_parts = [&](const std::string& name) {
+    const std::optional<PartName> part = parse_part_name(name);
+    const std::uint64_t count = part ? part->count : 0;
+    if (count > weights.size()) return false;
+    for (std::uint64_t i = 1; i <= count; ++i) {
+      if (std::ranges::find(weights, part->of(i)) == weights.end()) return false;
+    }
+    return true;
+  };
+  const bool is_whole = has_config && std::ranges::all_of(weights, has_all_parts);
+  return is_whole ? Holding::kModel : Holding::kParts;
+}
+
+struct Snapshot {
+  fs::path folder;
+  std::string remark;  // see find_model_folder()
+};
+
+Result<Snapshot> find_snapshot(const fs::path& repository) {
   const fs::path snapshots = repository / "snapshots";
-  std::string main = read_system_file(repository / "refs" / "main").value_or("");
-  main.resize(std::min(main.size(), main.find_first_of("\r\n")));
-  const bool is_plain = !main.empty() && main.find('/') == std::string::npos && main[0] != '.';
-  if (is_plain && is_folder(snapshots / main)) return snapshots / main;
   std::vector<fs::path> folders = folders_in(snapshots);
   if (folders.empty()) {
     return error(StatusCode::kNotFound,
                  "{}: this repository of the hub's cache has no snapshot; download the model again",
                  repository.string());
   }
+  std::string main = read_system_file(repository / "refs" / "main").value_or("");
+  main.resize(std::min(main.size(), main.find_first_of("\r\n")));
   const auto time_of = [](const fs::path& folder) {
     std::error_code ignored;
     return fs::last_write_time(folder, ignored);
   };
-  return *std::ranges::max_element(folders, {}, time_of);
+  // The one that main names, then from the newest on: the first of those that hold most.
+  std::ranges::stable_sort(folders, std::greater(), time_of);
+  std::stable_partition(folders.begin(), folders.end(),
+                        [&](const fs::path& folder) { return folder.filename() == main; });
+  const auto best = std::ranges::max_element(folders, {}, holding_of);
+  if (holding_of(*best) == Holding::kNothing) {
+    return error(StatusCode::kNotFound,
+                 "{}: no snapshot of this repository of the hub's cache has a file in it: the "
+                 "download did not end; download the model again",
+                 repository.string());
+  }
+  Snapshot snapshot{.folder = *best, .remark = {}};
+  if (best != folders.begin()) {
+    snapshot.remark = fmt::format(
+        "{}: snapshot {} is used, as {}, {}, is not a whole model; download it again to have that "
+        "one",
+        repository.string(), best->filename().string(), folders.front().filename().string(),
+        folders.front().filename() == main ? "which refs/main names" : "the newest");
+  }
+  return snapshot;
+}
+
+/// Nothing where `path` means itself.
+Result<std::optional<Snapshot>> snapshot_of(const fs::path& path) {
+  std::error_code ignored;
+  // A model's own folder may have any others in it. Its config.json may be a link to nowhere.
+  if (fs::symlink_status(path / "config.json", ignored).type() != fs::file_type::not_found) {
+    return std::optional<Snapshot>();
+  }
+  const fs::path plain = path.has_filename() ? path : path.parent_path();
+  const bool is_in_repository =
+      plain.parent_path().filename().string().starts_with(kRepositoryPrefix);
+  fs::path repository;
+  if (is_folder(path / "snapshots")) {
+    repository = path;
+  } else if (plain.filename() == "snapshots" && is_in_repository) {
+    repository = plain.parent_path();
+  } else {
+    const std::vector<fs::path> repositories = folders_in(path, kRepositoryPrefix);
+    if (repositories.empty()) return std::optional<Snapshot>();
+    if (repositories.size() > 1) {
+      std::vector<std::string> names;
+      constexpr std::size_t kShown = 8;
+      for (const fs::path& each : repositories) {
+        if (names.size() < kShown) names.push_back(each.filename().string());
+      }
+      return error(StatusCode::kInvalidArgument, "{}: a cache of {} models; give one of them: {}{}",
+                   path.string(), repositories.size(), fmt::join(names, ", "),
+                   repositories.size() > kShown ? ", ..." : "");
+    }
+    repository = repositories.front();
+  }
+  FM_ASSIGN_OR_RETURN(Snapshot snapshot, find_snapshot(repository));
+  return std::optional(std::move(snapshot));
 }
 
 }  // namespace
@@ -123,29 +223,11 @@ Status check_downloaded_text(const fs::path& path) {
   return Status();
 }
 
-Result<fs::path> find_model_folder(const fs::path& path) {
-  std::error_code ignored;
-  // A model's own folder may have any others in it. Its config.json may be a link to nowhere.
-  if (fs::symlink_status(path / "config.json", ignored).type() != fs::file_type::not_found) {
-    return path;
-  }
-  if (is_folder(path / "snapshots")) return find_snapshot(path);
-  const fs::path plain = path.has_filename() ? path : path.parent_path();
-  const bool is_in_repository =
-      plain.parent_path().filename().string().starts_with(kRepositoryPrefix);
-  if (plain.filename() == "snapshots" && is_in_repository)
-    return find_snapshot(plain.parent_path());
-  const std::vector<fs::path> repositories = folders_in(path, kRepositoryPrefix);
-  if (repositories.empty()) return path;
-  if (repositories.size() == 1) return find_snapshot(repositories.front());
-  std::vector<std::string> names;
-  constexpr std::size_t kShown = 8;
-  for (const fs::path& repository : repositories) {
-    if (names.size() < kShown) names.push_back(repository.filename().string());
-  }
-  return error(StatusCode::kInvalidArgument, "{}: a cache of {} models; give one of them: {}{}",
-               path.string(), repositories.size(), fmt::join(names, ", "),
-               repositories.size() > kShown ? ", ..." : "");
+Result<fs::path> find_model_folder(const fs::path& path, std::string* remark) {
+  FM_ASSIGN_OR_RETURN(std::optional<Snapshot> snapshot, snapshot_of(path));
+  if (!snapshot) return path;
+  if (remark != nullptr) *remark = std::move(snapshot->remark);
+  return std::move(snapshot->folder);
 }
 
 std::string model_name(const fs::path& path) {
@@ -156,7 +238,9 @@ std::string model_name(const fs::path& path) {
   const std::string repository = folder.parent_path().parent_path().filename().string();
   if (folder.parent_path().filename() != "snapshots" ||
       !repository.starts_with(kRepositoryPrefix)) {
-    return folder.extension() == ".gguf" ? folder.stem().string() : folder.filename().string();
+    if (folder.extension() != ".gguf") return folder.filename().string();
+    const std::optional<PartName> part = parse_part_name(folder.filename().string());
+    return part ? part->base : folder.stem().string();
   }
   const std::string name = repository.substr(kRepositoryPrefix.size());
   const std::size_t at = name.find("--");

@@ -22,12 +22,16 @@ Status check_downloaded_text(const std::filesystem::path& path);
 
 /// The folder with the model's files that a user means by `path`: itself, or the snapshot of a
 /// repository in the hub's cache ("models--org--name" with its folders refs and snapshots): the one
-/// that refs/main names, else the newest. Also the folder "snapshots" in it will do, and a cache of
-/// one model. Paths of other kinds are returned as they are. Errors: kNotFound where a cache has no
-/// snapshot, kInvalidArgument where it has several models, which it lists.
-Result<std::filesystem::path> find_model_folder(const std::filesystem::path& path);
+/// that refs/main names, else the newest, unless another has more of a model, by the names of its
+/// files; `remark` then says so. Also the folder "snapshots" in it will do, and a cache of one
+/// model. Paths of other kinds are returned as they are. Errors: kNotFound where a cache has no
+/// snapshot, or none with a file in it; kInvalidArgument where it has several models, which it
+/// lists.
+Result<std::filesystem::path> find_model_folder(const std::filesystem::path& path,
+                                                std::string* remark = nullptr);
 
-/// What people call the model at `path`: its folder's name, or ORG/NAME in the hub's cache.
+/// What people call the model at `path`: its folder's name, ORG/NAME in the hub's cache, or a GGUF
+/// file's name, without the number of a part.
 std::string model_name(const std::filesystem::path& path);
 
 }  // namespace flashmoe

@@ -118,6 +118,55 @@ TEST_F(HubCache, GivesTheNewestWhereMainNamesNone) {
   }
 }
 
+TEST_F(HubCache, TakesTheSnapshotThatHoldsAModelAndSaysSo) {
+  const auto remark_on = [&] {
+    std::string remark;
+    EXPECT_TRUE(find_model_folder(root_ / "models--org--name", &remark).ok());
+    return remark;
+  };
+  const auto add = [&](const std::string& file) {
+    root_.write("models--org--name/snapshots/" + file, "x");
+  };
+  add_snapshot("whole", std::chrono::hours(9));
+  add("whole/model-00001-of-00002.safetensors");
+  add("whole/model-00002-of-00002.safetensors");
+  EXPECT_EQ(remark_on(), "");
+  // An empty one, one of links to nowhere, one of text alone, ones with parts missing: all newer.
+  fs::create_directories(snapshot("empty"));
+  fs::create_directories(snapshot("cut"));
+  fs::create_symlink("../../blobs/gone", snapshot("cut") / "model.safetensors");
+  add("text/config.json");
+  add("parts/config.json");
+  add("parts/model-00001-of-00002.safetensors");
+  add("gguf/x-00002-of-00002.gguf");
+  add("bare/model.safetensors");
+  for (const char* main : {"", "empty", "cut", "text", "parts", "gguf", "bare"}) {
+    root_.write("models--org--name/refs/main", main);
+    EXPECT_EQ(found("models--org--name"), snapshot("whole")) << main;
+    EXPECT_THAT(remark_on(), HasSubstr("snapshot whole is used")) << main;
+    if (*main != '\0') {
+      EXPECT_THAT(remark_on(), HasSubstr(std::string(main) + ", which refs/main names")) << main;
+    }
+  }
+  // What main names counts where it holds as much.
+  add("gguf/x-00001-of-00002.gguf");
+  root_.write("models--org--name/refs/main", "gguf");
+  EXPECT_EQ(found("models--org--name"), snapshot("gguf"));
+  EXPECT_EQ(remark_on(), "");
+  // A path to a snapshot is meant as it stands.
+  EXPECT_EQ(found("models--org--name/snapshots/text"), snapshot("text"));
+}
+
+TEST_F(HubCache, SaysThatSnapshotsAreEmpty) {
+  fs::create_directories(snapshot("aaa"));
+  fs::create_directories(snapshot("bbb"));
+  root_.write("models--org--name/refs/main", "aaa");
+  const Status status = find_model_folder(root_ / "models--org--name").status();
+  EXPECT_EQ(status.code(), StatusCode::kNotFound);
+  EXPECT_THAT(status.message(), HasSubstr("has a file in it"));
+  EXPECT_THAT(status.message(), HasSubstr("download the model again"));
+}
+
 TEST_F(HubCache, SaysWhereThereIsNoSnapshotOrMoreThanOneModel) {
   fs::create_directories(root_ / "models--org--name/snapshots");
   const Status none = find_model_folder(root_ / "models--org--name").status();
@@ -139,6 +188,8 @@ TEST_F(HubCache, CallsAModelByItsRepository) {
   EXPECT_EQ(model_name(root_ / "a-model"), "a-model");
   EXPECT_EQ(model_name(root_ / "a-model/"), "a-model");
   EXPECT_EQ(model_name(root_ / "a-model-Q8_0.gguf"), "a-model-Q8_0");
+  EXPECT_EQ(model_name(root_ / "a-model-00001-of-00003.gguf"), "a-model");
+  EXPECT_EQ(model_name(root_ / "a-model-Q8_0-00002-of-00003.gguf"), "a-model-Q8_0");
   EXPECT_EQ(model_name(root_ / "a-model/../a-model"), "a-model");
 }
 

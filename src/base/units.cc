@@ -11,6 +11,9 @@ namespace {
 
 constexpr std::uint64_t kMax = std::numeric_limits<std::uint64_t>::max();
 
+/// Nothing that has a size here is of so few bytes: whoever leaves the unit away means another one.
+constexpr std::uint64_t kBareSizeMin = std::uint64_t{1} << 20;
+
 bool is_digit(char c) { return c >= '0' && c <= '9'; }
 
 char to_lower(char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c; }
@@ -45,7 +48,7 @@ std::string_view trim(std::string_view text) {
 Result<std::uint64_t> parse_size(std::string_view text) {
   const auto failed = [text](std::string_view why) {
     return error(StatusCode::kInvalidArgument,
-                 "'{}' {}; write a number and a unit, as 12GiB, 17.7GB, 512M or 4096", text, why);
+                 "'{}' {}; write a number and a unit, as 12GiB, 17.7GB or 512M", text, why);
   };
   std::string_view rest = trim(text);
   if (!rest.empty() && rest[0] == '-') return failed("is a negative size");
@@ -67,7 +70,8 @@ Result<std::uint64_t> parse_size(std::string_view text) {
     digit_count += decimals.size();
   }
   if (digit_count == 0) return failed("is not a size");
-  const std::optional<std::uint64_t> unit = parse_unit(trim(rest.substr(at)));
+  const std::string_view unit_text = trim(rest.substr(at));
+  const std::optional<std::uint64_t> unit = parse_unit(unit_text);
   if (!unit) return failed("is not a size");
 
   if (whole > kMax / *unit) return failed("is too large a size");
@@ -81,7 +85,15 @@ Result<std::uint64_t> parse_size(std::string_view text) {
   }
   const auto part = static_cast<std::uint64_t>(numerator * *unit / denominator);
   if (whole * *unit > kMax - part) return failed("is too large a size");
-  return whole * *unit + part;
+  const std::uint64_t size = whole * *unit + part;
+  if (unit_text.empty() && size > 0 && size < kBareSizeMin) {
+    const std::string_view number = rest.substr(0, at);
+    return error(StatusCode::kInvalidArgument,
+                 "'{0}' has no unit, and would be bytes; write {0}GiB or {0}MiB, or {0}B if bytes "
+                 "are meant",
+                 number);
+  }
+  return size;
 }
 
 std::string format_size(std::uint64_t bytes) {

@@ -12,7 +12,8 @@ namespace flashmoe {
 /// Bytes from what a user writes: a number, decimals allowed, and a unit in any case, with or
 /// without a space. KB, MB, GB, TB are powers of 1000; KiB, MiB, GiB, TiB powers of 1024. A bare
 /// letter, as in 512M, means the power of 1024, as in Docker and systemd; no unit, or B, means
-/// bytes. Parts of a byte are dropped. Errors: kInvalidArgument, with an example.
+/// bytes. Parts of a byte are dropped. Errors: kInvalidArgument, with an example; also for a number
+/// above 0 and below 2^20 without a unit, which would be bytes and is a slip.
 Result<std::uint64_t> parse_size(std::string_view text);
 
 /// "512 B", "11.3 GiB": one decimal, powers of 1024.

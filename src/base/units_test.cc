@@ -19,7 +19,7 @@ std::uint64_t parse(std::string_view text) {
 }
 
 TEST(ParseSize, KnowsDecimalAndBinaryUnits) {
-  EXPECT_EQ(parse("4096"), 4096u);
+  EXPECT_EQ(parse("1048576"), 1u << 20);
   EXPECT_EQ(parse("0"), 0u);
   EXPECT_EQ(parse("17B"), 17u);
   EXPECT_EQ(parse("12GiB"), 12ull << 30);
@@ -38,7 +38,7 @@ TEST(ParseSize, KeepsDecimalsExact) {
   EXPECT_EQ(parse("1.5KiB"), 1536u);
   EXPECT_EQ(parse(".5M"), 512u << 10);
   EXPECT_EQ(parse("7.G"), 7ull << 30);
-  EXPECT_EQ(parse("1.9"), 1u);
+  EXPECT_EQ(parse("1.9B"), 1u);
   EXPECT_EQ(parse("18446744073709551615"), std::numeric_limits<std::uint64_t>::max());
   EXPECT_EQ(parse("0.99999999999999999999999999TB"), 999'999'999'999u);
 }
@@ -57,6 +57,20 @@ TEST(ParseSize, RefusesWhatIsNoSizeWithAnExample) {
     EXPECT_EQ(size.status().code(), StatusCode::kInvalidArgument);
     EXPECT_NE(size.status().message().find("12GiB"), std::string::npos) << size.status().message();
   }
+}
+
+TEST(ParseSize, AsksForTheUnitOfASmallNumber) {
+  for (const char* text : {"1", " 60 ", "17.7", "16384", "1048575"}) {
+    const auto size = parse_size(text);
+    ASSERT_FALSE(size.ok()) << text;
+    EXPECT_EQ(size.status().code(), StatusCode::kInvalidArgument);
+  }
+  EXPECT_EQ(parse_size(" 60 ").status().message(),
+            "'60' has no unit, and would be bytes; write 60GiB or 60MiB, or 60B if bytes are "
+            "meant");
+  EXPECT_EQ(parse("60B"), 60u);
+  EXPECT_EQ(parse("60 b"), 60u);
+  EXPECT_EQ(parse("0"), 0u);
 }
 
 TEST(ParseSize, RefusesWhatDoesNotFit) {

@@ -13,6 +13,9 @@ namespace {
 
 /// What is longer is no key.
 constexpr std::size_t kKeyBytesMax = 256;
+/// What is longer is no value without quotes: it is held back until it ends, and looked at anew
+/// with each token.
+constexpr std::size_t kWordBytesMax = 4096;
 constexpr std::size_t kBracketsMax = 128;
 /// Members of an object that are told apart.
 constexpr std::size_t kMembersMax = 256;
@@ -246,6 +249,7 @@ BracedArguments::Step BracedArguments::read_quoted(std::string& text, std::strin
 
 BracedArguments::Step BracedArguments::read_word(std::string& text, std::string& json) {
   const std::size_t end = text.find_first_of(",]}<");
+  if (std::min(end, text.size()) > kWordBytesMax) return Step::kBroken;
   if (end == std::string::npos) return Step::kWait;
   const std::string_view word = without_space(std::string_view(text).substr(0, end));
   if (word.empty()) return Step::kBroken;

@@ -13,6 +13,7 @@
 namespace flashmoe {
 namespace {
 
+using ::testing::AllOf;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using Json = nlohmann::ordered_json;
@@ -385,9 +386,24 @@ TEST(JsonSchema, RefusesWhatIsMalformed) {
   EXPECT_THAT(complaint("[]", false), HasSubstr("object"));
   EXPECT_THAT(complaint(R"({"enum": []})", false), HasSubstr("enum"));
   EXPECT_THAT(complaint(R"({"type": "integer", "multipleOf": 0})", false), HasSubstr("multipleOf"));
+  EXPECT_THAT(complaint(R"({"type": "number", "multipleOf": -0.5})", false), HasSubstr("above 0"));
   EXPECT_THAT(complaint(R"({"type": "string", "minLength": -1})", false), HasSubstr("minLength"));
   EXPECT_THAT(complaint(R"({"properties": []})", false), HasSubstr("properties"));
   EXPECT_THAT(complaint(R"({"required": [3]})", false), HasSubstr("required"));
+}
+
+TEST(JsonSchema, NamesTheLargestMultipleThatItHoldsTo) {
+  for (const char* multiple : {"10000", "99.99", "0.0001", "1e4", "0.00000000001"}) {
+    const std::string schema = fmt::format(R"({{"type": "number", "multipleOf": {}}})", multiple);
+    EXPECT_EQ(complaint(schema.c_str(), true), "") << multiple;
+  }
+  for (const char* multiple : {"10001", "100.01", "1e5", "18446744073709551617", "1e300"}) {
+    const std::string schema = fmt::format(R"({{"type": "number", "multipleOf": {}}})", multiple);
+    EXPECT_THAT(complaint(schema.c_str(), true),
+                AllOf(HasSubstr("multipleOf"), HasSubstr("at most 10000"), HasSubstr("strict")))
+        << multiple;
+    EXPECT_EQ(complaint(schema.c_str(), false), "") << multiple;
+  }
 }
 
 /// Each of these once took time, memory or the process, here or elsewhere.

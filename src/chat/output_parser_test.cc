@@ -629,6 +629,11 @@ TEST(GemmaCalls, ThatBreakOffOrGoWrongSaySo) {
   EXPECT_EQ(gemma("<|tool_call>call:edit{:1}<tool_call|>x"), "edit[{!]x");
   EXPECT_EQ(gemma("<|tool_call>call:edit{line:" + std::string(200, '[') + "}<tool_call|>x"),
             "edit[{\"line\": " + std::string(127, '[') + "!]x");
+  // A word that has no end holds back no more than a word would.
+  const std::string word(4096, 'x');
+  EXPECT_EQ(gemma("<|tool_call>call:edit{text:" + word + "}<tool_call|>y"),
+            "edit[{\"text\": \"" + word + "\"}]y");
+  EXPECT_EQ(gemma("<|tool_call>call:edit{text:x" + word + "}<tool_call|>y"), "edit[{\"text\": !]y");
   EXPECT_EQ(gemma("Say <|tool_call> to call."), "Say  to call.");
   EXPECT_EQ(cut(ToolSyntax::kGemma, "I <|tool_call>call:ed"), std::pair(std::string("I"), true));
 }

@@ -100,16 +100,17 @@ Status add_multiple(SchemaContext& context, const SchemaJson& schema, std::vecto
   const auto value = schema.find("multipleOf");
   if (value == schema.end()) return Status();
   const std::optional<Decimal> of = Decimal::of(*value);
-  if (!of || of->is_negative || of->is_zero()) {
-    return context.fail(schema, "multipleOf must be a number above 0");
-  }
-  const std::string digits = of->integer + of->fraction;
+  const bool is_positive = value->is_number() && value->get<double>() > 0;
+  if (!is_positive) return context.fail(schema, "multipleOf must be a number above 0");
+  const std::string digits = of ? of->integer + of->fraction : std::string();
   std::uint64_t m = 0;
   if (digits.size() <= kMultipleDigitsMax) {
     for (const char c : digits) m = m * 10 + static_cast<std::uint64_t>(c - '0');
   }
-  if (m == 0 || m > kMultipleMax) {
-    return context.not_held(schema, fmt::format("multipleOf {}", value->dump()));
+  if (!of || m == 0 || m > kMultipleMax) {
+    return context.not_held(schema,
+                            fmt::format("multipleOf {} (without its point it must be at most {})",
+                                        value->dump(), kMultipleMax));
   }
   out.push_back(context.graph.texts.multiple_of(static_cast<std::uint32_t>(m),
                                                 static_cast<std::uint32_t>(of->fraction.size())));

@@ -366,7 +366,7 @@ class Chat {
 
   /// A remark beside the conversation: dim, and not part of what a script reads.
   void note(std::string_view text) {
-    const bool is_dim = isatty(STDERR_FILENO) != 0 && std::getenv("NO_COLOR") == nullptr;
+    const bool is_dim = takes_colors(STDERR_FILENO);
     print_note(
         fmt::format("{}{}{}\n", is_dim ? "\033[2m" : "", fitted(text), is_dim ? "\033[0m" : ""));
   }
@@ -385,8 +385,10 @@ class Chat {
 
 Result<int> chat(const ChatOptions& options) {
   FM_ASSIGN_OR_RETURN(const std::unique_ptr<Engine> engine, open_engine(options.engine));
-  FM_ASSIGN_OR_RETURN(const std::unique_ptr<Conversation> conversation,
-                      Conversation::create(*engine, options.allow_control_tokens));
+  FM_ASSIGN_OR_RETURN(
+      const std::unique_ptr<Conversation> conversation,
+      Conversation::create(*engine, {.allow_control_tokens = options.allow_control_tokens,
+                                     .dims_thoughts = takes_colors(STDOUT_FILENO)}));
   FM_RETURN_IF_ERROR(conversation->set_system(options.system));
   const bool is_interactive = isatty(STDIN_FILENO) != 0 && isatty(STDOUT_FILENO) != 0;
   std::unique_ptr<LineReader> reader;

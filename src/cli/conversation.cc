@@ -7,6 +7,8 @@
 #include "base/result.h"
 #include "base/utf8.h"
 #include "cli/engine_flags.h"
+#include "cli/shown_answer.h"
+#include "server/template_probe.h"
 
 namespace flashmoe::cli {
 namespace {
@@ -34,7 +36,7 @@ Status check_utf8(std::string_view text) {
 }  // namespace
 
 Result<std::unique_ptr<Conversation>> Conversation::create(Engine& engine,
-                                                           bool allow_control_tokens) {
+                                                           const ConversationOptions& options) {
   // A first rendering, so that a model that cannot chat says so before the user has typed.
   const Result<ChatPrompt> prompt =
       engine.render_chat(dump(ordered_json::array({message("user", "Hello")})), {});
@@ -45,9 +47,16 @@ Result<std::unique_ptr<Conversation>> Conversation::create(Engine& engine,
   }
   FM_RETURN_IF_ERROR(engine.tokenize(*prompt).status());
   FM_ASSIGN_OR_RETURN(std::unique_ptr<Session> session, engine.new_session());
-  return std::unique_ptr<Conversation>(
-      new Conversation(engine, std::move(session), allow_control_tokens));
+  return std::unique_ptr<Conversation>(new Conversation(engine, std::move(session), options));
 }
+
+Conversation::Conversation(Engine& engine, std::unique_ptr<Session> session,
+                           const ConversationOptions& options)
+    : engine_(engine),
+      session_(std::move(session)),
+      options_(options),
+      answer_style_(server::find_answer_style(engine)),
+      markup_(server::find_markup(engine, answer_style_, nullptr)) {}
 
 Result<Reply> Conversation::say(std::string_view text, const GenerateOptions& options) {
   FM_RETURN_IF_ERROR(check_utf8(text));
@@ -70,10 +79,10 @@ Result<Reply> Conversation::retry(const GenerateOptions& options) {
 Result<Reply> Conversation::answer(ordered_json messages, const GenerateOptions& options) {
   FM_ASSIGN_OR_RETURN(
       const ChatPrompt prompt,
-      engine_.render_chat(dump(messages), {.allow_control_tokens = allow_control_tokens_}));
+      engine_.render_chat(dump(messages), {.allow_control_tokens = options_.allow_control_tokens}));
   FM_ASSIGN_OR_RETURN(const std::vector<std::int32_t> ids, engine_.tokenize(prompt));
   const std::size_t context = engine_.memory_plan().context;
-  if (ids.size() >= context) {
+  if (ids.size() + (options.max_tokens == 0 ? 0 : 1) > context) {
     return error(StatusCode::kInvalidArgument,
                  "the conversation would be {} tokens, and the context holds {}: begin a new one{}",
                  ids.size(), context,
@@ -86,9 +95,19 @@ Result<Reply> Conversation::answer(ordered_json messages, const GenerateOptions&
   }
   const std::span<const std::int32_t> rest =
       std::span<const std::int32_t>(ids).subspan(session_->token_ids().size());
+  ShownAnswer shown(server::find_opening(prompt, answer_style_), options_.dims_thoughts);
+  std::string told;
+  const auto tell = [&](std::string piece) {
+    told += piece;
+    return piece.empty() || !options.on_text || options.on_text(piece);
+  };
   GenerateOptions seeded = options;
   seeded.sampling.seed += seed_offset_;
+  seeded.markup = markup_;
+  seeded.on_text = [&](std::string_view text) { return tell(shown.push(text)); };
   Result<GenerateResult> result = session_->generate(rest, seeded);
+  const bool is_cut = !result.ok() || result->finish_reason != FinishReason::kStop;
+  tell(shown.finish(is_cut));
   if (!result.ok()) {
     // The session may have stopped in the middle of a step; the next turn feeds all of it again.
     if (const Status reset = session_->reset(); !reset.ok()) {
@@ -110,13 +129,15 @@ Result<Reply> Conversation::answer(ordered_json messages, const GenerateOptions&
   const bool nothing_said =
       result->finish_reason == FinishReason::kCancelled && result->text.empty();
   if (!nothing_said) {
-    messages.push_back(message("assistant", result->text));
+    messages.push_back(message("assistant", shown.text()));
+    if (!shown.thoughts().empty()) messages.back()["reasoning_content"] = shown.thoughts();
     messages_ = std::move(messages);
     unanswered_.reset();
     ++seed_offset_;
     ++statistics_.reply_count;
   }
   reply.result = std::move(result).value();
+  reply.result.text = std::move(told);
   return reply;
 }
 

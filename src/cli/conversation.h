@@ -8,8 +8,9 @@
 #include <optional>
 #include <string>
 #include <string_view>
-#include <utility>
+#include <vector>
 
+#include "chat/answer_style.h"
 #include "flashmoe/engine.h"
 #include "flashmoe/result.h"
 #include "flashmoe/session.h"
@@ -21,6 +22,11 @@ struct Reply {
   GenerateResult result;
   std::size_t reused_tokens = 0;
   std::uint64_t seed = 0;  // that its tokens were drawn with
+};
+
+struct ConversationOptions {
+  bool allow_control_tokens = false;  // see ChatRenderOptions
+  bool dims_thoughts = false;         // see ShownAnswer
 };
 
 /// Sums over the replies of a conversation.
@@ -44,14 +50,15 @@ struct ConversationStatistics {
 /// A turn that fails leaves the messages as they were, and retry() repeats it.
 class Conversation {
  public:
-  /// Opens a session of `engine`, which must outlive the conversation. `allow_control_tokens`: see
-  /// ChatRenderOptions. Errors: kNotFound if the model has no chat template or tokenizer.
+  /// Opens a session of `engine`, which must outlive the conversation. Errors: kNotFound if the
+  /// model has no chat template or tokenizer.
   static Result<std::unique_ptr<Conversation>> create(Engine& engine,
-                                                      bool allow_control_tokens = false);
+                                                      const ConversationOptions& options = {});
 
   /// Adds `text` as the user's message and the model's answer to it. `options` as for a single
   /// generation, but reply k of the conversation (from 0, retries counted) draws with seed + k.
-  /// A reply that was stopped keeps what was said; if nothing was, the message is taken back.
+  /// Its text, in pieces and whole, is what ShownAnswer makes of it. A reply that was stopped keeps
+  /// what was said; if nothing was, the message is taken back.
   /// Errors: kInvalidArgument for invalid UTF-8 or a full context; those of the session.
   Result<Reply> say(std::string_view text, const GenerateOptions& options);
 
@@ -67,24 +74,24 @@ class Conversation {
   /// set of experts that is forgotten too; `cold`: none stay in memory.
   Status reset(bool cold = false);
 
-  /// An array of {"role", "content"}.
+  /// An array of {"role", "content"}, with "reasoning_content" where thoughts were told apart.
   const nlohmann::ordered_json& messages() const { return messages_; }
   const ConversationStatistics& statistics() const { return statistics_; }
   /// Tokens that the session holds.
   std::size_t token_count() const { return session_->token_ids().size(); }
 
  private:
-  Conversation(Engine& engine, std::unique_ptr<Session> session, bool allow_control_tokens)
-      : engine_(engine),
-        session_(std::move(session)),
-        allow_control_tokens_(allow_control_tokens) {}
+  Conversation(Engine& engine, std::unique_ptr<Session> session,
+               const ConversationOptions& options);
 
   /// The model's answer to `messages`, which become the conversation together with it.
   Result<Reply> answer(nlohmann::ordered_json messages, const GenerateOptions& options);
 
   Engine& engine_;
   std::unique_ptr<Session> session_;
-  bool allow_control_tokens_ = false;
+  const ConversationOptions options_;
+  const AnswerStyle answer_style_;
+  const std::vector<std::int32_t> markup_;  // special tokens that are marks of thoughts
   nlohmann::ordered_json messages_ = nlohmann::ordered_json::array();
   std::optional<std::string> unanswered_;  // the last turn's message, if it failed
   std::uint64_t seed_offset_ = 0;

@@ -18,8 +18,10 @@ class FakeSession : public Session {
     bool fails = false;
     bool is_cancelled = false;  // before a word is said
     std::vector<std::int32_t> reply = {'o', 'k'};
+    std::string text = "ok";           // of the reply
     std::vector<std::size_t> fed;      // prompt tokens of each generation
     std::vector<std::uint64_t> seeds;  // of each generation
+    std::vector<std::int32_t> markup;  // of the last generation
     std::size_t reset_count = 0;
   };
   explicit FakeSession(Script& script) : script_(script) {}
@@ -30,6 +32,7 @@ class FakeSession : public Session {
     ids_.insert(ids_.end(), prompt.begin(), prompt.end());
     script_.fed.push_back(prompt.size());
     script_.seeds.push_back(options.sampling.seed);
+    script_.markup = options.markup;
     if (script_.fails) return error(StatusCode::kIo, "disk gone");
     GenerateResult result;
     result.statistics.prompt_tokens = prompt.size();
@@ -39,7 +42,10 @@ class FakeSession : public Session {
       return result;
     }
     ids_.insert(ids_.end(), script_.reply.begin(), script_.reply.end());
-    result.text = "ok";
+    result.text = script_.text;
+    for (const char& c : result.text) {
+      if (options.on_text) options.on_text({&c, 1});
+    }
     return result;
   }
   Status forward(std::span<const std::int32_t>, const ForwardObserver&) override {
@@ -64,11 +70,15 @@ class FakeSession : public Session {
   std::vector<std::int32_t> ids_;
 };
 
-/// Renders "<content>" per message and ";" to begin the reply; a token is a byte.
+/// Renders "<content>" per message and ";" to begin the reply, or messages in channels; a token is
+/// a byte, or one of two marks.
 class FakeEngine : public Engine {
  public:
+  static constexpr std::int32_t kChannelMark = 256;
+  static constexpr std::int32_t kReturnMark = 257;
   FakeSession::Script script;
   bool has_template = true;
+  bool has_channels = false;
   MemoryPlan plan = {.context = 100};
   ModelInfo model = {.max_position_embeddings = 200};
 
@@ -97,14 +107,24 @@ class FakeEngine : public Engine {
     if (!has_template) return error(StatusCode::kNotFound, "no chat template");
     ChatPrompt prompt;
     for (const auto& message : nlohmann::json::parse(messages)) {
+      if (has_channels) {
+        const bool is_answer = message["role"] == "assistant";
+        prompt.text += "<|start|>" + message["role"].get<std::string>();
+        prompt.text += is_answer ? "<|channel|>final<|message|>" : "<|message|>";
+        prompt.text += message["content"].get<std::string>() + "<|end|>";
+        continue;
+      }
       prompt.text += message["role"] == "assistant" ? ';' : '<';
       prompt.text += message["content"].get<std::string>();
     }
-    prompt.text += ';';
+    prompt.text += has_channels ? "<|start|>assistant" : ";";
     return prompt;
   }
-  std::string token_bytes(std::int32_t id) const override { return {static_cast<char>(id)}; }
-  bool is_special_token(std::int32_t) const override { return false; }
+  std::string token_bytes(std::int32_t id) const override {
+    if (id == kChannelMark) return "<|channel|>";
+    return id == kReturnMark ? "<|return|>" : std::string(1, static_cast<char>(id));
+  }
+  bool is_special_token(std::int32_t id) const override { return id >= kChannelMark; }
   SamplingOptions recommended_sampling() const override { return {}; }
   Status set_residency(const ResidencyOptions&) override { return Status(); }
   const ResidencyOptions& residency() const override { return residency_; }
@@ -173,6 +193,44 @@ TEST(Conversation, AFullContextIsAnErrorThatLosesNothing) {
   EXPECT_EQ(fullest.message().find("--context"), std::string::npos) << fullest.message();
   EXPECT_EQ(conversation->messages().size(), 2u);
   EXPECT_EQ(conversation->say("de", {})->reused_tokens, 7u);
+}
+
+TEST(Conversation, MayFillTheContextWhereNothingIsToBeSaid) {
+  FakeEngine engine;
+  const auto conversation = Conversation::create(engine).value();
+  const std::string full(engine.plan.context - 2, 'x');  // between < and ;
+  EXPECT_EQ(conversation->say(full, {.max_tokens = 1}).status().code(),
+            StatusCode::kInvalidArgument);
+  EXPECT_TRUE(conversation->say(full, {.max_tokens = 0}).ok());
+  EXPECT_FALSE(conversation->say(full + "x", {.max_tokens = 0}).ok());
+}
+
+TEST(Conversation, TellsThoughtsInChannelsApartAndKeepsTheAnswer) {
+  FakeEngine engine;
+  engine.has_channels = true;
+  engine.plan.context = 1000;
+  engine.model.vocab_size = 258;
+  engine.model.eos_token_ids = {FakeEngine::kReturnMark};
+  engine.script.text =
+      "<|channel|>analysis<|message|>Greet.<|end|><|start|>assistant<|channel|>final<|message|>Hi";
+  const auto conversation = Conversation::create(engine, {.dims_thoughts = true}).value();
+  std::string told;
+  const GenerateOptions options{.on_text = [&](std::string_view text) {
+    told += text;
+    return true;
+  }};
+  const Result<Reply> reply = conversation->say("abc", options);
+  ASSERT_TRUE(reply.ok());
+  EXPECT_EQ(told, "\033[2mGreet.\033[0m\n\nHi");
+  EXPECT_EQ(reply->result.text, told);
+  // The special tokens that the marks are made of are text, but for those that end it.
+  EXPECT_EQ(engine.script.markup, std::vector<std::int32_t>{FakeEngine::kChannelMark});
+  EXPECT_EQ(conversation->messages()[1],
+            nlohmann::ordered_json(
+                {{"role", "assistant"}, {"content", "Hi"}, {"reasoning_content", "Greet."}}));
+  ASSERT_TRUE(conversation->say("def", options).ok());
+  const auto scripted = Conversation::create(engine).value();
+  EXPECT_EQ(scripted->say("abc", {})->result.text, "<think>\nGreet.\n</think>\n\nHi");
 }
 
 TEST(Conversation, RetryReplacesTheReplyAndDrawsWithAnotherSeed) {

@@ -40,7 +40,8 @@ Examples:
   flash-moe forward MODEL --ids-file ids.txt --out all.safetensors --hidden --memory 12GiB
 
 OUT holds input_ids I32 [T], logits F32 [T, vocab] and, with --hidden, hidden F32 [layers + 1, T, hidden_size]: the
-embedding's output, then each layer's, the last after the final norm.)";
+embedding's output, then each layer's, the last after the final norm. Of a model with several residual streams, hidden
+F32 [layers, T, streams * hidden_size] is what goes into each layer, and final_hidden F32 [T, hidden_size] into lm_head.)";
 
 /// Fails now rather than after minutes of computing.
 Status check_writable(const std::string& path) {
@@ -57,9 +58,15 @@ Result<SafetensorsWriter> create_writer(const ForwardOptions& options, const Mod
   std::vector<SafetensorsWriter::Tensor> tensors = {
       {"input_ids", DType::kI32, {token_count}},
       {"logits", DType::kF32, {token_count, info.vocab_size}}};
-  if (options.hidden) {
+  if (options.hidden && info.residual_streams == 1) {
     tensors.push_back(
         {"hidden", DType::kF32, {info.layer_count + 1, token_count, info.hidden_size}});
+  } else if (options.hidden) {
+    // What goes into lm_head is not as wide as what goes before.
+    tensors.push_back({"hidden",
+                       DType::kF32,
+                       {info.layer_count, token_count, info.residual_streams * info.hidden_size}});
+    tensors.push_back({"final_hidden", DType::kF32, {token_count, info.hidden_size}});
   }
   return SafetensorsWriter::create(options.out_path, tensors);
 }
@@ -102,7 +109,11 @@ Result<int> forward(const ForwardOptions& options) {
   if (options.hidden) {
     observer.on_hidden = [&](std::size_t index, std::size_t position, std::size_t,
                              std::span<const float> hidden) {
-      return writer.write("hidden", (index * ids.size() + position) * info.hidden_size, hidden);
+      const bool is_apart = info.residual_streams > 1 && index == info.layer_count;
+      if (is_apart) return writer.write("final_hidden", position * info.hidden_size, hidden);
+      return writer.write(
+          "hidden", (index * ids.size() + position) * info.residual_streams * info.hidden_size,
+          hidden);
     };
   }
   const auto start = std::chrono::steady_clock::now();

@@ -86,6 +86,13 @@ Json architecture_json(const ModelInspection& model) {
           {"sliding_head_dim", a.sliding_head_dim},
           {"kv_lora_rank", a.kv_lora_rank},
           {"qk_rope_head_dim", a.qk_rope_head_dim},
+          {"indexer_n_heads", a.indexer_num_heads},
+          {"indexer_head_dim", a.indexer_head_dim},
+          {"indexer_budget", a.indexer_budget},
+          {"indexer_compress_ratio", a.indexer_compress_ratio},
+          {"ngram_embedding_layers", a.ngram_embedding_layers},
+          {"ngram_rows_per_token", a.ngram_rows_per_token},
+          {"residual_streams", model.info.residual_streams},
           {"linear_num_key_heads", a.linear_num_key_heads},
           {"linear_num_value_heads", a.linear_num_value_heads},
           {"linear_key_head_dim", a.linear_key_head_dim},
@@ -123,6 +130,7 @@ Json to_json(const ModelInspection& model, bool with_tensors) {
                 {{"size_bytes", model.expert_bytes},
                  {"slot_bytes", least.expert_slot_bytes},
                  {"count", least.expert_count}}},
+               {"ngram_table_bytes", model.ngram_table_bytes},
                {"context", least.context},
                {"kv_precision", to_string(least.kv_precision)},
                {"kv_bytes_per_token", model.kv_bytes_per_token},
@@ -182,10 +190,18 @@ std::string architecture_text(const ModelInspection& model) {
     text += fmt::format("  {:<12} {}\n", label, value);
   };
   line("layers", layers_text(info.layer_count, a));
-  line("hidden", fmt::format("{}", info.hidden_size));
+  line("hidden", fmt::format("{}{}", info.hidden_size,
+                             info.residual_streams > 1
+                                 ? fmt::format(", in {} residual streams", info.residual_streams)
+                                 : ""));
   if (a.full_attention_layers > 0) {
     line("attention", fmt::format("{} query heads, {} key/value heads of {}", a.num_attention_heads,
                                   a.num_key_value_heads, a.head_dim));
+  }
+  if (a.indexer_budget > 0) {
+    line("indexer",
+         fmt::format("{} heads of {}, choosing {} tokens in runs of {}", a.indexer_num_heads,
+                     a.indexer_head_dim, a.indexer_budget, a.indexer_compress_ratio));
   }
   if (a.sliding_attention_layers > 0) {
     line("sliding", fmt::format("{} query heads, {} key/value heads of {}, over {} tokens",
@@ -209,6 +225,13 @@ std::string architecture_text(const ModelInspection& model) {
                      a.shared_expert_intermediate_size == 0
                          ? ""
                          : fmt::format("; shared expert {}", a.shared_expert_intermediate_size)));
+  }
+  if (a.ngram_embedding_layers > 0) {
+    line("n-grams", fmt::format("tables of {} for {} layer{}, which stay on disk; {} rows of {} "
+                                "read per token",
+                                format_size(model.ngram_table_bytes), a.ngram_embedding_layers,
+                                a.ngram_embedding_layers == 1 ? "" : "s", a.ngram_rows_per_token,
+                                a.ngram_embedding_layers == 1 ? "it" : "each"));
   }
   line("vocabulary", fmt::format("{}{}", info.vocab_size,
                                  a.tie_word_embeddings ? ", embedding tied to lm_head" : ""));

@@ -104,7 +104,7 @@ What is typed comes first, then the environment, then the config file.
 \fBoff\fR, or \fB0\fR, \fBfalse\fR, \fBno\fR, leaves the environment and the config file aside.
 .TP
 \fBNO_COLOR\fR
-If it is set, remarks are not dimmed.
+If it is set, remarks and thoughts are not dimmed.
 .SH FILES
 .TP
 \fI$XDG_CONFIG_HOME/flash\-moe/config.toml\fR, or \fI~/.config/flash\-moe/config.toml\fR

@@ -32,6 +32,10 @@ int report(const Status& status) {
   return status.code() == StatusCode::kInvalidArgument ? kExitUsage : kExitFailure;
 }
 
+bool takes_colors(int descriptor) {
+  return isatty(descriptor) != 0 && std::getenv("NO_COLOR") == nullptr;
+}
+
 void print_note(std::string_view text) {
   std::fwrite(text.data(), 1, text.size(), stderr);  // fmt::print() would throw
 }

@@ -23,6 +23,10 @@ void occupy_standard_descriptors();
 /// no reader there is nothing to say: that is how users of `head` end a command.
 int report(const Status& status);
 
+/// Whether what goes to this standard descriptor may be colored: a terminal shows it, and its user
+/// has not said otherwise (NO_COLOR).
+bool takes_colors(int descriptor);
+
 /// Writes to stderr. A failure is ignored: there is no one left to tell.
 void print_note(std::string_view text);
 

@@ -1,3 +1,5 @@
+#include <unistd.h>
+
 #include <CLI/CLI.hpp>
 #include <functional>
 #include <memory>
@@ -138,7 +140,7 @@ Result<Turns> make_turns(Engine& engine, const RunOptions& options) {
   FM_ASSIGN_OR_RETURN(const std::vector<std::string> texts, read_prompts(options));
   if (options.raw || texts.empty()) return raw_turns(engine, options, texts);
   Result<std::unique_ptr<Conversation>> conversation =
-      Conversation::create(engine, /*allow_control_tokens=*/false);
+      Conversation::create(engine, {.dims_thoughts = !options.json && takes_colors(STDOUT_FILENO)});
   if (conversation.ok()) return chat_turns(std::move(*conversation), options, texts);
   // A model that was never taught to chat continues texts, and that is no fault.
   const bool has_no_template = conversation.status().code() == StatusCode::kNotFound;

@@ -12,6 +12,9 @@ namespace {
 
 constexpr const char* kModelsOwn = "the model's";
 
+/// What llama.cpp's tools, and scripts written for them, say for a seed that is drawn.
+constexpr std::string_view kDrawnSeed = "-1";
+
 }  // namespace
 
 GenerateOptions SamplingFlags::options(SamplingOptions recommended,
@@ -60,8 +63,17 @@ void add_sampling_flags(CLI::App& command, SamplingFlags& flags,
               "0 always takes the likeliest token")
       ->default_str(kModelsOwn)
       ->group(kAnswerOptions);
-  add_whole_number(command, "--seed", flags.seed, {},
-                   "The same seed gives the same text; without, each run draws its own")
+  internal::add_checked(
+      command, "--seed",
+      "The same seed gives the same text; without, or with -1, each run draws its own",
+      [](const std::string& text) {
+        return text == kDrawnSeed ? std::string() : check_whole_number(text, {});
+      },
+      [&flags](const std::string& text) {
+        flags.seed.reset();
+        if (text != kDrawnSeed) flags.seed = whole_number(text);
+      })
+      ->type_name("N")
       ->group(kAnswerOptions);
   add_whole_number(command, "--top-k", flags.top_k, {0, kCountMax},
                    "Draw from the k likeliest tokens; 0: from all")

@@ -19,7 +19,7 @@ struct SamplingFlags {
   std::optional<double> top_p;
   std::optional<double> min_p;
   std::optional<double> repeat_penalty;
-  std::optional<std::uint64_t> seed;
+  std::optional<std::uint64_t> seed;  // none: drawn
   std::vector<std::string> stop;
   bool ignore_eos = false;
 

@@ -5,7 +5,6 @@
 #include <cstdlib>
 #include <cstring>
 #include <ctime>
-#include <filesystem>
 #include <fstream>
 #include <memory>
 #include <string>
@@ -21,7 +20,6 @@
 #include "cli/option_values.h"
 #include "cli/output.h"
 #include "cli/progress_bar.h"
-#include "format/gguf_package.h"
 #include "server/request_bounds.h"
 #include "server/server.h"
 
@@ -141,25 +139,6 @@ Status read_api_keys(const std::string& path, std::vector<std::string>& keys) {
   return Status();
 }
 
-/// Says of the model's files what clients may ask. Opening it says what is wrong with them.
-void describe_files(const std::string& model, server::ServerOptions& options) {
-  std::error_code failure;
-  const Result<std::filesystem::path> files = find_model_folder(model);
-  if (!files.ok()) return;
-  if (const auto gguf = find_gguf_file(*files); gguf.ok() && gguf->has_value()) {
-    options.model_format = "gguf";
-    const Result<ModelPackage> package = ModelPackage::open(**gguf);
-    if (!package.ok()) return;
-    for (const std::filesystem::path& file : package->files()) {
-      options.model_size += std::filesystem::file_size(file, failure);
-    }
-    return;
-  }
-  for (const auto& entry : std::filesystem::directory_iterator(*files, failure)) {
-    if (entry.is_regular_file(failure)) options.model_size += entry.file_size(failure);
-  }
-}
-
 Result<std::unique_ptr<Engine>> open_for_serving(const ServeOptions& options) {
   FM_ASSIGN_OR_RETURN(EngineOptions engine, engine_options(options.engine));
   engine.sessions = options.parallel;
@@ -244,7 +223,6 @@ Result<int> serve(const ServeOptions& options) {
     wanted.body_size_max = *body_max;
   }
   wanted.model_id = options.alias.empty() ? model_name(options.engine.model) : options.alias;
-  describe_files(options.engine.model, wanted);
   wanted.allow_control_tokens = options.allow_control_tokens;
   wanted.scheduler.queue_max = options.queue;
   wanted.scheduler.cache_folder = options.cache_dir;

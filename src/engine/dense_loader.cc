@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cstring>
 #include <utility>
 
 #include "base/check.h"
@@ -37,25 +38,27 @@ bool DenseLoader::has_matrix(const TensorRef& tensor) const {
 Status DenseLoader::matrix(const TensorRef& tensor, const MatrixShape& shape, WeightView* out) {
   FM_ASSIGN_OR_RETURN(const WeightRecord record,
                       find_weight(package_, tensor.name, shape.stack, shape.rows, shape.cols));
-  *out = {.format = record.format, .rows = shape.stack * shape.rows, .cols = shape.cols};
-  Matrix matrix{.out = out, .weight_offset = place(*record.weight)};
-  if (record.format.kind == WeightFormat::Kind::kAffine) {
-    matrix.scales_offset = place(*record.scales);
-    matrix.biases_offset = place(*record.biases);
+  *out = {.type = record.type, .rows = shape.stack * shape.rows, .cols = shape.cols};
+  Matrix matrix{.out = out};
+  for (std::size_t i = 0; i < record.type->plane_count; ++i) {
+    matrix.offsets[i] = place(*record.planes[i]);
   }
   matrices_.push_back(matrix);
   return Status();
 }
 
+Result<const TensorRecord*> DenseLoader::find(const std::string& name) const {
+  const TensorRecord* const tensor = package_.find(name);
+  if (tensor != nullptr) return tensor;
+  return error(StatusCode::kNotFound,
+               "{}: tensor {} is not in the checkpoint; download the model again",
+               package_.path().string(), name);
+}
+
 Status DenseLoader::vector(const TensorRef& wanted, std::span<const TensorShape> accepted_shapes,
                            std::vector<float>* out) {
   const std::string& name = wanted.name;
-  const TensorRecord* tensor = package_.find(name);
-  if (tensor == nullptr) {
-    return error(StatusCode::kNotFound,
-                 "{}: tensor {} is not in the checkpoint; download the model again",
-                 package_.path().string(), name);
-  }
+  FM_ASSIGN_OR_RETURN(const TensorRecord* const tensor, find(name));
   if (std::find(accepted_shapes.begin(), accepted_shapes.end(), tensor->shape) ==
       accepted_shapes.end()) {
     return error(StatusCode::kCorrupt, "{} has shape [{}] where {} implies [{}]",
@@ -68,6 +71,58 @@ Status DenseLoader::vector(const TensorRef& wanted, std::span<const TensorShape>
   }
   vectors_.push_back({tensor, name, wanted.stored, out, place(*tensor)});
   widened_size_ += tensor->element_count() * sizeof(float);
+  return Status();
+}
+
+Status DenseLoader::integers(const TensorRef& wanted, std::size_t count,
+                             std::vector<std::int64_t>* out) {
+  FM_ASSIGN_OR_RETURN(const TensorRecord* const tensor, find(wanted.name));
+  if (tensor->shape != TensorShape{count}) {
+    return error(StatusCode::kCorrupt, "{} has shape [{}] where {} implies [{}]",
+                 package_.place_of(wanted.name, *tensor), fmt::join(tensor->shape, ", "),
+                 package_.config_name(), count);
+  }
+  if (tensor->dtype != DType::kI64) {
+    return error(StatusCode::kUnsupported, "{} has dtype {}; expected I64",
+                 package_.place_of(wanted.name, *tensor), tensor->type_name());
+  }
+  integers_.push_back({out, count, place(*tensor)});
+  widened_size_ += count * sizeof(std::int64_t);
+  return Status();
+}
+
+Status DenseLoader::row_table(std::span<const TensorRef> parts, std::uint64_t rows,
+                              std::size_t cols, std::size_t* index) {
+  RowTable table = {.cols = cols};
+  for (const TensorRef& part : parts) {
+    FM_ASSIGN_OR_RETURN(const TensorRecord* const tensor, find(part.name));
+    if (tensor->shape.size() != 2 || tensor->shape[0] == 0 || tensor->shape[1] != cols ||
+        tensor->shape[0] > rows - table.rows) {
+      return error(StatusCode::kCorrupt,
+                   "{} has shape [{}] where {} implies rows of {}, of which all parts of the table "
+                   "have {}; the model does not match it, download it again",
+                   package_.place_of(part.name, *tensor), fmt::join(tensor->shape, ", "),
+                   package_.config_name(), cols, rows);
+    }
+    if (table.parts.empty()) table.dtype = tensor->dtype;
+    if (!is_float(tensor->dtype) || tensor->dtype != table.dtype) {
+      return error(StatusCode::kUnsupported,
+                   "{} has dtype {}; expected F32, BF16 or F16, the same in all parts of the table",
+                   package_.place_of(part.name, *tensor), tensor->type_name());
+    }
+    table.parts.push_back(
+        {.file_index = tensor->file_index, .offset = tensor->offset, .row_begin = table.rows});
+    table.rows += tensor->shape[0];
+  }
+  if (table.rows != rows) {
+    return error(
+        StatusCode::kCorrupt,
+        "{}: the {} parts of {} have {} rows where {} implies {}; download the model again",
+        package_.path().string(), parts.size(), parts.front().name, table.rows,
+        package_.config_name(), rows);
+  }
+  *index = tables_.size();
+  tables_.push_back(std::move(table));
   return Status();
 }
 
@@ -123,10 +178,8 @@ Result<AlignedBuffer> DenseLoader::load(
   warmer.want(buffer.size());
   FM_RETURN_IF_ERROR(read_parts(files, queue, buffer, on_progress).with_prefix("loading weights"));
   for (const Matrix& matrix : matrices_) {
-    matrix.out->weight = buffer.data() + matrix.weight_offset;
-    if (matrix.out->format.kind == WeightFormat::Kind::kAffine) {
-      matrix.out->scales = buffer.data() + matrix.scales_offset;
-      matrix.out->biases = buffer.data() + matrix.biases_offset;
+    for (std::size_t i = 0; i < matrix.out->type->plane_count; ++i) {
+      matrix.out->planes[i] = buffer.data() + matrix.offsets[i];
     }
   }
   for (const Vector& vector : vectors_) {
@@ -137,6 +190,11 @@ Result<AlignedBuffer> DenseLoader::load(
       return error(restored.code(), "{} {}; download the model again",
                    package_.place_of(vector.name, *vector.tensor), restored.message());
     }
+  }
+  for (const Integers& integers : integers_) {
+    integers.out->resize(integers.count);
+    std::memcpy(integers.out->data(), buffer.data() + integers.offset,
+                integers.count * sizeof(std::int64_t));
   }
   return buffer;
 }

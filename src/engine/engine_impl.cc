@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <limits>
 #include <utility>
 #include <vector>
 
@@ -44,7 +45,14 @@ Result<SamplingOptions> read_recommended_sampling(const ModelPackage& package) {
   // Those who recommend one mean all tokens before, the prompt's included.
   if (sampling.repeat_penalty != 1) sampling.repeat_window = ~std::size_t{0};
   FM_ASSIGN_OR_RETURN(const bool do_sample, reader.boolean_or("do_sample", false));
-  if (!do_sample) return sampling;
+  if (!do_sample) {
+    // Nobody draws by them. What is no number at all is a slip, which nobody would notice.
+    constexpr double kAny = std::numeric_limits<double>::max();
+    for (const char* field : {"temperature", "top_p", "min_p", "top_k"}) {
+      FM_RETURN_IF_ERROR(reader.number_or(field, 0, -kAny, kAny).status());
+    }
+    return sampling;
+  }
   FM_ASSIGN_OR_RETURN(sampling.temperature, reader.number_or("temperature", 1.0, 0.0, 100.0));
   FM_ASSIGN_OR_RETURN(sampling.top_p, reader.number_or("top_p", 1.0, 0.0, 1.0));
   FM_ASSIGN_OR_RETURN(sampling.min_p, reader.number_or("min_p", 0.0, 0.0, 1.0));
@@ -170,8 +178,13 @@ Status EngineImpl::load(const EngineOptions& options) {
   if (plan_.expert_count > 0) {
     FM_RETURN_IF_ERROR(load_experts(options, std::move(queue), *files));
   }
-  FM_ASSIGN_OR_RETURN(
-      model_, Model::create(files->take_network(), *ops_, cache_.get(), plan_.prefill_chunk));
+  if (files->has_tables()) {
+    FM_ASSIGN_OR_RETURN(std::unique_ptr<ReadQueue> rows,
+                        make_read_queue({.backend = backend_of(options.io)}));
+    FM_ASSIGN_OR_RETURN(tables_, files->open_tables(std::move(rows)));
+  }
+  FM_ASSIGN_OR_RETURN(model_, Model::create(files->take_network(), *ops_, cache_.get(),
+                                            tables_.get(), plan_.prefill_chunk));
   if (trace_recording_ != nullptr) observers_.add(*trace_recording_);
   if (profile_counter_ != nullptr) observers_.add(*profile_counter_);
   model_->set_routing(&observers_, trace_routing_.get());
@@ -244,7 +257,8 @@ Status EngineImpl::set_residency(const ResidencyOptions& options) {
 EngineStatistics EngineImpl::statistics() const {
   EngineStatistics statistics;
   statistics.load_seconds = load_seconds_;
-  statistics.bytes_read = bytes_read_loading_;
+  const std::uint64_t row_bytes_read = tables_ == nullptr ? 0 : tables_->bytes_read();
+  statistics.bytes_read = bytes_read_loading_ + row_bytes_read;
   const StepTimes& times = model_->times();
   statistics.steps = times.step_count;
   statistics.mixer_seconds = times.mixer_seconds;
@@ -284,7 +298,7 @@ EngineStatistics EngineImpl::statistics() const {
   statistics.experts_placed = experts.exchange_count;
   statistics.placing_seconds = experts.exchange_seconds;
   statistics.mlp_seconds -= experts.wait_seconds;
-  statistics.bytes_read = cache_->read_statistics().bytes_read;
+  statistics.bytes_read = cache_->read_statistics().bytes_read + row_bytes_read;
   return statistics;
 }
 

@@ -72,6 +72,7 @@ class EngineImpl : public Engine {
   Status chat_template_status_;
   std::unique_ptr<ThreadPool> threads_;
   std::unique_ptr<Ops> ops_;
+  std::unique_ptr<RowTables> tables_;  // null: the model has none
   std::unique_ptr<ExpertStore> store_;
   std::unique_ptr<ExpertCache> cache_;
   std::optional<PressureWatch> pressure_;            // none: nothing to watch

@@ -9,19 +9,15 @@
 namespace flashmoe {
 namespace {
 
-/// The rows [row_begin, row_begin + rows) of one matrix of a stack, as segments: weights, then
-/// scales and biases.
+/// The rows [row_begin, row_begin + rows) of one matrix of a stack, as segments, plane by
+/// plane.
 void append_segments(const WeightRecord& record, std::uint64_t stack_index, std::uint64_t row_begin,
                      std::uint64_t rows, std::vector<ExpertSegment>& segments) {
   const std::uint64_t row = stack_index * record.rows + row_begin;
-  const auto append = [&](const TensorRecord& tensor, std::uint64_t row_size) {
+  for (std::size_t i = 0; i < record.type->plane_count; ++i) {
+    const TensorRecord& tensor = *record.planes[i];
+    const std::uint64_t row_size = record.type->plane_row_size(i, record.cols);
     segments.push_back({tensor.file_index, tensor.offset + row * row_size, rows * row_size});
-  };
-  append(*record.weight, record.format.weight_row_size(record.cols));
-  if (record.format.kind == WeightFormat::Kind::kAffine) {
-    const std::uint64_t scale_row_size = record.format.scale_row_size(record.cols);
-    append(*record.scales, scale_row_size);
-    append(*record.biases, scale_row_size);
   }
 }
 
@@ -121,7 +117,7 @@ class LayerBuilder {
     return matrix;
   }
 
-  void finish(const WeightFormat& gate, const WeightFormat& up, const WeightFormat& down) {
+  void finish(const WeightType* gate, const WeightType* up, const WeightType* down) {
     layout.gate_proj = gate;
     layout.up_proj = up;
     layout.down_proj = down;
@@ -138,7 +134,7 @@ class LayerBuilder {
     FM_ASSIGN_OR_RETURN(const Matrix up, find(TensorId::kStackedUp, inner(), hidden_));
     FM_ASSIGN_OR_RETURN(const Matrix down, find(TensorId::kStackedDown, hidden_, inner()));
     for (std::uint64_t e = 0; e < count; ++e) append_expert(gate, up, down, e);
-    finish(gate.record.format, up.record.format, down.record.format);
+    finish(gate.record.type, up.record.type, down.record.type);
     return Status();
   }
 
@@ -151,9 +147,9 @@ class LayerBuilder {
       FM_ASSIGN_OR_RETURN(const Matrix gate, find(TensorId::kSeparateGate, inner(), hidden_));
       FM_ASSIGN_OR_RETURN(const Matrix up, find(TensorId::kSeparateUp, inner(), hidden_));
       FM_ASSIGN_OR_RETURN(const Matrix down, find(TensorId::kSeparateDown, hidden_, inner()));
-      const ExpertLayout this_layout = {.gate_proj = gate.record.format,
-                                        .up_proj = up.record.format,
-                                        .down_proj = down.record.format,
+      const ExpertLayout this_layout = {.gate_proj = gate.record.type,
+                                        .up_proj = up.record.type,
+                                        .down_proj = down.record.type,
                                         .bias = layout.bias};
       if (e == 0) layout = this_layout;
       if (layout != this_layout) {
@@ -190,27 +186,27 @@ class LayerBuilder {
     }
     const std::vector<std::uint64_t> straight = {moe_.router.num_experts, rows, cols};
     const std::vector<std::uint64_t> transposed = {moe_.router.num_experts, cols, rows};
-    const Fused fused = {
-        .record = {.format = {.kind = WeightFormat::Kind::kFloat, .dtype = tensor->dtype},
-                   .stack = moe_.router.num_experts,
-                   .rows = rows,
-                   .cols = cols,
-                   .weight = tensor},
-        .fits_straight = tensor->shape == straight,
-        .fits_transposed = tensor->shape == transposed};
-    if (!fused.fits_straight && !fused.fits_transposed) {
+    if (tensor->shape != straight && tensor->shape != transposed) {
       return error(StatusCode::kCorrupt,
                    "{}: tensor {} has shape [{}] where [{}], or transposed [{}], is expected; the "
                    "model does not match its config.json, download it again",
                    package_.path().string(), name, fmt::join(tensor->shape, ", "),
                    fmt::join(straight, ", "), fmt::join(transposed, ", "));
     }
-    if (!is_float(tensor->dtype)) {
+    FM_ASSIGN_OR_RETURN(const WeightType* const type, find_plain_type(package_, name, *tensor));
+    const bool can_be_transposed = type->encoding == WeightEncoding::kFloat;
+    if (!can_be_transposed && tensor->shape != straight) {
       return error(StatusCode::kUnsupported,
-                   "{}: tensor {} has dtype {}; expected F32, BF16 or F16",
-                   package_.path().string(), name, tensor->type_name());
+                   "{} is stored transposed, which only floats can be; convert the model again",
+                   package_.place_of(name, *tensor));
     }
-    return fused;
+    return Fused{.record = {.type = type,
+                            .stack = moe_.router.num_experts,
+                            .rows = rows,
+                            .cols = cols,
+                            .planes = {tensor}},
+                 .fits_straight = tensor->shape == straight,
+                 .fits_transposed = can_be_transposed && tensor->shape == transposed};
   }
 
   /// A square tensor is stored the way its layer's `other` one is: they cannot both be square.
@@ -247,7 +243,7 @@ class LayerBuilder {
       }
       append_matrix({down.record, down_bias}, e, hidden_);
     }
-    finish(gate_up.record.format, gate_up.record.format, down.record.format);
+    finish(gate_up.record.type, gate_up.record.type, down.record.type);
     return Status();
   }
 

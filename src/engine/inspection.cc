@@ -40,6 +40,17 @@ ModelArchitecture architecture_of(const ModelSpec& spec) {
     architecture.num_attention_heads = attention->num_heads;
     architecture.num_key_value_heads = attention->num_kv_heads;
     architecture.head_dim = attention->head_dim;
+    if (attention->indexer) {
+      architecture.indexer_num_heads = attention->indexer->num_heads;
+      architecture.indexer_head_dim = attention->indexer->head_dim;
+      architecture.indexer_budget = attention->indexer->budget;
+      architecture.indexer_compress_ratio = attention->indexer->compress_ratio;
+    }
+  }
+  for (const LayerSpec& layer : spec.layers) {
+    if (!layer.embedding) continue;
+    ++architecture.ngram_embedding_layers;
+    architecture.ngram_rows_per_token = layer.embedding->ngrams.heads();
   }
   if (const auto* latent = spec.first_mixer<LatentAttentionSpec>()) {
     architecture.num_attention_heads = latent->num_heads;
@@ -76,7 +87,7 @@ std::vector<InspectedTensor> list_tensors(const ModelPackage& package, const Ten
     const std::string dtype(record.type_name());
     tensors.push_back({.name = name,
                        .role = use == nullptr ? TensorRole::kUnused : use->role,
-                       .format = use == nullptr ? dtype : format_name(use->format),
+                       .format = use == nullptr || use->type == nullptr ? dtype : use->type->name(),
                        .dtype = dtype,
                        .shape = record.shape,
                        .size_bytes = record.size,
@@ -173,6 +184,12 @@ std::string_view to_string(TensorRole role) {
       return "shared_expert";
     case TensorRole::kRoutedExperts:
       return "routed_experts";
+    case TensorRole::kHyperConnection:
+      return "hyper_connection";
+    case TensorRole::kNgramEmbedding:
+      return "ngram_embedding";
+    case TensorRole::kNgramTable:
+      return "ngram_table";
     case TensorRole::kUnused:
       break;
   }
@@ -199,11 +216,15 @@ Result<ModelInspection> inspect_model(const InspectOptions& options) {
   const std::uint64_t expert_parameters =
       std::uint64_t{3} * spec.hidden_size * moe.intermediate_size +
       (moe.has_expert_bias ? 2 * moe.intermediate_size + spec.hidden_size : 0);
-  inspection.parameter_count =
-      roles.dense_parameter_count() + files->footprint().expert_count * expert_parameters;
+  inspection.parameter_count = roles.dense_parameter_count() + roles.table_parameter_count() +
+                               files->footprint().expert_count * expert_parameters;
   inspection.active_parameter_count =
       roles.dense_parameter_count() +
       inspection.architecture.moe_layers * moe.router.num_experts_per_tok * expert_parameters;
+  for (const LayerSpec& layer : spec.layers) {
+    if (layer.embedding) inspection.active_parameter_count += layer.embedding->embed_dim;
+  }
+  inspection.ngram_table_bytes = roles.table_bytes();
   inspection.layout = layout_of(files->package().spelling());
   inspection.has_tokenizer = text.tokenizer != nullptr;
   inspection.file_count = files->package().files().size();

@@ -82,6 +82,36 @@ TEST(Inspection, TellsSlidingLayersFromFullOnes) {
   EXPECT_EQ(a.sliding_window, 16U);
 }
 
+TEST(Inspection, TellsTablesThatStayOnDiskAndWhatIndexersChoose) {
+  const auto folder = find_golden("qwen4_exp");
+  ASSERT_TRUE(folder.has_value());
+  const Result<ModelInspection> model = inspect_model({.model = *folder});
+  ASSERT_TRUE(model.ok()) << model.status().message();
+  EXPECT_EQ(model->info.residual_streams, 4U);
+  const ModelArchitecture& a = model->architecture;
+  EXPECT_EQ(a.full_attention_layers, 1U);
+  EXPECT_EQ(a.indexer_num_heads, 4U);
+  EXPECT_EQ(a.indexer_head_dim, 32U);
+  EXPECT_EQ(a.indexer_budget, 16U);
+  EXPECT_EQ(a.indexer_compress_ratio, 4U);
+  EXPECT_EQ(a.ngram_embedding_layers, 1U);
+  EXPECT_EQ(a.ngram_rows_per_token, 8U);
+  EXPECT_EQ(model->ngram_table_bytes, 560U * 8 * 2);
+  EXPECT_EQ(total_bytes(*model, TensorRole::kNgramTable), model->ngram_table_bytes);
+  EXPECT_GT(total_bytes(*model, TensorRole::kNgramEmbedding), 0U);
+  EXPECT_GT(total_bytes(*model, TensorRole::kHyperConnection), 0U);
+  EXPECT_EQ(total_bytes(*model, TensorRole::kUnused), 0U);
+  // Two heads of 32 floats, keys and values, and a key of 32 for every four positions.
+  EXPECT_EQ(model->kv_bytes_per_token, 2U * 2 * 32 * 4 + 32);
+  // What indexers search stays as it is in every precision.
+  const auto int8 = inspect_model({.model = *folder, .kv_precision = KvPrecision::kInt8});
+  ASSERT_TRUE(int8.ok()) << int8.status().message();
+  EXPECT_EQ(int8->kv_bytes_per_token, 2U * 2 * (32 + 4) + 32);
+  // All but 6 experts of 2, and 8 of the table's rows.
+  EXPECT_EQ(model->parameter_count - model->active_parameter_count,
+            3U * 4 * 3 * 128 * 64 + 560 * 8 - 64);
+}
+
 TEST(Inspection, GivesEveryTensorOfEveryGoldenCheckpointARole) {
   std::size_t seen = 0;
   for (const char* name :

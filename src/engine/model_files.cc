@@ -4,6 +4,7 @@
 #include <system_error>
 #include <utility>
 
+#include "base/model_download.h"
 #include "base/name_hash.h"
 #include "base/thread_pool.h"
 #include "engine/expert_index.h"
@@ -46,10 +47,20 @@ std::uint64_t process_bytes(const ModelPackage& package, const ExpertStore& stor
 ModelInfo model_info(const ModelFiles& files) {
   const ModelSpec& spec = files.spec();
   const RouterSpec& router = spec.moe().router;
+  std::uint64_t file_bytes = 0;
+  for (const std::filesystem::path& file : files.package().files()) {
+    std::error_code failure;
+    const std::uintmax_t size = std::filesystem::file_size(file, failure);
+    if (!failure) file_bytes += size;
+  }
+  const bool is_gguf = files.package().spelling() == TensorSpelling::kGguf;
   return {.model_type = spec.model_type,
+          .file_format = is_gguf ? "gguf" : "safetensors",
+          .file_bytes = file_bytes,
           .vocab_size = spec.vocab_size,
           .layer_count = spec.layers.size(),
           .hidden_size = spec.hidden_size,
+          .residual_streams = spec.streams(),
           .num_experts = router.num_experts,
           .num_experts_per_tok = router.num_experts_per_tok,
           .max_position_embeddings = spec.max_position_embeddings,
@@ -61,8 +72,11 @@ ModelFiles::ModelFiles(ModelPackage package) : package_(std::move(package)), loa
 
 Result<std::unique_ptr<ModelFiles>> ModelFiles::open(const std::filesystem::path& folder,
                                                      KvPrecision precision) {
-  FM_ASSIGN_OR_RETURN(ModelPackage package, ModelPackage::open(folder));
+  std::string remark;
+  FM_ASSIGN_OR_RETURN(const std::filesystem::path found, find_model_folder(folder, &remark));
+  FM_ASSIGN_OR_RETURN(ModelPackage package, ModelPackage::open(found));
   std::unique_ptr<ModelFiles> files(new ModelFiles(std::move(package)));
+  if (!remark.empty()) files->warnings_.push_back(std::move(remark));
   FM_ASSIGN_OR_RETURN(ModelSpec spec, files->read_spec());
   const std::string& complaint = files->package_.complaint();
   const Status status = files->find_weights(std::move(spec), precision);
@@ -112,7 +126,7 @@ Status ModelFiles::find_weights(ModelSpec spec, KvPrecision precision) {
 
   footprint_.process_bytes = process_bytes(package_, *store_);
   footprint_.dense_bytes = loader_.size() + network_->derived_bytes();
-  footprint_.io_bytes = kReadQueueBufferBytesMax;
+  footprint_.io_bytes = kReadQueueBufferBytesMax + RowTables::buffer_bytes(loader_.tables());
   for (std::uint32_t i = 0; i < store_->layer_count(); ++i) {
     footprint_.expert_count += store_->expert_count(LayerId{i});
   }
@@ -147,8 +161,12 @@ Result<AlignedBuffer> ModelFiles::load_dense(
     files.push_back(std::move(file));
   }
   FM_ASSIGN_OR_RETURN(AlignedBuffer buffer, loader_.load(files, queue, on_progress));
-  network_->finish();
+  FM_RETURN_IF_ERROR(network_->finish().with_prefix(package_.path().string()));
   return buffer;
+}
+
+Result<std::unique_ptr<RowTables>> ModelFiles::open_tables(std::unique_ptr<ReadQueue> queue) const {
+  return RowTables::open(loader_.tables(), package_.files(), std::move(queue));
 }
 
 }  // namespace flashmoe

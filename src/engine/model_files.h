@@ -53,6 +53,10 @@ class ModelFiles {
   Result<AlignedBuffer> load_dense(
       ReadQueue& queue, const std::function<void(std::uint64_t, std::uint64_t)>& on_progress);
 
+  /// What stays on disk of tables whose rows the model reads, where it has any.
+  Result<std::unique_ptr<RowTables>> open_tables(std::unique_ptr<ReadQueue> queue) const;
+  bool has_tables() const { return !loader_.tables().empty(); }
+
   /// Give up the network, loaded, and the store, for the engine that goes on without the rest.
   std::unique_ptr<Network> take_network() { return std::move(network_); }
   std::unique_ptr<ExpertStore> take_store() { return std::move(store_); }

@@ -95,9 +95,9 @@ void RunningGeneration::score(std::size_t count, std::span<const float> logits) 
 
 void RunningGeneration::pick(std::span<const float> logits) {
   if (has_ended_) return;
+  if (request_.max_tokens == 0) return end(FinishReason::kLength);
   // What a prompt that fills the context leaves no room for.
   if (tokens_.size() >= model_.context) return end(FinishReason::kContext);
-  if (request_.max_tokens == 0) return end(FinishReason::kLength);
   std::int32_t id = 0;
   if (const Status status = pick_token(logits, id); !status.ok()) return fail(status);
   if (statistics_.generated_tokens == 0) {

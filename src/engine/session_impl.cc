@@ -184,7 +184,7 @@ Result<bool> SessionImpl::consume_pending(const GenerateOptions& options, bool i
 Status SessionImpl::decode(const GenerateOptions& options, Sampler& sampler, StopMatcher stops,
                            GenerateResult& result) {
   const std::span<const std::int32_t> eos_ids = resources_.eos_token_ids;
-  TextStream stream(resources_.tokenizer, std::move(stops));
+  TextStream stream(resources_.tokenizer, std::move(stops), options.markup);
   const Clock::time_point start = Clock::now();
   Clock::time_point first_token = start;
   Stopwatch token_watch;

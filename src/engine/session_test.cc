@@ -205,6 +205,16 @@ TEST_F(SessionOf, EndOfTextEndsUnlessIgnored) {
   EXPECT_EQ(named.text, result.text);
 }
 
+TEST_F(SessionOf, SpecialTokensAreTextWhereTheyAreMarkup) {
+  const std::int32_t begin = ids("<|im_start|>").at(0);
+  ASSERT_TRUE(engine_->is_special_token(begin));
+  GenerateOptions options{.max_tokens = 2};
+  options.sampling.logit_bias = {{begin, 100}};
+  EXPECT_EQ(generate_fresh(ids(story_), options).text, "");
+  options.markup = {begin};
+  EXPECT_EQ(generate_fresh(ids(story_), options).text, "<|im_start|><|im_start|>");
+}
+
 TEST_F(SessionOf, StopsWhenOnTextSaysSo) {
   GenerateOptions options{.max_tokens = 50, .ignore_eos = true};
   options.on_text = [](std::string_view) { return false; };

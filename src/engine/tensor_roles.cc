@@ -7,11 +7,6 @@
 
 namespace flashmoe {
 
-std::string format_name(const WeightFormat& format) {
-  if (format.kind == WeightFormat::Kind::kFloat) return std::string(to_string(format.dtype));
-  return fmt::format("affine {}-bit g{}", format.bits, format.group_size);
-}
-
 Result<TensorRoles> TensorRoles::create(const ModelFiles& files) {
   TensorRoles roles(files);
   Network network(files.spec());
@@ -28,10 +23,9 @@ const TensorRoles::Use* TensorRoles::find(const std::string& name) const {
 }
 
 void TensorRoles::add_matrix(const std::string& path, const Use& use) {
-  uses_.emplace(path + ".weight", use);
-  if (use.format.kind == WeightFormat::Kind::kFloat) return;
-  uses_.emplace(path + ".scales", use);
-  uses_.emplace(path + ".biases", use);
+  for (const WeightPlane& plane : use.type->planes()) {
+    uses_.emplace(fmt::format("{}{}", path, plane.suffix), use);
+  }
 }
 
 bool TensorRoles::has_matrix(const TensorRef& tensor) const {
@@ -41,7 +35,7 @@ bool TensorRoles::has_matrix(const TensorRef& tensor) const {
 Status TensorRoles::matrix(const TensorRef& tensor, const MatrixShape& shape, WeightView* /*out*/) {
   FM_ASSIGN_OR_RETURN(const WeightRecord record, find_weight(files_->package(), tensor.name,
                                                              shape.stack, shape.rows, shape.cols));
-  add_matrix(tensor.name, {role_of(tensor.id), record.format});
+  add_matrix(tensor.name, {role_of(tensor.id), record.type});
   parameter_count_ += shape.stack * shape.rows * shape.cols;
   return Status();
 }
@@ -51,18 +45,36 @@ Status TensorRoles::vector(const TensorRef& tensor,
                            std::vector<float>* /*out*/) {
   const TensorRecord* record = files_->package().find(tensor.name);
   FM_CHECK(record != nullptr);  // ModelFiles::open() declared the same tensors to its loader
-  uses_.emplace(tensor.name, Use{role_of(tensor.id), {.dtype = record->dtype}});
+  uses_.emplace(tensor.name, Use{role_of(tensor.id), &float_weights(record->dtype)});
   parameter_count_ += record->element_count();
+  return Status();
+}
+
+Status TensorRoles::integers(const TensorRef& tensor, std::size_t /*count*/,
+                             std::vector<std::int64_t>* /*out*/) {
+  uses_.emplace(tensor.name, Use{role_of(tensor.id)});
+  return Status();
+}
+
+Status TensorRoles::row_table(std::span<const TensorRef> parts, std::uint64_t rows,
+                              std::size_t cols, std::size_t* /*table*/) {
+  for (const TensorRef& part : parts) {
+    const TensorRecord* record = files_->package().find(part.name);
+    FM_CHECK(record != nullptr);  // as above
+    uses_.emplace(part.name, Use{role_of(part.id), &float_weights(record->dtype)});
+    table_bytes_ += record->size;
+  }
+  table_parameter_count_ += rows * cols;
   return Status();
 }
 
 void TensorRoles::add_experts(std::size_t layer) {
   const TensorTable& names = files_->names();
   const ExpertLayout& layout = files_->layouts()[layer];
-  const auto add = [&](TensorId id, const WeightFormat& format, std::size_t expert) {
+  const auto add = [&](TensorId id, const WeightType* type, std::size_t expert) {
     const std::string path = names.name(id, layer, expert);
-    add_matrix(path, {role_of(id), format});
-    if (layout.bias) uses_.emplace(path + ".bias", Use{role_of(id), {.dtype = *layout.bias}});
+    add_matrix(path, {role_of(id), type});
+    if (layout.bias) uses_.emplace(path + ".bias", Use{role_of(id), &float_weights(*layout.bias)});
   };
   // A checkpoint has one of the three spellings; the names of the others are in no file.
   add(TensorId::kStackedGate, layout.gate_proj, 0);
@@ -82,7 +94,7 @@ void TensorRoles::add_experts(std::size_t layer) {
   }
   if (!layout.bias) return;
   for (const TensorId id : {TensorId::kFusedGateUpBias, TensorId::kFusedDownBias}) {
-    uses_.emplace(names.name(id, layer), Use{role_of(id), {.dtype = *layout.bias}});
+    uses_.emplace(names.name(id, layer), Use{role_of(id), &float_weights(*layout.bias)});
   }
 }
 

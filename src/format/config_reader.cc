@@ -43,6 +43,10 @@ std::optional<std::uint64_t> natural_number(const json& value) {
   return static_cast<std::uint64_t>(number);
 }
 
+std::string number_within(double min, double max) {
+  return fmt::format("a number from {} to {}", min, max);
+}
+
 /// A value as messages quote it.
 std::string shown(const json& value) {
   if (value.is_object()) return "an object";
@@ -108,13 +112,17 @@ Result<std::uint64_t> ConfigReader::uint_or(const FieldNames& field, std::uint64
 }
 
 Result<double> ConfigReader::number(const FieldNames& field, double min, double max) const {
-  const std::string expected = fmt::format("a number from {} to {}", min, max);
-  FM_ASSIGN_OR_RETURN(const Found found, require(field, expected));
-  if (found.value->is_number()) {
-    const auto number = found.value->get<double>();
+  FM_ASSIGN_OR_RETURN(const Found found, require(field, number_within(min, max)));
+  return as_number(found.name, *found.value, min, max);
+}
+
+Result<double> ConfigReader::as_number(std::string_view name, const json& value, double min,
+                                       double max) const {
+  if (value.is_number()) {
+    const auto number = value.get<double>();
     if (std::isfinite(number) && number >= min && number <= max) return number;
   }
-  return wrong(found.name, *found.value, expected);
+  return wrong(name, value, number_within(min, max));
 }
 
 Result<double> ConfigReader::number_or(const FieldNames& field, double fallback, double min,
@@ -178,6 +186,19 @@ Result<std::vector<std::string>> ConfigReader::string_list(const FieldNames& fie
     strings.push_back(element.get<std::string>());
   }
   return strings;
+}
+
+Result<std::vector<double>> ConfigReader::number_list(const FieldNames& field, double min,
+                                                      double max) const {
+  FM_ASSIGN_OR_RETURN(const Found found, require(field, "a list of numbers"));
+  if (!found.value->is_array()) return wrong(found.name, *found.value, "a list of numbers");
+  std::vector<double> numbers;
+  for (std::size_t i = 0; i < found.value->size(); ++i) {
+    FM_ASSIGN_OR_RETURN(const double number, as_number(fmt::format("{}[{}]", found.name, i),
+                                                       (*found.value)[i], min, max));
+    numbers.push_back(number);
+  }
+  return numbers;
 }
 
 Result<ConfigReader> ConfigReader::object(const FieldNames& field) const {

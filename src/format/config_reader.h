@@ -64,6 +64,8 @@ class ConfigReader {
   Result<std::vector<std::uint64_t>> uint_list(const FieldNames& field, std::uint64_t min,
                                                std::uint64_t max) const;
   Result<std::vector<std::string>> string_list(const FieldNames& field) const;
+  /// A list of finite numbers.
+  Result<std::vector<double>> number_list(const FieldNames& field, double min, double max) const;
 
   /// A reader for the fields of an object inside this one.
   Result<ConfigReader> object(const FieldNames& field) const;
@@ -81,6 +83,8 @@ class ConfigReader {
   Status wrong(std::string_view name, const nlohmann::json& value, std::string_view expected) const;
   Result<std::uint64_t> as_uint(std::string_view name, const nlohmann::json& value,
                                 std::uint64_t min, std::uint64_t max) const;
+  Result<double> as_number(std::string_view name, const nlohmann::json& value, double min,
+                           double max) const;
 
   const nlohmann::json* object_;
   std::string file_;

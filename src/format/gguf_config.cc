@@ -73,6 +73,7 @@ constexpr Architecture kArchitectures[] = {
      .scores = kSigmoidScores,
      .norm_topk_prob = true,
      .experts_are_plain = true},
+    {.name = "gpt-oss", .model_type = "gpt_oss", .norm_topk_prob = true, .experts_are_plain = true},
     {.name = "qwen3", .model_type = "qwen3"},
 };
 
@@ -80,8 +81,11 @@ constexpr Architecture kArchitectures[] = {
 class ConfigTranslator {
  public:
   ConfigTranslator(const GgufMetadata& metadata, const ModelPackage::Tensors& tensors,
-                   const Architecture& architecture)
-      : metadata_(metadata), tensors_(tensors), architecture_(architecture) {}
+                   std::span<const float> rope_freqs, const Architecture& architecture)
+      : metadata_(metadata),
+        tensors_(tensors),
+        rope_freqs_(rope_freqs),
+        architecture_(architecture) {}
 
   Result<json> translate() {
     config_["model_type"] = architecture_.model_type;
@@ -262,13 +266,20 @@ class ConfigTranslator {
 
   Status read_rope_scaling() {
     FM_ASSIGN_OR_RETURN(const auto type, metadata_.string(key_of("rope.scaling.type")));
-    if (has_tensor("rope_freqs.weight") || has_first_layer_tensor("rope_freqs.weight")) {
+    const bool is_scaled = type && *type != "none";
+    // Llama 3.1 and later: each pair has a divisor of its own.
+    const bool is_by_pairs = !rope_freqs_.empty();
+    if (has_first_layer_tensor("rope_freqs.weight") ||
+        (is_by_pairs && (is_scaled || architecture_.name != "llama"))) {
       return error(StatusCode::kUnsupported,
-                   "{}: tensor rope_freqs.weight scales the rotary embedding (as Llama 3.1 does), "
-                   "which is not supported in GGUF files; use the model's safetensors",
+                   "{}: tensor rope_freqs.weight scales the rotary embedding, which is supported "
+                   "for architecture llama, once for all layers and without rope.scaling.type; use "
+                   "the model's safetensors",
                    metadata_.file());
     }
-    if (!type || *type == "none") return Status();
+    if (is_by_pairs)
+      config_["rope_scaling"] = {{"rope_type", "divisors"}, {"divisors", rope_freqs_}};
+    if (!is_scaled) return Status();
     json scaling = {{"rope_type", *type}};
     const std::pair<const char*, const char*> fields[] = {
         {"rope.scaling.factor", "factor"},
@@ -279,6 +290,8 @@ class ConfigTranslator {
       FM_ASSIGN_OR_RETURN(const auto value, number(key));
       if (value) scaling[word] = *value;
     }
+    // No key says so, but the published models are of this kind.
+    if (architecture_.name == "gpt-oss") scaling["truncate"] = false;
     // 0.1 * mscale_all_dim, which published models have equal to mscale.
     FM_ASSIGN_OR_RETURN(const auto multiplier, number("rope.scaling.yarn_log_multiplier"));
     if (multiplier && *multiplier != 0) {
@@ -403,6 +416,7 @@ class ConfigTranslator {
 
   const GgufMetadata& metadata_;
   const ModelPackage::Tensors& tensors_;
+  const std::span<const float> rope_freqs_;
   const Architecture& architecture_;
   std::uint64_t layer_count_ = 0;
   json config_ = json::object();
@@ -410,7 +424,8 @@ class ConfigTranslator {
 
 }  // namespace
 
-Result<json> read_gguf_config(const GgufMetadata& metadata, const ModelPackage::Tensors& tensors) {
+Result<json> read_gguf_config(const GgufMetadata& metadata, const ModelPackage::Tensors& tensors,
+                              std::span<const float> rope_freqs) {
   constexpr std::string_view kKey = "general.architecture";
   FM_ASSIGN_OR_RETURN(const auto name, metadata.string(kKey));
   if (!name) {
@@ -419,7 +434,7 @@ Result<json> read_gguf_config(const GgufMetadata& metadata, const ModelPackage::
   std::string supported;
   for (const Architecture& architecture : kArchitectures) {
     if (architecture.name == *name) {
-      return ConfigTranslator(metadata, tensors, architecture).translate();
+      return ConfigTranslator(metadata, tensors, rope_freqs, architecture).translate();
     }
     supported += fmt::format("{}{}", supported.empty() ? "" : ", ", architecture.name);
   }

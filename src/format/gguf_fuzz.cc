@@ -43,7 +43,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     FM_CHECK(tensor.shape.back() % tensor.type->block == 0);
     tensors[tensor.name] = {.shape = tensor.shape, .size = tensor.size, .ggml_type = tensor.type};
   }
-  static_cast<void>(flashmoe::read_gguf_config((*header)->metadata, tensors));
+  static_cast<void>(flashmoe::read_gguf_config((*header)->metadata, tensors, {}));
   static_cast<void>(flashmoe::read_gguf_generation_config((*header)->metadata));
   return 0;
 }

@@ -3,11 +3,14 @@
 #include <algorithm>
 #include <array>
 #include <fstream>
+#include <map>
+#include <span>
 #include <string>
 #include <system_error>
 #include <utility>
 #include <vector>
 
+#include "base/part_name.h"
 #include "format/embedded_tokenizer.h"
 #include "format/gguf.h"
 #include "format/gguf_config.h"
@@ -28,35 +31,6 @@ bool begins_like_gguf(const fs::path& path) {
   std::array<char, 4> magic{};
   std::ifstream(path, std::ios::binary).read(magic.data(), magic.size());
   return std::string_view(magic.data(), magic.size()) == "GGUF";
-}
-
-/// A part's name, "BASE-00002-of-00003.gguf".
-struct PartName {
-  std::string base;
-  std::uint64_t index = 0;  // from 1
-  std::uint64_t count = 0;
-
-  std::string of(std::uint64_t other) const {
-    return fmt::format("{}-{:05}-of-{:05}.gguf", base, other, count);
-  }
-};
-
-std::optional<PartName> parse_part_name(const std::string& name) {
-  constexpr std::string_view kPattern = "-#####-of-#####.gguf";
-  if (name.size() <= kPattern.size()) return std::nullopt;
-  const std::string_view tail = std::string_view(name).substr(name.size() - kPattern.size());
-  std::array<std::uint64_t, 2> numbers{};
-  for (std::size_t i = 0; i < kPattern.size(); ++i) {
-    if (kPattern[i] != '#') {
-      if (tail[i] != kPattern[i]) return std::nullopt;
-      continue;
-    }
-    if (tail[i] < '0' || tail[i] > '9') return std::nullopt;
-    std::uint64_t& number = numbers[i < kPattern.size() / 2 ? 0 : 1];
-    number = 10 * number + static_cast<std::uint64_t>(tail[i] - '0');
-  }
-  if (numbers[0] < 1 || numbers[0] > numbers[1]) return std::nullopt;
-  return PartName{name.substr(0, name.size() - kPattern.size()), numbers[0], numbers[1]};
 }
 
 /// What else GGUF files hold, by what they say of themselves. Errors: kUnsupported.
@@ -177,6 +151,27 @@ class GgufPackageReader {
     return Status();
   }
 
+  /// The values of rope_freqs.weight, which are a part of the config from here on; none without it.
+  Result<std::vector<float>> take_rope_freqs() {
+    constexpr std::string_view kName = "rope_freqs.weight";
+    constexpr std::uint64_t kCountMax = 4096;
+    const auto found = contents.tensors.find(kName);
+    if (found == contents.tensors.end()) return std::vector<float>();
+    const TensorRecord& tensor = found->second;
+    const fs::path& path = contents.files[tensor.file_index];
+    if (tensor.type_name() != to_string(DType::kF32) || tensor.shape.size() != 1 ||
+        tensor.shape[0] > kCountMax) {
+      return error(StatusCode::kCorrupt,
+                   "{}: tensor {} is no list of at most {} F32 values; download the file again",
+                   path.string(), kName, kCountMax);
+    }
+    FM_ASSIGN_OR_RETURN(const File file, File::open(path, File::Mode::kBuffered));
+    std::vector<float> values(tensor.shape[0]);
+    FM_RETURN_IF_ERROR(file.read_at(tensor.offset, std::as_writable_bytes(std::span(values))));
+    contents.tensors.erase(found);
+    return values;
+  }
+
   /// Brings the metadata, of the first part, into the package's words.
   Status finish(GgufFile first) {
     const GgufMetadata& metadata = first.header.metadata;
@@ -189,7 +184,8 @@ class GgufPackageReader {
     contents.config_file = contents.path;
     contents.generation_file = contents.path;
     contents.spelling = TensorSpelling::kGguf;
-    FM_ASSIGN_OR_RETURN(contents.config, read_gguf_config(metadata, contents.tensors));
+    FM_ASSIGN_OR_RETURN(const std::vector<float> rope_freqs, take_rope_freqs());
+    FM_ASSIGN_OR_RETURN(contents.config, read_gguf_config(metadata, contents.tensors, rope_freqs));
     FM_ASSIGN_OR_RETURN(contents.generation_config, read_gguf_generation_config(metadata));
     FM_ASSIGN_OR_RETURN(EmbeddedTokenizer tokenizer, read_embedded_tokenizer(std::move(first)));
     contents.tokenizer = std::make_shared<const EmbeddedTokenizer>(std::move(tokenizer));
@@ -213,29 +209,22 @@ Result<std::optional<fs::path>> find_gguf_file(const fs::path& path) {
     // A link to nowhere is for the loader to explain.
     return is_called_gguf(path) ? std::optional(path) : std::optional<fs::path>();
   }
-  std::vector<std::string> models;
+  // The file of each model: of a split one its first part, or another where that is not there,
+  // which then is to be called missing.
+  std::map<std::string, fs::path> models;
   for (const fs::directory_entry& entry : fs::directory_iterator(path, ignored)) {
     const std::string name = entry.path().filename().string();
     if (entry.path().extension() == ".safetensors") return std::optional<fs::path>();
     if (!is_called_gguf(name) || name.find("mmproj") != std::string::npos) continue;
     const std::optional<PartName> part = parse_part_name(name);
-    const std::string model = part ? part->of(1) : name;
-    if (std::find(models.begin(), models.end(), model) == models.end()) models.push_back(model);
+    fs::path& file = models[part ? part->of(1) : name];
+    if (file.empty() || !part || part->index == 1) file = entry.path();
   }
   if (models.empty()) return std::optional<fs::path>();
-  if (models.size() == 1) {
-    // Of a split model perhaps any part but the first is there, which then is to be called missing.
-    const fs::path file = path / models.front();
-    if (fs::exists(fs::symlink_status(file, ignored))) return std::optional(file);
-    for (const fs::directory_entry& entry : fs::directory_iterator(path, ignored)) {
-      if (is_called_gguf(entry.path()) && parse_part_name(entry.path().filename().string())) {
-        return std::optional(entry.path());
-      }
-    }
-  }
-  std::sort(models.begin(), models.end());
+  if (models.size() == 1) return std::optional(models.begin()->second);
   std::vector<std::string> names;
-  for (const std::string& model : models) names.push_back(printable(model));
+  names.reserve(models.size());
+  for (const auto& [model, file] : models) names.push_back(printable(model));
   return error(StatusCode::kInvalidArgument,
                "{}: this folder has {} GGUF models; give the file of one: {}", path.string(),
                models.size(), some_of(names));

@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <array>
 #include <string>
 
 #include "base/testing/temporary_folder.h"
@@ -159,12 +160,37 @@ TEST_F(GgufPackage, NamesTheKeyThatIsWrong) {
   GgufBytes none;
   none.text("general.architecture", "qwen3moe");
   expect_failure(status_of(none), StatusCode::kNotFound, {"qwen3moe.embedding_length", "absent"});
-  GgufBytes scaled = metadata_of("llama");
-  scaled.tensor("rope_freqs.weight", {8}, kF32, std::string(32, '\0'));
-  expect_failure(status_of(scaled), StatusCode::kUnsupported, {"rope_freqs.weight"});
+  for (const char* architecture : {"qwen3moe", "llama"}) {
+    GgufBytes scaled = metadata_of(architecture);
+    scaled.tensor("rope_freqs.weight", {8}, kF32, std::string(32, '\0'));
+    scaled.text("llama.rope.scaling.type", "linear").f32("llama.rope.scaling.factor", 2);
+    expect_failure(status_of(scaled), StatusCode::kUnsupported, {"m.gguf", "rope_freqs.weight"});
+  }
+  GgufBytes by_layer = metadata_of("llama");
+  by_layer.tensor("blk.0.rope_freqs.weight", {8}, kF32, std::string(32, '\0'));
+  expect_failure(status_of(by_layer), StatusCode::kUnsupported, {"rope_freqs.weight"});
+  GgufBytes half = metadata_of("llama");
+  half.tensor("rope_freqs.weight", {8}, /*F16*/ 1, std::string(16, '\0'));
+  expect_failure(status_of(half), StatusCode::kCorrupt, {"rope_freqs.weight", "F32"});
+  GgufBytes square = metadata_of("llama");
+  square.tensor("rope_freqs.weight", {2, 4}, kF32, std::string(32, '\0'));
+  expect_failure(status_of(square), StatusCode::kCorrupt, {"rope_freqs.weight"});
   GgufBytes headless = metadata_of("qwen3moe");
   headless.tensor("output.weight", {8}, kF32, std::string(32, '\0'));
   expect_failure(open(headless).status(), StatusCode::kCorrupt, {"token_embd.weight"});
+}
+
+TEST_F(GgufPackage, TakesTheDivisorsOfLlamasRotaryEmbeddingForMetadata) {
+  const std::array<float, 4> divisors = {1, 1, 2.5f, 8};
+  GgufBytes gguf = metadata_of("llama");
+  gguf.tensor("rope_freqs.weight", {4}, kF32,
+              {reinterpret_cast<const char*>(divisors.data()), sizeof(divisors)});
+  add_embedding(gguf);
+  const Result<ModelPackage> package = open(gguf);
+  ASSERT_TRUE(package.ok()) << package.status().message();
+  EXPECT_EQ(package->config()["rope_scaling"],
+            nlohmann::json({{"rope_type", "divisors"}, {"divisors", {1, 1, 2.5, 8}}}));
+  EXPECT_EQ(package->find("rope_freqs.weight"), nullptr);
 }
 
 TEST_F(GgufPackage, HasGenerationDefaults) {
@@ -181,23 +207,29 @@ TEST_F(GgufPackage, HasGenerationDefaults) {
   EXPECT_EQ(defaults["eos_token_id"], nlohmann::json({2, 1}));
 }
 
-TEST_F(GgufPackage, MakesMatricesOfFloatsAndNamesOtherTypes) {
-  constexpr std::uint32_t kBf16 = 30, kQ4K = 12;
+TEST_F(GgufPackage, MakesMatricesOfFloatsAndBlocksAndNamesOtherTypes) {
+  constexpr std::uint32_t kBf16 = 30, kQ4K = 12, kIq1S = 19;
   GgufBytes gguf = metadata_of("qwen3moe");
   gguf.tensor("row.weight", {64}, kF32, std::string(64 * 4, '\0'));
   gguf.tensor("stack.weight", {8, 4, 3}, kBf16, std::string(8 * 4 * 3 * 2, '\0'));
   gguf.tensor("packed.weight", {256, 2}, kQ4K, std::string(2 * 144, '\0'));
+  gguf.tensor("other.weight", {256, 2}, kIq1S, std::string(2 * 50, '\0'));
   add_embedding(gguf);
   const Result<ModelPackage> package = open(gguf);
   ASSERT_TRUE(package.ok()) << package.status().message();
   EXPECT_TRUE(find_weight(*package, "row", 1, 1, 64).ok());  // one row may be a vector
   const auto stack = find_weight(*package, "stack", 3, 4, 8);
   ASSERT_TRUE(stack.ok()) << stack.status().message();
-  EXPECT_EQ(stack->format.dtype, DType::kBF16);
+  EXPECT_EQ(stack->type, &float_weights(DType::kBF16));
   expect_failure(find_weight(*package, "row", 1, 2, 32).status(), StatusCode::kCorrupt,
                  {"m.gguf", "tensor row.weight", "by the metadata", "download the file again"});
-  expect_failure(find_weight(*package, "packed", 1, 2, 256).status(), StatusCode::kUnsupported,
-                 {"m.gguf", "tensor packed.weight", "ggml type Q4_K"});
+  const auto packed = find_weight(*package, "packed", 1, 2, 256);
+  ASSERT_TRUE(packed.ok()) << packed.status().message();
+  EXPECT_EQ(packed->type->name(), "Q4_K");
+  expect_failure(find_weight(*package, "packed", 1, 4, 128).status(), StatusCode::kCorrupt,
+                 {"m.gguf", "tensor packed.weight", "[2, 256]"});
+  expect_failure(find_weight(*package, "other", 1, 2, 256).status(), StatusCode::kUnsupported,
+                 {"m.gguf", "tensor other.weight", "ggml type IQ1_S"});
   EXPECT_EQ(package->find("packed.weight")->type_name(), "Q4_K");
   EXPECT_EQ(package->find("packed.weight")->element_count(), 512u);
 }

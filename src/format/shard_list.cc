@@ -1,7 +1,6 @@
 #include "format/shard_list.h"
 
 #include <algorithm>
-#include <charconv>
 #include <iterator>
 #include <map>
 #include <nlohmann/json.hpp>
@@ -9,6 +8,7 @@
 #include <system_error>
 
 #include "base/model_download.h"
+#include "base/part_name.h"
 #include "format/json_file.h"
 #include "format/printable.h"
 
@@ -155,18 +155,6 @@ std::string missing_shards(const fs::path& folder, std::string_view said_by, con
   return text;
 }
 
-/// NNNNN of "model-00001-of-NNNNN.safetensors".
-std::optional<std::size_t> shard_count_in(std::string_view name) {
-  constexpr std::string_view kBefore = "-of-";
-  const std::size_t at = name.rfind(kBefore);
-  if (at == std::string_view::npos) return std::nullopt;
-  const std::string_view digits = name.substr(at + kBefore.size());
-  std::size_t count = 0;
-  const auto [end, failure] = std::from_chars(digits.data(), digits.data() + digits.size(), count);
-  if (failure != std::errc() || std::string_view(end) != ".safetensors") return std::nullopt;
-  return count;
-}
-
 /// The names of files in `folder`, sorted.
 Result<Names> names_in(const fs::path& folder) {
   Names names;
@@ -190,19 +178,18 @@ bool is_model_shard(std::string_view name) {
 /// Without an index, shards numbered "of N" still say how many there should be: the complaint where
 /// no such set is whole, else an empty text.
 std::string check_numbering(const fs::path& folder, const Names& all_names, const Names& shards) {
-  constexpr std::size_t kShardCountMax = 99'999;  // five digits
   std::string complaint;
   for (const std::string& first : shards) {
-    const auto count = shard_count_in(first);
-    if (!count || *count > kShardCountMax) continue;
+    const std::optional<PartName> part = parse_part_name(first);
+    if (!part) continue;
     std::vector<std::string> missing;
-    for (std::size_t i = 1; i <= *count; ++i) {
-      std::string name = fmt::format("model-{:05}-of-{:05}.safetensors", i, *count);
+    for (std::uint64_t i = 1; i <= part->count; ++i) {
+      std::string name = part->of(i);
       if (!holds(shards, name)) missing.push_back(std::move(name));
     }
     if (missing.empty()) return "";
     if (complaint.empty()) {
-      complaint = missing_shards(folder, printable(first), all_names, missing, *count);
+      complaint = missing_shards(folder, printable(first), all_names, missing, part->count);
     }
   }
   return complaint;

@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "base/check.h"
 #include "format/printable.h"
 #include "format/quantization_config.h"
 
@@ -64,32 +65,26 @@ Status check_shape(const Wanted& wanted, const NamedTensor& tensor, std::uint64_
                        : "the two files do not belong together, download both again");
 }
 
-Result<WeightRecord> float_weight(const Wanted& wanted, const NamedTensor& weight) {
-  const DType dtype = weight.record->dtype;
-  if (weight.record->ggml_type != nullptr && !weight.record->ggml_type->dtype) {
-    return error(StatusCode::kUnsupported,
-                 "{} has ggml type {}, which this build cannot compute with; use a GGUF file in "
-                 "F32, F16 or BF16, or the model's safetensors",
-                 place_of(wanted, weight), weight.record->type_name());
-  }
-  if (dtype == DType::kU32) {
+WeightRecord record_of(const Wanted& wanted, const WeightType& type,
+                       const std::array<const TensorRecord*, kWeightPlanesMax>& planes) {
+  return {.type = &type,
+          .stack = wanted.stack,
+          .rows = wanted.rows,
+          .cols = wanted.cols,
+          .planes = planes};
+}
+
+/// A matrix that is one tensor: floats, or blocks of ggml's.
+Result<WeightRecord> plain_weight(const Wanted& wanted, const NamedTensor& weight) {
+  if (weight.record->dtype == DType::kU32) {
     return error(StatusCode::kCorrupt,
                  "{} holds packed weights (U32), but {}.scales is absent; download the model again",
                  place_of(wanted, weight), printable(wanted.path));
   }
-  if (!is_float(dtype)) {
-    return error(StatusCode::kUnsupported,
-                 "{} has dtype {}; weights must be BF16, F16, F32 or MLX affine",
-                 place_of(wanted, weight), to_string(dtype));
-  }
+  FM_ASSIGN_OR_RETURN(const WeightType* const type,
+                      find_plain_type(wanted.package, weight.name, *weight.record));
   FM_RETURN_IF_ERROR(check_shape(wanted, weight, wanted.cols));
-  WeightRecord record;
-  record.format = {.kind = WeightFormat::Kind::kFloat, .dtype = dtype};
-  record.stack = wanted.stack;
-  record.rows = wanted.rows;
-  record.cols = wanted.cols;
-  record.weight = weight.record;
-  return record;
+  return record_of(wanted, *type, {weight.record});
 }
 
 /// Bits and group size as the shapes of weight and scales imply them for `cols` inputs, if they do.
@@ -172,22 +167,34 @@ Result<WeightRecord> affine_weight(const Wanted& wanted, const ModuleQuantizatio
   FM_RETURN_IF_ERROR(check_shape(wanted, weight, wanted.cols / 32 * widths.bits));
   FM_RETURN_IF_ERROR(check_shape(wanted, scales, wanted.cols / widths.group_size));
   FM_RETURN_IF_ERROR(check_shape(wanted, biases, wanted.cols / widths.group_size));
-
-  WeightRecord record;
-  record.format = {.kind = WeightFormat::Kind::kAffine,
-                   .dtype = dtype,
-                   .bits = static_cast<std::uint32_t>(widths.bits),
-                   .group_size = static_cast<std::uint32_t>(widths.group_size)};
-  record.stack = wanted.stack;
-  record.rows = wanted.rows;
-  record.cols = wanted.cols;
-  record.weight = weight.record;
-  record.scales = scales.record;
-  record.biases = biases.record;
-  return record;
+  const WeightType* const type = find_affine_weights(widths.bits, widths.group_size, dtype);
+  FM_CHECK(type != nullptr);
+  return record_of(wanted, *type, {weight.record, scales.record, biases.record});
 }
 
 }  // namespace
+
+Result<const WeightType*> find_plain_type(const ModelPackage& package, std::string_view name,
+                                          const TensorRecord& tensor) {
+  const WeightType* type = nullptr;
+  if (tensor.ggml_type != nullptr) {
+    type = find_ggml_weights(*tensor.ggml_type);
+  } else if (is_float(tensor.dtype)) {
+    type = &float_weights(tensor.dtype);
+  }
+  if (type == nullptr && tensor.ggml_type != nullptr) {
+    return error(StatusCode::kUnsupported,
+                 "{} has ggml type {}, which this build cannot compute with; use a file of another "
+                 "quantisation (Q4_K_M, Q8_0, ...), or the model's safetensors",
+                 package.place_of(name, tensor), tensor.type_name());
+  }
+  if (type == nullptr) {
+    return error(StatusCode::kUnsupported,
+                 "{} has dtype {}; weights must be BF16, F16, F32 or MLX affine",
+                 package.place_of(name, tensor), tensor.type_name());
+  }
+  return type;
+}
 
 bool has_weight(const ModelPackage& package, const std::string& path) {
   return package.find(path + ".weight") != nullptr;
@@ -210,7 +217,7 @@ Result<WeightRecord> find_weight(const ModelPackage& package, std::string_view p
   const bool is_listed = listed.kind == ModuleQuantization::Kind::kAffine;
   const bool is_denied = listed.kind == ModuleQuantization::Kind::kPlain;
   if (scales.record == nullptr) {
-    if (!is_listed) return float_weight(wanted, weight);
+    if (!is_listed) return plain_weight(wanted, weight);
     return error(StatusCode::kNotFound,
                  "{}: tensor {} is absent, though config.json lists {} as quantised; download the "
                  "model again",

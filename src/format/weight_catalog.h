@@ -1,6 +1,7 @@
 #ifndef FLASHMOE_FORMAT_WEIGHT_CATALOG_H_
 #define FLASHMOE_FORMAT_WEIGHT_CATALOG_H_
 
+#include <array>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -14,14 +15,17 @@ namespace flashmoe {
 
 /// Where the parts of one weight matrix, or of a stack of equal ones, lie in a package.
 struct WeightRecord {
-  WeightFormat format;
+  const WeightType* type = nullptr;
   std::uint64_t stack = 1;  // matrices stacked on the leading axis: num_experts for fused experts
   std::uint64_t rows = 0;
   std::uint64_t cols = 0;
-  const TensorRecord* weight = nullptr;
-  const TensorRecord* scales = nullptr;  // affine only
-  const TensorRecord* biases = nullptr;  // affine only
+  std::array<const TensorRecord*, kWeightPlanesMax> planes = {};  // as type->planes()
 };
+
+/// The type of a weight matrix that is the one tensor `name`: floats, or ggml's blocks. Error:
+/// kUnsupported, naming the tensor.
+Result<const WeightType*> find_plain_type(const ModelPackage& package, std::string_view name,
+                                          const TensorRecord& tensor);
 
 /// The weight matrix of the module called `path` (tensor name without ".weight"), of logical shape
 /// [rows, cols], or [stack, rows, cols] when `stack` > 1. Quantised if `<path>.scales` exists: bits

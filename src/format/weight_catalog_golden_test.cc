@@ -15,15 +15,15 @@ ModelPackage open_golden(const std::filesystem::path& folder) {
 }
 
 /// The format of the weight `path` of layer 0, whose shape is given.
-WeightFormat format_of(const ModelPackage& package, std::string_view path, std::uint64_t stack,
-                       std::uint64_t rows, std::uint64_t cols) {
+const WeightType* type_of(const ModelPackage& package, std::string_view path, std::uint64_t stack,
+                          std::uint64_t rows, std::uint64_t cols) {
   const auto record = find_weight(package, path, stack, rows, cols);
   EXPECT_TRUE(record.ok()) << record.status().message();
-  return record.ok() ? record->format : WeightFormat();
+  return record.ok() ? record->type : nullptr;
 }
 
-constexpr WeightFormat affine(std::uint32_t bits, std::uint32_t group_size) {
-  return {WeightFormat::Kind::kAffine, DType::kBF16, bits, group_size};
+const WeightType* affine(std::uint32_t bits, std::uint32_t group_size) {
+  return find_affine_weights(bits, group_size, DType::kBF16);
 }
 
 #define FM_GOLDEN_OR_SKIP(folder, name)  \
@@ -38,28 +38,27 @@ TEST(WeightCatalogGolden, ShippedModelHasFourBitExpertsAndEightBitRouters) {
       find_weight(package, "model.layers.0.mlp.switch_mlp.gate_proj", 128, 64, 384);
   ASSERT_TRUE(experts.ok()) << experts.status().message();
   EXPECT_EQ(experts->stack, 128u);
-  EXPECT_EQ(experts->format.kind, WeightFormat::Kind::kAffine);
-  EXPECT_EQ(experts->format.bits, 4u);
-  EXPECT_EQ(experts->weight->size, 128u * 64 * 384 / 2);
-  EXPECT_EQ(experts->scales->size, 128u * experts->rows * experts->format.scale_row_size(384));
-  EXPECT_EQ(format_of(package, "model.layers.0.mlp.gate", 1, 128, 384).bits, 8u);
+  EXPECT_EQ(experts->type, affine(4, 64));
+  EXPECT_EQ(experts->planes[0]->size, 128u * 64 * 384 / 2);
+  EXPECT_EQ(experts->planes[1]->size, 128u * experts->rows * experts->type->plane_row_size(1, 384));
+  EXPECT_EQ(type_of(package, "model.layers.0.mlp.gate", 1, 128, 384), affine(8, 64));
 }
 
 TEST(WeightCatalogGolden, HuggingFaceCheckpointIsBf16) {
   FM_GOLDEN_OR_SKIP(folder, "qwen3_next");
   const ModelPackage package = open_golden(*folder);
   EXPECT_EQ(package.spelling(), TensorSpelling::kHuggingFace);
-  const WeightFormat bf16{.kind = WeightFormat::Kind::kFloat, .dtype = DType::kBF16};
-  EXPECT_EQ(format_of(package, "model.layers.0.mlp.experts.15.down_proj", 1, 128, 64), bf16);
-  EXPECT_EQ(format_of(package, "lm_head", 1, 384, 128), bf16);
+  const WeightType* const bf16 = &float_weights(DType::kBF16);
+  EXPECT_EQ(type_of(package, "model.layers.0.mlp.experts.15.down_proj", 1, 128, 64), bf16);
+  EXPECT_EQ(type_of(package, "lm_head", 1, 384, 128), bf16);
 }
 
 TEST(WeightCatalogGolden, MlxConversionsHaveTheirWidths) {
   struct Case {
     const char* name;
-    WeightFormat experts, router, head;
+    const WeightType *experts, *router, *head;
   };
-  const WeightFormat bf16{.kind = WeightFormat::Kind::kFloat, .dtype = DType::kBF16};
+  const WeightType* const bf16 = &float_weights(DType::kBF16);
   const Case cases[] = {
       {"mlx_checkpoints/qwen3_next-4bit", affine(4, 64), affine(8, 64), affine(4, 64)},
       {"mlx_checkpoints/qwen3_next-8bit", affine(8, 64), affine(8, 64), affine(8, 64)},
@@ -72,10 +71,10 @@ TEST(WeightCatalogGolden, MlxConversionsHaveTheirWidths) {
     SCOPED_TRACE(expected.name);
     const ModelPackage package = open_golden(*folder);
     EXPECT_EQ(package.spelling(), TensorSpelling::kMlx);
-    EXPECT_EQ(format_of(package, "model.layers.0.mlp.switch_mlp.gate_proj", 16, 64, 128),
+    EXPECT_EQ(type_of(package, "model.layers.0.mlp.switch_mlp.gate_proj", 16, 64, 128),
               expected.experts);
-    EXPECT_EQ(format_of(package, "model.layers.0.mlp.gate", 1, 16, 128), expected.router);
-    EXPECT_EQ(format_of(package, "lm_head", 1, 384, 128), expected.head);
+    EXPECT_EQ(type_of(package, "model.layers.0.mlp.gate", 1, 16, 128), expected.router);
+    EXPECT_EQ(type_of(package, "lm_head", 1, 384, 128), expected.head);
   }
 }
 

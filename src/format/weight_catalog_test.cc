@@ -76,12 +76,11 @@ TEST(WeightCatalog, InfersEveryWidthAndGroupFromTheShapes) {
         const Fixture fixture("{}", affine(8, 256, bits, group_size, dtype));
         const auto record = fixture.find("p", 1, 8, 256);
         ASSERT_TRUE(record.ok()) << record.status().message();
-        EXPECT_EQ(record->format,
-                  (WeightFormat{WeightFormat::Kind::kAffine, dtype, bits, group_size}));
+        EXPECT_EQ(record->type, find_affine_weights(bits, group_size, dtype));
         EXPECT_EQ(record->rows, 8u);
         EXPECT_EQ(record->cols, 256u);
-        EXPECT_EQ(record->weight->size, 8 * record->format.weight_row_size(256));
-        EXPECT_EQ(record->biases->size, 8 * record->format.scale_row_size(256));
+        EXPECT_EQ(record->planes[0]->size, 8 * record->type->plane_row_size(0, 256));
+        EXPECT_EQ(record->planes[2]->size, 8 * record->type->plane_row_size(2, 256));
       }
     }
   }
@@ -101,28 +100,28 @@ TEST(WeightCatalog, TakesTheParametersOfAListedModule) {
     const Fixture fixture(listed(value), affine(8, 256, bits, 64));
     const auto record = fixture.find("p", 1, 8, 256);
     ASSERT_TRUE(record.ok()) << record.status().message();
-    EXPECT_EQ(record->format.bits, bits);
-    EXPECT_EQ(record->format.group_size, 64u);
+    EXPECT_EQ(record->type->bits, bits);
+    EXPECT_EQ(record->type->block_cols, 64u);
   }
 }
 
 TEST(WeightCatalog, AnUnlistedModuleFollowsItsTensorsNotTheGlobalSettings) {
   const Fixture fixture(R"({"quantization": {"group_size": 64, "bits": 4}})",
                         affine(8, 256, 8, 32));
-  EXPECT_EQ(fixture.find("p", 1, 8, 256).value().format.bits, 8u);
+  EXPECT_EQ(fixture.find("p", 1, 8, 256).value().type->bits, 8u);
 }
 
 TEST(WeightCatalog, AnOverrideWithoutModeIsAffineWhateverTheGlobalMode) {
   const Fixture fixture(
       R"({"quantization": {"group_size": 32, "bits": 4, "mode": "mxfp4", "p": {"bits": 8}}})",
       affine(8, 256, 8, 64));
-  EXPECT_EQ(fixture.find("p", 1, 8, 256).value().format.bits, 8u);
+  EXPECT_EQ(fixture.find("p", 1, 8, 256).value().type->bits, 8u);
 }
 
 TEST(WeightCatalog, ReadsTheCopyWhereTheObjectItselfIsAbsent) {
   const Fixture fixture(R"({"quantization_config": {"bits": 4, "p": {"bits": 8}}})",
                         affine(8, 256, 8, 64));
-  EXPECT_EQ(fixture.find("p", 1, 8, 256).value().format.bits, 8u);
+  EXPECT_EQ(fixture.find("p", 1, 8, 256).value().type->bits, 8u);
   expect_failure(find_status(R"({"quantization_config": {"bits": 4, "p": {"bits": 4}}})",
                              affine(8, 256, 8, 64)),
                  StatusCode::kCorrupt, {"p.weight", "[8, 64]", "[8, 32]"});
@@ -134,14 +133,14 @@ TEST(WeightCatalog, FindsUnquantisedWeights) {
         "{}", {{"p.weight", dtype, {8, 256}}, {"experts.down_proj", dtype, {4, 8, 256}}});
     const auto record = fixture.find("p", 1, 8, 256);
     ASSERT_TRUE(record.ok()) << record.status().message();
-    EXPECT_EQ(record->format, (WeightFormat{WeightFormat::Kind::kFloat, dtype}));
-    EXPECT_EQ(record->scales, nullptr);
+    EXPECT_EQ(record->type, &float_weights(dtype));
+    EXPECT_EQ(record->planes[1], nullptr);
     // Fused experts have no ".weight".
     EXPECT_EQ(fixture.find("experts.down_proj", 4, 8, 256).value().stack, 4u);
   }
   for (const char* value : {"false", "null", "{}"}) {
     const Fixture fixture(listed(value), {{"p.weight", DType::kBF16, {8, 256}}});
-    EXPECT_EQ(fixture.find("p", 1, 8, 256).value().format.kind, WeightFormat::Kind::kFloat);
+    EXPECT_EQ(fixture.find("p", 1, 8, 256).value().type, &float_weights(DType::kBF16));
   }
 }
 
@@ -154,7 +153,7 @@ TEST(WeightCatalog, FindsStacksOfWeights) {
   const auto record = fixture.find("p", 4, 8, 256);
   ASSERT_TRUE(record.ok()) << record.status().message();
   EXPECT_EQ(record->stack, 4u);
-  EXPECT_EQ(record->format.bits, 4u);
+  EXPECT_EQ(record->type->bits, 4u);
   EXPECT_TRUE(fixture.find("one", 1, 8, 256).ok());
   expect_failure(fixture.find("p", 1, 8, 256).status(), StatusCode::kCorrupt, {"p.weight"});
   expect_failure(fixture.find("p", 5, 8, 256).status(), StatusCode::kCorrupt, {"[5, 8, 256]"});

@@ -15,7 +15,8 @@ struct ActivationBlock {
 /// Where the parts of one prepared row of activations lie (docs/numerics.md has the values).
 struct ActivationRow {
   const float* values;              // [cols], the caller's own floats
-  const ActivationBlock* blocks32;  // [cols / 32]; two that share their 64 columns share a scale
+  const ActivationBlock* blocks16;  // [cols / 16]; those of the same 64 columns share a scale
+  const ActivationBlock* blocks32;  // [cols / 32]
   const ActivationBlock* blocks64;  // [cols / 64]
   /// q, |q| <= 32639, the elements of each 8 in the order 0 4 1 5 2 6 3 7: what a 32-bit word of
   /// eight 4-bit weights gives in halves of 16 bits, shifted by 0, 4, 8 and 12.
@@ -25,14 +26,19 @@ struct ActivationRow {
   /// Of 8-element part d of each chunk, its even or its odd elements: the high plane, then the low.
   /// Zeros follow the last element, to a multiple of 512.
   const int8_t* planes;  // [cols / 512][d: 4][odd: 2][plane: 2][lane: 16][4]
+  /// The same bytes in the order of the columns, for formats that unpack to it. Zeros follow to a
+  /// multiple of 64.
+  const int8_t* bytes;  // [cols / 64][plane: 2][64]
 };
 
 /// The integer parts of an ActivationRow, to be written.
 struct ActivationRowParts {
+  ActivationBlock* blocks16;
   ActivationBlock* blocks32;
   ActivationBlock* blocks64;
   int16_t* words;
   int8_t* planes;
+  int8_t* bytes;
 };
 
 }  // namespace flashmoe

@@ -25,33 +25,37 @@ using testing::Weight;
 
 constexpr DType kFloatTypes[] = {DType::kF32, DType::kBF16, DType::kF16};
 
-std::vector<WeightFormat> affine_formats() {
-  std::vector<WeightFormat> formats;
+std::vector<const WeightType*> affine_types() {
+  std::vector<const WeightType*> types;
   for (const std::uint32_t bits : {1u, 2u, 3u, 4u, 5u, 6u, 8u}) {
     for (const std::uint32_t group_size : {32u, 64u, 128u}) {
       for (const DType dtype : kFloatTypes) {
-        formats.push_back({.kind = WeightFormat::Kind::kAffine,
-                           .dtype = dtype,
-                           .bits = bits,
-                           .group_size = group_size});
+        types.push_back(find_affine_weights(bits, group_size, dtype));
       }
     }
   }
-  return formats;
+  return types;
 }
 
-std::string to_string(const WeightFormat& format) {
-  return fmt::format("{} {} bits, group {}", flashmoe::to_string(format.dtype), format.bits,
-                     format.group_size);
+/// All that is not float.
+std::vector<const WeightType*> integer_types() {
+  std::vector<const WeightType*> types = affine_types();
+  const std::vector<const WeightType*> ggml = testing::ggml_weight_types();
+  types.insert(types.end(), ggml.begin(), ggml.end());
+  return types;
+}
+
+std::string name_of(const WeightType& type) {
+  return fmt::format("{}, {}", type.name(), to_string(type.dtype));
 }
 
 class LinearParity : public testing::CpuOpsTest {
  protected:
   // The outputs of [out, cols] for rows of every kind against the reference's.
-  void expect_close(const WeightFormat& format, std::size_t out, std::size_t cols,
-                    std::size_t x_count, double tolerance) {
-    SCOPED_TRACE(fmt::format("{}: [{}, {}] times {} rows", to_string(format), out, cols, x_count));
-    const Weight weight(random_, format, out, cols);
+  void expect_close(const WeightType& type, std::size_t out, std::size_t cols, std::size_t x_count,
+                    double tolerance) {
+    SCOPED_TRACE(fmt::format("{}: [{}, {}] times {} rows", name_of(type), out, cols, x_count));
+    const Weight weight(random_, type, out, cols);
     const Matrix x = mixed_matrix(random_, x_count, cols, 3);
     Activations prepared = allocate_activations(x_count, cols);
     Matrix actual(x_count, out, 2), expected = actual;
@@ -69,15 +73,15 @@ class LinearParity : public testing::CpuOpsTest {
 };
 
 TEST_P(LinearParity, EmbedGivesTheReferencesBits) {
-  std::vector<WeightFormat> formats = affine_formats();
+  std::vector<const WeightType*> types = integer_types();
   for (const DType dtype : kFloatTypes) {
-    formats.push_back({.kind = WeightFormat::Kind::kFloat, .dtype = dtype});
+    types.push_back(&float_weights(dtype));
   }
-  for (const WeightFormat& format : formats) {
-    for (std::size_t cols : {1u, 17u, 32u, 64u, 96u, 128u, 160u, 384u}) {
-      if (format.kind == WeightFormat::Kind::kAffine && cols % format.group_size != 0) continue;
-      SCOPED_TRACE(fmt::format("{}: {} columns", to_string(format), cols));
-      const Weight table(random_, format, 9, cols);
+  for (const WeightType* const type : types) {
+    for (std::size_t cols : {1u, 17u, 32u, 64u, 96u, 128u, 160u, 384u, 768u, 1280u}) {
+      if (cols % type->block_cols != 0) continue;
+      SCOPED_TRACE(fmt::format("{}: {} columns", name_of(*type), cols));
+      const Weight table(random_, *type, 9, cols);
       const std::vector<std::int32_t> ids = {8, 0, 3, 3, 7};
       Matrix actual(ids.size(), cols, 3), expected = actual;
       ops_->embed(table.view(), ids, actual.view());
@@ -95,31 +99,32 @@ TEST_P(LinearParity, EmbedGivesTheReferencesBits) {
 // deviations.
 constexpr double kAffineTolerance = 5e-4;
 
-TEST_P(LinearParity, AffineWeightsOfEveryFormat) {
-  for (const WeightFormat& format : affine_formats()) {
-    for (const std::size_t cols : {32u, 64u, 96u, 128u, 160u, 192u, 384u}) {
-      if (cols % format.group_size == 0) expect_close(format, 33, cols, 7, kAffineTolerance);
+TEST_P(LinearParity, IntegerWeightsOfEveryFormat) {
+  for (const WeightType* const type : integer_types()) {
+    for (const std::size_t cols : {32u, 64u, 96u, 128u, 160u, 192u, 384u, 768u}) {
+      if (cols % type->block_cols == 0) expect_close(*type, 33, cols, 7, kAffineTolerance);
     }
   }
 }
 
 // NaN counts as NaN, whichever; all else bit by bit. Rows of few and of many activations, in and
 // beyond the columns that kernels take at a time, with weight rows that fill no vector of 16.
-TEST_P(LinearParity, AffineWeightsGiveTheBitsOfTheContract) {
+TEST_P(LinearParity, IntegerWeightsGiveTheBitsOfTheContract) {
   struct Size {
     std::size_t out, cols, x_count;
   };
   constexpr Size kSizes[] = {{19, 128, 1},  {5, 192, 2},    {35, 640, 3},  {17, 640, 9},
                              {33, 2176, 7}, {16, 2176, 37}, {3, 10368, 2}, {40, 4224, 5}};
-  for (const WeightFormat& format : affine_formats()) {
+  for (const WeightType* const type : integer_types()) {
     for (Size size : kSizes) {
-      if (size.cols > 700 && format.dtype != DType::kBF16) continue;
+      const bool is_ggml = type->ggml != nullptr;
+      if (size.cols > 700 && type->dtype != DType::kBF16 && !is_ggml) continue;
       // Half a block of activations at the end.
-      if (format.group_size == 32) size.cols += 32;
-      if (size.cols % format.group_size != 0) size.cols += 64;
-      SCOPED_TRACE(fmt::format("{}: [{}, {}] times {} rows", to_string(format), size.out, size.cols,
+      if (type->block_cols == 32) size.cols += 32;
+      while (size.cols % type->block_cols != 0) size.cols += 64;
+      SCOPED_TRACE(fmt::format("{}: [{}, {}] times {} rows", name_of(*type), size.out, size.cols,
                                size.x_count));
-      const Weight weight(random_, format, size.out, size.cols);
+      const Weight weight(random_, *type, size.out, size.cols);
       Matrix x = mixed_matrix(random_, size.x_count, size.cols, 3);
       if (size.x_count == 9) x.row(2)[77] = std::numeric_limits<float>::infinity();
       if (size.x_count == 9) x.row(3)[88] = std::nanf("");
@@ -149,19 +154,19 @@ TEST_P(LinearParity, AffineWeightsGiveTheBitsOfTheContract) {
 // Kernels may take scales and biases 16 groups at a time: 17 of each size, with tails of blocks.
 // 4 bits go in blocks of 512.
 TEST_P(LinearParity, AffineWeightsOfSeveralBlocks) {
-  for (const WeightFormat& format : affine_formats()) {
-    if (format.bits != 4) continue;
+  for (const WeightType* const type : affine_types()) {
+    if (type->bits != 4) continue;
     for (const std::size_t cols : {512u, 544u, 640u, 1024u, 1184u, 2112u}) {
-      if (cols % format.group_size == 0) expect_close(format, 9, cols, 5, kAffineTolerance);
+      if (cols % type->block_cols == 0) expect_close(*type, 9, cols, 5, kAffineTolerance);
     }
   }
 }
 
 TEST_P(LinearParity, AffineWeightsOfManyGroups) {
-  for (const WeightFormat& format : affine_formats()) {
-    if (format.dtype != DType::kBF16) continue;
+  for (const WeightType* const type : affine_types()) {
+    if (type->dtype != DType::kBF16) continue;
     for (const std::size_t group_count : {16u, 17u, 33u}) {
-      expect_close(format, 9, group_count * format.group_size, 3, kAffineTolerance);
+      expect_close(*type, 9, group_count * type->block_cols, 3, kAffineTolerance);
     }
   }
 }
@@ -169,11 +174,8 @@ TEST_P(LinearParity, AffineWeightsOfManyGroups) {
 TEST_P(LinearParity, AffineWeightsTimesAnyNumberOfRows) {
   for (const std::uint32_t bits : {3u, 4u, 8u}) {
     for (const std::size_t x_count : {0u, 1u, 2u, 3u, 4u, 5u, 8u, 9u, 17u, 40u}) {
-      const WeightFormat format = {.kind = WeightFormat::Kind::kAffine,
-                                   .dtype = DType::kBF16,
-                                   .bits = bits,
-                                   .group_size = 64};
-      expect_close(format, 64, 192, x_count, kAffineTolerance);
+      expect_close(*find_affine_weights(bits, 64, DType::kBF16), 64, 192, x_count,
+                   kAffineTolerance);
     }
   }
 }
@@ -182,7 +184,7 @@ TEST_P(LinearParity, FloatWeightsOfEveryFormat) {
   for (const DType dtype : kFloatTypes) {
     for (const std::size_t cols : {1u, 3u, 15u, 16u, 17u, 31u, 64u, 96u, 100u, 160u, 384u}) {
       // Sums in float over 16 lanes, relative to what random signs leave of them.
-      expect_close({.kind = WeightFormat::Kind::kFloat, .dtype = dtype}, 33, cols, 9, 1e-6);
+      expect_close(float_weights(dtype), 33, cols, 9, 1e-6);
     }
   }
 }
@@ -194,17 +196,16 @@ TEST_P(LinearParity, TransposedFloatsGiveTheBitsOfStraightOnes) {
     for (const std::size_t out : {1u, 15u, 33u, 130u}) {
       for (const std::size_t cols : {1u, 15u, 16u, 33u, 384u}) {
         SCOPED_TRACE(fmt::format("{}: [{}, {}]", flashmoe::to_string(dtype), out, cols));
-        const Weight weight(random_, {.kind = WeightFormat::Kind::kFloat, .dtype = dtype}, out,
-                            cols);
+        const Weight weight(random_, float_weights(dtype), out, cols);
         const std::size_t size = size_of(dtype);
         WeightView turned = weight.view();
         turned.transposed_stride = (out + kPadding) * size;
         // The last row ends the memory: nothing may be read behind it.
         std::vector<std::byte> bytes((cols - 1) * turned.transposed_stride + out * size);
-        turned.weight = bytes.data();
+        turned.planes[0] = bytes.data();
         for (std::size_t row = 0; row < out; ++row) {
           for (std::size_t i = 0; i < cols; ++i) {
-            std::copy_n(weight.view().weight_row(row) + i * size, size,
+            std::copy_n(weight.view().plane_row(0, row) + i * size, size,
                         bytes.data() + i * turned.transposed_stride + row * size);
           }
         }
@@ -229,10 +230,9 @@ TEST_P(LinearParity, TransposedFloatsGiveTheBitsOfStraightOnes) {
 }
 
 TEST_P(LinearParity, TasksOfOneCallGatherTheirRows) {
-  const WeightFormat formats[] = {
-      {.kind = WeightFormat::Kind::kAffine, .dtype = DType::kBF16, .bits = 4, .group_size = 32},
-      {.kind = WeightFormat::Kind::kAffine, .dtype = DType::kF16, .bits = 6, .group_size = 64},
-      {.kind = WeightFormat::Kind::kFloat, .dtype = DType::kBF16}};
+  const WeightType* const types[] = {find_affine_weights(4, 32, DType::kBF16),
+                                     find_affine_weights(6, 64, DType::kF16),
+                                     &float_weights(DType::kBF16)};
   const std::vector<std::uint32_t> x_rows[] = {{4, 0, 4}, {}, {6}};
   const std::size_t outs[] = {1, 70, 16}, y_rows[] = {3, 7, 1};
   const Matrix x = testing::filled_matrix(random_, testing::Fill::kNormal, 7, 192);
@@ -242,7 +242,7 @@ TEST_P(LinearParity, TasksOfOneCallGatherTheirRows) {
   std::vector<Matrix> actual, expected;
   std::vector<LinearTask> tasks;
   for (std::size_t i = 0; i < 3; ++i) {
-    weights.emplace_back(random_, formats[i], outs[i], 192);
+    weights.emplace_back(random_, *types[i], outs[i], 192);
     actual.emplace_back(y_rows[i], outs[i]);
     expected.emplace_back(y_rows[i], outs[i]);
   }

@@ -27,7 +27,8 @@ class SequenceParity : public testing::CpuOpsTest {
 
   // `q_size`: about the length of a score's spread.
   void check_attention(const AttentionShape& shape, std::size_t position, float q_size,
-                       double tolerance, std::size_t first = 0) {
+                       double tolerance, std::size_t first = 0,
+                       std::span<const std::uint32_t> runs = {}) {
     SCOPED_TRACE(fmt::format("{} heads over {} of {}, position {}, scores of size {}",
                              shape.num_heads, shape.num_kv_heads, shape.head_dim, position,
                              q_size));
@@ -46,6 +47,7 @@ class SequenceParity : public testing::CpuOpsTest {
                         .value_blocks = values.pointers(),
                         .first = first,
                         .position = position,
+                        .runs = runs,
                         .out = actual.data()};
     ops_->attention(shape, {&row, 1});
     row.out = expected.data();
@@ -53,15 +55,16 @@ class SequenceParity : public testing::CpuOpsTest {
     EXPECT_LE(relative_rms_of_rows(actual, expected), tolerance);
   }
 
-  void check_conv(std::size_t kernel, std::size_t channels,
+  void check_conv(const ConvShape& shape, std::size_t channels,
                   const std::vector<std::size_t>& lengths) {
-    SCOPED_TRACE(fmt::format("kernel {}, {} channels, segments {}", kernel, channels,
-                             fmt::join(lengths, ", ")));
+    const std::size_t kernel = shape.kernel;
+    SCOPED_TRACE(fmt::format("kernel {} over {}, {} channels, segments {}", kernel, shape.dilation,
+                             channels, fmt::join(lengths, ", ")));
     const std::size_t rows = std::accumulate(lengths.begin(), lengths.end(), std::size_t{0});
     const Matrix u = mixed_matrix(random_, rows, channels, 3);
     const Matrix weight = filled_matrix(random_, Fill::kNormal, kernel, channels);
     Matrix actual(rows, channels, 2), expected = actual;
-    const std::size_t state_rows = kernel - 1;
+    const std::size_t state_rows = shape.past();
     Matrix actual_state =
         filled_matrix(random_, Fill::kNormal, state_rows * lengths.size(), channels);
     Matrix expected_state = actual_state;
@@ -76,9 +79,9 @@ class SequenceParity : public testing::CpuOpsTest {
       }
       return segments;
     };
-    ops_->causal_conv_silu(u.view(), weight.data(), kernel, segments_on(actual_state),
+    ops_->causal_conv_silu(u.view(), weight.data(), shape, segments_on(actual_state),
                            actual.view());
-    reference_->causal_conv_silu(u.view(), weight.data(), kernel, segments_on(expected_state),
+    reference_->causal_conv_silu(u.view(), weight.data(), shape, segments_on(expected_state),
                                  expected.view());
     // Up to five products, rounded relative to the largest; with one channel that is all but
     // cancelled now and then. The floor is silu's: exp is 0 below -87.34.
@@ -204,11 +207,87 @@ TEST_P(SequenceParity, AttentionWithWindowsSinksAndNarrowValues) {
   }
 }
 
+TEST_P(SequenceParity, AttentionToRunsOfPositions) {
+  for (const std::size_t run_size : {1u, 2u, 4u, 16u, 64u}) {
+    for (const std::size_t head_dim : {20u, 64u}) {
+      const AttentionShape shape = {.num_heads = 6,
+                                    .num_kv_heads = 2,
+                                    .head_dim = head_dim,
+                                    .value_dim = head_dim,
+                                    .value_stride = head_dim,
+                                    .scale = 0.1f,
+                                    .run_size = run_size};
+      for (const std::size_t position : kPositions) {
+        const std::size_t last = position / run_size;
+        std::vector<std::uint32_t> some, own = {static_cast<std::uint32_t>(last)}, all;
+        for (std::uint32_t run = 0; run <= last; ++run) {
+          all.push_back(run);
+          if (run == last || random_.below(3) == 0) some.push_back(run);
+        }
+        for (const auto& runs : {some, own, all}) {
+          check_attention(shape, position, 1, 1e-6, 0, runs);
+          check_attention(shape, position, 1, 1e-6, position - position % run_size / 2, runs);
+        }
+      }
+    }
+  }
+}
+
+TEST_P(SequenceParity, ChosenKeys) {
+  for (const std::size_t keys_per_block : {1u, 4u, 16u, 64u}) {
+    for (const std::size_t head_dim : {4u, 20u, 128u}) {
+      constexpr std::size_t kHeads = 3, kKeys = 150, kRows = 4;
+      const std::size_t blocks = (kKeys + keys_per_block - 1) / keys_per_block;
+      // Half the rows are of small whole numbers, with many equal scores and many that are 0.
+      Matrix q = filled_matrix(random_, Fill::kNormal, kRows, kHeads * head_dim);
+      Matrix keys = filled_matrix(random_, Fill::kNormal, blocks * keys_per_block, head_dim);
+      const std::vector<float> weights = {0.5f, 0.25f, -0.125f};
+      for (const bool is_whole : {false, true}) {
+        if (is_whole) {
+          for (Matrix* m : {&q, &keys}) {
+            for (std::size_t r = 0; r < m->rows(); ++r) {
+              for (float& value : m->view().row_span(r)) value = std::round(value * 0.7f);
+            }
+          }
+        }
+        std::vector<const void*> pointers;
+        for (std::size_t b = 0; b < blocks; ++b) pointers.push_back(keys.row(b * keys_per_block));
+        for (const std::size_t k : {1u, 7u, 64u, 100u}) {
+          std::vector<std::uint32_t> actual(kRows * k), expected(kRows * k);
+          std::vector<std::uint64_t> room(kRows * k);
+          const auto rows = [&](std::vector<std::uint32_t>& chosen) {
+            std::vector<KeySearch> rows;
+            for (std::size_t r = 0; r < kRows; ++r) {
+              rows.push_back({.q = q.row(r),
+                              .key_blocks = pointers.data(),
+                              .key_count = r == 0 ? k : kKeys - r,
+                              .chosen = chosen.data() + r * k,
+                              .room = room.data() + r * k});
+            }
+            return rows;
+          };
+          const KeySearchShape shape = {.num_heads = kHeads,
+                                        .head_dim = head_dim,
+                                        .keys_per_block = keys_per_block,
+                                        .k = k,
+                                        .head_weights = weights.data()};
+          ops_->choose_keys(shape, rows(actual));
+          reference_->choose_keys(shape, rows(expected));
+          EXPECT_EQ(actual, expected) << keys_per_block << " " << head_dim << " " << k;
+        }
+      }
+    }
+  }
+}
+
 TEST_P(SequenceParity, ConvolutionInSegments) {
   for (const std::size_t kernel : {1u, 2u, 4u, 5u}) {
     for (const std::size_t channels : {1u, 7u, 16u, 33u, 96u, 300u}) {
-      check_conv(kernel, channels, {9});
-      check_conv(kernel, channels, {1, 2, 3, 0, 5, 1});  // shorter than the state, and empty
+      for (const std::size_t dilation : {1u, 3u}) {
+        const ConvShape shape = {kernel, dilation};
+        check_conv(shape, channels, {9});
+        check_conv(shape, channels, {1, 2, 3, 0, 5, 1});  // shorter than the state, and empty
+      }
     }
   }
 }

@@ -88,6 +88,31 @@ TEST_P(OpParity, L2Normalize) {
   });
 }
 
+TEST_P(OpParity, RowDots) {
+  for_sizes([&](std::size_t rows, std::size_t cols) {
+    Matrix a = mixed_matrix(random_, rows, cols, kGap);
+    Matrix b = filled_matrix(random_, Fill::kDecades, rows, cols, 1);
+    for (Matrix* m : {&a, &b}) {  // of one sign: sums that cancel have no relative error
+      for (std::size_t r = 0; r < rows; ++r) {
+        for (float& value : m->view().row_span(r)) value = std::abs(value);
+      }
+    }
+    Matrix actual(rows, 1, 2), expected = actual;
+    ops_->row_dots(a.view(), b.view(), actual.view());
+    reference_->row_dots(a.view(), b.view(), expected.view());
+    expect_close(actual, expected, 1e-6);  // a sum in 16 lanes
+  });
+}
+
+TEST_P(OpParity, SigmoidGateOfItself) {
+  for_sizes([&](std::size_t rows, std::size_t cols) {
+    Matrix actual = filled_matrix(random_, Fill::kNormal, rows, cols, kGap), expected = actual;
+    ops_->sigmoid_gate(actual.view(), actual.view());
+    reference_->sigmoid_gate(expected.view(), expected.view());
+    expect_close(actual, expected, 1e-6);  // exp, a division and a product
+  });
+}
+
 TEST_P(OpParity, Add) {
   for_sizes([&](std::size_t rows, std::size_t cols) {
     const Matrix x = mixed_matrix(random_, rows, cols, kGap);

@@ -45,6 +45,9 @@ struct AttentionRow {
   const void* const* value_blocks = nullptr;
   std::size_t first = 0;  // attends to positions first ..= position
   std::size_t position = 0;
+  /// Not empty: to those of them alone that are in these runs of AttentionShape::run_size
+  /// positions. Run i begins at position i * run_size. Ascending.
+  std::span<const std::uint32_t> runs{};
   float* out = nullptr;  // [num_heads * value_dim]
 };
 struct AttentionShape {
@@ -57,6 +60,32 @@ struct AttentionShape {
   float scale = 0;                            // of the scores, before softmax
   /// A score of each head that takes part in its softmax and has no value, [num_heads]; null: none.
   const float* sinks = nullptr;
+  std::size_t run_size = 1;  // of AttentionRow::runs; divides kKvBlock
+};
+
+/// A row's search for the keys that its attention looks at (Ops::choose_keys).
+struct KeySearch {
+  const float* q = nullptr;  // [num_heads, head_dim]
+  /// key_blocks[b]: floats [keys_per_block, head_dim], keys b * keys_per_block and on.
+  const void* const* key_blocks = nullptr;
+  std::size_t key_count = 0;        // at least k
+  std::uint32_t* chosen = nullptr;  // [k]: the best keys, ascending
+  std::uint64_t* room = nullptr;    // [k], for the time of the call
+};
+struct KeySearchShape {
+  std::size_t num_heads = 0;
+  std::size_t head_dim = 0;
+  std::size_t keys_per_block = 0;  // at most kKvBlock
+  std::size_t k = 0;
+  const float* head_weights = nullptr;  // [num_heads]
+};
+
+/// Taps of a convolution, `dilation` rows apart.
+struct ConvShape {
+  std::size_t kernel = 1;
+  std::size_t dilation = 1;
+  /// Rows before the current one that it looks back to.
+  constexpr std::size_t past() const { return (kernel - 1) * dilation; }
 };
 
 /// Consecutive rows [row_begin, row_end) of one sequence, with its state before the first of them;
@@ -64,7 +93,7 @@ struct AttentionShape {
 struct ConvSegment {
   std::size_t row_begin = 0;
   std::size_t row_end = 0;
-  float* state = nullptr;  // [kernel - 1, channels]: the last inputs, oldest first
+  float* state = nullptr;  // [ConvShape::past(), channels]: the last inputs, oldest first
 };
 struct DeltaSegment {
   std::size_t row_begin = 0;
@@ -169,13 +198,17 @@ class Ops {
   virtual void clamped_swiglu(const ClampedSwiglu& clamp, MatrixView<const float> gate,
                               MatrixView<const float> up, MatrixView<float> h) = 0;
 
+  /// out.row(i)[0] = a.row(i) . b.row(i). out: [rows, 1].
+  virtual void row_dots(MatrixView<const float> a, MatrixView<const float> b,
+                        MatrixView<float> out) = 0;
+
   /// x *= factor
   virtual void scale(MatrixView<float> x, float factor) = 0;
 
   /// x = cap * tanh(x / cap), elementwise. cap > 0.
   virtual void soft_cap(MatrixView<float> x, float cap) = 0;
 
-  /// x *= sigmoid(gate), elementwise.
+  /// x *= sigmoid(gate), elementwise. gate may be x.
   virtual void sigmoid_gate(MatrixView<float> x, MatrixView<const float> gate) = 0;
 
   /// x.row(i) *= sigmoid(gate.row(i)[0]). gate: [rows, 1].
@@ -204,11 +237,16 @@ class Ops {
 
   virtual void attention(const AttentionShape& shape, std::span<const AttentionRow> rows) = 0;
 
-  /// y_t[c] = silu(sum_j weight[j][c] * u_{t - (kernel-1) + j}[c]), causal per segment; weight:
-  /// [kernel, channels], the last tap meets the current row. u and y: [rows, channels], not
+  /// For each row the k keys of the highest scores; of equal ones the lower key.
+  ///   score_j = sum_h w_h max(0, q_h . key_j)
+  virtual void choose_keys(const KeySearchShape& shape, std::span<const KeySearch> rows) = 0;
+
+  /// y_t[c] = silu(sum_j weight[j][c] * u_{t - (kernel-1-j) * dilation}[c]), causal per segment;
+  /// weight: [kernel, channels], the last tap meets the current row. u and y: [rows, channels], not
   /// overlapping.
-  virtual void causal_conv_silu(MatrixView<const float> u, const float* weight, std::size_t kernel,
-                                std::span<const ConvSegment> segments, MatrixView<float> y) = 0;
+  virtual void causal_conv_silu(MatrixView<const float> u, const float* weight,
+                                const ConvShape& shape, std::span<const ConvSegment> segments,
+                                MatrixView<float> y) = 0;
 
   /// x = scale * x / sqrt(sum(x^2) + 1e-6), per head, in place. Every `head_dim` consecutive
   /// elements of a row are a head.

@@ -95,6 +95,11 @@ TEST_P(OpsProperty, RowsOfNorms) {
       ops.l2_normalize(y.view(), cols, 0.5f);
       return y;
     });
+    expect_rows_are_independent(kRows, [&](Ops& ops, std::size_t begin, std::size_t count) {
+      Matrix y(count, 1);
+      ops.row_dots(x.view().slice(begin, count), gate.view().slice(begin, count), y.view());
+      return y;
+    });
   }
 }
 
@@ -168,13 +173,10 @@ TEST_P(OpsProperty, RowsOfRotation) {
 }
 
 // Every width and group size, every float type.
-std::vector<WeightFormat> all_formats() {
-  std::vector<WeightFormat> formats;
+std::vector<const WeightType*> all_types() {
+  std::vector<const WeightType*> types;
   const auto add_affine = [&](std::uint32_t bits, std::uint32_t group_size, DType dtype) {
-    formats.push_back({.kind = WeightFormat::Kind::kAffine,
-                       .dtype = dtype,
-                       .bits = bits,
-                       .group_size = group_size});
+    types.push_back(find_affine_weights(bits, group_size, dtype));
   };
   for (const std::uint32_t bits : {1u, 2u, 3u, 4u, 5u, 6u, 8u}) {
     for (const std::uint32_t group_size : {32u, 64u, 128u}) {
@@ -182,22 +184,23 @@ std::vector<WeightFormat> all_formats() {
     }
   }
   for (const DType dtype : {DType::kF32, DType::kBF16, DType::kF16}) {
-    formats.push_back({.kind = WeightFormat::Kind::kFloat, .dtype = dtype});
+    types.push_back(&float_weights(dtype));
     if (dtype == DType::kBF16) continue;
     add_affine(4, 64, dtype);
     add_affine(5, 32, dtype);
   }
-  return formats;
+  const std::vector<const WeightType*> ggml = testing::ggml_weight_types();
+  types.insert(types.end(), ggml.begin(), ggml.end());
+  return types;
 }
 
 TEST_P(OpsProperty, RowsOfActivationsTimesEveryWeightFormat) {
   constexpr std::size_t kOut = 11;
-  for (const WeightFormat& format : all_formats()) {
-    for (const std::size_t cols : {96u, 320u, 384u}) {
-      if (format.kind == WeightFormat::Kind::kAffine && cols % format.group_size != 0) continue;
-      SCOPED_TRACE(
-          fmt::format("{} bits, group {}, {} columns", format.bits, format.group_size, cols));
-      const Weight weight(random_, format, kOut, cols);
+  for (const WeightType* const type : all_types()) {
+    for (const std::size_t cols : {96u, 320u, 384u, 768u}) {
+      if (cols % type->block_cols != 0) continue;
+      SCOPED_TRACE(fmt::format("{}, {}: {} columns", type->name(), to_string(type->dtype), cols));
+      const Weight weight(random_, *type, kOut, cols);
       const Matrix x = mixed_matrix(random_, kRows, cols);
       expect_rows_are_independent(kRows, [&](Ops& ops, std::size_t begin, std::size_t count) {
         Activations prepared = allocate_activations(count, cols);
@@ -214,10 +217,10 @@ TEST_P(OpsProperty, RowsOfActivationsTimesEveryWeightFormat) {
 // One task over all rows of W equals tasks over slices of W, gathered rows of x and other tasks
 // beside them.
 TEST_P(OpsProperty, RowsOfWeights) {
-  constexpr std::size_t kOut = 41, kCols = 384;
-  for (const WeightFormat& format : all_formats()) {
-    SCOPED_TRACE(fmt::format("{} bits, group {}", format.bits, format.group_size));
-    const Weight weight(random_, format, kOut, kCols);
+  constexpr std::size_t kOut = 41, kCols = 768;
+  for (const WeightType* const type : all_types()) {
+    SCOPED_TRACE(type->name());
+    const Weight weight(random_, *type, kOut, kCols);
     const Matrix x = mixed_matrix(random_, kRows, kCols);
     Activations prepared = allocate_activations(kRows, kCols);
     ops_->prepare(x.view(), prepared);
@@ -232,12 +235,7 @@ TEST_P(OpsProperty, RowsOfWeights) {
     std::vector<LinearTask> tasks;
     const std::vector<std::size_t> cuts = random_cuts(kOut, 9);
     for (std::size_t i = 0; i + 1 < cuts.size(); ++i) {
-      task.weight.rows = cuts[i + 1] - cuts[i];
-      task.weight.weight = weight.view().weight_row(cuts[i]);
-      if (format.kind == WeightFormat::Kind::kAffine) {
-        task.weight.scales = weight.view().scale_row(cuts[i]);
-        task.weight.biases = weight.view().bias_row(cuts[i]);
-      }
+      task.weight = weight.view().row_range(cuts[i], cuts[i + 1] - cuts[i]);
       task.x_rows = shuffled;
       task.y = {gathered.data() + cuts[i], kRows, task.weight.rows, kOut};
       tasks.push_back(task);
@@ -253,12 +251,11 @@ TEST_P(OpsProperty, RowsOfWeights) {
 // Activations hold whatever was prepared in them before; nothing of it may show.
 TEST_P(OpsProperty, PreparedMemoryCanBeReused) {
   constexpr std::size_t kOut = 8;
-  for (const WeightFormat& format : all_formats()) {
-    for (const std::size_t cols : {32u, 64u, 96u, 128u, 160u, 384u}) {
-      if (format.kind == WeightFormat::Kind::kAffine && cols % format.group_size != 0) continue;
-      SCOPED_TRACE(
-          fmt::format("{} bits, group {}, {} columns", format.bits, format.group_size, cols));
-      const Weight weight(random_, format, kOut, cols);
+  for (const WeightType* const type : all_types()) {
+    for (const std::size_t cols : {32u, 64u, 96u, 128u, 160u, 384u, 768u}) {
+      if (cols % type->block_cols != 0) continue;
+      SCOPED_TRACE(fmt::format("{}, {}: {} columns", type->name(), to_string(type->dtype), cols));
+      const Weight weight(random_, *type, kOut, cols);
       const Matrix x = mixed_matrix(random_, kRows, cols);
       const auto times_weight = [&](Activations& prepared) {
         ops_->prepare(x.view(), prepared);
@@ -316,7 +313,8 @@ TEST_P(OpsProperty, RowsOfAttention) {
                                   .value_dim = head_dim,
                                   .value_stride = head_dim,
                                   .precision = precision,
-                                  .scale = 0.2f};
+                                  .scale = 0.2f,
+                                  .run_size = 4};
     constexpr std::size_t kPositionCount = 140;
     const KvBlocks keys[] = {{random_, 2, head_dim, kPositionCount, precision},
                              {random_, 2, head_dim, kPositionCount, precision}};
@@ -324,6 +322,7 @@ TEST_P(OpsProperty, RowsOfAttention) {
                                {random_, 2, head_dim, kPositionCount, precision}};
     const Matrix q = filled_matrix(random_, Fill::kOutliers, kRows * 6, head_dim, 3);
     std::vector<std::size_t> positions = {0, 63, 64, 127, 128, 139};
+    const std::vector<std::uint32_t> some_runs = {0, 1, 15, 16, 17, 30, 31, 32, 33, 34};
     while (positions.size() < kRows) positions.push_back(random_.below(kPositionCount));
     expect_rows_are_independent(kRows, [&](Ops& ops, std::size_t begin, std::size_t count) {
       Matrix out(count, 6 * head_dim);
@@ -335,6 +334,7 @@ TEST_P(OpsProperty, RowsOfAttention) {
                         .value_blocks = values[(begin + i) % 2].pointers(),
                         .position = positions[begin + i],
                         .out = out.row(i)});
+        if ((begin + i) % 3 == 1) rows.back().runs = some_runs;
       }
       ops.attention(shape, rows);
       return out;
@@ -342,7 +342,8 @@ TEST_P(OpsProperty, RowsOfAttention) {
   }
 }
 
-// Of two sequences, in any order, with windows; also where values are the first elements of keys.
+// Of two sequences, in any order, with windows, and of some runs alone; also where values are the
+// first elements of keys.
 TEST_P(OpsProperty, RoundedKeysAndValuesCountAsTheFloatsTheyStandFor) {
   for (const KvPrecision precision : {KvPrecision::kBF16, KvPrecision::kInt8}) {
     for (const std::size_t head_dim : {7u, 16u, 40u, 80u, 129u}) {
@@ -353,7 +354,8 @@ TEST_P(OpsProperty, RoundedKeysAndValuesCountAsTheFloatsTheyStandFor) {
                               .value_dim = head_dim - head_dim / 4,
                               .value_stride = head_dim,
                               .precision = precision,
-                              .scale = 0.2f};
+                              .scale = 0.2f,
+                              .run_size = 4};
       constexpr std::size_t kPositionCount = 200;
       const KvBlocks keys[] = {{random_, 2, head_dim, kPositionCount, precision},
                                {random_, 2, head_dim, kPositionCount, precision}};
@@ -363,6 +365,7 @@ TEST_P(OpsProperty, RoundedKeysAndValuesCountAsTheFloatsTheyStandFor) {
       const KvBlocks value_floats = values.widened();
       Matrix out(kRows, 6 * shape.value_dim), expected = out;
       std::vector<AttentionRow> rows, float_rows;
+      std::vector<std::vector<std::uint32_t>> runs(kRows);
       for (std::size_t i = 0; i < kRows; ++i) {
         const std::size_t sequence = random_.below(2);
         const std::size_t position = random_.below(kPositionCount);
@@ -374,6 +377,12 @@ TEST_P(OpsProperty, RoundedKeysAndValuesCountAsTheFloatsTheyStandFor) {
                         .first = random_.below(2) * random_.below(position + 1),
                         .position = position,
                         .out = out.row(i)});
+        if (random_.below(2) == 0) {
+          for (std::uint32_t run = 0; run <= position / shape.run_size; ++run) {
+            if (run == position / shape.run_size || random_.below(3) == 0) runs[i].push_back(run);
+          }
+          rows.back().runs = runs[i];
+        }
         AttentionRow& floats = float_rows.emplace_back(rows.back());
         floats.key_blocks = key_floats[sequence].pointers();
         floats.value_blocks = (has_own_values ? value_floats : key_floats[sequence]).pointers();
@@ -387,12 +396,46 @@ TEST_P(OpsProperty, RoundedKeysAndValuesCountAsTheFloatsTheyStandFor) {
   }
 }
 
+// Several rows, each a thread's, and single ones, whose keys threads share.
+TEST_P(OpsProperty, RowsOfChosenKeys) {
+  constexpr std::size_t kHeads = 3, kHeadDim = 40, kPerBlock = 16, kKeys = 2000, kChosen = 50;
+  const Matrix keys = filled_matrix(random_, Fill::kNormal, kKeys, kHeadDim);
+  const Matrix q = filled_matrix(random_, Fill::kNormal, kRows, kHeads * kHeadDim);
+  const std::vector<float> weights = {0.5f, 0.25f, -0.5f};
+  std::vector<const void*> blocks;
+  for (std::size_t key = 0; key < kKeys; key += kPerBlock) blocks.push_back(keys.row(key));
+  expect_rows_are_independent(kRows, [&](Ops& ops, std::size_t begin, std::size_t count) {
+    std::vector<std::uint32_t> chosen(count * kChosen);
+    std::vector<std::uint64_t> room(count * kChosen);
+    std::vector<KeySearch> rows;
+    for (std::size_t i = 0; i < count; ++i) {
+      rows.push_back({.q = q.row(begin + i),
+                      .key_blocks = blocks.data(),
+                      .key_count = kKeys - 61 * (begin + i),
+                      .chosen = chosen.data() + i * kChosen,
+                      .room = room.data() + i * kChosen});
+    }
+    ops.choose_keys({.num_heads = kHeads,
+                     .head_dim = kHeadDim,
+                     .keys_per_block = kPerBlock,
+                     .k = kChosen,
+                     .head_weights = weights.data()},
+                    rows);
+    Matrix out(count, kChosen);
+    for (std::size_t i = 0; i < chosen.size(); ++i) {
+      out.row(i / kChosen)[i % kChosen] = static_cast<float>(chosen[i]);
+    }
+    return out;
+  });
+}
+
 // Two sequences, side by side in one call, cut differently, or row by row.
 TEST_P(OpsProperty, ConvolutionCutAnywhere) {
-  constexpr std::size_t kKernel = 4, kStateRows = kKernel - 1, kBoundary = 9;
+  constexpr ConvShape kShape = {.kernel = 4, .dilation = 2};
+  constexpr std::size_t kStateRows = kShape.past(), kBoundary = 9;
   for (const std::size_t channels : {5u, 48u, 300u}) {
     const Matrix u = mixed_matrix(random_, kRows, channels);
-    const Matrix weight = filled_matrix(random_, Fill::kNormal, kKernel, channels);
+    const Matrix weight = filled_matrix(random_, Fill::kNormal, kShape.kernel, channels);
     const Matrix before = filled_matrix(random_, Fill::kNormal, 2 * kStateRows, channels);
     const auto run = [&](Ops& ops, std::size_t piece_max) {
       Matrix y(kRows, channels), state = before;
@@ -404,7 +447,7 @@ TEST_P(OpsProperty, ConvolutionCutAnywhere) {
           const ConvSegment segment = {.row_begin = first + cuts[i],
                                        .row_end = first + cuts[i + 1],
                                        .state = state.row(sequence * kStateRows)};
-          ops.causal_conv_silu(u.view(), weight.data(), kKernel, {&segment, 1}, y.view());
+          ops.causal_conv_silu(u.view(), weight.data(), kShape, {&segment, 1}, y.view());
         }
       }
       return std::pair(y, state);
@@ -413,7 +456,7 @@ TEST_P(OpsProperty, ConvolutionCutAnywhere) {
     const ConvSegment segments[] = {
         {.row_begin = 0, .row_end = kBoundary, .state = state.row(0)},
         {.row_begin = kBoundary, .row_end = kRows, .state = state.row(kStateRows)}};
-    ops_->causal_conv_silu(u.view(), weight.data(), kKernel, segments, y.view());
+    ops_->causal_conv_silu(u.view(), weight.data(), kShape, segments, y.view());
     EXPECT_EQ(run(*single_, 1), std::pair(y, state));
     EXPECT_EQ(run(*ops_, 4), std::pair(y, state));
     EXPECT_EQ(run(*scalar_, 100), std::pair(y, state));

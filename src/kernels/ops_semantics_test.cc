@@ -183,13 +183,9 @@ TEST_P(OpsSemantics, ZerosStayZeros) {
   EXPECT_EQ(values_of(x), values_of(zeros));
 
   testing::Random random(3);
-  for (const WeightFormat& format :
-       {WeightFormat{.kind = WeightFormat::Kind::kFloat, .dtype = DType::kBF16},
-        WeightFormat{.kind = WeightFormat::Kind::kAffine,
-        .dtype = DType::kBF16,
-        .bits = 4,
-        .group_size = 32}}) {
-    const testing::Weight weight(random, format, 5, 32);
+  for (const WeightType* const type :
+       {&float_weights(DType::kBF16), find_affine_weights(4, 32, DType::kBF16)}) {
+    const testing::Weight weight(random, *type, 5, 32);
     Activations prepared = testing::allocate_activations(1, 32);
     ops_->prepare(x.view(), prepared);
     Matrix out = matrix(1, 5, {1, 2, 3, 4, 5});
@@ -303,7 +299,7 @@ TEST_P(OpsSemantics, ConvolutionStateShiftsByAsManyRowsAsTheSegmentHas) {
     const Matrix u = matrix(4, 1, {400, 500, 600, 700});
     Matrix y = matrix(4, 1, {-1, -1, -1, -1});
     const ConvSegment segment = {.row_begin = 0, .row_end = count, .state = state.data()};
-    ops_->causal_conv_silu(u.view(), weight.data(), 4, {&segment, 1}, y.view());
+    ops_->causal_conv_silu(u.view(), weight.data(), {.kernel = 4}, {&segment, 1}, y.view());
     const auto end = static_cast<std::ptrdiff_t>(count);
     std::vector<float> expected(all.begin(), all.begin() + end);
     expected.resize(4, -1);
@@ -312,13 +308,53 @@ TEST_P(OpsSemantics, ConvolutionStateShiftsByAsManyRowsAsTheSegmentHas) {
   }
 }
 
+TEST_P(OpsSemantics, ConvolutionTapsLieADilationApart) {
+  const std::vector<float> weight = {1, 0, 10};  // y_t = u_{t-6} + 10 u_t
+  std::vector<float> state = {100, 200, 300, 400, 500, 600};
+  const Matrix u = matrix(2, 1, {700, 800});
+  Matrix y(2, 1);
+  const ConvSegment segment = {.row_begin = 0, .row_end = 2, .state = state.data()};
+  ops_->causal_conv_silu(u.view(), weight.data(), {.kernel = 3, .dilation = 3}, {&segment, 1},
+                         y.view());
+  EXPECT_EQ(values_of(y), (std::vector<float>{7100, 8200}));
+  EXPECT_EQ(state, (std::vector<float>{300, 400, 500, 600, 700, 800}));
+}
+
+TEST_P(OpsSemantics, KeysAreChosenByPositiveProductsAndTiesGoToTheLowerKey) {
+  const Matrix q = matrix(2, 1, {1, -1});
+  const Matrix keys = matrix(6, 1, {-3, 0, 2, -3, 2, 1});
+  const void* const blocks[] = {keys.row(0), keys.row(4)};
+  const auto choose = [&](std::size_t k, const std::vector<float>& weights) {
+    std::vector<std::uint32_t> chosen(k);
+    std::vector<std::uint64_t> room(k);
+    const KeySearch row = {.q = q.data(),
+                           .key_blocks = blocks,
+                           .key_count = 6,
+                           .chosen = chosen.data(),
+                           .room = room.data()};
+    ops_->choose_keys({.num_heads = 2,
+                       .head_dim = 1,
+                       .keys_per_block = 4,
+                       .k = k,
+                       .head_weights = weights.data()},
+                      {&row, 1});
+    return chosen;
+  };
+  using Keys = std::vector<std::uint32_t>;
+  EXPECT_EQ(choose(1, {1, 0}), Keys({2}));           // scores 0, 0, 2, 0, 2, 1
+  EXPECT_EQ(choose(4, {1, 0}), Keys({0, 2, 4, 5}));  // the first of those at 0
+  EXPECT_EQ(choose(2, {1, 1}), Keys({0, 3}));        // scores 3, 0, 2, 3, 2, 1
+  EXPECT_EQ(choose(3, {-1, -1}), Keys({1, 2, 5}));   // scores -3, 0, -2, -3, -2, -1
+  EXPECT_EQ(choose(6, {0, 0}), Keys({0, 1, 2, 3, 4, 5}));
+}
+
 TEST_P(OpsSemantics, ConvolutionLastTapMeetsTheCurrentRow) {
   const std::vector<float> weight = {0, 0, 2};
   std::vector<float> state = {100, 200};
   const Matrix u = matrix(2, 1, {300, 400});
   Matrix y(2, 1);
   const ConvSegment segment = {.row_begin = 0, .row_end = 2, .state = state.data()};
-  ops_->causal_conv_silu(u.view(), weight.data(), 3, {&segment, 1}, y.view());
+  ops_->causal_conv_silu(u.view(), weight.data(), {.kernel = 3}, {&segment, 1}, y.view());
   EXPECT_EQ(values_of(y), (std::vector<float>{600, 800}));
 }
 

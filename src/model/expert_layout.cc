@@ -6,27 +6,21 @@ namespace flashmoe {
 namespace {
 
 /// The next matrix of `view`, whose first unread segment is `*segment`.
-WeightView take_matrix(const WeightFormat& format, const ExpertView& view, std::size_t rows,
+WeightView take_matrix(const WeightType* type, const ExpertView& view, std::size_t rows,
                        std::size_t cols, std::size_t* segment) {
-  WeightView matrix{.format = format, .rows = rows, .cols = cols};
-  const auto weight = view.segment((*segment)++);
-  FM_CHECK(weight.size() == rows * format.weight_row_size(cols));
-  matrix.weight = weight.data();
-  if (format.kind == WeightFormat::Kind::kAffine) {
-    const auto scales = view.segment((*segment)++);
-    const auto biases = view.segment((*segment)++);
-    FM_CHECK(scales.size() == rows * format.scale_row_size(cols));
-    FM_CHECK(biases.size() == scales.size());
-    matrix.scales = scales.data();
-    matrix.biases = biases.data();
+  WeightView matrix{.type = type, .rows = rows, .cols = cols};
+  for (std::size_t i = 0; i < type->plane_count; ++i) {
+    const auto plane = view.segment((*segment)++);
+    FM_CHECK(plane.size() == rows * type->plane_row_size(i, cols));
+    matrix.planes[i] = plane.data();
   }
   return matrix;
 }
 
 /// `matrix`, of floats, whose bytes are those of [cols, rows].
 WeightView transposed(WeightView matrix) {
-  FM_CHECK(matrix.format.kind == WeightFormat::Kind::kFloat);
-  matrix.transposed_stride = matrix.rows * size_of(matrix.format.dtype);
+  FM_CHECK(matrix.type->encoding == WeightEncoding::kFloat);
+  matrix.transposed_stride = matrix.rows * size_of(matrix.type->dtype);
   return matrix;
 }
 

@@ -9,16 +9,15 @@
 
 namespace flashmoe {
 
-/// What the segments of a layer's experts mean: the formats of their three matrices. Segments come
-/// in the order gate, up, down; each is its weights, followed, if affine, by its scales and its
-/// biases, and then by what it adds to its products, where `bias` says of which type. Gate and up
-/// are one matrix of 2 * moe_intermediate_size rows where it is transposed, [hidden, 2 *
-/// moe_intermediate_size], gate rows first, or interleaved, gate and up rows in turns. Only floats
-/// are.
+/// What the segments of a layer's experts mean: the types of their three matrices. Segments come in
+/// the order gate, up, down; each is its planes, followed by what it adds to its products, where
+/// `bias` says of which type. Gate and up are one matrix of 2 * moe_intermediate_size rows where it
+/// is transposed, [hidden, 2 * moe_intermediate_size], gate rows first, or interleaved, gate and up
+/// rows in turns. Only floats are.
 struct ExpertLayout {
-  WeightFormat gate_proj;
-  WeightFormat up_proj;
-  WeightFormat down_proj;
+  const WeightType* gate_proj = nullptr;
+  const WeightType* up_proj = nullptr;
+  const WeightType* down_proj = nullptr;
   bool gate_up_is_transposed = false;
   bool gate_up_is_interleaved = false;
   bool down_is_transposed = false;

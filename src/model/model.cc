@@ -9,13 +9,20 @@
 namespace flashmoe {
 
 Result<std::unique_ptr<Model>> Model::create(std::unique_ptr<Network> network, Ops& ops,
-                                             ExpertCache* experts, std::size_t rows_max) {
+                                             ExpertCache* experts, RowSource* tables,
+                                             std::size_t rows_max) {
   FM_ASSIGN_OR_RETURN(Workspace workspace, Workspace::create(*network, rows_max));
-  return std::unique_ptr<Model>(new Model(std::move(network), ops, experts, std::move(workspace)));
+  return std::unique_ptr<Model>(
+      new Model(std::move(network), ops, experts, tables, std::move(workspace)));
 }
 
-Model::Model(std::unique_ptr<Network> network, Ops& ops, ExpertCache* experts, Workspace workspace)
-    : network_(std::move(network)), ops_(ops), experts_(experts), workspace_(std::move(workspace)) {
+Model::Model(std::unique_ptr<Network> network, Ops& ops, ExpertCache* experts, RowSource* tables,
+             Workspace workspace)
+    : network_(std::move(network)),
+      ops_(ops),
+      experts_(experts),
+      tables_(tables),
+      workspace_(std::move(workspace)) {
   for (const RopeSpec& rope : network_->ropes()) inv_freq_.push_back(inverse_frequencies(rope));
 }
 
@@ -65,6 +72,8 @@ Status Model::forward(std::span<const SequenceRows> batch, const ForwardSinks& s
                       .rows = rows,
                       .rows_max = rows_max(),
                       .segments = segments_,
+                      .ids = ids_,
+                      .rows_of_tables = tables_,
                       .rope = rope_,
                       .times = times_,
                       .routing_observer = routing_observer_,
@@ -91,13 +100,26 @@ Status Model::forward(std::span<const SequenceRows> batch, const ForwardSinks& s
   return status;
 }
 
-/// Leaves the final norm of the residual stream in workspace_.normed.
+/// Every stream begins as the embedding.
+void Model::embed() {
+  const std::size_t hidden = spec().hidden_size;
+  const MatrixView<float> x = workspace_.x.slice(0, ids_.size());
+  const MatrixView<float> first(x.data, x.rows, hidden, x.stride);
+  ops_.embed(network_->embed_tokens(), ids_, first);
+  if (spec().embedding_scale != 1) ops_.scale(first, spec().embedding_scale);
+  for (std::size_t r = 0; r < x.rows; ++r) {
+    for (std::size_t s = 1; s < spec().streams(); ++s) {
+      std::copy_n(x.row(r), hidden, x.row(r) + s * hidden);
+    }
+  }
+}
+
+/// Leaves what lm_head gets of the residual stream in workspace_.normed.
 Status Model::run_layers(StepContext& context, const ForwardSinks& sinks) {
   const MatrixView<float> x = workspace_.x.slice(0, context.rows);
   const MatrixView<float> normed = workspace_.normed.slice(0, context.rows);
   const std::span<Network::Layer> layers = network_->layers();
-  ops_.embed(network_->embed_tokens(), ids_, x);
-  if (spec().embedding_scale != 1) ops_.scale(x, spec().embedding_scale);
+  embed();
   FM_RETURN_IF_ERROR(context.check(0));
   if (sinks.on_hidden) sinks.on_hidden(0, x);
   for (std::size_t i = 0; i < layers.size(); ++i) {
@@ -107,7 +129,9 @@ Status Model::run_layers(StepContext& context, const ForwardSinks& sinks) {
     FM_RETURN_IF_ERROR(context.check(0));
     if (sinks.on_hidden && i + 1 < layers.size()) sinks.on_hidden(i + 1, x);
   }
-  ops_.rms_norm(x, network_->final_norm().data(), spec().rms_norm_eps, normed);
+  Scratch scratch = workspace_.scratch();
+  network_->final_connection().take(ops_, scratch, x, normed,
+                                    workspace_.carried.slice(0, context.rows));
   FM_RETURN_IF_ERROR(context.check(0));
   if (sinks.on_hidden) sinks.on_hidden(layers.size(), normed);
   return Status();
@@ -122,8 +146,8 @@ void Model::guess(std::size_t index, StepContext& context) {
 
 //   x = x + Mixer(RMSNorm(x));  x = x + FeedForward(RMSNorm(x))
 //
-// and where the layer has them, RMSNorm(Mixer(...)), RMSNorm(FeedForward(...)) and a last x = scale
-// x.
+// or as the layer's connections have it; before that what it embeds is added to x, and at the end x
+// = scale x, where it has these.
 Status Model::run_layer(Network::Layer& layer, StepContext& context) {
   const MatrixView<float> x = workspace_.x.slice(0, context.rows);
   const MatrixView<float> normed = workspace_.normed.slice(0, context.rows);
@@ -131,25 +155,26 @@ Status Model::run_layer(Network::Layer& layer, StepContext& context) {
   Activations& activations = workspace_.normed_activations;
   Stopwatch watch;
 
-  ops_.rms_norm(x, layer.input_norm.data(), spec().rms_norm_eps, normed);
+  const MatrixView<float> carried = workspace_.carried.slice(0, context.rows);
+  if (layer.embedding != nullptr) {
+    Scratch scratch = workspace_.scratch();
+    FM_RETURN_IF_ERROR(layer.embedding->forward(context, scratch, x));
+  }
+  Scratch scratch = workspace_.scratch();
+  layer.mixer_connection->take(ops_, scratch, x, normed, carried);
   ops_.prepare(normed, activations);
   Scratch mixer_scratch = workspace_.scratch();
   FM_RETURN_IF_ERROR(layer.mixer->forward(context, mixer_scratch, activations, y));
-  if (!layer.mixer_out_norm.empty()) {
-    ops_.rms_norm(y, layer.mixer_out_norm.data(), spec().rms_norm_eps, y);
-  }
-  ops_.add(x, y);
+  layer.mixer_connection->give(ops_, y, carried, x);
   ++context.blocks_done;
   times_.mixer_seconds += watch.lap();
 
-  ops_.rms_norm(x, layer.feed_forward_norm.data(), spec().rms_norm_eps, normed);
+  scratch = workspace_.scratch();
+  layer.feed_forward_connection->take(ops_, scratch, x, normed, carried);
   ops_.prepare(normed, activations);
   Scratch mlp_scratch = workspace_.scratch();
   FM_RETURN_IF_ERROR(layer.feed_forward->forward(context, mlp_scratch, {x, activations}, y));
-  if (!layer.feed_forward_out_norm.empty()) {
-    ops_.rms_norm(y, layer.feed_forward_out_norm.data(), spec().rms_norm_eps, y);
-  }
-  ops_.add(x, y);
+  layer.feed_forward_connection->give(ops_, y, carried, x);
   if (!layer.scale.empty()) ops_.scale(x, layer.scale.front());
   ++context.blocks_done;
   times_.mlp_seconds += watch.lap();

@@ -13,6 +13,7 @@
 #include "model/miss_handler.h"
 #include "model/model_spec.h"
 #include "model/network.h"
+#include "model/row_source.h"
 #include "model/speculative_reader.h"
 #include "model/step.h"
 #include "model/workspace.h"
@@ -23,8 +24,8 @@ namespace flashmoe {
 struct ForwardSinks {
   /// Logits [n, vocab] of consecutive wanted rows; `row` is the first one's index in the step.
   std::function<void(std::size_t row, MatrixView<const float> logits)> on_logits;
-  /// The residual stream [rows, hidden]: index 0 after the embedding, then after each layer, the
-  /// last one's after the final norm. Null: not wanted.
+  /// The residual stream [rows, streams * hidden]: index 0 after the embedding, then after each
+  /// layer, the last one's as lm_head gets it: [rows, hidden]. Null: not wanted.
   std::function<void(std::size_t index, MatrixView<const float> hidden)> on_hidden;
 };
 
@@ -32,10 +33,12 @@ struct ForwardSinks {
 /// forward pass at a time.
 class Model {
  public:
-  /// `network` has its weights and its experts' layouts. `experts` may be null if no layer is MoE.
-  /// `ops` and `experts` must outlive the model. `rows_max`: the most rows of a step.
+  /// `network` has its weights and its experts' layouts. `experts` may be null if no layer is MoE,
+  /// `tables` if it has none that stay on disk. `ops`, `experts` and `tables` must outlive the
+  /// model. `rows_max`: the most rows of a step.
   static Result<std::unique_ptr<Model>> create(std::unique_ptr<Network> network, Ops& ops,
-                                               ExpertCache* experts, std::size_t rows_max);
+                                               ExpertCache* experts, RowSource* tables,
+                                               std::size_t rows_max);
 
   const ModelSpec& spec() const { return network_->spec(); }
   /// Of sequences that this model is to compute.
@@ -68,9 +71,11 @@ class Model {
                  StepWatch* watch = nullptr);
 
  private:
-  Model(std::unique_ptr<Network> network, Ops& ops, ExpertCache* experts, Workspace workspace);
+  Model(std::unique_ptr<Network> network, Ops& ops, ExpertCache* experts, RowSource* tables,
+        Workspace workspace);
 
   Status reserve(std::span<const SequenceRows> batch);
+  void embed();
   Status run_layers(StepContext& context, const ForwardSinks& sinks);
   Status run_layer(Network::Layer& layer, StepContext& context);
   void guess(std::size_t index, StepContext& context);
@@ -81,6 +86,7 @@ class Model {
   std::vector<std::vector<float>> inv_freq_;  // of each of the network's ropes
   Ops& ops_;
   ExpertCache* experts_;
+  RowSource* tables_;
   Workspace workspace_;
   std::unique_ptr<SpeculativeReader> speculation_;  // null: off
   std::uint64_t step_ = 0;

@@ -11,9 +11,10 @@
 namespace flashmoe {
 namespace {
 
-constexpr std::array kFamilies = {&kQwen3Next,   &kQwen35Moe,  &kQwen3Moe,   &kQwen2Moe,  &kGlm4Moe,
-                                  &kGlm4MoeLite, &kDeepseekV2, &kDeepseekV3, &kMinimaxM2, &kGemma4,
-                                  &kGptOss,      &kMixtral,    &kOlmoe,      &kQwen3,     &kLlama};
+constexpr std::array kFamilies = {&kQwen3Next, &kQwen35Moe,   &kQwen3Moe,   &kQwen2Moe,
+                                  &kGlm4Moe,   &kGlm4MoeLite, &kDeepseekV2, &kDeepseekV3,
+                                  &kMinimaxM2, &kGemma4,      &kGptOss,     &kMixtral,
+                                  &kOlmoe,     &kQwen4Exp,    &kQwen3,      &kLlama};
 
 // How the text part's tensors are called where there are others.
 constexpr TensorPrefixes kHfMultimodal = {"model.language_model.", ""};

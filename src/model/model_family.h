@@ -60,6 +60,7 @@ extern const ModelFamily kQwen3;
 extern const ModelFamily kQwen3Moe;
 extern const ModelFamily kQwen3Next;
 extern const ModelFamily kQwen35Moe;
+extern const ModelFamily kQwen4Exp;
 
 }  // namespace flashmoe
 

@@ -3,11 +3,13 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <variant>
 #include <vector>
 
 #include "kernels/ops.h"
+#include "model/ngram_hash.h"
 #include "model/rope.h"
 
 namespace flashmoe {
@@ -17,6 +19,16 @@ enum class QkNorm : std::uint8_t {
   kNone,
   kHeads,  // each head on its own, with one weight for all: [head_dim]
   kWhole,  // all heads of a row together, with a weight for each element
+};
+
+/// The search for the positions that attention looks at (layers/indexer.h).
+struct IndexerSpec {
+  std::size_t num_heads = 0;
+  std::size_t head_dim = 0;        // at least the attention's rotary_dim
+  std::size_t compress_ratio = 0;  // positions of a run, which has one key; divides kKvBlock
+  std::size_t budget = 0;          // positions of whole runs that are kept; a multiple of that
+
+  std::size_t runs_kept() const { return budget / compress_ratio; }
 };
 
 /// Grouped-query attention with a KV cache (layers/attention.h).
@@ -34,6 +46,7 @@ struct AttentionSpec {
   bool has_sinks = false;        // each head has a score without a value
   std::size_t window = 0;        // positions it looks back to, its own included; 0: all
   float scale = 0;               // of the scores; 0: 1 / sqrt(head_dim)
+  std::optional<IndexerSpec> indexer = std::nullopt;  // none: it looks at all; not with a window
 
   std::size_t query_size() const { return num_heads * head_dim; }
   std::size_t kv_size() const { return num_kv_heads * head_dim; }
@@ -65,6 +78,7 @@ struct DeltaNetSpec {
   std::size_t conv_kernel = 0;
   /// The projections come in two matrices, key head by key head, rather than in four.
   bool is_grouped_by_head = false;
+  bool has_sigmoid_gate = false;  // of the output, else silu
 
   std::size_t heads_ratio() const { return value_heads / key_heads; }
   std::size_t keys_size() const { return key_heads * key_dim; }
@@ -121,12 +135,30 @@ struct MoeSpec {
   bool has_branch_norms = false;
 };
 
+/// A residual stream that is several, and how layers hang on it (layers/hyper_connection.h).
+struct HyperConnectionSpec {
+  static constexpr std::size_t kStreamsMax = 16;
+  std::size_t streams = 0;
+  std::size_t rank = 0;  // of the matrices that mix
+};
+
+/// What a table of n-grams adds to the residual stream (layers/ngram_embedding.h).
+struct NgramEmbeddingSpec {
+  NgramSpec ngrams;
+  std::size_t embed_dim = 0;    // of all heads together
+  std::size_t table_parts = 0;  // tensors that the table is in
+  ConvShape conv;
+
+  std::size_t head_dim() const { return embed_dim / ngrams.heads(); }
+};
+
 /// One layer: x += mixer(norm(x)), then x += feed_forward(norm(x)).
 struct LayerSpec {
   std::variant<AttentionSpec, LatentAttentionSpec, DeltaNetSpec> mixer;
   std::variant<DenseMlpSpec, MoeSpec> feed_forward;
   bool has_output_norms = false;  // what mixer and feed-forward give is normed before it is added
   bool has_scale = false;         // x *= a number of the layer's, at its end
+  std::optional<NgramEmbeddingSpec> embedding = std::nullopt;  // added before the mixer
 
   /// Null where the layer has no experts.
   const MoeSpec* moe() const { return std::get_if<MoeSpec>(&feed_forward); }
@@ -143,7 +175,12 @@ struct ModelSpec {
   bool tie_word_embeddings = false;
   float embedding_scale = 1;
   float final_logit_softcapping = 0;  // logits become cap * tanh(logits / cap); 0: they stay
+  /// None: one stream, which each half of a layer norms and adds to. With it no layer has output
+  /// norms, and nothing routes by the stream itself.
+  std::optional<HyperConnectionSpec> hyper_connection = std::nullopt;
   std::vector<LayerSpec> layers;
+
+  std::size_t streams() const { return hyper_connection ? hyper_connection->streams : 1; }
 
   /// The experts of the model's first MoE layer; of none, a spec of zeros. Families have the same
   /// in all of their MoE layers.

@@ -8,9 +8,13 @@
 #include "base/result.h"
 #include "kernels/ops.h"
 #include "model/expert_layout.h"
+#include "model/layers/connection.h"
 #include "model/layers/feed_forward.h"
+#include "model/layers/hyper_connection.h"
 #include "model/layers/mixer.h"
 #include "model/layers/moe_block.h"
+#include "model/layers/ngram_embedding.h"
+#include "model/layers/norm_connection.h"
 #include "model/model_spec.h"
 #include "model/scratch.h"
 #include "model/state/state_layout.h"
@@ -25,13 +29,12 @@ namespace flashmoe {
 class Network {
  public:
   struct Layer {
-    std::vector<float> input_norm;             // [hidden]
-    std::vector<float> mixer_out_norm;         // [hidden], or empty
-    std::vector<float> feed_forward_norm;      // [hidden]
-    std::vector<float> feed_forward_out_norm;  // [hidden], or empty
-    std::vector<float> scale;                  // one number, or empty
+    std::unique_ptr<NgramEmbedding> embedding;  // null: none
+    std::unique_ptr<Connection> mixer_connection;
     std::unique_ptr<Mixer> mixer;
+    std::unique_ptr<Connection> feed_forward_connection;
     std::unique_ptr<FeedForward> feed_forward;
+    std::vector<float> scale;  // one number, or empty
   };
 
   /// `precision`: of what attention remembers of positions.
@@ -44,7 +47,8 @@ class Network {
   Status declare(const TensorTable& table, WeightSource& source);
 
   /// After loading: tied embeddings are the head, and blocks make what they need of their weights.
-  void finish();
+  /// Errors: kCorrupt for weights that contradict one another.
+  Status finish();
   /// Bytes of that, once declared.
   std::uint64_t derived_bytes() const;
 
@@ -54,6 +58,8 @@ class Network {
   const ModelSpec& spec() const { return spec_; }
   const StateLayout& state_layout() const { return state_layout_; }
   KvPrecision kv_precision() const { return kv_precision_; }
+  /// The most that a connection carries of a row (Connection::carried_size).
+  std::size_t carried_size() const;
   /// What the widest block's buffers take in steps of up to `rows` rows.
   ScratchSize scratch_size(std::size_t rows) const;
   /// The rotary embeddings that blocks refer to, each once.
@@ -61,11 +67,14 @@ class Network {
 
   std::span<Layer> layers() { return layers_; }
   std::span<const Layer> layers() const { return layers_; }
-  const WeightView& embed_tokens() const { return embed_tokens_; }      // [vocab, hidden]
-  const WeightView& lm_head() const { return lm_head_; }                // [vocab, hidden]
-  const std::vector<float>& final_norm() const { return final_norm_; }  // [hidden]
+  const WeightView& embed_tokens() const { return embed_tokens_; }  // [vocab, hidden]
+  const WeightView& lm_head() const { return lm_head_; }            // [vocab, hidden]
+  /// What lm_head gets of the residual stream.
+  const Connection& final_connection() const { return *final_connection_; }
 
  private:
+  std::unique_ptr<Connection> make_connection(const NormConnection::Tensors& norm,
+                                              const HyperConnection::Tensors& hyper) const;
   std::unique_ptr<Mixer> make_mixer(std::size_t layer);
   std::unique_ptr<FeedForward> make_feed_forward(std::size_t layer);
   std::size_t rope_index(const RopeSpec& rope);
@@ -80,7 +89,7 @@ class Network {
   StateLayout state_layout_;
   WeightView embed_tokens_;
   WeightView lm_head_;
-  std::vector<float> final_norm_;
+  std::unique_ptr<Connection> final_connection_;
 };
 
 }  // namespace flashmoe

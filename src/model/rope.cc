@@ -75,6 +75,8 @@ std::vector<float> inverse_frequencies(const RopeSpec& rope) {
       frequency = scaled(*llama3, frequency);
     } else if (const auto* part = std::get_if<ProportionalRope>(&rope.scaling)) {
       frequency = j < part->rotated_pairs ? frequency / part->factor : 0;
+    } else if (const auto* divided = std::get_if<DividedRope>(&rope.scaling)) {
+      frequency /= divided->divisors[j];
     }
     inv_freq[j] = static_cast<float>(frequency);
   }

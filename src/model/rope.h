@@ -43,12 +43,19 @@ struct ProportionalRope {
   friend bool operator==(const ProportionalRope&, const ProportionalRope&) = default;
 };
 
+/// Every frequency divided by a number of its own, [rotary_dim / 2].
+struct DividedRope {
+  std::vector<double> divisors;
+  friend bool operator==(const DividedRope&, const DividedRope&) = default;
+};
+
 /// Rotary position embedding: the angle of pair j at a position is position * theta^(-2j /
 /// rotary_dim), unless scaled.
 struct RopeSpec {
   std::size_t rotary_dim = 0;  // the first elements of each head that rotate
   double theta = 0;
-  std::variant<std::monostate, LinearRope, Llama3Rope, YarnRope, ProportionalRope> scaling;
+  std::variant<std::monostate, LinearRope, Llama3Rope, YarnRope, ProportionalRope, DividedRope>
+      scaling;
   float attention_factor = 1;  // of cosines and sines
 
   friend bool operator==(const RopeSpec&, const RopeSpec&) = default;

@@ -36,6 +36,25 @@ TEST(Rope, Llama3BlendsBetweenTwoWavelengths) {  // Llama 3.1
                      {1, 0.0376060309, 0.000524846161, 6.64786987e-06, 3.06892599e-07});
 }
 
+TEST(Rope, DivisorsAreThoseOfEachPair) {  // as converters write Llama 3.1's blend to GGUF
+  const RopeSpec blended = {.rotary_dim = 128,
+                            .theta = 500000,
+                            .scaling = Llama3Rope{.factor = 8, .high_freq_factor = 4}};
+  RopeSpec plain = blended;
+  plain.scaling = {};
+  const std::vector<float> expected = inverse_frequencies(blended);
+  DividedRope divided;
+  for (std::size_t j = 0; j < expected.size(); ++j) {
+    divided.divisors.push_back(inverse_frequencies(plain)[j] / expected[j]);
+  }
+  RopeSpec by_pairs = plain;
+  by_pairs.scaling = divided;
+  const std::vector<float> got = inverse_frequencies(by_pairs);
+  for (std::size_t j = 0; j < expected.size(); ++j) {
+    EXPECT_NEAR(got[j], expected[j], 1e-6 * expected[j]) << "pair " << j;
+  }
+}
+
 TEST(Rope, YarnBlendsBetweenTwoNumbersOfRotations) {
   expect_frequencies(  // gpt-oss
       {.rotary_dim = 64,

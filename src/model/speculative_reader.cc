@@ -72,10 +72,14 @@ void SpeculativeReader::ask_router(Ops& ops, Workspace& workspace, LayerId layer
   const Network::Layer& of = network_.layers()[layer.value];
   const Router& router = *of.feed_forward->router();
   const MatrixView<float> normed = workspace.normed.slice(0, x.rows);
-  const MatrixView<float> logits = workspace.scratch().matrix(x.rows, spec_.num_experts);
   const std::span<const float> own = router.input_norm();
-  ops.rms_norm(x, own.empty() ? of.feed_forward_norm.data() : own.data(),
-               network_.spec().rms_norm_eps, normed);
+  if (own.empty()) {
+    Scratch scratch = workspace.scratch();
+    of.feed_forward_connection->take(ops, scratch, x, normed, workspace.carried.slice(0, x.rows));
+  } else {
+    ops.rms_norm(x, own.data(), network_.spec().rms_norm_eps, normed);
+  }
+  const MatrixView<float> logits = workspace.scratch().matrix(x.rows, spec_.num_experts);
   ops.prepare(normed, workspace.normed_activations);
   const LinearTask task = router.logits_task(workspace.normed_activations, logits);
   ops.linear({&task, 1});

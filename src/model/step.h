@@ -11,6 +11,7 @@
 #include "experts/expert_cache.h"
 #include "kernels/ops.h"
 #include "model/routing.h"
+#include "model/row_source.h"
 #include "model/state/sequence_state.h"
 
 namespace flashmoe {
@@ -78,7 +79,9 @@ struct StepContext {
   std::size_t rows = 0;
   std::size_t rows_max = 0;  // of any step
   std::span<const StepSegment> segments;
-  std::span<const RopeAngles> rope;  // by Network::ropes()
+  std::span<const std::int32_t> ids;    // tokens of the rows
+  RowSource* rows_of_tables = nullptr;  // null for a model without tables
+  std::span<const RopeAngles> rope;     // by Network::ropes()
   StepTimes& times;
   RoutingObserver* routing_observer = nullptr;  // null: nobody wants to know
   RoutingSource* routing_source = nullptr;      // null: the routers decide

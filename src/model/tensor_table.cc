@@ -33,6 +33,13 @@ constexpr std::array<CommonRow, static_cast<std::size_t>(kCount)> kCommon = {{
     {TensorRole::kAttention, {kKNorm, "model.layers.{layer}.self_attn.k_norm.weight"}},
     {TensorRole::kAttention, {kSinks, "model.layers.{layer}.self_attn.sinks"}},
 
+    {TensorRole::kAttention,
+     {kIndexQkProj, "model.layers.{layer}.self_attn.indexer.index_qk_proj"}},
+    {TensorRole::kAttention,
+     {kIndexQNorm, "model.layers.{layer}.self_attn.indexer.q_layernorm.weight"}},
+    {TensorRole::kAttention,
+     {kIndexKNorm, "model.layers.{layer}.self_attn.indexer.k_layernorm.weight"}},
+
     {TensorRole::kAttention, {kQAProj, "model.layers.{layer}.self_attn.q_a_proj"}},
     {TensorRole::kAttention, {kQANorm, "model.layers.{layer}.self_attn.q_a_layernorm.weight"}},
     {TensorRole::kAttention, {kQBProj, "model.layers.{layer}.self_attn.q_b_proj"}},
@@ -54,6 +61,45 @@ constexpr std::array<CommonRow, static_cast<std::size_t>(kCount)> kCommon = {{
     {TensorRole::kDeltaNet, {kDtBias, "model.layers.{layer}.linear_attn.dt_bias"}},
     {TensorRole::kDeltaNet, {kDeltaNorm, "model.layers.{layer}.linear_attn.norm.weight"}},
     {TensorRole::kDeltaNet, {kOutProj, "model.layers.{layer}.linear_attn.out_proj"}},
+
+    {TensorRole::kHyperConnection,
+     {kMixerHyperNorm, "model.layers.{layer}.attn_hyper_connection.hc_norm.weight"}},
+    {TensorRole::kHyperConnection,
+     {kMixerHyperDown, "model.layers.{layer}.attn_hyper_connection.input_mix_weight_down"}},
+    {TensorRole::kHyperConnection,
+     {kMixerHyperUp, "model.layers.{layer}.attn_hyper_connection.input_mix_weight_up"}},
+    {TensorRole::kHyperConnection,
+     {kMixerHyperInject, "model.layers.{layer}.attn_hyper_connection.block_inject_weight"}},
+    {TensorRole::kHyperConnection,
+     {kFeedForwardHyperNorm, "model.layers.{layer}.mlp_hyper_connection.hc_norm.weight"}},
+    {TensorRole::kHyperConnection,
+     {kFeedForwardHyperDown, "model.layers.{layer}.mlp_hyper_connection.input_mix_weight_down"}},
+    {TensorRole::kHyperConnection,
+     {kFeedForwardHyperUp, "model.layers.{layer}.mlp_hyper_connection.input_mix_weight_up"}},
+    {TensorRole::kHyperConnection,
+     {kFeedForwardHyperInject, "model.layers.{layer}.mlp_hyper_connection.block_inject_weight"}},
+    {TensorRole::kHyperConnection,
+     {kFinalHyperNorm, "model.hyper_connection_mixer.hc_norm.weight"}},
+    {TensorRole::kHyperConnection,
+     {kFinalHyperDown, "model.hyper_connection_mixer.input_mix_weight_down"}},
+    {TensorRole::kHyperConnection,
+     {kFinalHyperUp, "model.hyper_connection_mixer.input_mix_weight_up"}},
+
+    {TensorRole::kNgramTable,
+     {kNgramTable, "model.layers.{layer}.ple.ple_embedding.ngram_embedding.shard_{part}.weight"}},
+    {TensorRole::kNgramEmbedding,
+     {kNgramMultipliers, "model.layers.{layer}.ple.ple_embedding.layer_multipliers"}},
+    {TensorRole::kNgramEmbedding,
+     {kNgramSizes, "model.layers.{layer}.ple.ple_embedding.ngram_heads_vocab_sizes"}},
+    {TensorRole::kNgramEmbedding,
+     {kNgramOffsets, "model.layers.{layer}.ple.ple_embedding.ngram_heads_offsets"}},
+    {TensorRole::kNgramEmbedding, {kNgramKeyProj, "model.layers.{layer}.ple.key_proj"}},
+    {TensorRole::kNgramEmbedding, {kNgramValueProj, "model.layers.{layer}.ple.value_proj"}},
+    {TensorRole::kNgramEmbedding, {kNgramKeyNorm, "model.layers.{layer}.ple.norm_key.weight"}},
+    {TensorRole::kNgramEmbedding, {kNgramQueryNorm, "model.layers.{layer}.ple.norm_query.weight"}},
+    {TensorRole::kNgramEmbedding, {kNgramConvNorm, "model.layers.{layer}.ple.norm_conv.weight"}},
+    {TensorRole::kNgramEmbedding,
+     {kNgramConv, "model.layers.{layer}.ple.conv1d.weight", StoredAs::kTapsLast}},
 
     {TensorRole::kDenseMlp, {kGateProj, "model.layers.{layer}.mlp.gate_proj"}},
     {TensorRole::kDenseMlp, {kUpProj, "model.layers.{layer}.mlp.up_proj"}},
@@ -117,6 +163,7 @@ constexpr TensorRow kGguf[] = {
     {kOProj, "blk.{layer}.attn_output"},
     {kQNorm, "blk.{layer}.attn_q_norm.weight"},
     {kKNorm, "blk.{layer}.attn_k_norm.weight"},
+    {kSinks, "blk.{layer}.attn_sinks.weight"},
 
     {kQAProj, "blk.{layer}.attn_q_a"},
     {kQANorm, "blk.{layer}.attn_q_a_norm.weight"},
@@ -199,8 +246,9 @@ std::string TensorTable::name(TensorId id, std::size_t layer) const {
   return replace_placeholder(name(id), "{layer}", layer);
 }
 
-std::string TensorTable::name(TensorId id, std::size_t layer, std::size_t expert) const {
-  return replace_placeholder(name(id, layer), "{expert}", expert);
+std::string TensorTable::name(TensorId id, std::size_t layer, std::size_t index) const {
+  return replace_placeholder(replace_placeholder(name(id, layer), "{expert}", index), "{part}",
+                             index);
 }
 
 TensorRole role_of(TensorId id) { return kCommon[static_cast<std::size_t>(id)].role; }

@@ -31,6 +31,10 @@ enum class TensorId : std::uint8_t {
   kKNorm,
   kSinks,
 
+  kIndexQkProj,  // of an indexer
+  kIndexQNorm,
+  kIndexKNorm,
+
   kQAProj,  // of latent attention
   kQANorm,
   kQBProj,
@@ -51,6 +55,29 @@ enum class TensorId : std::uint8_t {
   kDtBias,
   kDeltaNorm,
   kOutProj,
+
+  kMixerHyperNorm,  // of hyper-connections
+  kMixerHyperDown,
+  kMixerHyperUp,
+  kMixerHyperInject,
+  kFeedForwardHyperNorm,
+  kFeedForwardHyperDown,
+  kFeedForwardHyperUp,
+  kFeedForwardHyperInject,
+  kFinalHyperNorm,
+  kFinalHyperDown,
+  kFinalHyperUp,
+
+  kNgramTable,  // in parts, with {part}
+  kNgramMultipliers,
+  kNgramSizes,
+  kNgramOffsets,
+  kNgramKeyProj,
+  kNgramValueProj,
+  kNgramKeyNorm,
+  kNgramQueryNorm,
+  kNgramConvNorm,
+  kNgramConv,
 
   kGateProj,  // of a layer without experts
   kUpProj,
@@ -98,7 +125,7 @@ enum class StoredAs : std::uint8_t {
   kTiledHeads,        // value head j belongs to key head j % key_heads
 };
 
-/// How a family calls a tensor. "{layer}" and "{expert}" stand for indices.
+/// How a family calls a tensor. "{layer}", "{expert}" and "{part}" stand for indices.
 struct TensorRow {
   TensorId id = TensorId::kCount;
   std::string_view name;
@@ -138,7 +165,8 @@ class TensorTable {
   TensorRow row(TensorId id) const;
   std::string name(TensorId id) const;
   std::string name(TensorId id, std::size_t layer) const;
-  std::string name(TensorId id, std::size_t layer, std::size_t expert) const;
+  /// `index`: of an expert, or of a part.
+  std::string name(TensorId id, std::size_t layer, std::size_t index) const;
 
  private:
   std::span<const TensorRow> own_;

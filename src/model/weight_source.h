@@ -45,6 +45,16 @@ class WeightSource {
   /// stored as.
   virtual Status vector(const TensorRef& tensor, std::span<const TensorShape> accepted_shapes,
                         std::vector<float>* out) = 0;
+
+  /// A vector of `count` whole numbers, as they are.
+  virtual Status integers(const TensorRef& tensor, std::size_t count,
+                          std::vector<std::int64_t>* out) = 0;
+
+  /// A table of floats that stays where it is, in tensors that follow one another, with as many
+  /// rows as they like. Its rows come through a RowSource, which knows it by the number that goes
+  /// to `table`, at once.
+  virtual Status row_table(std::span<const TensorRef> parts, std::uint64_t rows, std::size_t cols,
+                           std::size_t* table) = 0;
 };
 
 /// What blocks declare the tensors of their layer to.
@@ -71,6 +81,19 @@ class LayerTensors {
   Status vector(TensorId id, std::span<const TensorShape> accepted_shapes,
                 std::vector<float>* out) {
     return source_.vector(ref(id), accepted_shapes, out);
+  }
+  Status integers(TensorId id, std::size_t count, std::vector<std::int64_t>* out) {
+    return source_.integers(ref(id), count, out);
+  }
+  /// As WeightSource's, of `part_count` parts.
+  Status row_table(TensorId id, std::size_t part_count, std::uint64_t rows, std::size_t cols,
+                   std::size_t* table) {
+    std::vector<TensorRef> parts;
+    for (std::size_t part = 0; part < part_count; ++part) {
+      parts.push_back(ref(id));
+      parts.back().name = table_.name(id, layer_, part);
+    }
+    return source_.row_table(parts, rows, cols, table);
   }
   /// What matrix `id` adds to its products.
   Status bias(TensorId id, std::size_t size, std::vector<float>* out) {

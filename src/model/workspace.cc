@@ -7,9 +7,10 @@ namespace flashmoe {
 
 void Workspace::lay_out(const Network& network, std::size_t rows, Scratch& scratch) {
   const ModelSpec& spec = network.spec();
-  x = scratch.matrix(rows, spec.hidden_size);
+  x = scratch.matrix(rows, spec.streams() * spec.hidden_size);
   normed = scratch.matrix(rows, spec.hidden_size);
   block_out = scratch.matrix(rows, spec.hidden_size);
+  carried = scratch.matrix(rows, network.carried_size());
   logits = scratch.matrix(kLogitsRows, spec.vocab_size);
   rope.clear();
   for (const RopeSpec& one : network.ropes()) {

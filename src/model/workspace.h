@@ -32,9 +32,10 @@ class Workspace {
   /// All of the scratch memory, for the next block.
   Scratch scratch() { return Scratch(scratch_memory_, scratch_prepared_); }
 
-  MatrixView<float> x;             // [rows, hidden]: the residual stream
+  MatrixView<float> x;             // [rows, streams * hidden]: the residual stream
   MatrixView<float> normed;        // [rows, hidden]
   MatrixView<float> block_out;     // [rows, hidden]: what a block adds to x
+  MatrixView<float> carried;       // [rows, Network::carried_size()]: from take() to give()
   MatrixView<float> logits;        // [kLogitsRows, vocab]
   Activations normed_activations;  // [rows, hidden]
   std::vector<RopeAngles> rope;    // [rows, rotary_dim / 2] of each of the network's

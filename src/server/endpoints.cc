@@ -33,6 +33,9 @@ constexpr std::string_view kModelPath = "/v1/models/{id}";
 /// GET and DELETE /v1/responses/ID.
 constexpr std::string_view kResponsesPrefix = "/v1/responses/";
 constexpr std::string_view kResponsePath = "/v1/responses/{id}";
+/// GET /v1/responses/ID/input_items.
+constexpr std::string_view kInputItemsSuffix = "/input_items";
+constexpr std::string_view kInputItemsPath = "/v1/responses/{id}/input_items";
 const std::string kOtherEndpoint = "other";
 
 using ReadBody = std::function<ApiResult<DialectRequest>(const Json&, const std::string&)>;
@@ -57,8 +60,8 @@ class ModelEndpoints : public Endpoints {
              .model_type = engine.info().model_type,
              .digest = fmt::format("{:016x}", name_hash(engine.info().identity)),
              .context = engine.memory_plan().context,
-             .size = options_.model_size,
-             .format = options_.model_format,
+             .size = engine.info().file_bytes,
+             .format = engine.info().file_format,
              .created = unix_seconds()};
     add_routes();
   }
@@ -120,7 +123,9 @@ class ModelEndpoints : public Endpoints {
   /// By its path; names of models, which may have slashes, and ids of responses are one path each.
   Routes::const_iterator methods_at(const std::string& path) const {
     if (path.starts_with(kModelsPrefix)) return routes_.find(kModelPath);
-    if (path.starts_with(kResponsesPrefix)) return routes_.find(kResponsePath);
+    if (path.starts_with(kResponsesPrefix)) {
+      return routes_.find(path.ends_with(kInputItemsSuffix) ? kInputItemsPath : kResponsePath);
+    }
     return routes_.find(path);
   }
 
@@ -512,6 +517,14 @@ void ModelEndpoints::add_response_routes() {
   Methods& methods = routes_[std::string(kResponsePath)];
   methods["GET"] = {.handle = answer_by_id(&ResponseStore::get)};
   methods["DELETE"] = {.handle = answer_by_id(&ResponseStore::erase)};
+  routes_[std::string(kInputItemsPath)]["GET"] = {
+      .handle = [this](const HttpRequest& request, const std::shared_ptr<Responder>& responder) {
+        std::string id = request.path.substr(kResponsesPrefix.size());
+        id.resize(id.size() - std::min(id.size(), kInputItemsSuffix.size()));
+        ApiResult<std::string> body = responses_.input_items(id, request.query);
+        if (body.ok()) return responder->send(json_response(std::move(*body)));
+        refuse(*responder, std::string(kInputItemsPath), body.error());
+      }};
 }
 
 void ModelEndpoints::add_ollama_routes() {

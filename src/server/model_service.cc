@@ -40,32 +40,20 @@ std::shared_ptr<const TokenTable> make_token_table(const Engine& engine,
   return std::make_shared<TokenTable>(std::move(bytes), engine.info().eos_token_ids);
 }
 
-/// The special tokens whose text `is_mark` knows, but for those that end an answer.
-template <class IsMark>
-std::vector<std::int32_t> find_markup(const Engine& engine, const IsMark& is_mark) {
-  std::vector<std::int32_t> markup;
-  const std::vector<std::int32_t>& ends = engine.info().eos_token_ids;
-  for (std::size_t i = 0; i < engine.info().vocab_size; ++i) {
-    const auto id = static_cast<std::int32_t>(i);
-    if (!engine.is_special_token(id) || std::ranges::find(ends, id) != ends.end()) continue;
-    if (is_mark(engine.token_bytes(id))) markup.push_back(id);
-  }
-  return markup;
-}
-
 std::uint64_t random_seed() {
   static thread_local std::random_device device;
   return (std::uint64_t{device()} << 32) | device();
 }
 
-/// `is_exact`: there are no more than that.
-ApiError too_long(const Engine& engine, std::size_t tokens, bool is_exact = true) {
+/// `is_exact`: there are no more than that. `is_answered`: something is to be generated.
+ApiError too_long(const Engine& engine, std::size_t tokens, bool is_exact, bool is_answered) {
   const std::size_t context = engine.memory_plan().context;
   const bool has_larger = context < engine.info().max_position_embeddings;
   return {.status = 400,
-          .message = fmt::format("the prompt is {}{} tokens, and the context holds {}, with at "
-                                 "least one of the answer; shorten it{}",
+          .message = fmt::format("the prompt is {}{} tokens, and the context holds {}{}; shorten "
+                                 "it{}",
                                  is_exact ? "" : "at least ", tokens, context,
+                                 is_answered ? ", with at least one of the answer" : "",
                                  has_larger ? ", or start the server with a larger --context" : ""),
           .code = "context_length_exceeded",
           .prompt_tokens = tokens,
@@ -97,14 +85,8 @@ ModelService::ModelService(const Engine& engine, bool allow_control_tokens)
     call_mark_ = only_token_of(engine, std::string(syntax->marks().block_open).c_str());
   }
   turn_mark_ = find_turn_mark(engine);
-  const bool is_in_messages = answer_style_ == AnswerStyle::kHarmony;
-  const auto is_of_thoughts = [&](const std::string& text) {
-    return is_in_messages ? harmony_spells(text) : thought_marks(answer_style_).spell(text);
-  };
-  thought_markup_ = find_markup(engine, is_of_thoughts);
-  call_markup_ = find_markup(engine, [&](const std::string& text) {
-    return is_of_thoughts(text) || (syntax != nullptr && syntax->spells(text));
-  });
+  thought_markup_ = find_markup(engine, answer_style_, nullptr);
+  call_markup_ = find_markup(engine, answer_style_, syntax);
   tokens_ = make_token_table(engine, thought_markup_);
   call_tokens_ = call_markup_ == thought_markup_ ? tokens_ : make_token_table(engine, call_markup_);
   for (const FillMarks& marks : kFillMarks) {
@@ -148,10 +130,11 @@ ApiResult<ChatPrompt> ModelService::render(ChatRequest request, bool add_generat
 }
 
 ApiResult<std::vector<std::int32_t>> ModelService::within_context(
-    Result<std::vector<std::int32_t>> ids) const {
+    Result<std::vector<std::int32_t>> ids, bool is_answered) const {
   ApiResult<std::vector<std::int32_t>> all = counted(std::move(ids), token_max());
-  const std::size_t context = engine_.memory_plan().context;
-  if (all.ok() && all->size() >= context) return too_long(engine_, all->size());
+  if (all.ok() && all->size() + (is_answered ? 1 : 0) > engine_.memory_plan().context) {
+    return too_long(engine_, all->size(), /*is_exact=*/true, is_answered);
+  }
   return all;
 }
 
@@ -176,7 +159,7 @@ ApiResult<std::vector<std::int32_t>> ModelService::counted(Result<std::vector<st
                                                            std::size_t token_max) const {
   if (ids.ok()) return std::move(*ids);
   if (ids.status().code() != StatusCode::kOutOfBudget) return error_of(ids.status());
-  return too_long(engine_, token_max + 1, /*is_exact=*/false);
+  return too_long(engine_, token_max + 1, /*is_exact=*/false, /*is_answered=*/true);
 }
 
 std::vector<std::size_t> ModelService::checkpoints_of(const std::vector<std::int32_t>& ids) const {
@@ -204,34 +187,24 @@ ApiResult<ChatPrompt> ModelService::render_to_continue(ChatRequest request) cons
   return prompt;
 }
 
-ApiResult<PreparedPrompt> ModelService::prepare_prompt(ChatRequest request) const {
+ApiResult<PreparedPrompt> ModelService::prepare_prompt(ChatRequest request,
+                                                       bool is_answered) const {
   PreparedPrompt prompt;
   const CallSyntax* const syntax = call_syntax(tool_syntax_);
   // No token stands for a call without marks: where none is wanted, it is text.
   const bool may_call = syntax != nullptr && !(syntax->marks().is_bare &&
                                                request.tool_choice.kind == ToolChoice::Kind::kNone);
-  if (!request.tools.empty() && may_call) prompt.parsing.tools = tool_syntax_;
+  const ToolSyntax tools = !request.tools.empty() && may_call ? tool_syntax_ : ToolSyntax::kNone;
   ApiResult<ChatPrompt> rendered = request.continues_last
                                        ? render_to_continue(std::move(request))
                                        : render(std::move(request), /*add_generation_prompt=*/true);
   if (!rendered.ok()) return rendered.error();
   ApiResult<std::vector<std::int32_t>> ids =
-      within_context(engine_.tokenize(*rendered, token_max()));
+      within_context(engine_.tokenize(*rendered, token_max()), is_answered);
   if (!ids.ok()) return ids.error();
   prompt.checkpoints = checkpoints_of(*ids);
-  prompt.parsing.style = answer_style_;
-  if (answer_style_ != AnswerStyle::kHarmony) {
-    prompt.parsing.begins_in_reasoning = ends_in_thought(rendered->text, answer_style_);
-  } else {
-    // What the template has begun, without what is gone on with: that may say anything.
-    std::string_view begun = rendered->text;
-    const bool ends_quoted =
-        !rendered->quoted.empty() && rendered->quoted.back().end == begun.size();
-    if (ends_quoted) begun = begun.substr(0, rendered->quoted.back().begin);
-    prompt.parsing.opening = harmony_opening(begun);
-    prompt.parsing.begins_in_reasoning =
-        harmony_place(prompt.parsing.opening) == HarmonyPlace::kThoughts;
-  }
+  prompt.parsing = find_opening(*rendered, answer_style_);
+  prompt.parsing.tools = tools;
   prompt.token_count = ids->size();
   prompt.ids = std::move(*ids);
   return prompt;
@@ -270,7 +243,8 @@ ApiResult<PreparedRequest> ModelService::prepare(ChatRequest request) const {
   prepared.ends_after_call = !request.tools.empty() && (!request.has_parallel_calls || ends_answer);
   const bool may_think = can_think_ && !request.continues_last &&
                          request.template_kwargs.value("enable_thinking", Json()) != false;
-  ApiResult<PreparedPrompt> prompt = prepare_prompt(std::move(request));
+  ApiResult<PreparedPrompt> prompt =
+      prepare_prompt(std::move(request), prepared.settings.max_tokens != 0);
   if (!prompt.ok()) return prompt.error();
   const bool is_in_text =
       is_in_messages && harmony_place(prompt->parsing.opening) == HarmonyPlace::kText;
@@ -298,6 +272,7 @@ ApiResult<PreparedRequest> ModelService::prepare(CompletionRequest request) cons
   AnswerForms forms(ToolSyntax::kNone, AnswerStyle::kThink);
   if (auto error = forms.read(request, prepared.notes)) return *std::move(error);
   prepared.form = forms.form(Thoughts::kNone);
+  const bool is_answered = request.settings.max_tokens != 0;
   std::vector<std::size_t> first_uses;  // of the prompts that differ
   for (std::size_t i = 0; i < request.prompts.size(); ++i) {
     const auto& wanted = request.prompts[i];
@@ -314,7 +289,7 @@ ApiResult<PreparedRequest> ModelService::prepare(CompletionRequest request) cons
           request.suffix.empty() ? *text : prompt_to_fill(*text, request.suffix);
       if (!whole.ok()) return whole.error();
       ApiResult<std::vector<std::int32_t>> ids =
-          within_context(engine_.tokenize_raw(*whole, token_max()));
+          within_context(engine_.tokenize_raw(*whole, token_max()), is_answered);
       if (!ids.ok()) return ids.error();
       prompt.ids = std::move(*ids);
       if (request.echo) prompt.echo = *text;
@@ -322,9 +297,10 @@ ApiResult<PreparedRequest> ModelService::prepare(CompletionRequest request) cons
       if (!request.suffix.empty()) {
         return bad_request("suffix", "goes with a prompt that is a text, not with token ids");
       }
-      prompt.ids = std::get<std::vector<std::int32_t>>(wanted);
-      const std::size_t context = engine_.memory_plan().context;
-      if (prompt.ids.size() >= context) return too_long(engine_, prompt.ids.size());
+      ApiResult<std::vector<std::int32_t>> ids =
+          within_context(std::get<std::vector<std::int32_t>>(wanted), is_answered);
+      if (!ids.ok()) return ids.error();
+      prompt.ids = std::move(*ids);
       if (request.echo) {
         const Result<std::string> text = engine_.detokenize(prompt.ids);
         if (!text.ok()) return error_of(text.status());

@@ -90,8 +90,10 @@ class ModelService {
   bool can_fill() const { return fill_marks_.has_value(); }
 
  private:
-  ApiResult<PreparedPrompt> prepare_prompt(ChatRequest request) const;
-  ApiResult<std::vector<std::int32_t>> within_context(Result<std::vector<std::int32_t>> ids) const;
+  ApiResult<PreparedPrompt> prepare_prompt(ChatRequest request, bool is_answered) const;
+  /// `is_answered`: something is to be generated, for which there must be room.
+  ApiResult<std::vector<std::int32_t>> within_context(Result<std::vector<std::int32_t>> ids,
+                                                      bool is_answered) const;
   ApiResult<std::vector<std::int32_t>> counted(Result<std::vector<std::int32_t>> ids,
                                                std::size_t token_max) const;
   std::size_t token_max() const;

@@ -337,14 +337,62 @@ std::optional<ApiError> read_input(Fields& fields, ResponseStore* store, Json& m
   return std::nullopt;
 }
 
+/// An item of an input as the API lists it: with a type and an id, and its text as a part.
+Json listed_item(Json item) {
+  const bool is_message = member(item, "type").is_null() || item["type"] == "message";
+  const char* const prefix = is_message                        ? "msg_"
+                             : item["type"] == "reasoning"     ? "rs_"
+                             : item["type"] == "function_call" ? "fc_"
+                                                               : "item_";
+  if (!member(item, "id").is_string()) item["id"] = random_id(prefix);
+  if (!is_message) return item;
+  item["type"] = "message";
+  if (member(item, "status").is_null()) item["status"] = "completed";
+  if (const Json content = member(item, "content"); content.is_string()) {
+    Json part = {{"type", "input_text"}, {"text", content}};
+    if (item["role"] == "assistant") {
+      part = {{"type", "output_text"}, {"text", content}, {"annotations", Json::array()}};
+    }
+    item["content"] = Json::array({part});
+  }
+  return item;
+}
+
+/// What is listed of an input that could be read. References stand for the items that they name.
+Json listed_input(const Json* input, ResponseStore& store) {
+  Json items = Json::array();
+  if (input == nullptr) return items;
+  if (input->is_string()) {
+    items.push_back(listed_item({{"role", "user"}, {"content", *input}}));
+    return items;
+  }
+  for (const Json& item : *input) {
+    const Json& type = member(item, "type");
+    const bool is_reference =
+        type == "item_reference" || (type.is_null() && member(item, "role").is_null());
+    if (!is_reference) {
+      items.push_back(listed_item(item));
+      continue;
+    }
+    const Json& id = member(item, "id");
+    if (std::optional<Json> found = store.item(id.is_string() ? id.get<std::string>() : "")) {
+      items.push_back(*std::move(found));
+    }
+  }
+  return items;
+}
+
 /// Keeps what a response adds to the conversation, and the response.
 void keep(ResponseStore& store, const std::string& id, const std::string& previous_id,
-          Json messages, const Json& whole) {
+          Json messages, const Json& input, const Json& whole) {
   Omissions none;
   ResponseItemReader reader(nullptr, messages, none);
   for (const Json& item : whole["output"]) reader.read(item, "output");
-  store.put(
-      {.id = id, .previous_id = previous_id, .messages = std::move(messages), .whole = whole});
+  store.put({.id = id,
+             .previous_id = previous_id,
+             .messages = std::move(messages),
+             .input = input,
+             .whole = whole});
 }
 
 bool includes(Fields& fields, std::string_view wanted) {
@@ -410,9 +458,10 @@ ApiResult<DialectRequest> read_openai_response(const Json& body, const std::stri
     for (std::size_t i = known; i < request.messages.size(); ++i) {
       added.push_back(request.messages[i]);
     }
-    writing.on_whole = [&store, previous_id, added = std::move(added)](const std::string& id,
-                                                                       const Json& whole) {
-      keep(store, id, previous_id, added, whole);
+    writing.on_whole = [&store, previous_id, added = std::move(added),
+                        input = listed_input(fields.find("input"), store)](const std::string& id,
+                                                                           const Json& whole) {
+      keep(store, id, previous_id, added, input, whole);
     };
   }
   normalize_messages(request.messages);

@@ -3,6 +3,8 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <charconv>
+#include <system_error>
 #include <utility>
 
 namespace flashmoe::server {
@@ -28,14 +30,52 @@ ApiError cannot_go_on(const std::string& id) {
   return error;
 }
 
+/// The value of `name` in a query; empty where there is none. As sent: ids and numbers need no
+/// escapes.
+std::string_view value_in(std::string_view query, std::string_view name) {
+  while (!query.empty()) {
+    const std::string_view pair = query.substr(0, query.find('&'));
+    query.remove_prefix(std::min(query.size(), pair.size() + 1));
+    if (pair.starts_with(name) && pair.substr(name.size()).starts_with('=')) {
+      return pair.substr(name.size() + 1);
+    }
+  }
+  return {};
+}
+
+struct ItemPage {
+  bool is_ascending = false;
+  std::size_t limit = 20;
+  std::string_view after;
+};
+
+ApiResult<ItemPage> read_page(std::string_view query) {
+  ItemPage page{.after = value_in(query, "after")};
+  const std::string_view order = value_in(query, "order");
+  if (!order.empty() && order != "asc" && order != "desc") {
+    return bad_request("order", "order: must be asc or desc");
+  }
+  page.is_ascending = order == "asc";
+  const std::string_view limit = value_in(query, "limit");
+  if (limit.empty()) return page;
+  const auto [end, failure] =
+      std::from_chars(limit.data(), limit.data() + limit.size(), page.limit);
+  if (failure != std::errc() || end != limit.data() + limit.size() || page.limit < 1 ||
+      page.limit > 100) {
+    return bad_request("limit", "limit: must be a whole number from 1 to 100");
+  }
+  return page;
+}
+
 }  // namespace
 
 void ResponseStore::put(const Response& response) {
   Entry entry{.id = response.id,
               .previous_id = response.previous_id,
               .messages = dump(response.messages),
+              .input = dump(response.input),
               .whole = dump(response.whole)};
-  entry.bytes = kEntryBytes + entry.messages.size() + entry.whole.size();
+  entry.bytes = kEntryBytes + entry.messages.size() + entry.input.size() + entry.whole.size();
   for (const Json& item : response.whole.at("output")) {
     entry.item_ids.push_back(item.value("id", Json("")).get<std::string>());
     entry.bytes += entry.item_ids.back().size();
@@ -73,6 +113,46 @@ ApiResult<std::string> ResponseStore::get(const std::string& id) {
   const Position found = find(id);
   if (found == entries_.end()) return not_kept(id);
   return found->whole;
+}
+
+ApiResult<std::string> ResponseStore::input_items(const std::string& id, std::string_view query) {
+  ApiResult<ItemPage> page = read_page(query);
+  if (!page.ok()) return page.error();
+  std::vector<Json> items;  // the newest first
+  const auto add = [&items](Json list) {
+    for (auto item = list.rbegin(); item != list.rend(); ++item) items.push_back(std::move(*item));
+  };
+  {
+    const std::lock_guard lock(mutex_);
+    Position found = find(id);
+    if (found == entries_.end()) return not_kept(id);
+    add(Json::parse(found->input));
+    while (!found->previous_id.empty()) {
+      found = find(found->previous_id);
+      // Whoever erased it wants it listed no more.
+      if (found == entries_.end()) break;
+      add(Json::parse(found->whole).at("output"));
+      add(Json::parse(found->input));
+    }
+  }
+  if (page->is_ascending) std::ranges::reverse(items);
+  std::size_t begin = 0;
+  if (!page->after.empty()) {
+    const auto at = std::ranges::find_if(
+        items, [&](const Json& item) { return member(item, "id") == page->after; });
+    if (at == items.end()) return bad_request("after", "after: no item of this response");
+    begin = static_cast<std::size_t>(at - items.begin()) + 1;
+  }
+  const std::size_t end = std::min(items.size(), begin + page->limit);
+  Json data = Json::array();
+  for (std::size_t i = begin; i < end; ++i) data.push_back(std::move(items[i]));
+  const Json first = data.empty() ? Json() : member(data.front(), "id");
+  const Json last = data.empty() ? Json() : member(data.back(), "id");
+  return dump({{"object", "list"},
+               {"data", std::move(data)},
+               {"first_id", first},
+               {"last_id", last},
+               {"has_more", end < items.size()}});
 }
 
 ApiResult<std::string> ResponseStore::erase(const std::string& id) {

@@ -25,6 +25,7 @@ class ResponseStore {
     std::string id;
     std::string previous_id;  // of the response that it goes on from; empty: there is none
     Json messages;            // what it adds to the conversation: its input and its output
+    Json input;               // the items of its input, each with an id, for those who list them
     Json whole;               // as its client was told
   };
 
@@ -36,6 +37,10 @@ class ResponseStore {
   ApiResult<Json> conversation(const std::string& id);
   /// JSON. Errors: 404.
   ApiResult<std::string> get(const std::string& id);
+  /// JSON: a page of the items that it was computed from, those of the responses that it goes on
+  /// from included. `query`: of the request, with order (desc, the newest first, or asc), limit
+  /// (1 to 100) and after (an item's id). Errors: 404; 400 for the query.
+  ApiResult<std::string> input_items(const std::string& id, std::string_view query);
   /// Errors: 404.
   ApiResult<std::string> erase(const std::string& id);
   /// An item of a response's output, by the item's id.
@@ -48,6 +53,7 @@ class ResponseStore {
     std::string id;
     std::string previous_id;
     std::string messages;  // JSON: text takes less memory than trees
+    std::string input;
     std::string whole;
     std::vector<std::string> item_ids;  // of its output, in order
     std::uint64_t bytes = 0;

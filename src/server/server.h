@@ -21,9 +21,7 @@ struct ServerOptions {
   AccessRules access;
   /// Of a body; none: a share of the plan's memory for requests.
   std::optional<std::size_t> body_size_max;
-  std::string model_id;                      // the name that the model answers to
-  std::uint64_t model_size = 0;              // of its files, bytes
-  std::string model_format = "safetensors";  // or "gguf"
+  std::string model_id;  // the name that the model answers to
   /// Control tokens are read in what users and tools say, too (docs/serving.md).
   bool allow_control_tokens = false;
   SchedulerOptions scheduler;

@@ -4,6 +4,7 @@
 #include <string>
 #include <string_view>
 
+#include "chat/harmony.h"
 #include "chat/marks.h"
 #include "server/fields.h"
 
@@ -60,6 +61,13 @@ std::string answer_in(const std::string& prompt) {
   return question == std::string::npos ? prompt : prompt.substr(question);
 }
 
+/// Whether a prompt leaves the model within a thought. Not for kHarmony: see harmony_place().
+bool ends_in_thought(std::string_view prompt, AnswerStyle style) {
+  const std::size_t last = prompt.find_last_not_of(kWhiteSpace);
+  return last != std::string_view::npos &&
+         prompt.substr(0, last + 1).ends_with(thought_marks(style).open);
+}
+
 }  // namespace
 
 ToolSyntax find_tool_syntax(const Engine& engine) {
@@ -106,10 +114,34 @@ CallTurnTraits find_call_turn_traits(const Engine& engine) {
           .reads_thinking = has_thought("thinking") && !has_thought("reasoning_content")};
 }
 
-bool ends_in_thought(std::string_view prompt, AnswerStyle style) {
-  const std::size_t last = prompt.find_last_not_of(kWhiteSpace);
-  return last != std::string_view::npos &&
-         prompt.substr(0, last + 1).ends_with(thought_marks(style).open);
+OutputParser::Options find_opening(const ChatPrompt& prompt, AnswerStyle style) {
+  OutputParser::Options parsing{.style = style};
+  if (style != AnswerStyle::kHarmony) {
+    parsing.begins_in_reasoning = ends_in_thought(prompt.text, style);
+    return parsing;
+  }
+  // What the template has begun, without what is gone on with: that may say anything.
+  std::string_view begun = prompt.text;
+  const bool ends_quoted = !prompt.quoted.empty() && prompt.quoted.back().end == begun.size();
+  if (ends_quoted) begun = begun.substr(0, prompt.quoted.back().begin);
+  parsing.opening = harmony_opening(begun);
+  parsing.begins_in_reasoning = harmony_place(parsing.opening) == HarmonyPlace::kThoughts;
+  return parsing;
+}
+
+std::vector<std::int32_t> find_markup(const Engine& engine, AnswerStyle style,
+                                      const CallSyntax* calls) {
+  std::vector<std::int32_t> markup;
+  const std::vector<std::int32_t>& ends = engine.info().eos_token_ids;
+  for (std::size_t i = 0; i < engine.info().vocab_size; ++i) {
+    const auto id = static_cast<std::int32_t>(i);
+    if (!engine.is_special_token(id) || std::ranges::find(ends, id) != ends.end()) continue;
+    const std::string text = engine.token_bytes(id);
+    const bool is_of_thoughts =
+        style == AnswerStyle::kHarmony ? harmony_spells(text) : thought_marks(style).spell(text);
+    if (is_of_thoughts || (calls != nullptr && calls->spells(text))) markup.push_back(id);
+  }
+  return markup;
 }
 
 bool can_think(const Engine& engine, AnswerStyle style) {

@@ -4,9 +4,11 @@
 #include <cstdint>
 #include <optional>
 #include <string_view>
+#include <vector>
 
 #include "chat/answer_style.h"
 #include "chat/call_syntax.h"
+#include "chat/output_parser.h"
 #include "flashmoe/engine.h"
 
 namespace flashmoe::server {
@@ -19,8 +21,13 @@ ToolSyntax find_tool_syntax(const Engine& engine);
 /// What a template puts around an answer, which is what the model writes there itself.
 AnswerStyle find_answer_style(const Engine& engine);
 
-/// Whether a prompt leaves the model within a thought. Not for kHarmony: see harmony_place().
-bool ends_in_thought(std::string_view prompt, AnswerStyle style);
+/// How to read what the model answers to a prompt, calls aside.
+OutputParser::Options find_opening(const ChatPrompt& prompt, AnswerStyle style);
+
+/// The special tokens that are marks of thoughts, and of calls (`calls` null: of none), but for
+/// those that end an answer.
+std::vector<std::int32_t> find_markup(const Engine& engine, AnswerStyle style,
+                                      const CallSyntax* calls);
 
 /// Whether the model thinks before it answers, or can be told to or not to.
 bool can_think(const Engine& engine, AnswerStyle style);

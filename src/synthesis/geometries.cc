@@ -123,6 +123,64 @@ json qwen3_6_35b_a3b() {
           {"tie_word_embeddings", false}};
 }
 
+/// The text part of Qwen3.8-Flash-Next, in the form of the multimodal model.
+json qwen3_8_flash_next() {
+  json layer_types = json::array();
+  for (int i = 0; i < 48; ++i) {
+    layer_types.push_back(i % 4 == 3 ? "full_attention" : "linear_attention");
+  }
+  const json text = {{"model_type", "qwen4_exp_text"},
+                     {"attention_bias", false},
+                     {"eos_token_id", 248044},
+                     {"hc_count", 4},
+                     {"hc_lowrank", 320},
+                     {"head_dim", 256},
+                     {"heads_per_ngram", 8},
+                     {"hidden_act", "silu"},
+                     {"hidden_size", 2560},
+                     {"indexer_budget", 2048},
+                     {"indexer_compress_ratio", 4},
+                     {"indexer_head_dim", 128},
+                     {"indexer_kv_heads", 1},
+                     {"indexer_n_heads", 4},
+                     {"layer_types", layer_types},
+                     {"linear_conv_kernel_dim", 4},
+                     {"linear_key_head_dim", 128},
+                     {"linear_num_key_heads", 16},
+                     {"linear_num_value_heads", 48},
+                     {"linear_value_head_dim", 128},
+                     {"make_ngram_vocab_size_divisible_by", 128},
+                     {"max_position_embeddings", 262144},
+                     {"moe_intermediate_size", 640},
+                     {"ngram_size", 3},
+                     {"ngram_vocab_size_base", 20000000},
+                     {"norm_topk_prob", true},
+                     {"num_attention_heads", 24},
+                     {"num_experts", 512},
+                     {"num_experts_per_tok", 10},
+                     {"num_hidden_layers", 48},
+                     {"num_key_value_heads", 2},
+                     {"output_gate_type", "sigmoid"},
+                     {"ple_conv_kernel_size", 4},
+                     {"ple_embed_dim", 2560},
+                     {"ple_layer_ids", {2u}},
+                     {"rms_norm_eps", 1e-6},
+                     {"rope_parameters",
+                      {{"rope_type", "default"},
+                       {"rope_theta", 10000000},
+                       {"partial_rotary_factor", 0.25},
+                       {"mrope_interleaved", true},
+                       {"mrope_section", {11, 11, 10}}}},
+                     {"seed", 1234},
+                     {"shared_expert_intermediate_size", 640},
+                     {"split_ngram_parts", 128},
+                     {"vocab_size", 248320}};
+  return {{"architectures", {"Qwen4ExpForConditionalGeneration"}},
+          {"model_type", "qwen4_exp"},
+          {"text_config", text},
+          {"tie_word_embeddings", false}};
+}
+
 json qwen3_30b_a3b() {
   return {{"architectures", {"Qwen3MoeForCausalLM"}},
           {"model_type", "qwen3_moe"},
@@ -334,13 +392,19 @@ struct Geometry {
   json (*config)();
 };
 
-constexpr Geometry kGeometries[] = {
-    {"qwen3-coder-next", qwen3_coder_next}, {"qwen3-next-80b", qwen3_next_80b},
-    {"qwen3.6-35b-a3b", qwen3_6_35b_a3b},   {"qwen3-30b-a3b", qwen3_30b_a3b},
-    {"glm-4.5-air", glm_4_5_air},           {"minimax-m2", minimax_m2},
-    {"gemma-4-26b-a4b", gemma_4_26b_a4b},   {"gpt-oss-20b", gpt_oss_20b},
-    {"gpt-oss-120b", gpt_oss_120b},         {"mixtral-8x7b", mixtral_8x7b},
-    {"olmoe-1b-7b", olmoe_1b_7b},           {"sprout", sprout}};
+constexpr Geometry kGeometries[] = {{"qwen3-coder-next", qwen3_coder_next},
+                                    {"qwen3-next-80b", qwen3_next_80b},
+                                    {"qwen3.6-35b-a3b", qwen3_6_35b_a3b},
+                                    {"qwen3.8-flash-next", qwen3_8_flash_next},
+                                    {"qwen3-30b-a3b", qwen3_30b_a3b},
+                                    {"glm-4.5-air", glm_4_5_air},
+                                    {"minimax-m2", minimax_m2},
+                                    {"gemma-4-26b-a4b", gemma_4_26b_a4b},
+                                    {"gpt-oss-20b", gpt_oss_20b},
+                                    {"gpt-oss-120b", gpt_oss_120b},
+                                    {"mixtral-8x7b", mixtral_8x7b},
+                                    {"olmoe-1b-7b", olmoe_1b_7b},
+                                    {"sprout", sprout}};
 
 Result<json> base_config(const SynthesisOptions& options) {
   if (options.like.empty() == options.config.empty()) {
@@ -373,6 +437,13 @@ Status set_layers(json& config, std::size_t layers) {
                    types->size(), layers);
     }
     types->erase(types->begin() + static_cast<std::ptrdiff_t>(layers), types->end());
+  }
+  // These count layers from 1.
+  if (json* ngrams = config.contains("ple_layer_ids") ? &config["ple_layer_ids"] : nullptr;
+      ngrams != nullptr && ngrams->is_array()) {
+    std::erase_if(*ngrams->get_ptr<json::array_t*>(), [layers](const json& layer) {
+      return layer.is_number_unsigned() && layer.get<std::uint64_t>() > layers;
+    });
   }
   if (json* dense = config.contains("mlp_only_layers") ? &config["mlp_only_layers"] : nullptr;
       dense != nullptr && dense->is_array()) {

@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "model/network.h"
+#include "model/ngram_hash.h"
 #include "model/weight_source.h"
 
 namespace flashmoe {
@@ -50,6 +51,33 @@ class ModuleRecorder : public WeightSource {
     return add_tensor({tensor.name, DType::kBF16, shape}, fill_of(tensor.id, shape));
   }
 
+  /// The numbers of a table's hashes: random ones would leave it.
+  Status integers(const TensorRef& tensor, std::size_t count,
+                  std::vector<std::int64_t>* /*out*/) override {
+    const NgramHashes hashes = make_ngram_hashes(spec_.layers[tensor.layer].embedding->ngrams);
+    modules.push_back({.path = tensor.name});
+    FM_RETURN_IF_ERROR(add_tensor({tensor.name, DType::kI64, {count}}, uniform(0, 0)));
+    modules.back().weight_count = 0;
+    modules.back().tensors.back().values = tensor.id == TensorId::kNgramMultipliers
+                                               ? hashes.multipliers
+                                           : tensor.id == TensorId::kNgramSizes ? hashes.sizes
+                                                                                : hashes.offsets;
+    return Status();
+  }
+
+  /// Equal parts, as far as the rows can be divided so, of BF16: rows are too short for groups.
+  Status row_table(std::span<const TensorRef> parts, std::uint64_t rows, std::size_t cols,
+                   std::size_t* /*table*/) override {
+    for (std::size_t part = 0; part < parts.size(); ++part) {
+      const std::uint64_t begin = rows * part / parts.size();
+      const std::uint64_t end = rows * (part + 1) / parts.size();
+      modules.push_back({.path = parts[part].name});
+      FM_RETURN_IF_ERROR(add_tensor({parts[part].name, DType::kBF16, {end - begin, cols}},
+                                    uniform(-kSqrt3, kSqrt3)));
+    }
+    return Status();
+  }
+
   std::vector<SyntheticModule> modules;
 
  private:
@@ -65,6 +93,7 @@ class ModuleRecorder : public WeightSource {
       case TensorId::kOutProj:
       case TensorId::kDownProj:
       case TensorId::kSharedDownProj:
+      case TensorId::kNgramValueProj:
         return kResidualGain;
       default:
         return kGain;
@@ -83,6 +112,7 @@ class ModuleRecorder : public WeightSource {
         return uniform(0, 2.7725887f);
       case TensorId::kDtBias:
         return uniform(-6.9077554f, -2.3025851f);
+      case TensorId::kNgramConv:
       case TensorId::kConv1d: {
         const auto taps = static_cast<float>(shape[1]);
         const float tap = kSqrt3 / std::sqrt(taps);

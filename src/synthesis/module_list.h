@@ -18,6 +18,7 @@ struct SyntheticTensor {
   SafetensorsWriter::Tensor tensor;
   std::uint64_t size = 0;  // bytes
   RandomFill fill;
+  std::vector<std::int64_t> values;  // not empty: what it holds, in place of what is random
 };
 
 /// The tensors of one module: a matrix with its scales and biases, or one parameter.

@@ -43,6 +43,11 @@ Status write_elements(SafetensorsWriter& file, const Piece& piece, const std::by
 }
 
 Status make_and_write(SafetensorsWriter& file, const Piece& piece, std::byte* buffer) {
+  const std::span<const std::int64_t> values = piece.tensor->values;
+  if (!values.empty()) {
+    return write_elements<std::int64_t>(
+        file, piece, reinterpret_cast<const std::byte*>(values.data()) + piece.offset);
+  }
   fill_random(piece.tensor->fill, piece.key, piece.offset, {buffer, piece.size});
   return piece.tensor->tensor.dtype == DType::kU32
              ? write_elements<std::uint32_t>(file, piece, buffer)

@@ -60,6 +60,21 @@ TEST(Synthesis, QwenCoderNextHasTheTensorBytesOfThePublishedConversion) {
   EXPECT_EQ(plan_synthesis({.like = "qwen3-next-80b"})->tensor_bytes, 44'844'060'160u);
 }
 
+// The table of n-grams alone is 102 GB; nothing is written here.
+TEST(Synthesis, QwenFlashNextHasItsTableOfNgrams) {
+  const auto summary = plan_synthesis({.like = "qwen3.8-flash-next"});
+  ASSERT_TRUE(summary.ok()) << summary.status().message();
+  EXPECT_EQ(summary->model_type, "qwen4_exp");
+  EXPECT_EQ(summary->layer_count, 48u);
+  const auto without = plan_synthesis({.like = "qwen3.8-flash-next", .layers = 1});
+  ASSERT_TRUE(without.ok()) << without.status().message();
+  const auto with_table = plan_synthesis({.like = "qwen3.8-flash-next", .layers = 2});
+  const double table_bytes = static_cast<double>(with_table->tensor_bytes) -
+                             2 * static_cast<double>(without->tensor_bytes);
+  EXPECT_GT(table_bytes, 99e9);
+  EXPECT_LT(static_cast<double>(without->tensor_bytes), 4e9);
+}
+
 TEST(Synthesis, SproutHasTheTensorsOfTheShippedModel) {
   const TemporaryFolder folder;
   const fs::path out = folder.path() / "sprout";

@@ -52,4 +52,11 @@ const GgmlType* find_ggml_type(std::uint32_t id) {
   return type == kGgmlTypes.end() ? nullptr : &*type;
 }
 
+const GgmlType* find_ggml_type(std::string_view name) {
+  const auto type =
+      std::find_if(kGgmlTypes.begin(), kGgmlTypes.end(),
+                   [name](const GgmlType& candidate) { return candidate.name == name; });
+  return type == kGgmlTypes.end() ? nullptr : &*type;
+}
+
 }  // namespace flashmoe

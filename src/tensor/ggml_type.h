@@ -23,6 +23,8 @@ struct GgmlType {
 /// The type of that number, or null: of a retired one, of one that ggml itself does not have
 /// (ik_llama.cpp's), of one to come.
 const GgmlType* find_ggml_type(std::uint32_t id);
+/// The same by its name.
+const GgmlType* find_ggml_type(std::string_view name);
 
 }  // namespace flashmoe
 

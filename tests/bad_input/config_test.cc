@@ -86,6 +86,26 @@ TEST_F(BadConfig, WrongTypesAndAbsurdValuesAreNamed) {
   expect_refused("eos_token_id", "end");
 }
 
+TEST_F(BadConfig, RecommendedSamplingOfTheWrongTypeIsNamedWhetherOrNotItIsUsed) {
+  for (const Json& do_sample : {Json(true), Json(false), Json()}) {
+    for (const char* field : {"temperature", "top_p", "min_p", "top_k", "repetition_penalty"}) {
+      for (const Json& value : {Json("0.7"), Json(true), Json::array({0.7})}) {
+        folder_.write("generation_config.json",
+                      Json({{"do_sample", do_sample}, {field, value}}).dump());
+        const std::string message = open(config_).message();
+        EXPECT_NE(message.find(std::string("generation_config.json: field ") + field),
+                  std::string::npos)
+            << value.dump() << ": " << message;
+      }
+    }
+  }
+  folder_.write("generation_config.json", R"({"do_sample": "true"})");
+  EXPECT_NE(open(config_).message().find("do_sample"), std::string::npos);
+  // Without do_sample they say how nobody draws, whatever their range.
+  folder_.write("generation_config.json", R"({"temperature": -1, "top_k": -1, "top_p": null})");
+  EXPECT_TRUE(open(config_).ok()) << open(config_).message();
+}
+
 TEST_F(BadConfig, ContradictionsAreNamed) {
   expect_refused("num_key_value_heads", 3);
   expect_refused("linear_num_value_heads", 3);

@@ -118,6 +118,20 @@ TEST_F(FirstContact, TheLastLineSaysHowTheTextComesAgain) {
   EXPECT_THAT(first.errors, AllOf(HasSubstr("room for 1024 of 1024"), Not(HasSubstr("in memory"))));
 }
 
+TEST_F(FirstContact, SeedMinusOneIsDrawnAsByLlamaCpp) {
+  std::vector<Json> seeds;
+  for (int i = 0; i < 2; ++i) {
+    seeds.push_back(run_json({"Tell me a story.", "-n", "1", "--seed", "-1"})["sampling"]["seed"]);
+    EXPECT_LT(seeds.back(), std::uint64_t{1} << 32);
+  }
+  EXPECT_NE(seeds[0], seeds[1]) << "2^-32 of a chance";
+  // It also takes back a seed that is preset.
+  const CommandResult preset = shell(
+      "FLASHMOE_SEED=5", "run '" + model() + "' x -n 1 --memory 1GiB --resident-set off --seed -1");
+  EXPECT_EQ(preset.exit_code, 0) << preset.errors;
+  EXPECT_THAT(preset.errors, Not(HasSubstr("--seed 5\n")));
+}
+
 TEST_F(FirstContact, IdsStayRawAndGreedy) {
   const std::string ids = folder_.write("ids", "[5, 6, 7]").string();
   const Json answer = run_json({"--ids-file", ids, "-n", "4"});

@@ -125,7 +125,8 @@ TEST_F(HostileUse, ValuesThatMakeNoSenseAreRefused) {
   const std::string model = sprout_folder().string();
   const std::vector<std::vector<std::string>> flags = {
       {"--memory", ""},       {"--memory", "-1"}, {"--memory", "60e6"},
-      {"--memory", "0"},      {"--seed", "-1"},   {"--seed", "99999999999999999999"},
+      {"--memory", "0"},      {"--memory", "60"}, {"--seed", "99999999999999999999"},
+      {"--seed", "-2"},       {"--seed", "-01"},  {"--seed", ""},
       {"--top-k", "-1"},      {"--top-p", "2"},   {"--temperature", "nan"},
       {"--max-tokens", "-1"}, {"--threads", "0"}, {"--context", "0"},
       {"--io", "mmap"},       {"--stop", ""}};

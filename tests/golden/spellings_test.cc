@@ -197,15 +197,13 @@ Tensor dequantized(const Tensors& tensors, const std::string& path) {
   constexpr std::uint32_t kGroupSize = 64;
   const Tensor& weight = tensors.at(path + ".weight");
   const Tensor& scales = tensors.at(path + ".scales");
-  WeightView view = {.format = {.kind = WeightFormat::Kind::kAffine,
-                                .dtype = scales.dtype,
-                                .group_size = kGroupSize},
-                     .rows = 1,
-                     .cols = scales.shape.back() * kGroupSize,
-                     .weight = weight.bytes.data(),
-                     .scales = scales.bytes.data(),
-                     .biases = tensors.at(path + ".biases").bytes.data()};
-  view.format.bits = static_cast<std::uint32_t>(weight.shape.back() * 32 / view.cols);
+  const std::uint64_t cols = scales.shape.back() * kGroupSize;
+  WeightView view = {
+      .type = find_affine_weights(weight.shape.back() * 32 / cols, kGroupSize, scales.dtype),
+      .rows = 1,
+      .cols = cols,
+      .planes = {weight.bytes.data(), scales.bytes.data(),
+                 tensors.at(path + ".biases").bytes.data()}};
   Tensor floats{.dtype = DType::kF32, .shape = weight.shape};
   floats.shape.back() = view.cols;
   for (std::size_t i = 0; i + 1 < weight.shape.size(); ++i) view.rows *= weight.shape[i];

@@ -6,7 +6,7 @@ import urllib.error
 import urllib.parse
 import urllib.request
 
-from serving import Server
+from serving import MODEL as MODEL_FOLDER, Server
 
 MODEL = "sprout-89m-4bit"
 ANTHROPIC = {"anthropic-version": "2023-06-01"}
@@ -49,6 +49,51 @@ class Dialects(unittest.TestCase):
             self.assertEqual(json.loads(self.ask(path)[2])["object"], "list", path)
         self.assertEqual(self.ask("/v1/health")[0], 200)
         self.assertEqual(self.ask("/api//version/")[0], 200)
+
+    def test_lists_the_input_of_a_response(self):
+        def answered(**body):
+            return json.loads(self.ask("/v1/responses", {"max_output_tokens": 2, **body})[2])
+
+        def listed(response, query=""):
+            return json.loads(self.ask(f"/v1/responses/{response['id']}/input_items{query}")[2])
+
+        first = answered(input="What is a river?")
+        page = listed(first)
+        self.assertEqual((page["object"], page["has_more"]), ("list", False))
+        item, = page["data"]
+        self.assertEqual((page["first_id"], page["last_id"]), (item["id"], item["id"]))
+        self.assertEqual({key: item[key] for key in item if key != "id"},
+                         {"type": "message", "role": "user", "status": "completed",
+                          "content": [{"type": "input_text", "text": "What is a river?"}]})
+        second = answered(previous_response_id=first["id"], input=[
+            {"type": "function_call", "call_id": "c", "name": "f", "arguments": "{}"},
+            {"type": "function_call_output", "call_id": "c", "output": "water"},
+            {"role": "assistant", "content": "Water."},
+            {"type": "item_reference", "id": first["output"][0]["id"]},
+            {"role": "user", "content": [{"type": "input_text", "text": "And a sea?"}]}])
+        items = listed(second, "?order=asc")["data"]
+        self.assertEqual([entry["type"] for entry in items],
+                         ["message", "message", "function_call", "function_call_output", "message", "message", "message"])
+        self.assertEqual(items[:2], [item, first["output"][0]])
+        self.assertEqual(items[4]["content"], [{"type": "output_text", "text": "Water.", "annotations": []}])
+        self.assertEqual(items[5], first["output"][0])
+        self.assertEqual(listed(second)["data"], items[::-1])
+        page = listed(second, f"?limit=2&order=asc&after={items[1]['id']}")
+        self.assertEqual((page["data"], page["has_more"], page["last_id"]), (items[2:4], True, items[3]["id"]))
+        for query in ("limit=0", "limit=101", "limit=x", "order=up", "after=none"):
+            status, _, body = self.ask(f"/v1/responses/{second['id']}/input_items?{query}")
+            self.assertEqual((status, json.loads(body)["error"]["param"]), (400, query.split("=")[0]))
+        for path in ("resp_none/input_items", "/input_items", "input_items"):
+            status, _, body = self.ask("/v1/responses/" + path)
+            self.assertEqual((status, json.loads(body)["error"]["code"]), (404, "not_found"), path)
+        self.assertEqual(self.ask(f"/v1/responses/{first['id']}/input_items", method="DELETE")[0], 405)
+        unkept = answered(input="x", store=False)
+        self.assertEqual(self.ask(f"/v1/responses/{unkept['id']}/input_items")[0], 404)
+
+    def test_tells_ollama_what_the_weights_take(self):
+        model, = json.loads(self.ask("/api/tags")[2])["models"]
+        self.assertEqual(model["size"], sum(file.stat().st_size for file in MODEL_FOLDER.glob("model-*.safetensors")))
+        self.assertEqual(model["details"]["format"], "safetensors")
 
     def test_lists_its_model_in_both_apis(self):
         models = json.loads(self.ask("/v1/models")[2])

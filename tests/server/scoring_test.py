@@ -69,6 +69,32 @@ class Scoring(unittest.TestCase):
             self.assertIn(len(top), (3, 4))  # the token itself, where it is none of the likeliest
             self.assertGreaterEqual(max(top.values()), logprob)
 
+    def test_a_prompt_may_fill_the_context(self):
+        server = Server("--context", str(len(self.ids)))
+        try:
+            for prompt in (TEXT, self.ids):
+                body = {"prompt": prompt, "echo": True, "logprobs": 1, "max_tokens": 0}
+                choice, = server.post("/v1/completions", body)["choices"]
+                self.assertEqual((choice["text"], choice["finish_reason"]), (TEXT, "length"))
+                self.assertEqual(choice["logprobs"], self.score(TEXT)[0]["logprobs"])
+                self.assertEqual(server.status_of("/v1/completions", json.dumps({**body, "max_tokens": 1}).encode()), 400)
+            longer = {"prompt": [*self.ids, 5], "echo": True, "logprobs": 1, "max_tokens": 0}
+            self.assertEqual(server.status_of("/v1/completions", json.dumps(longer).encode()), 400)
+        finally:
+            self.assertEqual(server.stop(), 0)
+
+    def test_offsets_are_of_whole_characters_however_tokens_cut_them(self):
+        halves = self.server.post("/tokenize", {"content": "春👍🏽 \u1e9e"})["tokens"]
+        for end in range(1, len(halves) + 1):
+            for bias in ({}, {str(halves[-1]): 100}):
+                choice, = self.complete(halves[:end], echo=True, logprobs=1, max_tokens=3, logit_bias=bias)["choices"]
+                offsets = choice["logprobs"]["text_offset"]
+                self.assertEqual(offsets, sorted(offsets))
+                self.assertLessEqual(offsets[-1], len(choice["text"]))
+                for token, offset in zip(choice["logprobs"]["tokens"], offsets):
+                    if not token.startswith("bytes:"):
+                        self.assertEqual(choice["text"][offset:offset + len(token)], token)
+
     def test_likelihood_is_that_of_eval(self):
         choice, = self.score(self.ids)
         likelihood = sum(choice["logprobs"]["token_logprobs"][1:])

@@ -26,14 +26,15 @@ struct KvModel {
 };
 
 // Full attention beside a recurrence; alone; with windows and sinks; with windows and values that
-// are keys; latents.
+// are keys; latents; with an indexer, which chooses among 150 positions.
 std::vector<KvModel> kv_models() {
   return {{"qwen3_next", golden_path("mlx_checkpoints/qwen3_next-4bit")},
           {"qwen3_moe", golden_path("mlx_checkpoints/qwen3_moe-4bit")},
           {"gpt_oss", golden_path("mlx_checkpoints/gpt_oss-4bit")},
           {"gemma4", golden_path("mlx_checkpoints/gemma4-4bit")},
           {"deepseek_v2", golden_path("mlx_checkpoints/deepseek_v2-4bit")},
-          {"deepseek_v3", golden_path("mlx_checkpoints/deepseek_v3-4bit-g32")}};
+          {"deepseek_v3", golden_path("mlx_checkpoints/deepseek_v3-4bit-g32")},
+          {"qwen4_exp", golden_path("qwen4_exp")}};
 }
 
 /// The golden prompt of a folder, again and again.
@@ -166,7 +167,7 @@ std::shared_ptr<Heard> answer(const std::filesystem::path& model, KvPrecision pr
 // those of no other.
 TEST(KvPrecision, GoesOnFromItsOwnCheckpointsAlone) {
   for (const char* const name : {"mlx_checkpoints/gpt_oss-4bit", "mlx_checkpoints/deepseek_v2-4bit",
-                                 "mlx_checkpoints/qwen3_next-4bit"}) {
+                                 "mlx_checkpoints/qwen3_next-4bit", "qwen4_exp"}) {
     const std::filesystem::path model = golden_path(name);
     const std::vector<std::int32_t> first = long_prompt(model, 150);
     for (const KvPrecision precision : kPrecisions) {

@@ -39,7 +39,8 @@ class BareModel {
         ExpertCache::create(store, options.policy(store.expert_counts()), std::move(options.queue),
                             {.budget_bytes = options.slot_count * store.slot_size()})
             .value();
-    model_ = Model::create(files_->take_network(), *ops_, experts_.get(), options.rows_max).value();
+    model_ = Model::create(files_->take_network(), *ops_, experts_.get(), nullptr, options.rows_max)
+                 .value();
   }
 
   Model& model() { return *model_; }

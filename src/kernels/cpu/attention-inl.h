@@ -1,18 +1,11 @@
 // Causal attention over blocks of 64 positions. Included by kernels-inl.h.
 
-/// A number that a lambda can be called with and a template made for.
-template <int kValue>
-struct Count {
-  static constexpr int value = kValue;
-};
-
 /// One query head on its way through the blocks.
 struct HeadState {
   const float* q;
   float* o;
   float highest;
   float total;
-  float shrink;  // what o is multiplied with before values are added to it
 };
 
 /// scores[h][i] = heads[h].q . keys[i] for kCount keys, each in the lanes and tree of `dot`. Keys
@@ -41,21 +34,32 @@ inline void dot_keys(const HeadState* heads, const float* keys, size_t head_dim,
   }
 }
 
-/// o = o * c, then o = fma(p[j], v_j, o) for ascending j, in kCount vectors of dimensions.
+/// Which positions of a block are seen: `count` from `first` on, or those in `places`, ascending.
+struct SeenPositions {
+  const uint8_t* places;  // null: those from `first` on
+  size_t first;
+  size_t count;
+  size_t operator[](size_t i) const { return places == nullptr ? first + i : places[i]; }
+  /// The place of i and the kKeyTile - 1 behind it follow one another.
+  bool is_tile(size_t i) const {
+    return places == nullptr || places[i] + kKeyTile - 1 == places[i + kKeyTile - 1];
+  }
+};
+
+/// o = o * c, then o = fma(p_j, v_j, o) for ascending j, in kCount vectors of dimensions.
 template <int kHeads, int kCount>
-inline void add_values(const HeadState* heads, size_t d, const float (*p)[kAttentionBlock],
-                       size_t at, const float* values, size_t stride, size_t position_count) {
+inline void add_values(const HeadState* heads, size_t d, const float* c,
+                       const float (*p)[kAttentionBlock], const float* values, size_t stride,
+                       const SeenPositions& seen) {
   F32x16 sum[kHeads][kCount];
   for (int h = 0; h < kHeads; ++h) {
-    for (int i = 0; i < kCount; ++i) {
-      sum[h][i] = load(heads[h].o + d + 16 * i) * set1(heads[h].shrink);
-    }
+    for (int i = 0; i < kCount; ++i) sum[h][i] = load(heads[h].o + d + 16 * i) * set1(c[h]);
   }
-  for (size_t j = 0; j < position_count; ++j) {
+  for (size_t j = 0; j < seen.count; ++j) {
     F32x16 pj[kHeads];
-    for (int h = 0; h < kHeads; ++h) pj[h] = set1(p[h][at + j]);
+    for (int h = 0; h < kHeads; ++h) pj[h] = set1(p[h][j]);
     for (int i = 0; i < kCount; ++i) {
-      const F32x16 value = load(values + j * stride + d + 16 * i);
+      const F32x16 value = load(values + seen[j] * stride + d + 16 * i);
       for (int h = 0; h < kHeads; ++h) sum[h][i] = fma(pj[h], value, sum[h][i]);
     }
   }
@@ -64,8 +68,8 @@ inline void add_values(const HeadState* heads, size_t d, const float (*p)[kAtten
   }
 }
 
-/// Turns the scores of a block into softmax weights; those before it are to shrink.
-inline void weigh_scores(float* score, size_t count, float scale, HeadState& head) {
+/// Turns the scores of a block into softmax weights; returns what the weights before it shrink by.
+inline float weigh_scores(float* score, size_t count, float scale, HeadState& head) {
   F32x16 block_max = set1(-__builtin_inff());
   for_lanes(count, [&](size_t i, size_t n) {
     const F32x16 s = load_lanes(score + i, n) * set1(scale);
@@ -91,69 +95,55 @@ inline void weigh_scores(float* score, size_t count, float scale, HeadState& hea
   });
   head.highest = next;
   head.total = head.total * c[0] + reduce_add(sum);
-  head.shrink = c[0];
+  return c[0];
 }
 
-/// Rows of floats, `stride` floats apart.
-struct FloatRows {
-  const float* data;
-  size_t stride;
+/// A KV head's keys and values in a block, as floats.
+struct BlockRows {
+  const float* keys;  // [kAttentionBlock, head_dim]
+  const float* values;
+  size_t value_stride;
 };
 
-/// kHeads query heads meet the keys of `count` positions, whose scores begin at `at`.
+/// kHeads query heads meet the positions of one block that they see.
 template <int kHeads>
-inline void score_keys(const HeadState* heads, FloatRows keys, size_t head_dim, size_t count,
-                       float (*scores)[kAttentionBlock], size_t at) {
+inline void attend_block(HeadState* heads, const BlockRows& rows, const AttentionHeads& shape,
+                         const SeenPositions& seen) {
+  const size_t head_dim = shape.head_dim;
+  const size_t count = seen.count;
+  const float* const values = rows.values;
+  const size_t stride = rows.value_stride;
+  float score[kHeads][kAttentionBlock];
   size_t j = 0;
-  for (; j + kKeyTile <= count; j += kKeyTile) {
-    dot_keys<kHeads, kKeyTile>(heads, keys.data + j * keys.stride, head_dim, scores, at + j);
+  while (j < count) {
+    const float* const at = rows.keys + seen[j] * head_dim;
+    if (j + kKeyTile <= count && seen.is_tile(j)) {
+      dot_keys<kHeads, kKeyTile>(heads, at, head_dim, score, j);
+      j += kKeyTile;
+    } else {
+      dot_keys<kHeads, 1>(heads, at, head_dim, score, j);
+      ++j;
+    }
   }
-  for (; j < count; ++j) {
-    dot_keys<kHeads, 1>(heads, keys.data + j * keys.stride, head_dim, scores, at + j);
-  }
-}
+  float c[kHeads];
+  for (int h = 0; h < kHeads; ++h) c[h] = weigh_scores(score[h], count, shape.scale, heads[h]);
 
-/// The same heads meet the values of those positions.
-template <int kHeads>
-inline void sum_values(HeadState* heads, FloatRows values, size_t value_dim, size_t count,
-                       const float (*p)[kAttentionBlock], size_t at) {
-  const size_t stride = values.stride;
   size_t d = 0;
-  for (; d + 16 * kValueTile <= value_dim; d += 16 * kValueTile) {
-    add_values<kHeads, kValueTile>(heads, d, p, at, values.data, stride, count);
+  for (; d + 16 * kValueTile <= shape.value_dim; d += 16 * kValueTile) {
+    add_values<kHeads, kValueTile>(heads, d, c, score, values, stride, seen);
   }
-  for (; d + 16 <= value_dim; d += 16) {
-    add_values<kHeads, 1>(heads, d, p, at, values.data, stride, count);
+  for (; d + 16 <= shape.value_dim; d += 16) {
+    add_values<kHeads, 1>(heads, d, c, score, values, stride, seen);
   }
-  for (; d < value_dim; ++d) {
+  for (; d < shape.value_dim; ++d) {
     for (int h = 0; h < kHeads; ++h) {
-      float od = heads[h].o[d] * heads[h].shrink;
+      float od = heads[h].o[d] * c[h];
       for (size_t i = 0; i < count; ++i) {
-        od = __builtin_fmaf(p[h][at + i], values.data[i * stride + d], od);
+        od = __builtin_fmaf(score[h][i], values[seen[i] * stride + d], od);
       }
       heads[h].o[d] = od;
     }
   }
-  for (int h = 0; h < kHeads; ++h) heads[h].shrink = 1;  // once a block
-}
-
-/// Positions that queries meet at a time: so few that they are in the first-level cache, unless
-/// rows are so wide that what the queries add up would not be beside them (bench/results/kv.md).
-inline size_t tile_of(size_t dim) { return dim <= 256 ? 16 : kAttentionBlock; }
-
-/// Positions of a block, counted from its first.
-struct BlockRange {
-  size_t begin;
-  size_t end;
-};
-
-/// Those of block b that a query sees; begin == end: none.
-inline BlockRange seen_of_block(const AttentionQuery& query, size_t b) {
-  const size_t block_first = b * kAttentionBlock;
-  if (query.position < block_first || query.first >= block_first + kAttentionBlock) return {0, 0};
-  const size_t left = query.position - block_first + 1;
-  return {query.first > block_first ? query.first - block_first : 0,
-          left < kAttentionBlock ? left : kAttentionBlock};
 }
 
 /// The first `dim` elements of a row of bfloat16, and of one of `row_dim` bytes, as floats.
@@ -177,106 +167,71 @@ inline void widen_int8_row(const uint8_t* row, size_t row_dim, size_t dim, float
   });
 }
 
-/// Keys or values of one head in a block, as they are stored.
-struct StoredRows {
-  const uint8_t* data;
-  size_t row_bytes;
-  size_t row_dim;
+/// Where rounded keys and values of a block are widened: each row once, at its own place, for all
+/// queries and heads that see it.
+struct WidenedBlock {
+  float* floats;  // keys [kAttentionBlock, head_dim], then values [kAttentionBlock, value_dim]
+  const void* key_block;
+  const void* value_block;
+  uint64_t rows;  // bit i: row i of these blocks is widened
 };
+static_assert(kAttentionBlock == 64);
 
-/// The first `dim` elements of `tile`'s rows as floats, which may be made in `scratch`: once for
-/// all queries and heads, and few enough to be in the first-level cache when those meet them.
-inline FloatRows floats_of(KvPrecision precision, const StoredRows& rows, size_t dim,
-                           BlockRange tile, float* scratch) {
-  if (precision == KvPrecision::kF32) {
-    return {reinterpret_cast<const float*>(rows.data) + tile.begin * rows.row_dim, rows.row_dim};
+inline void widen_row(const AttentionHeads& heads, const uint8_t* row, size_t row_dim, size_t dim,
+                      float* out) {
+  if (heads.precision == KvPrecision::kBF16) {
+    widen_bf16_row(row, dim, out);
+  } else {
+    widen_int8_row(row, row_dim, dim, out);
   }
-  for (size_t j = tile.begin; j < tile.end; ++j) {
-    const uint8_t* const row = rows.data + j * rows.row_bytes;
-    float* const out = scratch + (j - tile.begin) * dim;
-    if (precision == KvPrecision::kBF16) {
-      widen_bf16_row(row, dim, out);
-    } else {
-      widen_int8_row(row, rows.row_dim, dim, out);
-    }
-  }
-  return {scratch, dim};
 }
 
-/// Queries of one sequence on their way through a block.
-struct BlockQueries {
-  const AttentionQuery* queries;
-  HeadState* states;                 // [query_count, head_count]
-  float (*scores)[kAttentionBlock];  // likewise; from the first position that a query sees on
-  size_t query_count;
-  size_t head_count;
-  size_t block;
+/// The rows of block b that a query sees: where they lie if they are floats, else in `widened`.
+inline BlockRows rows_of_block(const AttentionHeads& heads, const AttentionQuery& query, size_t b,
+                               const SeenPositions& seen, WidenedBlock& widened) {
+  const size_t first_row = heads.kv_head * kAttentionBlock;
+  const auto* const keys =
+      static_cast<const uint8_t*>(query.key_blocks[b]) + first_row * heads.key_bytes;
+  const auto* const values =
+      static_cast<const uint8_t*>(query.value_blocks[b]) + first_row * heads.value_bytes;
+  if (heads.precision == KvPrecision::kF32) {
+    return {reinterpret_cast<const float*>(keys), reinterpret_cast<const float*>(values),
+            heads.value_stride};
+  }
+  if (widened.key_block != keys || widened.value_block != values) {
+    widened.key_block = keys;
+    widened.value_block = values;
+    widened.rows = 0;
+  }
+  float* const wide_keys = widened.floats;
+  float* const wide_values = widened.floats + kAttentionBlock * heads.head_dim;
+  for (size_t i = 0; i < seen.count; ++i) {
+    const size_t at = seen[i];
+    const uint64_t bit = uint64_t{1} << at;
+    if ((widened.rows & bit) != 0) continue;
+    widened.rows |= bit;
+    widen_row(heads, keys + at * heads.key_bytes, heads.head_dim, heads.head_dim,
+              wide_keys + at * heads.head_dim);
+    widen_row(heads, values + at * heads.value_bytes, heads.value_stride, heads.value_dim,
+              wide_values + at * heads.value_dim);
+  }
+  return {wide_keys, wide_values, heads.value_dim};
+}
 
-  /// fn<heads>(states, scores, positions of the tile that are seen, index of the first in scores)
-  /// for each query, some heads at a time.
-  template <typename Fn>
-  void for_heads(BlockRange tile, Fn fn) const {
-    for (size_t i = 0; i < query_count; ++i) {
-      const BlockRange seen = seen_of_block(queries[i], block);
-      const size_t begin = seen.begin > tile.begin ? seen.begin : tile.begin;
-      const size_t end = seen.end < tile.end ? seen.end : tile.end;
-      if (begin >= end) continue;
-      HeadState* const mine = states + i * head_count;
-      float(*const my_scores)[kAttentionBlock] = scores + i * head_count;
-      size_t h = 0;
-      for (; h + kHeadTile <= head_count; h += kHeadTile) {
-        fn(Count<kHeadTile>(), mine + h, my_scores + h, BlockRange{begin, end}, begin - seen.begin);
-      }
-      for (; h < head_count; ++h) {
-        fn(Count<1>(), mine + h, my_scores + h, BlockRange{begin, end}, begin - seen.begin);
-      }
+/// The places in block `block` of what a query's runs have there, [begin, end) of it; `run`: its
+/// first run that is not before the block, and afterwards the next block's.
+inline size_t places_of_runs(const AttentionQuery& query, size_t run_size, size_t block,
+                             size_t begin, size_t end, size_t& run, uint8_t* places) {
+  const size_t runs_per_block = kAttentionBlock / run_size;
+  size_t count = 0;
+  for (; run < query.run_count && query.runs[run] / runs_per_block <= block; ++run) {
+    if (query.runs[run] / runs_per_block < block) continue;
+    const size_t at = query.runs[run] % runs_per_block * run_size;
+    for (size_t place = at; place < at + run_size; ++place) {
+      if (place >= begin && place < end) places[count++] = static_cast<uint8_t>(place);
     }
   }
-};
-
-/// All queries and heads meet the positions of a block that any of them sees.
-inline void attend_block(const AttentionHeads& heads, const BlockQueries& queries, BlockRange range,
-                         float* scratch) {
-  const AttentionQuery& any = queries.queries[0];
-  const size_t head_row = heads.kv_head * kAttentionBlock;
-  const StoredRows keys = {
-      static_cast<const uint8_t*>(any.key_blocks[queries.block]) + head_row * heads.key_bytes,
-      heads.key_bytes, heads.head_dim};
-  const StoredRows values = {
-      static_cast<const uint8_t*>(any.value_blocks[queries.block]) + head_row * heads.value_bytes,
-      heads.value_bytes, heads.value_stride};
-  const auto for_tiles = [&](size_t dim, auto fn) {
-    const size_t tile = tile_of(dim);
-    for (size_t at = range.begin; at < range.end; at += tile) {
-      const size_t left = range.end - at;
-      fn(BlockRange{at, at + (left < tile ? left : tile)});
-    }
-  };
-  for_tiles(heads.head_dim, [&](BlockRange tile) {
-    const FloatRows rows = floats_of(heads.precision, keys, heads.head_dim, tile, scratch);
-    queries.for_heads(tile, [&](auto count, HeadState* states, float(*scores)[kAttentionBlock],
-                                BlockRange seen, size_t at) {
-      score_keys<count.value>(states,
-                              {rows.data + (seen.begin - tile.begin) * rows.stride, rows.stride},
-                              heads.head_dim, seen.end - seen.begin, scores, at);
-    });
-  });
-  for (size_t i = 0; i < queries.query_count; ++i) {
-    const BlockRange seen = seen_of_block(queries.queries[i], queries.block);
-    if (seen.begin == seen.end) continue;
-    for (size_t h = i * queries.head_count; h < (i + 1) * queries.head_count; ++h) {
-      weigh_scores(queries.scores[h], seen.end - seen.begin, heads.scale, queries.states[h]);
-    }
-  }
-  for_tiles(heads.value_dim, [&](BlockRange tile) {
-    const FloatRows rows = floats_of(heads.precision, values, heads.value_dim, tile, scratch);
-    queries.for_heads(tile, [&](auto count, HeadState* states, float(*scores)[kAttentionBlock],
-                                BlockRange seen, size_t at) {
-      sum_values<count.value>(states,
-                              {rows.data + (seen.begin - tile.begin) * rows.stride, rows.stride},
-                              heads.value_dim, seen.end - seen.begin, scores, at);
-    });
-  });
+  return count;
 }
 
 // Blocks outside, queries and heads inside: a block of keys and values serves all of them from the
@@ -286,7 +241,8 @@ void attention(const AttentionHeads& heads, const AttentionQuery* queries, size_
   const size_t head_count = heads.head_end - heads.head_begin;
   const size_t value_dim = heads.value_dim;
   HeadState states[kAttentionTileMax];
-  float scores[kAttentionTileMax][kAttentionBlock];
+  size_t next_runs[kAttentionTileMax];
+  uint8_t places[kAttentionBlock];
   size_t block_begin = SIZE_MAX;
   size_t block_end = 0;
   for (size_t i = 0; i < query_count; ++i) {
@@ -302,30 +258,34 @@ void attention(const AttentionHeads& heads, const AttentionQuery* queries, size_
           .q = query.q + head * query.q_stride,
           .o = query.out + head * value_dim,
           .highest = heads.sinks != nullptr ? heads.sinks[head] : -__builtin_inff(),
-          .total = heads.sinks != nullptr ? 1.0f : 0.0f,
-          .shrink = 1};
+          .total = heads.sinks != nullptr ? 1.0f : 0.0f};
     }
+    next_runs[i] = 0;
     memset(query.out + heads.head_begin * value_dim, 0, head_count * value_dim * sizeof(float));
   }
+  WidenedBlock widened = {
+      .floats = scratch, .key_block = nullptr, .value_block = nullptr, .rows = 0};
   for (size_t b = block_begin; b < block_end; ++b) {
-    size_t end = 0;
-    for (size_t begin = 0; begin < query_count; begin = end) {
-      // Queries of one sequence read the same rows.
-      const AttentionQuery& first = queries[begin];
-      BlockRange range = {kAttentionBlock, 0};
-      for (end = begin; end < query_count && queries[end].key_blocks == first.key_blocks &&
-                        queries[end].value_blocks == first.value_blocks;
-           ++end) {
-        const BlockRange seen = seen_of_block(queries[end], b);
-        if (seen.begin == seen.end) continue;
-        if (seen.begin < range.begin) range.begin = seen.begin;
-        if (seen.end > range.end) range.end = seen.end;
+    for (size_t i = 0; i < query_count; ++i) {
+      const AttentionQuery& query = queries[i];
+      const size_t block_first = b * kAttentionBlock;
+      if (query.position < block_first || query.first >= block_first + kAttentionBlock) continue;
+      const size_t begin = query.first > block_first ? query.first - block_first : 0;
+      const size_t left = query.position - block_first + 1;
+      const size_t end = left < kAttentionBlock ? left : kAttentionBlock;
+      SeenPositions seen = {.places = nullptr, .first = begin, .count = end - begin};
+      if (query.runs != nullptr) {
+        seen.places = places;
+        seen.count = places_of_runs(query, heads.run_size, b, begin, end, next_runs[i], places);
+        if (seen.count == 0) continue;
       }
-      if (range.end == 0) continue;
-      attend_block(heads,
-                   {queries + begin, states + begin * head_count, scores + begin * head_count,
-                    end - begin, head_count, b},
-                   range, scratch);
+      const BlockRows rows = rows_of_block(heads, query, b, seen, widened);
+      HeadState* const mine = states + i * head_count;
+      size_t h = 0;
+      for (; h + kHeadTile <= head_count; h += kHeadTile) {
+        attend_block<kHeadTile>(mine + h, rows, heads, seen);
+      }
+      for (; h < head_count; ++h) attend_block<1>(mine + h, rows, heads, seen);
     }
   }
   for (size_t i = 0; i < query_count * head_count; ++i) {
@@ -333,5 +293,25 @@ void attention(const AttentionHeads& heads, const AttentionQuery* queries, size_
     const F32x16 l = set1(states[i].total);
     for_lanes(value_dim,
               [&](size_t d, size_t n) { store_lanes(o + d, load_lanes(o + d, n) / l, n); });
+  }
+}
+
+// scores[j] = fma(weights[h], max(0, q[h] . keys[j]), scores[j]) for ascending h, from 0
+void key_scores(const float* q, const float* weights, size_t heads, size_t head_dim,
+                const float* keys, size_t count, float* scores) {
+  memset(scores, 0, count * sizeof(float));
+  for (size_t h = 0; h < heads; ++h) {
+    const HeadState head = {.q = q + h * head_dim, .o = nullptr, .highest = 0, .total = 0};
+    float dots[1][kAttentionBlock];
+    size_t j = 0;
+    for (; j + kKeyTile <= count; j += kKeyTile) {
+      dot_keys<1, kKeyTile>(&head, keys + j * head_dim, head_dim, dots, j);
+    }
+    for (; j < count; ++j) dot_keys<1, 1>(&head, keys + j * head_dim, head_dim, dots, j);
+    const F32x16 weight = set1(weights[h]);
+    for_lanes(count, [&](size_t i, size_t n) {
+      const F32x16 positive = max(set1(0.0f), load_lanes(dots[0] + i, n));
+      store_lanes(scores + i, fma(weight, positive, load_lanes(scores + i, n)), n);
+    });
   }
 }

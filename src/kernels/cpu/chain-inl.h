@@ -3,12 +3,12 @@
 // Per output one chain of float steps, a step for each block of columns (docs/numerics.md). Here is
 // what all formats of weights share; a format (kernels/formats) brings, as static functions:
 //
-//   kBlock           columns of a float step: 64 or 32
-//   kOffset          what was taken from its unpacked weights
+//   kBlock           columns of a float step: 64, 32 or 16
+//   kOffset          what its unpacked weights lack, or, below 0, have too much
+//   kHasBias         whether its blocks have a bias
 //   unpack(...)      16 rows of some columns to steps, for many activation rows
-//   sum_rows(...)    the integer sums of 16 rows' blocks, for few activation rows
-//   block_sum(...)   of what sum_rows kept, one block's sums of 16 rows
 //   for_scales(...)  the scales and biases of 16 rows, block by block
+//   times_few(...)   up to 16 rows times few activation rows
 //
 // Many activation rows: a tile of kChainVectors * 16 weight rows is unpacked once, side by side,
 // and meets kChainRows activation rows at a time, whose integers are broadcast. Columns are taken
@@ -45,12 +45,13 @@ struct BlockScales {
 
 template <int kBlock>
 inline const ActivationBlock& block_of(const ActivationRow& x, size_t block) {
-  return kBlock == 32 ? x.blocks32[block] : x.blocks64[block];
+  return (kBlock == 16 ? x.blocks16 : kBlock == 32 ? x.blocks32 : x.blocks64)[block];
 }
 
+template <bool kHasBias>
 inline F32x16 float_step(F32x16 acc, F32x16 scale, F32x16 bias, const ActivationBlock& x,
                          F32x16 partial) {
-  acc = fma(bias, set1(x.sum), acc);
+  if constexpr (kHasBias) acc = fma(bias, set1(x.sum), acc);
   return fma(scale * set1(x.scale), partial, acc);
 }
 
@@ -72,7 +73,7 @@ constexpr size_t kLongSlabRows = 32;
 /// A tile of weights, unpacked: a slab of it, and the scales of kSlabMax columns.
 struct ChainTile {
   alignas(64) uint8_t steps[kSlabMax / kStepColumns * kChainVectors * kStepSize];
-  BlockScales scales[kSlabMax / 32 * kChainVectors];
+  BlockScales scales[kSlabMax / 16 * kChainVectors];
 };
 
 /// Where a tile lies in its matrix.
@@ -103,10 +104,23 @@ struct TileFetch {
   }
 };
 
+/// What the tiles of formats differ in, so that those alike share code.
+template <int kBlockColumns, bool kOffset, bool kBias>
+struct ChainShape {
+  static constexpr int kBlock = kBlockColumns;
+  static constexpr bool kHasOffset = kOffset;
+  static constexpr bool kHasBias = kBias;
+};
+template <typename Format>
+using ShapeOf = ChainShape<Format::kBlock, Format::kOffset != 0, Format::kHasBias>;
+
 /// kW vectors of weight rows times kR activation rows.
-template <int kBlock, int32_t kOffset, int kW, int kR>
+template <typename Shape, int kW, int kR>
 void chain_tile(const ChainTile& tile, const TilePlace& place, const TileFetch& next,
-                const ActivationRow* x, float* const* y) {
+                int32_t offset, const ActivationRow* x, float* const* y) {
+  constexpr int kBlock = Shape::kBlock;
+  constexpr size_t kBlockChunks = kBlock < 32 ? 1 : kBlock / 32;
+  constexpr size_t kBlockSteps = kBlock < 32 ? kChunkSteps / 2 : kChunkSteps;
   F32x16 acc[kW][kR];
   repeat<kW>([&](auto w) FM_INLINE {
     repeat<kR>([&](auto r) FM_INLINE {
@@ -126,10 +140,14 @@ void chain_tile(const ChainTile& tile, const TilePlace& place, const TileFetch& 
       repeat<kR>([&](auto r) FM_INLINE { sums[w][r] = zero_step_sums(); });
     });
     const int8_t* at[kR];
-    repeat<kR>([&](auto r) FM_INLINE { at[r] = activation_steps(x[r], block * (kBlock / 32)); });
+    repeat<kR>([&](auto r) FM_INLINE {
+      at[r] = activation_steps(x[r], block * kBlock / 32);
+      // A block may be half a chunk.
+      if constexpr (kBlock < 32) at[r] += block % 2 * kBlockSteps * kActivationStep;
+    });
 #pragma GCC unroll 1
-    for (size_t step = 0; step < kChunkSteps; ++step) {
-      repeat<kBlock / 32>([&](auto chunk) FM_INLINE {
+    for (size_t step = 0; step < kBlockSteps; ++step) {
+      repeat<kBlockChunks>([&](auto chunk) FM_INLINE {
         StepWeights weights[kW];
         repeat<kW>([&](auto w) FM_INLINE {
           weights[w] = load_step(steps + (kChunkSteps * chunk * kW + w) * kStepSize);
@@ -142,14 +160,14 @@ void chain_tile(const ChainTile& tile, const TilePlace& place, const TileFetch& 
       });
       steps += kW * kStepSize;
     }
-    steps += (kBlock / 32 - 1) * kChunkSteps * kW * kStepSize;
+    steps += (kBlockChunks - 1) * kChunkSteps * kW * kStepSize;
     repeat<kR>([&](auto r) FM_INLINE {
       const ActivationBlock& values = block_of<kBlock>(x[r], block);
       repeat<kW>([&](auto w) FM_INLINE {
         I32x16 total = step_total(sums[w][r]);
-        if constexpr (kOffset != 0) total = total + broadcast_i32(kOffset * values.total);
-        acc[w][r] = float_step(acc[w][r], load(scales[w].scale), load(scales[w].bias), values,
-                               to_float(total));
+        if constexpr (Shape::kHasOffset) total = total + broadcast_i32(offset * values.total);
+        acc[w][r] = float_step<Shape::kHasBias>(acc[w][r], load(scales[w].scale),
+                                                load(scales[w].bias), values, to_float(total));
       });
     });
     scales += kW;
@@ -161,13 +179,14 @@ void chain_tile(const ChainTile& tile, const TilePlace& place, const TileFetch& 
   });
 }
 
-template <int kBlock, int32_t kOffset, int kW, int kR = kChainRows>
+template <typename Shape, int kW, int kR = kChainRows>
 inline void chain_rows(size_t count, const ChainTile& tile, const TilePlace& place,
-                       const TileFetch& next, const ActivationRow* x, float* const* y) {
+                       const TileFetch& next, int32_t offset, const ActivationRow* x,
+                       float* const* y) {
   if (count == kR) {
-    chain_tile<kBlock, kOffset, kW, kR>(tile, place, next, x, y);
+    chain_tile<Shape, kW, kR>(tile, place, next, offset, x, y);
   } else if constexpr (kR > 1) {
-    chain_rows<kBlock, kOffset, kW, kR - 1>(count, tile, place, next, x, y);
+    chain_rows<Shape, kW, kR - 1>(count, tile, place, next, offset, x, y);
   }
 }
 
@@ -199,8 +218,11 @@ inline TileFetch tile_after(const WeightRows& weights, const TilePlace& place) {
   const bool is_last = place.col + place.col_count == weights.cols;
   const size_t row = place.row + (is_last ? place.row_count : 0);
   const size_t col = is_last ? 0 : place.col + place.col_count;
-  return {weights.weight + row * weights.weight_stride + col * weights.bits / 8,
-          weights.weight_stride, place.row_count, place.col_count * weights.bits / 8};
+  const auto size_of_cols = [&](size_t cols) {
+    return cols / weights.block_cols * weights.block_bytes;
+  };
+  return {weights.planes[0] + row * weights.strides[0] + size_of_cols(col), weights.strides[0],
+          place.row_count, size_of_cols(place.col_count)};
 }
 
 template <typename Format, int kW>
@@ -222,7 +244,7 @@ void tile_times(const WeightRows& weights, size_t row, size_t row_count, const A
       const size_t count = rest <= kChainRows      ? rest
                            : rest < 2 * kChainRows ? (rest + 1) / 2
                                                    : kChainRows;
-      chain_rows<Format::kBlock, Format::kOffset, kW>(count, tile, place, next, x + r, y + r);
+      chain_rows<ShapeOf<Format>, kW>(count, tile, place, next, Format::kOffset, x + r, y + r);
       next.row_count = 0;
       r += count;
     }
@@ -241,8 +263,10 @@ void linear_tiles(const WeightRows& weights, size_t row_begin, size_t row_end,
   if (row < row_end) tile_times<Format, 1>(weights, row, row_end - row, x, y, x_count, tile);
 }
 
-/// Integer sums of 16 blocks, or chunks, of 16 weight rows: [block][row]; and columns whose sums
-/// are kept at a time.
+/// n rows of 16 that are there: those past them are the last once more, whose sums nobody stores.
+inline size_t row_in_reach(size_t i, size_t n) { return i < n ? i : n - 1; }
+
+/// Integer sums of 16 blocks, or chunks, of 16 weight rows: [block][row].
 struct SumVectors {
   alignas(64) int32_t lane[16][16];
   void transpose() {
@@ -252,69 +276,29 @@ struct SumVectors {
     for (int i = 0; i < 16; ++i) store(lane[i], rows[i]);
   }
 };
-constexpr size_t kSumSlab = 8192;
-constexpr size_t kSumVectors = kSumSlab / 512;
-
-/// Up to 16 weight rows times kR activation rows.
-template <typename Format, int kR>
-inline void few_times(const WeightRows& weights, size_t row, size_t row_count,
-                      const ActivationRow* x, float* const* y) {
-  constexpr size_t kBlock = Format::kBlock;
-  // Stores retire in order: sums would wait behind an output whose line is not there yet.
-  for (int r = 0; r < kR; ++r) {
-    __builtin_prefetch(y[r] + row, 1, 3);
-    __builtin_prefetch(y[r] + row + row_count - 1, 1, 3);
-  }
-  F32x16 acc[kR];
-  for (F32x16& a : acc) a = set1(0.0f);
-  for (size_t col = 0; col < weights.cols; col += kSumSlab) {
-    const size_t left = weights.cols - col;
-    const size_t col_count = left < kSumSlab ? left : kSumSlab;
-    SumVectors sums[kSumVectors][kR];
-    Format::template sum_rows<kR>(weights, row, row_count, col, col_count, x, sums);
-    // The memory is kept reading what comes next.
-    const uint8_t* next = weights.weight + (row + row_count) * weights.weight_stride;
-    size_t block = 0;
-    Format::for_scales(weights, row, row_count, col, col_count, [&](F32x16 scale, F32x16 bias) {
-      prefetch_chain(next);
-      prefetch_chain(next + 64);
-      next += 128;
-      for (int r = 0; r < kR; ++r) {
-        const F32x16 partial = to_float(Format::template block_sum<kR>(sums, r, block));
-        acc[r] =
-            float_step(acc[r], scale, bias, block_of<kBlock>(x[r], col / kBlock + block), partial);
-      }
-      ++block;
-    });
-  }
-  for (int r = 0; r < kR; ++r) store_lanes(y[r] + row, acc[r], row_count);
-}
 
 template <typename Format, int kR>
 void linear_few(const WeightRows& weights, size_t row_begin, size_t row_end, const ActivationRow* x,
                 float* const* y) {
   for (size_t row = row_begin; row < row_end; row += 16) {
     const size_t left = row_end - row;
-    few_times<Format, kR>(weights, row, left < 16 ? left : 16, x, y);
+    Format::template times_few<kR>(weights, row, left < 16 ? left : 16, x, y);
   }
 }
 
-template <typename Format, int kR = kFewRows>
-void linear_few_of(size_t count, const WeightRows& weights, size_t row_begin, size_t row_end,
-                   const ActivationRow* x, float* const* y) {
-  if (count == kR) {
-    linear_few<Format, kR>(weights, row_begin, row_end, x, y);
-  } else if constexpr (kR > 1) {
-    linear_few_of<Format, kR - 1>(count, weights, row_begin, row_end, x, y);
-  }
-}
-
-template <typename Format>
+/// kFewRows activation rows at a time, then half as many, so that few kinds need be compiled: what
+/// reads the same weights again finds them in the L2 cache.
+template <typename Format, size_t kR = kFewRows>
 void linear_by_rows(const WeightRows& weights, size_t row_begin, size_t row_end,
                     const ActivationRow* x, float* const* y, size_t x_count) {
-  for (size_t r = 0; r < x_count; r += kFewRows) {
-    const size_t count = x_count - r < kFewRows ? x_count - r : kFewRows;
-    linear_few_of<Format>(count, weights, row_begin, row_end, x + r, y + r);
+  size_t r = 0;
+  for (; r + kR <= x_count; r += kR) {
+    linear_few<Format, kR>(weights, row_begin, row_end, x + r, y + r);
+  }
+  if constexpr (kR > 1) {
+    if (r < x_count) {
+      linear_by_rows<Format, kR / 2>(weights, row_begin, row_end, x + r, y + r, x_count - r);
+    }
   }
 }
 

@@ -61,8 +61,18 @@ inline void pack_activations(const ActivationRow* x, size_t x_count, const TileP
   if (x_count < kAmxRows) memset(&out, 0, sizeof(out));
   for (size_t r = 0; r < x_count; ++r) {
     for (size_t i = 0; i < place.col_count; i += 32) {
-      auto& block = out.plane[i / kBlock];
-      split_words(x[r].words + place.col + i, block[0][r] + i % kBlock, block[1][r] + i % kBlock);
+      if constexpr (kBlock < 32) {
+        int8_t bytes[2][32];
+        split_words(x[r].words + place.col + i, bytes[0], bytes[1]);
+        for (size_t half = 0; half < 2; ++half) {
+          for (size_t plane = 0; plane < 2; ++plane) {
+            memcpy(out.plane[i / kBlock + half][plane][r], bytes[plane] + kBlock * half, kBlock);
+          }
+        }
+      } else {
+        auto& block = out.plane[i / kBlock];
+        split_words(x[r].words + place.col + i, block[0][r] + i % kBlock, block[1][r] + i % kBlock);
+      }
     }
   }
 }
@@ -106,10 +116,11 @@ inline void end_product(size_t turn, AmxSums& out) {
 }
 
 /// One vector of weight rows, number `vector` of kW, times up to 16 activation rows.
-template <int kBlock, int kW>
-inline void amx_tile(const ChainTile& tile, const TilePlace& place, size_t vector,
-                     const AmxActivations<kBlock>& packed, const ActivationRow* x, size_t x_count,
-                     float* const* y) {
+template <typename Shape, int kW>
+inline void amx_tile(const ChainTile& tile, const TilePlace& place, size_t vector, int32_t offset,
+                     const AmxActivations<Shape::kBlock>& packed, const ActivationRow* x,
+                     size_t x_count, float* const* y) {
+  constexpr int kBlock = Shape::kBlock;
   const size_t row = place.row + 16 * vector;
   const size_t row_count = place.rows_of(vector);
   const size_t first_block = place.col / kBlock;
@@ -137,9 +148,10 @@ inline void amx_tile(const ChainTile& tile, const TilePlace& place, size_t vecto
 #pragma GCC unroll 16
     for (size_t r = 0; r < kAmxRows; ++r) {
       const ActivationBlock& values = block_of<kBlock>(x[r < x_count ? r : 0], first_block + block);
-      const __m512i total = _mm512_add_epi32(_mm512_slli_epi32(_mm512_load_si512(done.high[r]), 8),
-                                             _mm512_load_si512(done.low[r]));
-      acc[r] = float_step(acc[r], scale, bias, values, to_float(I32x16{total}));
+      I32x16 total = {_mm512_add_epi32(_mm512_slli_epi32(_mm512_load_si512(done.high[r]), 8),
+                                       _mm512_load_si512(done.low[r]))};
+      if constexpr (Shape::kHasOffset) total = total + broadcast_i32(offset * values.total);
+      acc[r] = float_step<Shape::kHasBias>(acc[r], scale, bias, values, to_float(total));
     }
     end_product(turn ^ 1, sums[turn ^ 1]);
   }
@@ -157,8 +169,8 @@ inline void amx_tiles(const WeightRows& weights, const TilePlace& place,
   for (size_t first = 0; first < x_count; first += kAmxRows) {
     const size_t count = x_count - first < kAmxRows ? x_count - first : kAmxRows;
     for (size_t vector = 0; vector < kW; ++vector) {
-      amx_tile<Format::kBlock, kW>(tile, place, vector, packed[first / kAmxRows], x + first, count,
-                                   y + first);
+      amx_tile<ShapeOf<Format>, kW>(tile, place, vector, Format::kOffset, packed[first / kAmxRows],
+                                    x + first, count, y + first);
     }
   }
 }

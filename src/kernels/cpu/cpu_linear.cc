@@ -47,31 +47,26 @@ void* thread_scratch(std::size_t size) {
 }
 
 WeightRows to_weight_rows(const WeightView& view) {
-  const WeightFormat& format = view.format;
+  const WeightType& type = *view.type;
   WeightRows weights = {
-      .weight = reinterpret_cast<const std::uint8_t*>(view.weight),
-      .scales = reinterpret_cast<const std::uint8_t*>(view.scales),
-      .biases = reinterpret_cast<const std::uint8_t*>(view.biases),
-      .weight_stride = 0,
-      .scale_stride = 0,
+      .planes = {},
+      .strides = {},
       .transposed_stride = view.transposed_stride,
       .cols = view.cols,
-      .bits = 0,
-      .group_size = 0,
-      .type = to_float_type(format.dtype),
+      .block_cols = type.block_cols,
+      .block_bytes = type.all_planes[0].block_bytes,
+      .bits = type.bits,
+      .encoding = type.encoding,
+      .type = to_float_type(type.dtype),
   };
-  if (format.kind == WeightFormat::Kind::kAffine) {
-    FM_CHECK(format.bits >= 1);
-    FM_CHECK(format.bits <= 8);
-    FM_CHECK(format.bits != 7);
-    FM_CHECK(format.group_size == 32 || format.group_size == 64 || format.group_size == 128);
-    FM_CHECK(view.cols % format.group_size == 0);
-    FM_CHECK(view.transposed_stride == 0);
-    weights.bits = format.bits;
-    weights.group_size = format.group_size;
+  for (std::size_t i = 0; i < type.plane_count; ++i) {
+    weights.planes[i] = reinterpret_cast<const std::uint8_t*>(view.planes[i]);
+    weights.strides[i] = type.plane_row_size(i, view.cols);
   }
-  weights.weight_stride = format.weight_row_size(view.cols);
-  weights.scale_stride = format.scale_row_size(view.cols);
+  if (type.encoding != WeightEncoding::kFloat) {
+    FM_CHECK(view.cols % type.block_cols == 0);
+    FM_CHECK(view.transposed_stride == 0);
+  }
   return weights;
 }
 
@@ -99,9 +94,12 @@ void CpuOps::linear(std::span<const LinearTask> tasks) {
     FM_CHECK(task.y.rows == (task.x_rows.empty() ? task.x->rows() : task.x_rows.size()));
     if (task.y.rows == 0 || task.weight.rows == 0) continue;
     const WeightRows weights = to_weight_rows(task.weight);
-    if (weights.bits != 0) FM_CHECK(task.x->has_integers());
+    const bool is_float = weights.encoding == WeightEncoding::kFloat;
+    if (!is_float) FM_CHECK(task.x->has_integers());
+    const std::size_t row_size = task.weight.type->row_size(task.weight.cols);
     plans_.push_back({.weights = weights,
                       .row_count = task.weight.rows,
+                      .row_size = row_size,
                       .rows_per_chunk = 0,
                       .first_chunk = 0,
                       .x_begin = x_.size(),
@@ -112,7 +110,7 @@ void CpuOps::linear(std::span<const LinearTask> tasks) {
       x_.push_back(task.x->row(x_row));
       y_.push_back(task.y.row(r));
     }
-    const std::size_t size = task.weight.rows * (weights.weight_stride + 2 * weights.scale_stride);
+    const std::size_t size = task.weight.rows * row_size;
     weight_bytes += size;
     cost += size * task.y.rows;
     x_count_max = std::max(x_count_max, task.y.rows);
@@ -124,14 +122,13 @@ void CpuOps::linear(std::span<const LinearTask> tasks) {
                        x_count_max < kManyRows ? kChunkSizeMax : kManyRowsChunkSizeMax);
   std::size_t chunk_count = 0;
   for (LinearPlan& plan : plans_) {
-    const std::size_t row_size = plan.weights.weight_stride + 2 * plan.weights.scale_stride;
     // Whole tiles, so that none is left half empty behind; transposed, whole lines of the cache.
-    const std::size_t tile = plan.weights.transposed_stride != 0 ? kTransposedTile
-                             : plan.weights.bits == 0            ? 2
-                             : plan.x_count == 1                 ? kChainTile
-                                                                 : kChainTiles;
+    const std::size_t tile = plan.weights.transposed_stride != 0               ? kTransposedTile
+                             : plan.weights.encoding == WeightEncoding::kFloat ? 2
+                             : plan.x_count == 1                               ? kChainTile
+                                                                               : kChainTiles;
     plan.rows_per_chunk =
-        (chunk_size / std::max<std::size_t>(row_size, 1) + tile / 2) / tile * tile;
+        (chunk_size / std::max<std::size_t>(plan.row_size, 1) + tile / 2) / tile * tile;
     plan.rows_per_chunk =
         std::clamp<std::size_t>(plan.rows_per_chunk, tile, std::max(tile, plan.row_count + 1));
     plan.first_chunk = chunk_count;

@@ -2,13 +2,13 @@
 
 #include <algorithm>
 #include <array>
-#include <bit>
 #include <limits>
 #include <utility>
 
 #include "base/check.h"
 #include "base/portable_math.h"
 #include "kernels/cpu/cpu_ops_impl.h"
+#include "kernels/cpu/order_key.h"
 
 namespace flashmoe {
 namespace {
@@ -16,13 +16,6 @@ namespace {
 void check_same_shape(MatrixView<const float> a, MatrixView<const float> b) {
   FM_CHECK(a.rows == b.rows);
   FM_CHECK(a.cols == b.cols);
-}
-
-/// Larger for larger logits; zeros of both signs equal, NaN below everything.
-std::uint32_t order_key(float logit) {
-  if (logit != logit) return 0;
-  const auto bits = std::bit_cast<std::uint32_t>(logit + 0.0f);
-  return (bits >> 31) != 0 ? ~bits : bits | 0x80000000u;
 }
 
 /// The k largest of logits to ids[k], descending, ties to the smaller id.
@@ -168,6 +161,14 @@ void CpuOps::clamped_swiglu(const ClampedSwiglu& clamp, MatrixView<const float> 
   for_rows(h.rows, 2 * h.cols, [&](std::size_t r) {
     kernels_.clamped_swiglu(gate.row(r), up.row(r), clamp.alpha, clamp.limit, h.row(r), h.cols);
   });
+}
+
+void CpuOps::row_dots(MatrixView<const float> a, MatrixView<const float> b, MatrixView<float> out) {
+  check_same_shape(a, b);
+  FM_CHECK(out.rows == a.rows);
+  FM_CHECK(out.cols == 1);
+  for_rows(a.rows, a.cols,
+           [&](std::size_t r) { *out.row(r) = kernels_.dot(a.row(r), b.row(r), a.cols); });
 }
 
 void CpuOps::scale(MatrixView<float> x, float factor) {

@@ -31,6 +31,8 @@ class CpuOps : public Ops {
              MatrixView<float> h) override;
   void clamped_swiglu(const ClampedSwiglu& clamp, MatrixView<const float> gate,
                       MatrixView<const float> up, MatrixView<float> h) override;
+  void row_dots(MatrixView<const float> a, MatrixView<const float> b,
+                MatrixView<float> out) override;
   void scale(MatrixView<float> x, float factor) override;
   void soft_cap(MatrixView<float> x, float cap) override;
   void sigmoid_gate(MatrixView<float> x, MatrixView<const float> gate) override;
@@ -44,7 +46,8 @@ class CpuOps : public Ops {
   void rope(MatrixView<float> x, std::size_t heads, MatrixView<const float> cos,
             MatrixView<const float> sin) override;
   void attention(const AttentionShape& shape, std::span<const AttentionRow> rows) override;
-  void causal_conv_silu(MatrixView<const float> u, const float* weight, std::size_t kernel,
+  void choose_keys(const KeySearchShape& shape, std::span<const KeySearch> rows) override;
+  void causal_conv_silu(MatrixView<const float> u, const float* weight, const ConvShape& shape,
                         std::span<const ConvSegment> segments, MatrixView<float> y) override;
   void l2_normalize(MatrixView<float> x, std::size_t head_dim, float scale) override;
   void delta_gates(MatrixView<const float> a, MatrixView<const float> b, const float* neg_exp_a,
@@ -61,6 +64,7 @@ class CpuOps : public Ops {
   struct LinearPlan {
     WeightRows weights;
     std::size_t row_count;
+    std::size_t row_size;  // bytes of a row in all planes
     std::size_t rows_per_chunk;
     std::size_t first_chunk;  // of all tasks' chunks
     std::size_t x_begin;      // into x_ and y_
@@ -99,6 +103,7 @@ class CpuOps : public Ops {
   std::vector<ActivationRow> x_;
   std::vector<float*> y_;
   std::vector<AttentionQuery> queries_;
+  std::vector<float> key_scores_;  // of one row of choose_keys()
 };
 
 /// At least `size` bytes of the calling thread's own, until it ends or asks for more.

@@ -1,9 +1,11 @@
 #include <algorithm>
 #include <array>
 #include <cstring>
+#include <functional>
 
 #include "base/check.h"
 #include "kernels/cpu/cpu_ops_impl.h"
+#include "kernels/cpu/order_key.h"
 #include "kernels/kv_rows.h"
 
 namespace flashmoe {
@@ -17,10 +19,9 @@ constexpr std::size_t kConvChannels = 512;    // per unit of work
 constexpr std::size_t kDeltaColumns = 64;     // per unit of work: its part of the state stays in L1
 constexpr std::size_t kAttentionRowsMax = 8;  // that share one pass over the KV cache
 
-/// The last kernel - 1 inputs of channels [begin, begin + count), after `segment`'s rows.
-void update_conv_state(MatrixView<const float> u, std::size_t kernel, const ConvSegment& segment,
+/// The last inputs that are kept of channels [begin, begin + count), after `segment`'s rows.
+void update_conv_state(MatrixView<const float> u, std::size_t kept, const ConvSegment& segment,
                        std::size_t begin, std::size_t count) {
-  const std::size_t kept = kernel - 1;
   const std::size_t rows = segment.row_end - segment.row_begin;
   for (std::size_t i = 0; i < kept; ++i) {  // ascending: a source is never behind its destination
     const float* source = i + rows < kept ? segment.state + (i + rows) * u.cols
@@ -29,11 +30,52 @@ void update_conv_state(MatrixView<const float> u, std::size_t kernel, const Conv
   }
 }
 
+/// The k best of keys that come in ascending order: a heap with the worst of them at its front.
+/// What ranks higher is the larger number: by score, then by how low the key is.
+class BestKeys {
+ public:
+  explicit BestKeys(std::span<std::uint64_t> room) : room_(room) {}
+
+  /// Scores of the next keys.
+  void add(std::span<const float> scores) {
+    for (const float score : scores) {
+      const std::uint64_t rank = (std::uint64_t{order_key(score)} << 32) | (kLowBits - next_key_++);
+      if (count_ < room_.size()) {
+        room_[count_++] = rank;
+        if (count_ == room_.size()) std::make_heap(room_.begin(), room_.end(), std::greater<>());
+      } else if (rank > room_.front()) {
+        std::pop_heap(room_.begin(), room_.end(), std::greater<>());
+        room_.back() = rank;
+        std::push_heap(room_.begin(), room_.end(), std::greater<>());
+      }
+    }
+  }
+
+  /// Ascending.
+  void write(std::uint32_t* chosen) const {
+    for (std::size_t i = 0; i < room_.size(); ++i) {
+      chosen[i] = kLowBits - static_cast<std::uint32_t>(room_[i]);
+    }
+    std::sort(chosen, chosen + room_.size());
+  }
+
+ private:
+  static constexpr std::uint32_t kLowBits = 0xffffffffu;
+
+  std::span<std::uint64_t> room_;
+  std::size_t count_ = 0;
+  std::uint32_t next_key_ = 0;
+};
+
 }  // namespace
 
-void CpuOps::causal_conv_silu(MatrixView<const float> u, const float* weight, std::size_t kernel,
-                              std::span<const ConvSegment> segments, MatrixView<float> y) {
+void CpuOps::causal_conv_silu(MatrixView<const float> u, const float* weight,
+                              const ConvShape& shape, std::span<const ConvSegment> segments,
+                              MatrixView<float> y) {
+  const std::size_t kernel = shape.kernel;
+  const std::size_t past = shape.past();
   FM_CHECK(kernel >= 1);
+  FM_CHECK(shape.dilation >= 1);
   FM_CHECK(kernel <= kConvKernelMax);
   FM_CHECK(u.rows == y.rows);
   FM_CHECK(u.cols == y.cols);
@@ -52,13 +94,12 @@ void CpuOps::causal_conv_silu(MatrixView<const float> u, const float* weight, st
     for (std::size_t r = segment.row_begin; r < segment.row_end; ++r) {
       std::array<const float*, kConvKernelMax> taps;
       for (std::size_t t = 0; t < kernel; ++t) {
-        const std::size_t at = r - segment.row_begin + t;  // in state, then rows
-        taps[t] = at < kernel - 1 ? segment.state + at * u.cols
-                                  : u.row(segment.row_begin + (at - (kernel - 1)));
+        const std::size_t at = r - segment.row_begin + t * shape.dilation;  // in state, then rows
+        taps[t] = at < past ? segment.state + at * u.cols : u.row(segment.row_begin + (at - past));
       }
       kernels_.conv_silu(taps.data(), kernel, weight, u.cols, begin, end, y.row(r));
     }
-    update_conv_state(u, kernel, segment, begin, end - begin);
+    update_conv_state(u, past, segment, begin, end - begin);
   });
 }
 
@@ -112,11 +153,56 @@ void CpuOps::delta_rule(const DeltaShape& shape, MatrixView<const float> q,
            });
 }
 
+void CpuOps::choose_keys(const KeySearchShape& shape, std::span<const KeySearch> rows) {
+  FM_CHECK(shape.k >= 1);
+  FM_CHECK(shape.keys_per_block >= 1);
+  FM_CHECK(shape.keys_per_block <= kAttentionBlock);
+  std::size_t key_count = 0;
+  for (const KeySearch& row : rows) {
+    FM_CHECK(row.key_count >= shape.k);
+    key_count = std::max(key_count, row.key_count);
+  }
+  const auto score_block = [&](const KeySearch& row, std::size_t block, float* scores) {
+    const std::size_t begin = block * shape.keys_per_block;
+    const std::size_t size = std::min(shape.keys_per_block, row.key_count - begin);
+    kernels_.key_scores(row.q, shape.head_weights, shape.num_heads, shape.head_dim,
+                        static_cast<const float*>(row.key_blocks[block]), size, scores);
+    return std::span<const float>(scores, size);
+  };
+  const auto block_count = [&](const KeySearch& row) {
+    return (row.key_count + shape.keys_per_block - 1) / shape.keys_per_block;
+  };
+  const std::size_t key_cost = shape.num_heads * shape.head_dim;
+  if (rows.size() >= pool_.thread_count()) {
+    for_rows(rows.size(), key_count * key_cost, [&](std::size_t r) {
+      BestKeys best({rows[r].room, shape.k});
+      float scores[kAttentionBlock];
+      for (std::size_t block = 0; block < block_count(rows[r]); ++block) {
+        best.add(score_block(rows[r], block, scores));
+      }
+      best.write(rows[r].chosen);
+    });
+    return;
+  }
+  // Too few rows for all threads: they share the keys of each.
+  for (const KeySearch& row : rows) {
+    key_scores_.resize(std::max(key_scores_.size(), row.key_count));
+    for_rows(block_count(row), shape.keys_per_block * key_cost, [&](std::size_t block) {
+      score_block(row, block, key_scores_.data() + block * shape.keys_per_block);
+    });
+    BestKeys best({row.room, shape.k});
+    best.add(std::span(key_scores_).first(row.key_count));
+    best.write(row.chosen);
+  }
+}
+
 void CpuOps::attention(const AttentionShape& shape, std::span<const AttentionRow> rows) {
   FM_CHECK(shape.num_heads >= 1);
   FM_CHECK(shape.num_kv_heads >= 1);
   FM_CHECK(shape.num_heads % shape.num_kv_heads == 0);
   FM_CHECK(shape.value_dim <= shape.value_stride);
+  FM_CHECK(shape.run_size >= 1);
+  FM_CHECK(kKvBlock % shape.run_size == 0);
   if (rows.empty()) return;
   const std::size_t group = shape.num_heads / shape.num_kv_heads;
   queries_.clear();
@@ -128,9 +214,12 @@ void CpuOps::attention(const AttentionShape& shape, std::span<const AttentionRow
                         .value_blocks = row.value_blocks,
                         .first = row.first,
                         .position = row.position,
+                        .runs = row.runs.empty() ? nullptr : row.runs.data(),
+                        .run_count = row.runs.size(),
                         .out = row.out});
     FM_CHECK(row.first <= row.position);
-    positions += row.position - row.first + 1;
+    const std::size_t in_reach = row.position - row.first + 1;
+    positions += row.runs.empty() ? in_reach : std::min(in_reach, row.runs.size() * shape.run_size);
   }
   // All query heads of a KV head together, unless that leaves threads without work.
   const auto units = [&](std::size_t rows_each, std::size_t heads_each) {
@@ -146,7 +235,9 @@ void CpuOps::attention(const AttentionShape& shape, std::span<const AttentionRow
   const std::size_t parts = (group + heads_each - 1) / heads_each;
   const std::size_t unit_count = units(rows_each, heads_each);
   const std::size_t scratch_bytes =
-      kAttentionBlock * std::max(shape.head_dim, shape.value_dim) * sizeof(float);
+      shape.precision == KvPrecision::kF32
+          ? 0
+          : kAttentionBlock * (shape.head_dim + shape.value_dim) * sizeof(float);
   const std::size_t cost = positions * shape.num_heads * shape.head_dim / unit_count + 1;
   for_rows(unit_count, cost, [&](std::size_t unit) {
     // The last rows see the most positions: begin with them.
@@ -164,7 +255,8 @@ void CpuOps::attention(const AttentionShape& shape, std::span<const AttentionRow
                         .key_bytes = kv_row_bytes(shape.precision, shape.head_dim),
                         .value_bytes = kv_row_bytes(shape.precision, shape.value_stride),
                         .scale = shape.scale,
-                        .sinks = shape.sinks},
+                        .sinks = shape.sinks,
+                        .run_size = shape.run_size},
                        queries_.data() + first, std::min(rows_each, rows.size() - first),
                        static_cast<float*>(thread_scratch(scratch_bytes)));
   });

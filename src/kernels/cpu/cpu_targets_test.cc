@@ -55,25 +55,29 @@ struct Case {
 };
 void PrintTo(const Case& c, std::ostream* out) { *out << c.name << " " << std::hex << c.hash; }
 
-std::string name_of(const WeightFormat& format) {
-  return std::to_string(format.bits) + " bits, groups of " + std::to_string(format.group_size) +
-         ", " + std::string(to_string(format.dtype));
+std::string name_of(const WeightType& type) {
+  if (type.ggml != nullptr) return type.name() + " of blocks";
+  return type.name() + ", " + std::string(to_string(type.dtype));
 }
 
-std::vector<WeightFormat> all_formats() {
-  std::vector<WeightFormat> formats;
+std::vector<const WeightType*> all_types() {
+  std::vector<const WeightType*> types;
   for (const DType dtype : {DType::kF32, DType::kBF16, DType::kF16}) {
-    formats.push_back({.kind = WeightFormat::Kind::kFloat, .dtype = dtype});
+    types.push_back(&float_weights(dtype));
     for (const std::uint32_t bits : {1u, 2u, 3u, 4u, 5u, 6u, 8u}) {
       for (const std::uint32_t group_size : {32u, 64u, 128u}) {
-        formats.push_back({.kind = WeightFormat::Kind::kAffine,
-                           .dtype = dtype,
-                           .bits = bits,
-                           .group_size = group_size});
+        types.push_back(find_affine_weights(bits, group_size, dtype));
       }
     }
   }
-  return formats;
+  const std::vector<const WeightType*> ggml = testing::ggml_weight_types();
+  types.insert(types.end(), ggml.begin(), ggml.end());
+  return types;
+}
+
+/// Formats of the same blocks get numbers of their own.
+std::uint64_t seed_of(const WeightType& type) {
+  return type.ggml == nullptr ? 0 : 1000 * (1 + type.ggml->id);
 }
 
 Matrix linear(Ops& ops, const WeightView& weight, const Matrix& x,
@@ -87,44 +91,45 @@ Matrix linear(Ops& ops, const WeightView& weight, const Matrix& x,
 }
 
 void run_linear(Ops& ops, std::vector<Case>& cases) {
-  for (const WeightFormat& format : all_formats()) {
-    Random random(format.bits * 1000 + format.group_size);
+  for (const WeightType* const type : all_types()) {
+    const std::size_t group = type->block_cols;
+    Random random(type->bits * 1000 + (group == 1 ? 0 : group) + seed_of(*type));
     Hash hash;
-    const std::size_t group = format.kind == WeightFormat::Kind::kFloat ? 1 : format.group_size;
     // Columns below, at and above 128, and beyond the 16 groups that are taken at a time.
     for (const std::size_t groups : {1, 5, 18}) {
-      const Weight weight(random, format, 7, groups * group);
+      const Weight weight(random, *type, 7, groups * group);
       for (const std::size_t rows : {1, 3, 9}) {
         hash.add(linear(ops, weight.view(), mixed_matrix(random, rows, groups * group)));
       }
     }
-    cases.push_back({"linear " + name_of(format), hash.value()});
+    cases.push_back({"linear " + name_of(*type), hash.value()});
 
     Hash embedded;
-    const Weight table(random, format, 9, 5 * group);
+    const Weight table(random, *type, 9, 5 * group);
     Matrix out(4, 5 * group, 1);
     const std::int32_t ids[] = {8, 0, 3, 3};
     ops.embed(table.view(), ids, out.view());
     embedded.add(out);
-    cases.push_back({"embed " + name_of(format), embedded.value()});
+    cases.push_back({"embed " + name_of(*type), embedded.value()});
   }
 }
 
 // Enough rows on both sides for tiles of 16 by 16, and for what is left over beside them.
 void run_linear_tiles(Ops& ops, std::vector<Case>& cases) {
-  for (const WeightFormat& format : all_formats()) {
-    if (format.kind != WeightFormat::Kind::kAffine) continue;
-    Random random(format.group_size);
+  for (const WeightType* const type : all_types()) {
+    if (type->encoding == WeightEncoding::kFloat) continue;
+    Random random(type->block_cols + seed_of(*type));
     Hash hash;
-    const bool is_wide = format.dtype == DType::kBF16 &&
-                         (format.bits == 4 || (format.bits == 8 && format.group_size == 64));
+    const bool is_wide = type->dtype == DType::kBF16 &&
+                         (type->bits == 4 || (type->bits == 8 && type->block_cols == 64));
     // Part of a slab of 512 columns, one, and one with most of another.
-    for (const std::size_t cols : {128, 512, 896}) {
-      if (cols > 128 && !is_wide) continue;
-      const Weight weight(random, format, 37, cols);
+    for (std::size_t cols : {128, 512, 896}) {
+      if (cols > 128 && !is_wide && type->ggml == nullptr) continue;
+      cols = (cols + type->block_cols - 1) / type->block_cols * type->block_cols;
+      const Weight weight(random, *type, 37, cols);
       hash.add(linear(ops, weight.view(), mixed_matrix(random, cols == 512 ? 61 : 19, cols)));
     }
-    cases.push_back({"linear in tiles, " + name_of(format), hash.value()});
+    cases.push_back({"linear in tiles, " + name_of(*type), hash.value()});
   }
 }
 
@@ -183,6 +188,9 @@ void run_elementwise(Ops& ops, std::vector<Case>& cases) {
     record("geglu", cols, y);
     ops.clamped_swiglu({.alpha = 1.702f, .limit = 7}, other.view(), x.view(), y.view());
     record("clamped_swiglu", cols, y);
+    Matrix dots(9, 1, 2);
+    ops.row_dots(x.view(), other.view(), dots.view());
+    record("row_dots", cols, dots);
     y = x;
     ops.scale(y.view(), 53.065994f);
     record("scale", cols, y);
@@ -275,13 +283,13 @@ void run_rope(Ops& ops, std::vector<Case>& cases) {
 /// As `name` says, over keys and values of a precision.
 Case attention_case(Ops& ops, const std::string& name, std::size_t head_dim,
                     KvPrecision precision) {
-  AttentionShape shape = {.num_heads = 6,
-                          .num_kv_heads = 2,
-                          .head_dim = head_dim,
-                          .value_dim = head_dim,
-                          .value_stride = head_dim,
-                          .precision = precision,
-                          .scale = 0.1f};
+  const AttentionShape shape = {.num_heads = 6,
+                                .num_kv_heads = 2,
+                                .head_dim = head_dim,
+                                .value_dim = head_dim,
+                                .value_stride = head_dim,
+                                .precision = precision,
+                                .scale = 0.1f};
   constexpr std::size_t kBlocks = 4;
   Random random(head_dim);
   const std::size_t block_rows = shape.num_kv_heads * kKvBlock;
@@ -313,12 +321,30 @@ Case attention_case(Ops& ops, const std::string& name, std::size_t head_dim,
   Hash hash;
   hash.add(out);
   // The same behind windows, with sinks and narrower values.
-  shape.value_dim = head_dim - head_dim / 4;
+  AttentionShape narrow = shape;
+  narrow.value_dim = head_dim - head_dim / 4;
   const std::vector<float> sinks = {0.5f, -1, 3, 0, 1, -30};
-  shape.sinks = sinks.data();
+  narrow.sinks = sinks.data();
   for (AttentionRow& row : rows) row.first = row.position > 100 ? row.position - 100 : 0;
-  ops.attention(shape, rows);
+  ops.attention(narrow, rows);
   hash.add(out);
+  // And to some runs of positions alone. What rounded ones give there is in ops_property_test.
+  for (const std::size_t run_size : {1, 4}) {
+    if (precision != KvPrecision::kF32) break;
+    AttentionShape sparse = shape;
+    sparse.run_size = run_size;
+    std::vector<std::vector<std::uint32_t>> runs(rows.size());
+    for (std::size_t i = 0; i < rows.size(); ++i) {
+      const std::size_t last = rows[i].position / run_size;
+      for (std::uint32_t run = 0; run <= last; ++run) {
+        if (run == last || random.below(3) > 0) runs[i].push_back(run);
+      }
+      rows[i].first = 0;
+      rows[i].runs = runs[i];
+    }
+    ops.attention(sparse, rows);
+    hash.add(out);
+  }
   return {name + " " + std::to_string(head_dim), hash.value()};
 }
 
@@ -338,6 +364,37 @@ std::vector<Case> run_rounded(std::string_view target, std::size_t threads) {
     cases.push_back(attention_case(*ops, "int8", head_dim, KvPrecision::kInt8));
   }
   return cases;
+}
+
+void run_choose_keys(Ops& ops, std::vector<Case>& cases) {
+  for (const std::size_t head_dim : {8, 24, 128}) {
+    constexpr std::size_t kHeads = 3, kPerBlock = 16, kKeys = 120, kRows = 9, kChosen = 30;
+    Random random(head_dim);
+    const Matrix keys = filled_matrix(random, Fill::kNormal, 8 * kPerBlock, head_dim);
+    const Matrix q = filled_matrix(random, Fill::kNormal, kRows, kHeads * head_dim);
+    std::vector<const void*> blocks;
+    for (std::size_t b = 0; b < 8; ++b) blocks.push_back(keys.row(b * kPerBlock));
+    const std::vector<float> weights = {0.1f, 0.7f, -0.2f};
+    std::vector<std::uint32_t> chosen(kRows * kChosen);
+    std::vector<std::uint64_t> room(kRows * kChosen);
+    std::vector<KeySearch> rows;
+    for (std::size_t r = 0; r < kRows; ++r) {
+      rows.push_back({.q = q.row(r),
+                      .key_blocks = blocks.data(),
+                      .key_count = kKeys - 7 * r,
+                      .chosen = chosen.data() + r * kChosen,
+                      .room = room.data() + r * kChosen});
+    }
+    ops.choose_keys({.num_heads = kHeads,
+                     .head_dim = head_dim,
+                     .keys_per_block = kPerBlock,
+                     .k = kChosen,
+                     .head_weights = weights.data()},
+                    rows);
+    Hash hash;
+    for (const std::uint32_t key : chosen) hash.add_bits(key);
+    cases.push_back({"choose_keys " + std::to_string(head_dim), hash.value()});
+  }
 }
 
 void run_delta(Ops& ops, std::vector<Case>& cases) {
@@ -370,19 +427,23 @@ void run_delta(Ops& ops, std::vector<Case>& cases) {
 }
 
 void run_conv(Ops& ops, std::vector<Case>& cases) {
-  for (const std::size_t kernel : {1, 2, 4, 7}) {
+  for (const ConvShape& shape : {ConvShape{1, 1}, {2, 1}, {4, 1}, {7, 1}, {4, 3}}) {
+    const std::size_t kernel = shape.kernel;
     constexpr std::size_t kChannels = 523;
     Random random(kernel);
     const Matrix u = mixed_matrix(random, 9, kChannels);
     const Matrix weight = filled_matrix(random, Fill::kNormal, kernel, kChannels);
-    Matrix state = filled_matrix(random, Fill::kNormal, 2 * kernel, kChannels);
-    const ConvSegment segments[] = {{0, 2, state.row(0)}, {2, 9, state.row(kernel)}};
+    const std::size_t state_rows = shape.past() + 1;
+    Matrix state = filled_matrix(random, Fill::kNormal, 2 * state_rows, kChannels);
+    const ConvSegment segments[] = {{0, 2, state.row(0)}, {2, 9, state.row(state_rows)}};
     Matrix y(9, kChannels, 1);
-    ops.causal_conv_silu(u.view(), weight.data(), kernel, segments, y.view());
+    ops.causal_conv_silu(u.view(), weight.data(), shape, segments, y.view());
     Hash hash;
     hash.add(y);
     hash.add(state);
-    cases.push_back({"causal_conv_silu " + std::to_string(kernel), hash.value()});
+    cases.push_back(
+        {"causal_conv_silu " + std::to_string(kernel) + " over " + std::to_string(shape.dilation),
+         hash.value()});
   }
 }
 
@@ -398,6 +459,7 @@ std::vector<Case> run_all(std::string_view target, std::size_t threads) {
   run_routing(*ops, cases);
   run_rope(*ops, cases);
   run_attention(*ops, cases);
+  run_choose_keys(*ops, cases);
   run_delta(*ops, cases);
   run_conv(*ops, cases);
   return cases;
@@ -416,12 +478,15 @@ TEST(CpuTargets, WriteTheSameBitsOnEveryTargetAndThreadCount) {
 // The same constant on x86-64 and AArch64, from g++ and clang: change it only together with
 // docs/numerics.md and kNumericsVersion, to what this test then says.
 TEST(CpuTargets, WriteTheBitsOfTheContractOnEveryArchitecture) {
-  Hash hash;
+  Hash blocks;
+  Hash all_else;
   for (const Case& c : run_all(supported_cpu_targets().front(), 2)) {
+    Hash& hash = c.name.ends_with("of blocks") ? blocks : all_else;
     hash.add_bits(static_cast<std::uint32_t>(c.hash));
     hash.add_bits(static_cast<std::uint32_t>(c.hash >> 32));
   }
-  EXPECT_EQ(hash.value(), 0x591d72eb3c00e311u);
+  EXPECT_EQ(all_else.value(), 0x443a2f2ea137c1c8u);
+  EXPECT_EQ(blocks.value(), 0x8a408673923c29du);
 }
 
 TEST(CpuTargets, RoundedKeysAndValuesGiveTheSameBitsOnEveryTarget) {
@@ -445,15 +510,15 @@ TEST(CpuTargets, ARowDoesNotDependOnItsBatch) {
   ThreadPool pool(2);
   for (const std::string_view target : supported_cpu_targets()) {
     const auto ops = make_cpu_ops(pool, target).value();
-    for (const WeightFormat& format : all_formats()) {
+    for (const WeightType* const type : all_types()) {
       Random random(11);
-      const Weight weight(random, format, 9, 384);
-      const Matrix x = mixed_matrix(random, 9, 384);
+      const Weight weight(random, *type, 9, 768);
+      const Matrix x = mixed_matrix(random, 9, 768);
       const Matrix all = linear(*ops, weight.view(), x);
       for (std::uint32_t r = 0; r < x.rows(); ++r) {
         const Matrix one = linear(*ops, weight.view(), x, {&r, 1});
         EXPECT_TRUE(std::equal(one.row(0), one.row(0) + one.cols(), all.row(r)))
-            << target << ", row " << r << ": " << name_of(format);
+            << target << ", row " << r << ": " << name_of(*type);
       }
     }
   }

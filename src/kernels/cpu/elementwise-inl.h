@@ -206,9 +206,9 @@ inline ActivationBlock block_of(float scale, int32_t total) {
   return {scale, scale * static_cast<float>(total), total};
 }
 
-inline int32_t sum_of_32(const int16_t* q) {
+inline int32_t sum_of_16(const int16_t* q) {
   int32_t sum = 0;
-  for (int i = 0; i < 32; ++i) sum += q[i];
+  for (int i = 0; i < 16; ++i) sum += q[i];
   return sum;
 }
 
@@ -227,25 +227,39 @@ inline void write_chunk(const int16_t* q, size_t chunk, const ActivationRowParts
   }
 }
 
+/// Both planes of `count` columns, 64 or 32, in their order.
+inline void write_bytes(const int16_t* q, size_t count, int8_t* to) {
+  if (count < 64) memset(to, 0, 128);
+  for (size_t i = 0; i < count; ++i) {
+    const int high = (q[i] + 128) >> 8;
+    to[i] = static_cast<int8_t>(high);
+    to[64 + i] = static_cast<int8_t>(q[i] - 256 * high);
+  }
+}
+
 void quantize_row(const float* values, size_t cols, const ActivationRowParts& out) {
   if (cols % 512 != 0) memset(out.planes + cols / 512 * 1024, 0, 1024);
   for (size_t i = 0; i < cols; i += 64) {
     alignas(64) int16_t q[64];
     float scale;
-    const size_t chunk = i / 32;
-    const bool is_half = cols - i < 64;
-    if (is_half) {
+    const size_t count = cols - i < 64 ? 32 : 64;
+    if (count == 32) {
       quantize_block<32>(values + i, q, scale);
     } else {
       quantize_block<64>(values + i, q, scale);
     }
-    const int32_t first = sum_of_32(q);
-    out.blocks32[chunk] = block_of(scale, first);
-    write_chunk(q, chunk, out);
-    if (is_half) return;
-    const int32_t second = sum_of_32(q + 32);
-    out.blocks32[chunk + 1] = block_of(scale, second);
-    out.blocks64[chunk / 2] = block_of(scale, first + second);
-    write_chunk(q + 32, chunk + 1, out);
+    int32_t total = 0;
+    for (size_t j = 0; j < count; j += 32) {
+      const size_t chunk = (i + j) / 32;
+      const int32_t first = sum_of_16(q + j);
+      const int32_t second = sum_of_16(q + j + 16);
+      out.blocks16[2 * chunk] = block_of(scale, first);
+      out.blocks16[2 * chunk + 1] = block_of(scale, second);
+      out.blocks32[chunk] = block_of(scale, first + second);
+      write_chunk(q + j, chunk, out);
+      total += first + second;
+    }
+    if (count == 64) out.blocks64[i / 64] = block_of(scale, total);
+    write_bytes(q, count, out.bytes + 2 * i);
   }
 }

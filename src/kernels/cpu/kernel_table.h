@@ -10,6 +10,7 @@
 
 #include "flashmoe/kv_precision.h"
 #include "kernels/activation_row.h"
+#include "tensor/weight_encoding.h"
 
 namespace flashmoe {
 
@@ -23,16 +24,15 @@ enum class FloatType : uint8_t { kF32, kBF16, kF16 };
 
 /// Rows of a weight matrix, as in WeightView (tensor/weight_view.h).
 struct WeightRows {
-  const uint8_t* weight;  // the first row
-  const uint8_t* scales;  // affine only
-  const uint8_t* biases;
-  size_t weight_stride;      // bytes
-  size_t scale_stride;       // bytes
+  const uint8_t* planes[3];  // each at its first row; affine: weights, scales, biases
+  size_t strides[3];         // bytes from row to row
   size_t transposed_stride;  // bytes from input to input where floats are transposed, else 0
   size_t cols;
-  uint32_t bits;  // 0: floats
-  uint32_t group_size;
-  FloatType type;
+  uint32_t block_cols;
+  uint32_t block_bytes;  // of a block in planes[0]
+  uint32_t bits;         // affine
+  WeightEncoding encoding;
+  FloatType type;  // of floats; affine: of scales and biases
 };
 
 /// One sequence position's view of attention, as in AttentionRow (kernels/ops.h).
@@ -43,6 +43,8 @@ struct AttentionQuery {
   const void* const* value_blocks;
   size_t first;
   size_t position;
+  const uint32_t* runs;  // null: all from first to position
+  size_t run_count;
   float* out;
 };
 struct AttentionHeads {
@@ -57,6 +59,7 @@ struct AttentionHeads {
   size_t value_bytes;  // the same of values
   float scale;
   const float* sinks;  // null: none
+  size_t run_size;     // of the queries' runs
 };
 /// Queries times heads that one call of `attention` takes at most.
 inline constexpr size_t kAttentionTileMax = 64;
@@ -99,6 +102,7 @@ struct KernelTable {
   void (*geglu)(const float* gate, const float* up, float* h, size_t n);
   void (*clamped_swiglu)(const float* gate, const float* up, float alpha, float limit, float* h,
                          size_t n);
+  float (*dot)(const float* a, const float* b, size_t n);
   void (*scale)(float* x, float factor, size_t n);
   void (*soft_cap)(float* x, float cap, size_t n);
   void (*sigmoid_gate)(float* x, const float* gate, size_t n);
@@ -114,10 +118,14 @@ struct KernelTable {
   void (*conv_silu)(const float* const* taps, size_t kernel, const float* weight, size_t channels,
                     size_t channel_begin, size_t channel_end, float* y);
   /// queries * heads <= kAttentionTileMax. `scratch`: unless keys and values are floats, for the
-  /// time of the call kAttentionBlock * max(head_dim, value_dim) of them, on a cache line.
+  /// time of the call kAttentionBlock * (head_dim + value_dim) of them, on a cache line.
   void (*attention)(const AttentionHeads& heads, const AttentionQuery* queries, size_t query_count,
                     float* scratch);
   void (*delta_rule)(const DeltaColumns& columns);
+  /// scores[j] = sum over h of weights[h] * max(0, q[h] . keys[j]), j < count <= kAttentionBlock.
+  /// q: [heads, head_dim], keys: [count, head_dim].
+  void (*key_scores)(const float* q, const float* weights, size_t heads, size_t head_dim,
+                     const float* keys, size_t count, float* scores);
 };
 
 const KernelTable& kernels_scalar();

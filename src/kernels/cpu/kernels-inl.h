@@ -27,6 +27,20 @@ namespace {
 #include "kernels/cpu/weights-inl.h"
 #include "kernels/cpu/chain-inl.h"
 #include "kernels/formats/affine-inl.h"
+#include "kernels/cpu/blocks-inl.h"
+#include "kernels/formats/q4_0-inl.h"
+#include "kernels/formats/q4_1-inl.h"
+#include "kernels/formats/q5_0-inl.h"
+#include "kernels/formats/q5_1-inl.h"
+#include "kernels/formats/q8_0-inl.h"
+#include "kernels/formats/q2_k-inl.h"
+#include "kernels/formats/q3_k-inl.h"
+#include "kernels/formats/q4_k-inl.h"
+#include "kernels/formats/q5_k-inl.h"
+#include "kernels/formats/q6_k-inl.h"
+#include "kernels/formats/iq4_nl-inl.h"
+#include "kernels/formats/iq4_xs-inl.h"
+#include "kernels/formats/mxfp4-inl.h"
 #if defined(__AMX_INT8__)
 #include "kernels/cpu/chain_amx-inl.h"
 #endif
@@ -50,6 +64,7 @@ constexpr KernelTable make_kernels(const char* name) {
       .swiglu = swiglu,
       .geglu = geglu,
       .clamped_swiglu = clamped_swiglu,
+      .dot = dot,
       .scale = scale,
       .soft_cap = soft_cap,
       .sigmoid_gate = sigmoid_gate,
@@ -60,6 +75,7 @@ constexpr KernelTable make_kernels(const char* name) {
       .conv_silu = conv_silu,
       .attention = attention,
       .delta_rule = delta_rule,
+      .key_scores = key_scores,
   };
 }
 

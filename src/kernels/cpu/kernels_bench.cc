@@ -4,6 +4,7 @@
 #include <benchmark/benchmark.h>
 
 #include <algorithm>
+#include <array>
 #include <cstdint>
 #include <cstring>
 #include <random>
@@ -26,37 +27,66 @@ AlignedBuffer random_bytes(std::size_t size) {
   return buffer;
 }
 
-/// Scales and biases that keep sums finite: bfloat16 1.0.
-AlignedBuffer bf16_ones(std::size_t count) {
-  AlignedBuffer buffer = AlignedBuffer::allocate(2 * count).value();
-  const std::uint16_t one = 0x3f80;
-  for (std::size_t i = 0; i < count; ++i) std::memcpy(buffer.data() + 2 * i, &one, 2);
-  return buffer;
-}
-
+/// Random weights, but scales of 1, so that sums stay finite.
 class Weights {
  public:
-  Weights(std::uint32_t bits, std::size_t rows, std::size_t cols)
-      : weight_(random_bytes(rows * cols * bits / 8)),
-        scales_(bf16_ones(rows * cols / 64)),
-        view_{.format = {.kind = WeightFormat::Kind::kAffine,
-                         .dtype = DType::kBF16,
-                         .bits = bits,
-                         .group_size = 64},
-              .rows = rows,
-              .cols = cols,
-              .weight = weight_.data(),
-              .scales = scales_.data(),
-              .biases = scales_.data()} {}
+  Weights(const WeightType& type, std::size_t rows, std::size_t cols)
+      : view_{.type = &type, .rows = rows, .cols = cols} {
+    for (std::size_t i = 0; i < type.plane_count; ++i) {
+      const std::size_t size = rows * type.plane_row_size(i, cols);
+      planes_[i] = random_bytes(size);
+      view_.planes[i] = planes_[i].data();
+      size_ += size;
+      // Bytes of a block that hold floats.
+      const std::size_t step = i > 0 ? 2 : type.planes()[0].block_bytes;
+      for (std::size_t at = 0; at + step <= size && (i > 0 || type.ggml != nullptr); at += step) {
+        set_floats(type, i, planes_[i].data() + at);
+      }
+    }
+  }
   const WeightView& view() const { return view_; }
   /// Bytes of memory that one pass over all rows reads.
-  std::size_t size() const { return weight_.size() + scales_.size(); }
+  std::size_t size() const { return size_; }
 
  private:
-  AlignedBuffer weight_;
-  AlignedBuffer scales_;
+  static void set_floats(const WeightType& type, std::size_t plane, std::byte* block) {
+    const auto store = [&](std::uint16_t half, std::size_t at) {
+      std::memcpy(block + at, &half, 2);
+    };
+    constexpr std::uint16_t kF16One = 0x3c00;
+    if (plane > 0) return store(0x3f80, 0);
+    switch (type.encoding) {
+      case WeightEncoding::kQ4K:
+      case WeightEncoding::kQ5K:
+        store(kF16One, 2);
+        return store(kF16One, 0);
+      case WeightEncoding::kQ6K:
+        return store(kF16One, 208);
+      case WeightEncoding::kMxfp4:
+        block[0] = std::byte{127};
+        return;
+      default:
+        return store(kF16One, 0);
+    }
+  }
+
+  std::array<AlignedBuffer, kWeightPlanesMax> planes_;
+  std::size_t size_ = 0;
   WeightView view_;
 };
+
+const WeightType& affine(std::uint32_t bits) {
+  return *find_affine_weights(bits, 64, DType::kBF16);
+}
+
+/// What people run, by number.
+const WeightType& bench_type(std::int64_t number) {
+  constexpr const char* kGgml[] = {"Q4_0", "Q8_0", "Q4_K", "Q5_K", "Q6_K", "IQ4_XS", "MXFP4"};
+  constexpr std::uint32_t kBits[] = {4, 8, 3, 5, 6};
+  if (number < 5) return affine(kBits[number]);
+  return *find_ggml_weights(*find_ggml_type(kGgml[number - 5]));
+}
+constexpr std::int64_t kBenchTypes = 12;
 
 std::vector<float> random_floats(std::size_t count) {
   std::mt19937 random(7);
@@ -103,37 +133,32 @@ void BM_MemoryRead(benchmark::State& state) {
 }
 BENCHMARK(BM_MemoryRead)->ArgName("threads")->Arg(1)->Arg(2)->UseRealTime();
 
-// 1 GB of weights, rows of 2048: the dense weights of a large model. Args: bits, threads.
+// 1 GB of weights, rows of 2048: the dense weights of a large model. Args: type, threads.
 void BM_MatVecLarge(benchmark::State& state) {
   ThreadPool pool(static_cast<std::size_t>(state.range(1)));
   const auto ops = make_cpu_ops(pool, "").value();
-  state.SetLabel(std::string(ops->target()));
-  const auto bits = static_cast<std::uint32_t>(state.range(0));
-  const Weights weights(bits, (std::size_t{1} << 30) * 8 / bits / 2048, 2048);
+  const WeightType& type = bench_type(state.range(0));
+  state.SetLabel(type.name() + ", " + std::string(ops->target()));
+  const Weights weights(type, (std::size_t{1} << 30) / type.row_size(2048), 2048);
   Operands operands(*ops, 1, weights.view());
   for (auto _ : state) ops->linear({&operands.task, 1});
   state.SetBytesProcessed(state.iterations() * static_cast<std::int64_t>(weights.size()));
 }
 BENCHMARK(BM_MatVecLarge)
-    ->ArgNames({"bits", "threads"})
-    ->ArgsProduct({{4, 8, 3}, {1, 2}})
+    ->ArgNames({"type", "threads"})
+    ->ArgsProduct({benchmark::CreateDenseRange(0, kBenchTypes - 1, 1), {1, 2}})
     ->UseRealTime();
 
 // One layer's routed experts of sprout (8 of 64 x 384 gate and up, 8 of 384 x 64 down), in cache.
 void BM_SmallExperts(benchmark::State& state) {
   ThreadPool pool(static_cast<std::size_t>(state.range(0)));
   const auto ops = make_cpu_ops(pool, "").value();
-  const Weights up(4, 16 * 64, 384);
-  const Weights down(4, 8 * 384, 64);
+  const Weights up(affine(4), 16 * 64, 384);
+  const Weights down(affine(4), 8 * 384, 64);
   std::vector<Operands> first, second;
   std::vector<LinearTask> first_tasks, second_tasks;
   const auto rows_of = [](const Weights& w, std::size_t rows, std::size_t begin) {
-    WeightView view = w.view();
-    view.weight = w.view().weight_row(begin);
-    view.scales = w.view().scale_row(begin);
-    view.biases = w.view().bias_row(begin);
-    view.rows = rows;
-    return view;
+    return w.view().row_range(begin, rows);
   };
   for (std::size_t i = 0; i < 16; ++i) first.emplace_back(*ops, 1, rows_of(up, 64, 64 * i));
   for (std::size_t i = 0; i < 8; ++i) second.emplace_back(*ops, 1, rows_of(down, 384, 384 * i));
@@ -157,7 +182,7 @@ void BM_LargeExperts(benchmark::State& state) {
   const auto cols = static_cast<std::size_t>(state.range(0));
   const std::size_t rows = (std::size_t{2} << 20) / cols;  // 2 of 512 x 2048 or of 2048 x 512
   constexpr std::size_t kExperts = 600;
-  const Weights weights(4, kExperts * rows, cols);
+  const Weights weights(affine(4), kExperts * rows, cols);
   std::vector<float> y(10 * rows);
   const std::vector<float> x = random_floats(cols);
   Activations prepared = Activations::allocate(1, cols).value();
@@ -168,12 +193,9 @@ void BM_LargeExperts(benchmark::State& state) {
     tasks.clear();
     for (std::size_t i = 0; i < 10; ++i) {
       const std::size_t begin = random() % kExperts * rows;
-      WeightView view = weights.view();
-      view.weight = weights.view().weight_row(begin);
-      view.scales = weights.view().scale_row(begin);
-      view.biases = weights.view().bias_row(begin);
-      view.rows = rows;
-      tasks.push_back({.weight = view, .x = &prepared, .y = {y.data() + i * rows, 1, rows}});
+      tasks.push_back({.weight = weights.view().row_range(begin, rows),
+                       .x = &prepared,
+                       .y = {y.data() + i * rows, 1, rows}});
     }
     ops->linear(tasks);
   }
@@ -185,15 +207,16 @@ BENCHMARK(BM_LargeExperts)
     ->ArgsProduct({{512, 2048}, {1, 2}})
     ->UseRealTime();
 
-// Weights of a dense matrix and of an expert's two kinds, times several rows. Args: bits, outputs,
+// Weights of a dense matrix and of an expert's two kinds, times several rows. Args: type, outputs,
 // inputs, rows, threads.
 void BM_MatMul(benchmark::State& state) {
   ThreadPool pool(static_cast<std::size_t>(state.range(4)));
   const auto ops = make_cpu_ops(pool, "").value();
-  state.SetLabel(std::string(ops->target()));
+  const WeightType& type = bench_type(state.range(0));
+  state.SetLabel(type.name() + ", " + std::string(ops->target()));
   const auto out = static_cast<std::size_t>(state.range(1));
   const auto in = static_cast<std::size_t>(state.range(2));
-  const Weights weights(static_cast<std::uint32_t>(state.range(0)), out, in);
+  const Weights weights(type, out, in);
   const auto rows = static_cast<std::size_t>(state.range(3));
   Operands operands(*ops, rows, weights.view());
   for (auto _ : state) ops->linear({&operands.task, 1});
@@ -203,10 +226,12 @@ void BM_MatMul(benchmark::State& state) {
                                               benchmark::Counter::kIsRate);
 }
 BENCHMARK(BM_MatMul)
-    ->ArgNames({"bits", "out", "in", "rows", "threads"})
-    ->ArgsProduct({{4, 8, 3}, {2048}, {2048}, {1, 2, 4, 8, 16, 64, 512}, {1, 2}})
-    ->ArgsProduct({{4}, {512}, {2048}, {80}, {1, 2}})
-    ->ArgsProduct({{4}, {2048}, {512}, {80}, {1, 2}})
+    ->ArgNames({"type", "out", "in", "rows", "threads"})
+    ->ArgsProduct({{0, 1, 2}, {2048}, {2048}, {1, 2, 4, 8, 16, 64, 512}, {1, 2}})
+    ->ArgsProduct(
+        {benchmark::CreateDenseRange(3, kBenchTypes - 1, 1), {2048}, {2048}, {1, 4, 64}, {1, 2}})
+    ->ArgsProduct({{0}, {512}, {2048}, {80}, {1, 2}})
+    ->ArgsProduct({{0}, {2048}, {512}, {80}, {1, 2}})
     ->UseRealTime();
 
 // The DeltaNet geometry of Qwen3-Coder-Next: 16 key heads, 32 value heads of 128 x 128.

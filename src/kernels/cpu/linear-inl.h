@@ -13,11 +13,11 @@ struct FloatKernel {
     for (auto& accs : acc) {
       for (F32x16& a : accs) a = set1(0.0f);
     }
-    const uint8_t* w = weights.weight + row * weights.weight_stride;
+    const uint8_t* w = weights.planes[0] + row * weights.strides[0];
     for_lanes(weights.cols, [&](size_t i, size_t n) {
       F32x16 wide[kW];
       for (int a = 0; a < kW; ++a) {
-        const uint8_t* p = w + a * weights.weight_stride + i * size_of(kType);
+        const uint8_t* p = w + a * weights.strides[0] + i * size_of(kType);
         prefetch(p);
         wide[a] = load_widened_lanes<kType>(p, n);
       }
@@ -42,7 +42,7 @@ void linear_transposed(const WeightRows& weights, size_t row_begin, size_t row_e
     for (size_t r = 0; r < x_count; ++r) {
       F32x16 acc[16];
       for (F32x16& a : acc) a = set1(0.0f);
-      const uint8_t* w = weights.weight + row * size_of(kType);
+      const uint8_t* w = weights.planes[0] + row * size_of(kType);
       for_lanes(weights.cols, [&](size_t i, size_t lane_count) {
         for (size_t l = 0; l < lane_count; ++l, w += weights.transposed_stride) {
           acc[l] = fma(load_widened_lanes<kType>(w, n), set1(x[r].values[i + l]), acc[l]);
@@ -119,29 +119,68 @@ IntegerFunction* affine_function(uint32_t group_size) {
                           : format_function<Affine<kBits, 64>>();
 }
 
-IntegerFunction* integer_function(const WeightRows& weights) {
+IntegerFunction* affine_function(const WeightRows& weights) {
   switch (weights.bits) {
     case 1:
-      return affine_function<1>(weights.group_size);
+      return affine_function<1>(weights.block_cols);
     case 2:
-      return affine_function<2>(weights.group_size);
+      return affine_function<2>(weights.block_cols);
     case 3:
-      return affine_function<3>(weights.group_size);
+      return affine_function<3>(weights.block_cols);
     case 4:
-      return weights.group_size == 32 ? format_function<Affine4<32>>()
+      return weights.block_cols == 32 ? format_function<Affine4<32>>()
                                       : format_function<Affine4<64>>();
     case 5:
-      return affine_function<5>(weights.group_size);
+      return affine_function<5>(weights.block_cols);
     case 6:
-      return affine_function<6>(weights.group_size);
+      return affine_function<6>(weights.block_cols);
     default:
-      return affine_function<8>(weights.group_size);
+      return affine_function<8>(weights.block_cols);
   }
+}
+
+/// Calls fn(Blocks<Body>{}) with the body of a format of blocks.
+template <typename Fn>
+inline auto with_blocks(WeightEncoding encoding, Fn fn) {
+  switch (encoding) {
+    case WeightEncoding::kQ40:
+      return fn(Blocks<Q40>{});
+    case WeightEncoding::kQ41:
+      return fn(Blocks<Q41>{});
+    case WeightEncoding::kQ50:
+      return fn(Blocks<Q50>{});
+    case WeightEncoding::kQ51:
+      return fn(Blocks<Q51>{});
+    case WeightEncoding::kQ80:
+      return fn(Blocks<Q80>{});
+    case WeightEncoding::kQ2K:
+      return fn(Blocks<Q2K>{});
+    case WeightEncoding::kQ3K:
+      return fn(Blocks<Q3K>{});
+    case WeightEncoding::kQ4K:
+      return fn(Blocks<Q4K>{});
+    case WeightEncoding::kQ5K:
+      return fn(Blocks<Q5K>{});
+    case WeightEncoding::kQ6K:
+      return fn(Blocks<Q6K>{});
+    case WeightEncoding::kIq4Nl:
+      return fn(Blocks<Iq4Nl>{});
+    case WeightEncoding::kIq4Xs:
+      return fn(Blocks<Iq4Xs>{});
+    default:
+      return fn(Blocks<Mxfp4>{});
+  }
+}
+
+IntegerFunction* integer_function(const WeightRows& weights) {
+  if (weights.encoding == WeightEncoding::kAffine) return affine_function(weights);
+  return with_blocks(weights.encoding,
+                     [](auto format) { return format_function<decltype(format)>(); });
 }
 
 void linear(const WeightRows& weights, size_t row_begin, size_t row_end, const ActivationRow* x,
             float* const* y, size_t x_count, void* scratch) {
-  if (weights.bits == 0) {
+  if (weights.encoding == WeightEncoding::kFloat) {
     linear_float_rows(weights, row_begin, row_end, x, y, x_count);
   } else {
     integer_function(weights)(weights, row_begin, row_end, x, y, x_count,
@@ -149,29 +188,18 @@ void linear(const WeightRows& weights, size_t row_begin, size_t row_end, const A
   }
 }
 
-/// w = scale * q rounded, + bias rounded: the values of MLX, one by one.
+/// w = scale * q rounded, + bias rounded: the values of MLX and ggml, one by one.
 void dequantize_row(const WeightRows& weights, size_t row, float* out) {
-  const uint8_t* w = weights.weight + row * weights.weight_stride;
-  if (weights.bits == 0) {
+  const uint8_t* w = weights.planes[0] + row * weights.strides[0];
+  if (weights.encoding == WeightEncoding::kFloat) {
     for_lanes(weights.cols, [&](size_t i, size_t n) {
       const uint8_t* p = w + i * size_of(weights.type);
       store_lanes(out + i, load_widened_lanes(weights.type, p, n), n);
     });
-    return;
-  }
-  const uint8_t* scales = weights.scales + row * weights.scale_stride;
-  const uint8_t* biases = weights.biases + row * weights.scale_stride;
-  for (size_t g = 0; g < weights.cols / weights.group_size; ++g) {
-    float scale[16];
-    float bias[16];
-    store(scale, load_widened_lanes(weights.type, scales + g * size_of(weights.type), 1));
-    store(bias, load_widened_lanes(weights.type, biases + g * size_of(weights.type), 1));
-    for (size_t i = g * weights.group_size; i < (g + 1) * weights.group_size; ++i) {
-      const size_t bit = i * weights.bits;
-      uint32_t window = w[bit / 8];
-      if (bit % 8 + weights.bits > 8) window |= uint32_t{w[bit / 8 + 1]} << 8;
-      const uint32_t q = (window >> (bit % 8)) & ((1u << weights.bits) - 1);
-      out[i] = scale[0] * static_cast<float>(q) + bias[0];
-    }
+  } else if (weights.encoding == WeightEncoding::kAffine) {
+    dequantize_affine_row(weights, row, out);
+  } else {
+    with_blocks(weights.encoding,
+                [&](auto format) { decltype(format)::dequantize_row(weights, row, out); });
   }
 }

@@ -201,6 +201,28 @@ inline void store(int32_t* p, I32x16 x) {
 inline I32x16 operator+(I32x16 x, I32x16 y) {
   return {_mm256_add_epi32(x.a, y.a), _mm256_add_epi32(x.b, y.b)};
 }
+inline I32x16 load_u8(const uint8_t* p) {
+  const __m128i bytes = load_128(p);
+  return {_mm256_cvtepu8_epi32(bytes), _mm256_cvtepu8_epi32(_mm_srli_si128(bytes, 8))};
+}
+inline __m256i set_words(uint32_t x) { return _mm256_set1_epi32(static_cast<int>(x)); }
+inline I32x16 operator&(I32x16 x, uint32_t mask) {
+  return {_mm256_and_si256(x.a, set_words(mask)), _mm256_and_si256(x.b, set_words(mask))};
+}
+inline I32x16 operator^(I32x16 x, uint32_t mask) {
+  return {_mm256_xor_si256(x.a, set_words(mask)), _mm256_xor_si256(x.b, set_words(mask))};
+}
+inline I32x16 operator|(I32x16 x, I32x16 y) {
+  return {_mm256_or_si256(x.a, y.a), _mm256_or_si256(x.b, y.b)};
+}
+template <int kBits>
+inline I32x16 shift_right(I32x16 x) {
+  return {_mm256_srli_epi32(x.a, kBits), _mm256_srli_epi32(x.b, kBits)};
+}
+template <int kBits>
+inline I32x16 shift_left(I32x16 x) {
+  return {_mm256_slli_epi32(x.a, kBits), _mm256_slli_epi32(x.b, kBits)};
+}
 inline I32x16 add_quarters(I32x16 x, I32x16 y) {
   const auto eight = [](I32x16 z) {
     return _mm256_add_epi32(_mm256_permute2x128_si256(z.a, z.b, 0x20),
@@ -505,6 +527,112 @@ template <int kBits>
 inline I32x16 unpack_steps(const uint8_t* p, bool /*is_half*/) {
   const I16x32 halves = unpack<kBits>(p);
   return {halves.a, halves.b};
+}
+
+inline Bytes64 load_64(const uint8_t* p) { return {load_256(p), load_256(p + 32)}; }
+inline Bytes64 load_32s(const uint8_t* p, const uint8_t* q) { return {load_256(p), load_256(q)}; }
+inline Bytes64 load_32_twice(const uint8_t* p) { return {load_256(p), load_256(p)}; }
+inline Bytes64 load_16_twice(const uint8_t* p, const uint8_t* q) {
+  return {_mm256_broadcastsi128_si256(load_128(p)), _mm256_broadcastsi128_si256(load_128(q))};
+}
+inline void store_bytes(uint8_t* p, Bytes64 x) {
+  store_256(p, x.a);
+  store_256(p + 32, x.b);
+}
+inline __m256i set_bytes(uint8_t x) { return _mm256_set1_epi8(static_cast<char>(x)); }
+inline Bytes64 operator&(Bytes64 x, uint8_t mask) {
+  return {_mm256_and_si256(x.a, set_bytes(mask)), _mm256_and_si256(x.b, set_bytes(mask))};
+}
+inline Bytes64 operator^(Bytes64 x, uint8_t mask) {
+  return {_mm256_xor_si256(x.a, set_bytes(mask)), _mm256_xor_si256(x.b, set_bytes(mask))};
+}
+inline Bytes64 operator|(Bytes64 x, Bytes64 y) {
+  return {_mm256_or_si256(x.a, y.a), _mm256_or_si256(x.b, y.b)};
+}
+template <int k0, int k1>
+inline __m256i shift_counts() {
+  return _mm256_set_epi32(k1, k1, k1, k1, k0, k0, k0, k0);
+}
+template <int k0, int k1, int k2, int k3>
+inline Bytes64 shift_right(Bytes64 x) {
+  return {k0 == k1 ? _mm256_srli_epi16(x.a, k0) : _mm256_srlv_epi32(x.a, shift_counts<k0, k1>()),
+          k2 == k3 ? _mm256_srli_epi16(x.b, k2) : _mm256_srlv_epi32(x.b, shift_counts<k2, k3>())};
+}
+template <int k0, int k1, int k2, int k3>
+inline Bytes64 shift_left(Bytes64 x) {
+  return {k0 == k1 ? _mm256_slli_epi16(x.a, k0) : _mm256_sllv_epi32(x.a, shift_counts<k0, k1>()),
+          k2 == k3 ? _mm256_slli_epi16(x.b, k2) : _mm256_sllv_epi32(x.b, shift_counts<k2, k3>())};
+}
+inline Bytes64 look_up(const uint8_t* table, Bytes64 x) {
+  const __m256i bytes = _mm256_broadcastsi128_si256(load_128(table));
+  return {_mm256_shuffle_epi8(bytes, x.a), _mm256_shuffle_epi8(bytes, x.b)};
+}
+/// kValue where x has a bit of y.
+template <uint8_t kValue>
+inline __m256i test_bits(__m256i x, __m256i y) {
+  const __m256i none = _mm256_cmpeq_epi8(_mm256_and_si256(x, y), _mm256_setzero_si256());
+  return _mm256_andnot_si256(none, set_bytes(kValue));
+}
+template <uint8_t kFirst, uint8_t kSecond, uint8_t kValue>
+inline Bytes64 test_bits(Bytes64 x) {
+  return {test_bits<kValue>(x.a, set_bytes(kFirst)), test_bits<kValue>(x.b, set_bytes(kSecond))};
+}
+template <uint8_t kValue>
+inline Bytes64 spread_bits(uint64_t bits) {
+  const auto of_32 = [](uint64_t x) {
+    // Byte i / 8 to byte i, and there bit i % 8.
+    const __m256i bytes = _mm256_shuffle_epi8(
+        _mm256_set1_epi32(static_cast<int>(x)),
+        _mm256_set_epi64x(0x0303030303030303, 0x0202020202020202, 0x0101010101010101, 0));
+    return test_bits<kValue>(bytes,
+                             _mm256_set1_epi64x(static_cast<long long>(0x8040201008040201ull)));
+  };
+  return {of_32(bits), of_32(bits >> 32)};
+}
+
+template <bool kIsWide>
+constexpr int32_t kBytesOffset = 0;
+template <bool kIsWide>
+inline I32x16 sum_bytes(Bytes64 w, const int8_t* planes) {
+  const Bytes64 high = load_bytes(planes);
+  const Bytes64 low = load_bytes(planes + 64);
+#if defined(__AVXVNNI__)
+  const auto sum = [](__m256i weights, __m256i h, __m256i l) {
+    const __m256i upper = _mm256_dpbusd_avx_epi32(_mm256_setzero_si256(), weights, h);
+    return _mm256_dpbusd_avx_epi32(_mm256_slli_epi32(upper, 8), weights, l);
+  };
+  return {sum(w.a, high.a, low.a), sum(w.b, high.b, low.b)};
+#else
+  // Pairs of products of less than 128 fit 16 bits; wider weights are taken by halves.
+  const auto sum = [](__m256i weights, __m256i h, __m256i l, short factor) {
+    return _mm256_add_epi32(
+        _mm256_madd_epi16(_mm256_maddubs_epi16(weights, h),
+                          _mm256_set1_epi16(static_cast<short>(256 * factor))),
+        _mm256_madd_epi16(_mm256_maddubs_epi16(weights, l), _mm256_set1_epi16(factor)));
+  };
+  if constexpr (!kIsWide) return {sum(w.a, high.a, low.a, 1), sum(w.b, high.b, low.b, 1)};
+  const Bytes64 lower = low_nibbles(w);
+  const Bytes64 upper = high_nibbles(w);
+  return {_mm256_add_epi32(sum(lower.a, high.a, low.a, 1), sum(upper.a, high.a, low.a, 16)),
+          _mm256_add_epi32(sum(lower.b, high.b, low.b, 1), sum(upper.b, high.b, low.b, 16))};
+#endif
+}
+inline I32x16 sums_of_quarters(const I32x16 (&v)[4]) {
+  return {_mm256_hadd_epi32(_mm256_hadd_epi32(v[0].a, v[1].a), _mm256_hadd_epi32(v[2].a, v[3].a)),
+          _mm256_hadd_epi32(_mm256_hadd_epi32(v[0].b, v[1].b), _mm256_hadd_epi32(v[2].b, v[3].b))};
+}
+constexpr size_t kStepVectors = 4 / kStepColumns;
+template <bool kIsWide>
+inline void steps_of_bytes(Bytes64 w, I32x16 (&steps)[kStepVectors]) {
+  const __m256i order = _mm256_broadcastsi128_si256(
+      _mm_set_epi8(15, 11, 14, 10, 13, 9, 12, 8, 7, 3, 6, 2, 5, 1, 4, 0));
+  const auto words = [&](__m256i bytes) -> I32x16 {
+    const __m256i ordered = _mm256_shuffle_epi8(bytes, order);
+    return {_mm256_cvtepu8_epi16(_mm256_castsi256_si128(ordered)),
+            _mm256_cvtepu8_epi16(_mm256_extracti128_si256(ordered, 1))};
+  };
+  steps[0] = words(w.a);
+  steps[1] = words(w.b);
 }
 
 }  // namespace

@@ -138,6 +138,25 @@ inline I32x16 broadcast_i32(int32_t x) { return {_mm512_set1_epi32(x)}; }
 inline I32x16 load(const int32_t* p) { return {_mm512_loadu_si512(p)}; }
 inline void store(int32_t* p, I32x16 a) { _mm512_storeu_si512(p, a.v); }
 inline I32x16 operator+(I32x16 a, I32x16 b) { return {_mm512_add_epi32(a.v, b.v)}; }
+inline I32x16 load_u8(const uint8_t* p) {
+  return {_mm512_cvtepu8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)))};
+}
+inline __m512i set_words(uint32_t x) { return _mm512_set1_epi32(static_cast<int>(x)); }
+inline I32x16 operator&(I32x16 a, uint32_t mask) {
+  return {_mm512_and_si512(a.v, set_words(mask))};
+}
+inline I32x16 operator^(I32x16 a, uint32_t mask) {
+  return {_mm512_xor_si512(a.v, set_words(mask))};
+}
+inline I32x16 operator|(I32x16 a, I32x16 b) { return {_mm512_or_si512(a.v, b.v)}; }
+template <int kBits>
+inline I32x16 shift_right(I32x16 a) {
+  return {_mm512_srli_epi32(a.v, kBits)};
+}
+template <int kBits>
+inline I32x16 shift_left(I32x16 a) {
+  return {_mm512_slli_epi32(a.v, kBits)};
+}
 inline I32x16 add_quarters(I32x16 a, I32x16 b) {
   return {
       _mm512_add_epi32(_mm512_shuffle_i32x4(a.v, b.v, 0x88), _mm512_shuffle_i32x4(a.v, b.v, 0xdd))};
@@ -428,6 +447,100 @@ inline I32x16 unpack_steps(const uint8_t* p, bool /*is_half*/) {
   return {unpack<kBits>(p).v};
 }
 #endif
+
+inline Bytes64 load_64(const uint8_t* p) { return {_mm512_loadu_si512(p)}; }
+inline Bytes64 load_32s(const uint8_t* p, const uint8_t* q) {
+  return {_mm512_inserti64x4(_mm512_castsi256_si512(load_halves(p)), load_halves(q), 1)};
+}
+inline Bytes64 load_32_twice(const uint8_t* p) { return {_mm512_broadcast_i64x4(load_halves(p))}; }
+inline Bytes64 load_16_twice(const uint8_t* p, const uint8_t* q) {
+  const auto load_128 = [](const uint8_t* at) {
+    return _mm_loadu_si128(reinterpret_cast<const __m128i*>(at));
+  };
+  return {_mm512_mask_broadcast_i64x2(_mm512_broadcast_i64x2(load_128(p)), 0xf0, load_128(q))};
+}
+inline void store_bytes(uint8_t* p, Bytes64 a) { _mm512_storeu_si512(p, a.v); }
+inline __m512i set_bytes(uint8_t x) { return _mm512_set1_epi8(static_cast<char>(x)); }
+inline Bytes64 operator&(Bytes64 a, uint8_t mask) {
+  return {_mm512_and_si512(a.v, set_bytes(mask))};
+}
+inline Bytes64 operator^(Bytes64 a, uint8_t mask) {
+  return {_mm512_xor_si512(a.v, set_bytes(mask))};
+}
+inline Bytes64 operator|(Bytes64 a, Bytes64 b) { return {_mm512_or_si512(a.v, b.v)}; }
+template <int k0, int k1, int k2, int k3>
+inline __m512i shift_counts() {
+  const auto four = [](int bits) { return static_cast<long long>(bits * 0x0001000100010001ull); };
+  return _mm512_set_epi64(four(k3), four(k3), four(k2), four(k2), four(k1), four(k1), four(k0),
+                          four(k0));
+}
+template <int k0, int k1, int k2, int k3>
+inline Bytes64 shift_right(Bytes64 a) {
+  if constexpr (k0 == k1 && k0 == k2 && k0 == k3) return {_mm512_srli_epi16(a.v, k0)};
+  return {_mm512_srlv_epi16(a.v, shift_counts<k0, k1, k2, k3>())};
+}
+template <int k0, int k1, int k2, int k3>
+inline Bytes64 shift_left(Bytes64 a) {
+  return {_mm512_sllv_epi16(a.v, shift_counts<k0, k1, k2, k3>())};
+}
+inline Bytes64 look_up(const uint8_t* table, Bytes64 a) {
+  const __m128i bytes = _mm_loadu_si128(reinterpret_cast<const __m128i*>(table));
+  return {_mm512_shuffle_epi8(_mm512_broadcast_i64x2(bytes), a.v)};
+}
+template <uint8_t kValue>
+inline Bytes64 spread_bits(uint64_t bits) {
+  return {_mm512_maskz_mov_epi8(bits, set_bytes(kValue))};
+}
+template <uint8_t kFirst, uint8_t kSecond, uint8_t kValue>
+inline Bytes64 test_bits(Bytes64 a) {
+  const __m256i second = _mm256_set1_epi8(static_cast<char>(kSecond));
+  const __m512i bits = _mm512_inserti64x4(set_bytes(kFirst), second, 1);
+  return spread_bits<kValue>(_mm512_test_epi8_mask(a.v, bits));
+}
+
+template <bool kIsWide>
+constexpr int32_t kBytesOffset = 0;
+template <bool kIsWide>
+inline I32x16 sum_bytes(Bytes64 w, const int8_t* planes) {
+  const __m512i high = _mm512_loadu_si512(planes);
+  const __m512i low = _mm512_loadu_si512(planes + 64);
+#if defined(__AVX512VNNI__)
+  const __m512i sum = _mm512_dpbusd_epi32(_mm512_setzero_si512(), w.v, high);
+  return {_mm512_dpbusd_epi32(_mm512_slli_epi32(sum, 8), w.v, low)};
+#else
+  // Pairs of products of less than 128 fit 16 bits; wider weights are taken by halves.
+  const auto sum = [&](__m512i weights, short factor) {
+    return _mm512_add_epi32(
+        _mm512_madd_epi16(_mm512_maddubs_epi16(weights, high),
+                          _mm512_set1_epi16(static_cast<short>(256 * factor))),
+        _mm512_madd_epi16(_mm512_maddubs_epi16(weights, low), _mm512_set1_epi16(factor)));
+  };
+  if constexpr (!kIsWide) return {sum(w.v, 1)};
+  return {_mm512_add_epi32(sum(low_nibbles(w).v, 1), sum(high_nibbles(w).v, 16))};
+#endif
+}
+inline I32x16 sums_of_quarters(const I32x16 (&v)[4]) {
+  const auto two = [&](int i) {
+    return _mm512_add_epi32(_mm512_unpacklo_epi32(v[i].v, v[i + 1].v),
+                            _mm512_unpackhi_epi32(v[i].v, v[i + 1].v));
+  };
+  const __m512i a = two(0);
+  const __m512i b = two(2);
+  return {_mm512_add_epi32(_mm512_unpacklo_epi64(a, b), _mm512_unpackhi_epi64(a, b))};
+}
+constexpr size_t kStepVectors = 4 / kStepColumns;
+template <bool kIsWide>
+inline void steps_of_bytes(Bytes64 w, I32x16 (&steps)[kStepVectors]) {
+#if defined(__AVX512VNNI__)
+  const __m128i order = _mm_set_epi8(15, 13, 11, 9, 14, 12, 10, 8, 7, 5, 3, 1, 6, 4, 2, 0);
+  steps[0] = {_mm512_shuffle_epi8(w.v, _mm512_broadcast_i32x4(order))};
+#else
+  const __m128i order = _mm_set_epi8(15, 11, 14, 10, 13, 9, 12, 8, 7, 3, 6, 2, 5, 1, 4, 0);
+  const __m512i ordered = _mm512_shuffle_epi8(w.v, _mm512_broadcast_i32x4(order));
+  steps[0] = {_mm512_cvtepu8_epi16(_mm512_castsi512_si256(ordered))};
+  steps[1] = {_mm512_cvtepu8_epi16(_mm512_extracti64x4_epi64(ordered, 1))};
+#endif
+}
 
 }  // namespace
 }  // namespace FLASHMOE_TARGET

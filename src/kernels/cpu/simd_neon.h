@@ -202,6 +202,34 @@ inline void store(int32_t* p, I32x16 a) {
 inline I32x16 operator+(I32x16 a, I32x16 b) {
   return map_i32([&](int i) { return vaddq_s32(a.v[i], b.v[i]); });
 }
+inline I32x16 load_u8(const uint8_t* p) {
+  const uint8x16_t bytes = vld1q_u8(p);
+  const uint16x8_t low = vmovl_u8(vget_low_u8(bytes));
+  const uint16x8_t high = vmovl_high_u8(bytes);
+  const auto words = [](uint32x4_t x) { return vreinterpretq_s32_u32(x); };
+  return {{words(vmovl_u16(vget_low_u16(low))), words(vmovl_high_u16(low)),
+           words(vmovl_u16(vget_low_u16(high))), words(vmovl_high_u16(high))}};
+}
+inline I32x16 operator&(I32x16 a, uint32_t mask) {
+  return map_i32([&](int i) { return vandq_s32(a.v[i], vdupq_n_s32(static_cast<int32_t>(mask))); });
+}
+inline I32x16 operator^(I32x16 a, uint32_t mask) {
+  return map_i32([&](int i) { return veorq_s32(a.v[i], vdupq_n_s32(static_cast<int32_t>(mask))); });
+}
+inline I32x16 operator|(I32x16 a, I32x16 b) {
+  return map_i32([&](int i) { return vorrq_s32(a.v[i], b.v[i]); });
+}
+template <int kBits>
+inline I32x16 shift_right(I32x16 a) {
+  return map_i32([&](int i) {
+    const uint32x4_t shifted = vshlq_u32(vreinterpretq_u32_s32(a.v[i]), vdupq_n_s32(-kBits));
+    return vreinterpretq_s32_u32(shifted);
+  });
+}
+template <int kBits>
+inline I32x16 shift_left(I32x16 a) {
+  return map_i32([&](int i) { return vshlq_s32(a.v[i], vdupq_n_s32(kBits)); });
+}
 inline I32x16 add_quarters(I32x16 a, I32x16 b) {
   return {{vaddq_s32(a.v[0], a.v[1]), vaddq_s32(a.v[2], a.v[3]), vaddq_s32(b.v[0], b.v[1]),
            vaddq_s32(b.v[2], b.v[3])}};
@@ -589,6 +617,110 @@ inline I32x16 unpack_steps(const uint8_t* p, bool /*is_half*/) {
   return map_i32([&](int i) { return vreinterpretq_s32_s16(halves.v[i]); });
 }
 #endif
+
+inline Bytes64 load_64(const uint8_t* p) {
+  return map_bytes([&](int i) { return vld1q_u8(p + 16 * i); });
+}
+inline Bytes64 load_32s(const uint8_t* p, const uint8_t* q) {
+  return {{vld1q_u8(p), vld1q_u8(p + 16), vld1q_u8(q), vld1q_u8(q + 16)}};
+}
+inline Bytes64 load_32_twice(const uint8_t* p) { return load_32s(p, p); }
+inline Bytes64 load_16_twice(const uint8_t* p, const uint8_t* q) {
+  const uint8x16_t first = vld1q_u8(p);
+  const uint8x16_t second = vld1q_u8(q);
+  return {{first, first, second, second}};
+}
+inline void store_bytes(uint8_t* p, Bytes64 a) {
+  for (int i = 0; i < 4; ++i) vst1q_u8(p + 16 * i, a.v[i]);
+}
+inline Bytes64 operator&(Bytes64 a, uint8_t mask) {
+  return map_bytes([&](int i) { return vandq_u8(a.v[i], vdupq_n_u8(mask)); });
+}
+inline Bytes64 operator^(Bytes64 a, uint8_t mask) {
+  return map_bytes([&](int i) { return veorq_u8(a.v[i], vdupq_n_u8(mask)); });
+}
+inline Bytes64 operator|(Bytes64 a, Bytes64 b) {
+  return map_bytes([&](int i) { return vorrq_u8(a.v[i], b.v[i]); });
+}
+template <int k0, int k1, int k2, int k3>
+inline Bytes64 shift_left(Bytes64 a) {
+  constexpr int8_t kBits[] = {k0, k1, k2, k3};
+  return map_bytes([&](int i) { return vshlq_u8(a.v[i], vdupq_n_s8(kBits[i])); });
+}
+template <int k0, int k1, int k2, int k3>
+inline Bytes64 shift_right(Bytes64 a) {
+  return shift_left<-k0, -k1, -k2, -k3>(a);
+}
+inline Bytes64 look_up(const uint8_t* table, Bytes64 a) {
+  const uint8x16_t bytes = vld1q_u8(table);
+  return map_bytes([&](int i) { return vqtbl1q_u8(bytes, a.v[i]); });
+}
+template <uint8_t kValue>
+inline Bytes64 spread_bits(uint64_t bits) {
+  static constexpr uint8_t kBit[16] = {1, 2, 4, 8, 16, 32, 64, 128, 1, 2, 4, 8, 16, 32, 64, 128};
+  return map_bytes([&](int i) {
+    const auto two = static_cast<uint16_t>(bits >> (16 * i));
+    const uint8x16_t bytes = vcombine_u8(vdup_n_u8(static_cast<uint8_t>(two)),
+                                         vdup_n_u8(static_cast<uint8_t>(two >> 8)));
+    return vandq_u8(vtstq_u8(bytes, vld1q_u8(kBit)), vdupq_n_u8(kValue));
+  });
+}
+template <uint8_t kFirst, uint8_t kSecond, uint8_t kValue>
+inline Bytes64 test_bits(Bytes64 a) {
+  return map_bytes([&](int i) {
+    return vandq_u8(vtstq_u8(a.v[i], vdupq_n_u8(i < 2 ? kFirst : kSecond)), vdupq_n_u8(kValue));
+  });
+}
+
+// Instructions take signed bytes: wide weights less 128.
+template <bool kIsWide>
+constexpr int32_t kBytesOffset = kIsWide ? 128 : 0;
+template <bool kIsWide>
+inline int8x16_t signed_bytes(uint8x16_t w) {
+  return vreinterpretq_s8_u8(kIsWide ? veorq_u8(w, vdupq_n_u8(0x80)) : w);
+}
+template <bool kIsWide>
+inline I32x16 sum_bytes(Bytes64 w, const int8_t* planes) {
+  return map_i32([&](int i) {
+    const int8x16_t weights = signed_bytes<kIsWide>(w.v[i]);
+    const auto products = [&](const int8_t* p) {
+      const int8x16_t x = vld1q_s8(p + 16 * i);
+#if defined(__ARM_FEATURE_DOTPROD)
+      return vdotq_s32(vdupq_n_s32(0), weights, x);
+#else
+      return vpadalq_s16(vpaddlq_s16(vmull_s8(vget_low_s8(weights), vget_low_s8(x))),
+                         vmull_high_s8(weights, x));
+#endif
+    };
+    return vaddq_s32(vshlq_n_s32(products(planes), 8), products(planes + 64));
+  });
+}
+inline I32x16 sums_of_quarters(const I32x16 (&v)[4]) {
+  return map_i32([&](int q) {
+    return vpaddq_s32(vpaddq_s32(v[0].v[q], v[1].v[q]), vpaddq_s32(v[2].v[q], v[3].v[q]));
+  });
+}
+constexpr size_t kStepVectors = 4 / kStepColumns;
+template <bool kIsWide>
+inline void steps_of_bytes(Bytes64 w, I32x16 (&steps)[kStepVectors]) {
+#if defined(__ARM_FEATURE_DOTPROD)
+  static constexpr uint8_t kOrder[16] = {0, 2, 4, 6, 1, 3, 5, 7, 8, 10, 12, 14, 9, 11, 13, 15};
+  steps[0] = map_i32([&](int i) {
+    const uint8x16_t ordered = vqtbl1q_u8(w.v[i], vld1q_u8(kOrder));
+    return vreinterpretq_s32_s8(signed_bytes<kIsWide>(ordered));
+  });
+#else
+  static constexpr uint8_t kOrder[16] = {0, 4, 1, 5, 2, 6, 3, 7, 8, 12, 9, 13, 10, 14, 11, 15};
+  for (int half = 0; half < 2; ++half) {
+    steps[half] = map_i32([&](int i) {
+      const uint8x16_t ordered = vqtbl1q_u8(w.v[2 * half + i / 2], vld1q_u8(kOrder));
+      const int8x16_t bytes = signed_bytes<kIsWide>(ordered);
+      return vreinterpretq_s32_s16(i % 2 == 0 ? vmovl_s8(vget_low_s8(bytes))
+                                              : vmovl_high_s8(bytes));
+    });
+  }
+#endif
+}
 
 }  // namespace
 }  // namespace FLASHMOE_TARGET

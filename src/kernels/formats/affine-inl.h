@@ -2,19 +2,16 @@
 // 32, 64 or 128. A row is one little-endian stream of bits, element e in bits [e * bits, ...); its
 // scales and its biases lie in two arrays of their own. Included by kernels-inl.h.
 
-/// n rows of 16 that are there: those past them are the last once more, whose sums nobody stores.
-inline size_t row_in_reach(size_t i, size_t n) { return i < n ? i : n - 1; }
-
 /// Calls use(scale, bias), of 16 rows each, for the blocks of col_count columns.
 template <size_t kBlock, typename Use>
 FM_INLINE inline void for_affine_scales(const WeightRows& weights, size_t row, size_t row_count,
                                         size_t col, size_t col_count, Use use) {
-  const size_t blocks_per_group = weights.group_size / kBlock;
-  const size_t group_end = (col + col_count) / weights.group_size;
-  for (size_t group = col / weights.group_size; group < group_end; group += 16) {
+  const size_t blocks_per_group = weights.block_cols / kBlock;
+  const size_t group_end = (col + col_count) / weights.block_cols;
+  for (size_t group = col / weights.block_cols; group < group_end; group += 16) {
     const size_t count = group_end - group < 16 ? group_end - group : 16;
     const auto address = [&](const uint8_t* values, size_t i) {
-      return values + (row + row_in_reach(i, row_count)) * weights.scale_stride +
+      return values + (row + row_in_reach(i, row_count)) * weights.strides[1] +
              group * size_of(weights.type);
     };
     const auto use_groups = [&](auto scale_of, auto bias_of) {
@@ -28,8 +25,8 @@ FM_INLINE inline void for_affine_scales(const WeightRows& weights, size_t row, s
       I32x16 scales[16];
       I32x16 biases[16];
       for (size_t i = 0; i < 16; ++i) {
-        scales[i] = bits_of(load_f32_n(address(weights.scales, i), count));
-        biases[i] = bits_of(load_f32_n(address(weights.biases, i), count));
+        scales[i] = bits_of(load_f32_n(address(weights.planes[1], i), count));
+        biases[i] = bits_of(load_f32_n(address(weights.planes[2], i), count));
       }
       transpose_16(scales);
       transpose_16(biases);
@@ -38,12 +35,13 @@ FM_INLINE inline void for_affine_scales(const WeightRows& weights, size_t row, s
       continue;
     }
     I32x16 pairs[16];
-    if (weights.cols == weights.group_size) {
+    if (weights.cols == weights.block_cols) {
       // One scale a row: they lie side by side.
-      pairs[0] = load_pairs(address(weights.scales, 0), address(weights.biases, 0), row_count);
+      pairs[0] =
+          load_pairs(address(weights.planes[1], 0), address(weights.planes[2], 0), row_count);
     } else {
       for (size_t i = 0; i < 16; ++i) {
-        pairs[i] = load_pairs(address(weights.scales, i), address(weights.biases, i), count);
+        pairs[i] = load_pairs(address(weights.planes[1], i), address(weights.planes[2], i), count);
       }
       transpose_16(pairs);
     }
@@ -61,15 +59,55 @@ FM_INLINE inline void for_affine_scales(const WeightRows& weights, size_t row, s
 /// would before all are wanted at once. `i`: the row, of row_count, that is read next.
 inline void prefetch_affine_scales(const WeightRows& weights, size_t row, size_t row_count,
                                    size_t i, size_t col, size_t col_count) {
-  const size_t begin = col / weights.group_size * size_of(weights.type);
-  const size_t end = (col + col_count) / weights.group_size * size_of(weights.type);
+  const size_t begin = col / weights.block_cols * size_of(weights.type);
+  const size_t end = (col + col_count) / weights.block_cols * size_of(weights.type);
   for (size_t r = 2 * i; r < 2 * i + 2 && r < row_count; ++r) {
-    const size_t at = (row + r) * weights.scale_stride;
+    const size_t at = (row + r) * weights.strides[1];
     for (size_t offset = begin; offset < end; offset += 64) {
-      __builtin_prefetch(weights.scales + at + offset, 0, 3);
-      __builtin_prefetch(weights.biases + at + offset, 0, 3);
+      __builtin_prefetch(weights.planes[1] + at + offset, 0, 3);
+      __builtin_prefetch(weights.planes[2] + at + offset, 0, 3);
     }
   }
+}
+
+/// Columns whose sums are kept at a time.
+constexpr size_t kSumSlab = 8192;
+constexpr size_t kSumVectors = kSumSlab / 512;
+
+/// Up to 16 weight rows times kR activation rows. A format brings sum_rows, the integer sums of the
+/// rows' blocks, and block_sum, those of one block of what sum_rows kept.
+template <typename Format, int kR>
+inline void affine_times_few(const WeightRows& weights, size_t row, size_t row_count,
+                             const ActivationRow* x, float* const* y) {
+  constexpr size_t kBlock = Format::kBlock;
+  // Stores retire in order: sums would wait behind an output whose line is not there yet.
+  for (int r = 0; r < kR; ++r) {
+    __builtin_prefetch(y[r] + row, 1, 3);
+    __builtin_prefetch(y[r] + row + row_count - 1, 1, 3);
+  }
+  F32x16 acc[kR];
+  for (F32x16& a : acc) a = set1(0.0f);
+  for (size_t col = 0; col < weights.cols; col += kSumSlab) {
+    const size_t left = weights.cols - col;
+    const size_t col_count = left < kSumSlab ? left : kSumSlab;
+    SumVectors sums[kSumVectors][kR];
+    Format::template sum_rows<kR>(weights, row, row_count, col, col_count, x, sums);
+    // The memory is kept reading what comes next.
+    const uint8_t* next = weights.planes[0] + (row + row_count) * weights.strides[0];
+    size_t block = 0;
+    Format::for_scales(weights, row, row_count, col, col_count, [&](F32x16 scale, F32x16 bias) {
+      prefetch_chain(next);
+      prefetch_chain(next + 64);
+      next += 128;
+      for (int r = 0; r < kR; ++r) {
+        const F32x16 partial = to_float(Format::template block_sum<kR>(sums, r, block));
+        acc[r] = float_step<Format::kHasBias>(
+            acc[r], scale, bias, block_of<kBlock>(x[r], col / kBlock + block), partial);
+      }
+      ++block;
+    });
+  }
+  for (int r = 0; r < kR; ++r) store_lanes(y[r] + row, acc[r], row_count);
 }
 
 // 4 bits: a 32-bit word holds 8 elements, a chunk of 32 has 4 words, a line of 64 bytes 4 chunks.
@@ -78,6 +116,7 @@ template <int kBlockColumns>
 struct Affine4 {
   static constexpr int kBlock = kBlockColumns;
   static constexpr int32_t kOffset = 0;
+  static constexpr bool kHasBias = true;
 
   template <typename Use>
   FM_INLINE static void for_scales(const WeightRows& weights, size_t row, size_t row_count,
@@ -92,7 +131,7 @@ struct Affine4 {
       I32x16 words[16];
       for (size_t r = 0; r < 16; ++r) {
         words[r] =
-            load_words(weights.weight + (row + row_in_reach(r, row_count)) * weights.weight_stride +
+            load_words(weights.planes[0] + (row + row_in_reach(r, row_count)) * weights.strides[0] +
                            (col + i) / 2,
                        word_count);
       }
@@ -106,13 +145,19 @@ struct Affine4 {
     }
   }
 
+  template <int kR>
+  static void times_few(const WeightRows& weights, size_t row, size_t row_count,
+                        const ActivationRow* x, float* const* y) {
+    affine_times_few<Affine4, kR>(weights, row, row_count, x, y);
+  }
+
   // Blocks of 512 elements: 4 lines of 64 bytes, transposed to have word 0 of every chunk, then
   // word 1, and so on, so that a lane has a chunk (ActivationRow::planes). Rows of up to 128
   // elements are taken 4 at a time as one block: line j is then row j.
   template <int kR>
   static void sum_rows(const WeightRows& weights, size_t row, size_t row_count, size_t col,
                        size_t col_count, const ActivationRow* x, SumVectors (*sums)[kR]) {
-    const uint8_t* w = weights.weight + row * weights.weight_stride + col / 2;
+    const uint8_t* w = weights.planes[0] + row * weights.strides[0] + col / 2;
     if (weights.cols <= 128) {
       sum_short_rows<kR>(weights, w, row_count, x, *sums);
       return;
@@ -136,7 +181,7 @@ struct Affine4 {
     };
     const size_t block_count = full_blocks + (has_tail ? 1 : 0);
     constexpr size_t kVectorBlocks = kBlock / 32;
-    for (size_t i = 0; i < row_count; ++i, w += weights.weight_stride) {
+    for (size_t i = 0; i < row_count; ++i, w += weights.strides[0]) {
       prefetch_affine_scales(weights, row, row_count, i, col, col_count);
       for (size_t block = 0; block < block_count; block += kVectorBlocks) {
         I32x16 chunks[kR];
@@ -199,7 +244,7 @@ struct Affine4 {
       const size_t count = is_four ? 4 : 1;
       prefetch_chain(w);
       multiply<kR>(
-          is_four ? load_nibbles(w, weights.weight_stride, lines) : load_nibbles(w, 64, line),
+          is_four ? load_nibbles(w, weights.strides[0], lines) : load_nibbles(w, 64, line),
           [&](int r, int offset) { return repeat_firsts(load_bytes(x[r].planes + offset)); }, sums);
       for (int r = 0; r < kR; ++r) {
         // Where block_sum looks for them.
@@ -216,7 +261,7 @@ struct Affine4 {
         }
       }
       i += count;
-      w += count * weights.weight_stride;
+      w += count * weights.strides[0];
     }
   }
 };
@@ -227,6 +272,7 @@ template <int kBits, int kBlockColumns>
 struct Affine {
   static constexpr int kBlock = kBlockColumns;
   static constexpr int32_t kOffset = kStepOffset<kBits>;
+  static constexpr bool kHasBias = true;
 
   template <typename Use>
   FM_INLINE static void for_scales(const WeightRows& weights, size_t row, size_t row_count,
@@ -241,8 +287,8 @@ struct Affine {
       const bool is_half = col_count - i < kColumns;
       I32x16 words[16];
       for (size_t r = 0; r < 16; ++r) {
-        const uint8_t* const p = weights.weight +
-                                 (row + row_in_reach(r, row_count)) * weights.weight_stride +
+        const uint8_t* const p = weights.planes[0] +
+                                 (row + row_in_reach(r, row_count)) * weights.strides[0] +
                                  (col + i) / 8 * kBits;
         words[r] = unpack_steps<kBits>(p, is_half);
       }
@@ -254,11 +300,17 @@ struct Affine {
   }
 
   template <int kR>
+  static void times_few(const WeightRows& weights, size_t row, size_t row_count,
+                        const ActivationRow* x, float* const* y) {
+    affine_times_few<Affine, kR>(weights, row, row_count, x, y);
+  }
+
+  template <int kR>
   static void sum_rows(const WeightRows& weights, size_t row, size_t row_count, size_t col,
                        size_t col_count, const ActivationRow* x, SumVectors (*sums)[kR]) {
     const size_t block_count = col_count / kBlock;
-    const uint8_t* w = weights.weight + row * weights.weight_stride + col / 8 * kBits;
-    for (size_t i = 0; i < row_count; ++i, w += weights.weight_stride) {
+    const uint8_t* w = weights.planes[0] + row * weights.strides[0] + col / 8 * kBits;
+    for (size_t i = 0; i < row_count; ++i, w += weights.strides[0]) {
       prefetch_affine_scales(weights, row, row_count, i, col, col_count);
       for (size_t first = 0; first < block_count; first += 16) {
         const size_t count = block_count - first < 16 ? block_count - first : 16;
@@ -295,3 +347,22 @@ struct Affine {
     return load(sums[block / 16][r].lane[block % 16]);
   }
 };
+
+void dequantize_affine_row(const WeightRows& weights, size_t row, float* out) {
+  const uint8_t* const w = weights.planes[0] + row * weights.strides[0];
+  const uint8_t* const scales = weights.planes[1] + row * weights.strides[1];
+  const uint8_t* const biases = weights.planes[2] + row * weights.strides[2];
+  for (size_t g = 0; g < weights.cols / weights.block_cols; ++g) {
+    float scale[16];
+    float bias[16];
+    store(scale, load_widened_lanes(weights.type, scales + g * size_of(weights.type), 1));
+    store(bias, load_widened_lanes(weights.type, biases + g * size_of(weights.type), 1));
+    for (size_t i = g * weights.block_cols; i < (g + 1) * weights.block_cols; ++i) {
+      const size_t bit = i * weights.bits;
+      uint32_t window = w[bit / 8];
+      if (bit % 8 + weights.bits > 8) window |= uint32_t{w[bit / 8 + 1]} << 8;
+      const uint32_t q = (window >> (bit % 8)) & ((1u << weights.bits) - 1);
+      out[i] = scale[0] * static_cast<float>(q) + bias[0];
+    }
+  }
+}

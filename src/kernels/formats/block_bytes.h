@@ -31,10 +31,22 @@ class BlockBytes {
   const std::byte* bytes_;
 };
 
-/// A whole number of quantised bits as a float, exactly.
+/// What a block says of its columns: w = scale q + bias, the product rounded, then the sum, with a
+/// scale, and a bias where the format has any, for every run of columns.
+struct BlockParts {
+  std::array<std::int32_t, 256> q;
+  std::array<float, 16> scale;
+  std::array<float, 16> bias;
+};
+
+/// A number of quantised bits, and the same as a float, exactly.
 template <typename Integer>
-float quant(Integer q) {
-  return static_cast<float>(static_cast<std::int32_t>(q));
+std::int32_t quant(Integer q) {
+  return static_cast<std::int32_t>(q);
+}
+template <typename Integer>
+float number(Integer q) {
+  return static_cast<float>(quant(q));
 }
 
 /// What the four bits of IQ4_NL and IQ4_XS stand for.
@@ -48,9 +60,9 @@ struct ScaleAndMin {
 };
 template <std::size_t Size>
 ScaleAndMin k_scale_and_min(BlockBytes<Size> b, std::size_t at, std::size_t j) {
-  if (j < 4) return {quant(b.u8(at + j) & 63), quant(b.u8(at + j + 4) & 63)};
-  return {quant(b.low(at + j + 4) | (b.u8(at + j - 4) >> 6 << 4)),
-          quant(b.high(at + j + 4) | (b.u8(at + j) >> 6 << 4))};
+  if (j < 4) return {number(b.u8(at + j) & 63), number(b.u8(at + j + 4) & 63)};
+  return {number(b.low(at + j + 4) | (b.u8(at + j - 4) >> 6 << 4)),
+          number(b.high(at + j + 4) | (b.u8(at + j) >> 6 << 4))};
 }
 
 }  // namespace flashmoe::formats

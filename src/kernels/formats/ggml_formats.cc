@@ -24,53 +24,54 @@
 namespace flashmoe::formats {
 namespace {
 
-using Dequantizer = void (*)(const std::byte* block, float* out);
-
-/// A format's own function for blocks of a size known at compile time, for any block.
-template <std::size_t Block, std::size_t Size,
-          void (*Dequantize)(BlockBytes<Size>, std::span<float, Block>)>
-void dequantize_block(const std::byte* block, float* out) {
-  Dequantize(BlockBytes<Size>(block), std::span<float, Block>(out, Block));
+template <typename Format>
+constexpr GgmlFormat row(std::string_view name) {
+  return {name, Format::kRun, Format::kHasBias, [](const std::byte* block, BlockParts& parts) {
+            Format::read(BlockBytes<Format::kSize>(block), parts);
+          }};
 }
 
-struct GgmlFormat {
-  std::string_view name;
-  Dequantizer dequantize;
+constexpr GgmlFormat kGgmlFormats[] = {
+    row<Q40>("Q4_0"),    row<Q41>("Q4_1"), row<Q50>("Q5_0"),     row<Q51>("Q5_1"),
+    row<Q80>("Q8_0"),    row<Q2K>("Q2_K"), row<Q3K>("Q3_K"),     row<Q4K>("Q4_K"),
+    row<Q5K>("Q5_K"),    row<Q6K>("Q6_K"), row<Iq4Nl>("IQ4_NL"), row<Iq4Xs>("IQ4_XS"),
+    row<Mxfp4>("MXFP4"),
 };
 
-constexpr GgmlFormat kGgmlFormats[] = {
-    {"F32", [](const std::byte* at, float* out) { *out = load_unaligned<float>(at); }},
-    {"F16", [](const std::byte* at,
-               float* out) { *out = float_from_f16(load_unaligned<std::uint16_t>(at)); }},
-    {"BF16", [](const std::byte* at,
-                float* out) { *out = float_from_bf16(load_unaligned<std::uint16_t>(at)); }},
-    {"Q4_0", dequantize_block<kQ40Block, kQ40Size, dequantize_q4_0>},
-    {"Q4_1", dequantize_block<kQ41Block, kQ41Size, dequantize_q4_1>},
-    {"Q5_0", dequantize_block<kQ50Block, kQ50Size, dequantize_q5_0>},
-    {"Q5_1", dequantize_block<kQ51Block, kQ51Size, dequantize_q5_1>},
-    {"Q8_0", dequantize_block<kQ80Block, kQ80Size, dequantize_q8_0>},
-    {"Q2_K", dequantize_block<kQ2kBlock, kQ2kSize, dequantize_q2_k>},
-    {"Q3_K", dequantize_block<kQ3kBlock, kQ3kSize, dequantize_q3_k>},
-    {"Q4_K", dequantize_block<kQ4kBlock, kQ4kSize, dequantize_q4_k>},
-    {"Q5_K", dequantize_block<kQ5kBlock, kQ5kSize, dequantize_q5_k>},
-    {"Q6_K", dequantize_block<kQ6kBlock, kQ6kSize, dequantize_q6_k>},
-    {"IQ4_NL", dequantize_block<kIq4NlBlock, kIq4NlSize, dequantize_iq4_nl>},
-    {"IQ4_XS", dequantize_block<kIq4XsBlock, kIq4XsSize, dequantize_iq4_xs>},
-    {"MXFP4", dequantize_block<kMxfp4Block, kMxfp4Size, dequantize_mxfp4>},
-};
+float load_element(DType dtype, const std::byte* at) {
+  if (dtype == DType::kF32) return load_unaligned<float>(at);
+  const auto half = load_unaligned<std::uint16_t>(at);
+  return dtype == DType::kF16 ? float_from_f16(half) : float_from_bf16(half);
+}
 
 }  // namespace
 
+const GgmlFormat* find_ggml_format(const GgmlType& type) {
+  const auto* const format = std::ranges::find(kGgmlFormats, type.name, &GgmlFormat::name);
+  return format == std::end(kGgmlFormats) ? nullptr : format;
+}
+
 bool dequantize_ggml(const GgmlType& type, std::span<const std::byte> blocks,
                      std::span<float> out) {
-  const auto format = std::find_if(std::begin(kGgmlFormats), std::end(kGgmlFormats),
-                                   [&](const GgmlFormat& f) { return f.name == type.name; });
-  if (format == std::end(kGgmlFormats)) return false;
   FM_CHECK(blocks.size() % type.block_size == 0);
   const std::size_t count = blocks.size() / type.block_size;
+  if (type.dtype && is_float(*type.dtype)) {
+    FM_CHECK(out.size() == count);
+    for (std::size_t i = 0; i < count; ++i) {
+      out[i] = load_element(*type.dtype, blocks.data() + i * type.block_size);
+    }
+    return true;
+  }
+  const GgmlFormat* const format = find_ggml_format(type);
+  if (format == nullptr) return false;
   FM_CHECK(out.size() == count * type.block);
+  BlockParts parts;
   for (std::size_t i = 0; i < count; ++i) {
-    format->dequantize(blocks.data() + i * type.block_size, out.data() + i * type.block);
+    format->read(blocks.data() + i * type.block_size, parts);
+    for (std::size_t n = 0; n < type.block; ++n) {
+      const float product = parts.scale[n / format->run] * number(parts.q[n]);
+      out[i * type.block + n] = format->has_bias ? product + parts.bias[n / format->run] : product;
+    }
   }
   return true;
 }

@@ -2,7 +2,6 @@
 #define FLASHMOE_KERNELS_FORMATS_IQ4_NL_H_
 
 #include <cstddef>
-#include <span>
 
 #include "kernels/formats/block_bytes.h"
 
@@ -13,16 +12,20 @@ namespace flashmoe::formats {
 // byte 0      2                18
 //      | d f16| q: 16 bytes     |
 // Elements 0 to 15 are the low four bits of the 16 bytes, 16 to 31 the high ones.
-inline constexpr std::size_t kIq4NlBlock = 32;
-inline constexpr std::size_t kIq4NlSize = 18;
+struct Iq4Nl {
+  static constexpr std::size_t kBlock = 32;
+  static constexpr std::size_t kSize = 18;
+  static constexpr std::size_t kRun = 32;
+  static constexpr bool kHasBias = false;
 
-inline void dequantize_iq4_nl(BlockBytes<kIq4NlSize> b, std::span<float, kIq4NlBlock> w) {
-  const float d = b.f16(0);
-  for (std::size_t i = 0; i < 16; ++i) {
-    w[i] = d * quant(kIq4Values[b.low(2 + i)]);
-    w[i + 16] = d * quant(kIq4Values[b.high(2 + i)]);
+  static void read(BlockBytes<kSize> b, BlockParts& parts) {
+    parts.scale[0] = b.f16(0);
+    for (std::size_t i = 0; i < 16; ++i) {
+      parts.q[i] = kIq4Values[b.low(2 + i)];
+      parts.q[i + 16] = kIq4Values[b.high(2 + i)];
+    }
   }
-}
+};
 
 }  // namespace flashmoe::formats
 

@@ -2,7 +2,6 @@
 #define FLASHMOE_KERNELS_FORMATS_IQ4_XS_H_
 
 #include <cstddef>
-#include <span>
 
 #include "kernels/formats/block_bytes.h"
 
@@ -16,21 +15,24 @@ namespace flashmoe::formats {
 // Run r has the 16 bytes of q from 16 r on, its elements 0 to 15 in their low halves, 16 to 31 in
 // the high ones. The low four bits of its s are half r % 2 of byte r / 2 of l, the upper two are
 // bits 2 r and up of h.
-inline constexpr std::size_t kIq4XsBlock = 256;
-inline constexpr std::size_t kIq4XsSize = 136;
+struct Iq4Xs {
+  static constexpr std::size_t kBlock = 256;
+  static constexpr std::size_t kSize = 136;
+  static constexpr std::size_t kRun = 32;
+  static constexpr bool kHasBias = false;
 
-inline void dequantize_iq4_xs(BlockBytes<kIq4XsSize> b, std::span<float, kIq4XsBlock> w) {
-  const float d = b.f16(0);
-  const std::uint32_t h = b.u16(2);
-  for (std::size_t run = 0; run < 8; ++run) {
-    const std::uint32_t four = run % 2 == 0 ? b.low(4 + run / 2) : b.high(4 + run / 2);
-    const float scale = d * (quant(four | (h >> (2 * run) & 3) << 4) - 32);
-    for (std::size_t i = 0; i < 16; ++i) {
-      w[run * 32 + i] = scale * quant(kIq4Values[b.low(8 + run * 16 + i)]);
-      w[run * 32 + i + 16] = scale * quant(kIq4Values[b.high(8 + run * 16 + i)]);
+  static void read(BlockBytes<kSize> b, BlockParts& parts) {
+    const std::uint32_t h = b.u16(2);
+    for (std::size_t run = 0; run < 8; ++run) {
+      const std::uint32_t four = run % 2 == 0 ? b.low(4 + run / 2) : b.high(4 + run / 2);
+      parts.scale[run] = b.f16(0) * (number(four | (h >> (2 * run) & 3) << 4) - 32);
+      for (std::size_t i = 0; i < 16; ++i) {
+        parts.q[run * 32 + i] = kIq4Values[b.low(8 + run * 16 + i)];
+        parts.q[run * 32 + i + 16] = kIq4Values[b.high(8 + run * 16 + i)];
+      }
     }
   }
-}
+};
 
 }  // namespace flashmoe::formats
 

@@ -4,7 +4,6 @@
 #include <array>
 #include <cmath>
 #include <cstddef>
-#include <span>
 
 #include "kernels/formats/block_bytes.h"
 
@@ -15,20 +14,23 @@ namespace flashmoe::formats {
 // byte 0      1                17
 //      | e: u8| q: 16 bytes     |
 // Elements 0 to 15 are the low four bits of the 16 bytes, 16 to 31 the high ones.
-inline constexpr std::size_t kMxfp4Block = 32;
-inline constexpr std::size_t kMxfp4Size = 17;
+struct Mxfp4 {
+  static constexpr std::size_t kBlock = 32;
+  static constexpr std::size_t kSize = 17;
+  static constexpr std::size_t kRun = 32;
+  static constexpr bool kHasBias = false;
 
-inline void dequantize_mxfp4(BlockBytes<kMxfp4Size> b, std::span<float, kMxfp4Block> w) {
-  // Doubled; ggml's negative zero is a zero.
-  constexpr std::array<float, 16> kTwice = {0, 1,  2,  3,  4,  6,  8,  12,
-                                            0, -1, -2, -3, -4, -6, -8, -12};
-  const int exponent = static_cast<int>(b.u8(0)) - 128;
-  const auto value = [&](std::uint32_t q) { return std::ldexp(kTwice[q], exponent); };
-  for (std::size_t i = 0; i < 16; ++i) {
-    w[i] = value(b.low(1 + i));
-    w[i + 16] = value(b.high(1 + i));
+  static void read(BlockBytes<kSize> b, BlockParts& parts) {
+    // Doubled; ggml's negative zero is a zero.
+    constexpr std::array<std::int32_t, 16> kTwice = {0, 1,  2,  3,  4,  6,  8,  12,
+                                                     0, -1, -2, -3, -4, -6, -8, -12};
+    parts.scale[0] = std::ldexp(1.0f, static_cast<int>(b.u8(0)) - 128);
+    for (std::size_t i = 0; i < 16; ++i) {
+      parts.q[i] = kTwice[b.low(1 + i)];
+      parts.q[i + 16] = kTwice[b.high(1 + i)];
+    }
   }
-}
+};
 
 }  // namespace flashmoe::formats
 

@@ -2,7 +2,6 @@
 #define FLASHMOE_KERNELS_FORMATS_Q2_K_H_
 
 #include <cstddef>
-#include <span>
 
 #include "kernels/formats/block_bytes.h"
 
@@ -15,19 +14,22 @@ namespace flashmoe::formats {
 //
 // s is the low half of a run's byte, m the high one. Each half of 128 elements has 32 bytes of q;
 // its elements 32 j + i are bits 2 j and up of byte i.
-inline constexpr std::size_t kQ2kBlock = 256;
-inline constexpr std::size_t kQ2kSize = 84;
+struct Q2K {
+  static constexpr std::size_t kBlock = 256;
+  static constexpr std::size_t kSize = 84;
+  static constexpr std::size_t kRun = 16;
+  static constexpr bool kHasBias = true;
 
-inline void dequantize_q2_k(BlockBytes<kQ2kSize> b, std::span<float, kQ2kBlock> w) {
-  const float d = b.f16(80);
-  const float e = b.f16(82);
-  for (std::size_t n = 0; n < 256; ++n) {
-    const std::size_t in_half = n % 128;
-    const std::uint32_t q = b.u8(16 + n / 128 * 32 + n % 32) >> (2 * (in_half / 32)) & 3;
-    const std::size_t run = n / 16;
-    w[n] = d * quant(b.low(run)) * quant(q) - e * quant(b.high(run));
+  static void read(BlockBytes<kSize> b, BlockParts& parts) {
+    for (std::size_t run = 0; run < 16; ++run) {
+      parts.scale[run] = b.f16(80) * number(b.low(run));
+      parts.bias[run] = (0.0f - b.f16(82)) * number(b.high(run));
+    }
+    for (std::size_t n = 0; n < 256; ++n) {
+      parts.q[n] = quant(b.u8(16 + n / 128 * 32 + n % 32) >> (2 * (n % 128 / 32)) & 3);
+    }
   }
-}
+};
 
 }  // namespace flashmoe::formats
 

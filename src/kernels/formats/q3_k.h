@@ -2,7 +2,6 @@
 #define FLASHMOE_KERNELS_FORMATS_Q3_K_H_
 
 #include <cstddef>
-#include <span>
 
 #include "kernels/formats/block_bytes.h"
 
@@ -17,22 +16,27 @@ namespace flashmoe::formats {
 // less 4 unless bit 4 half + j of byte i of h is set. Of the 6 bits of s, of run r, byte r % 8 has
 // the lower four (its high half from run 8 on), and byte 8 + r % 4 the upper two, from bit 2 (r /
 // 4) on.
-inline constexpr std::size_t kQ3kBlock = 256;
-inline constexpr std::size_t kQ3kSize = 110;
+struct Q3K {
+  static constexpr std::size_t kBlock = 256;
+  static constexpr std::size_t kSize = 110;
+  static constexpr std::size_t kRun = 16;
+  static constexpr bool kHasBias = false;
 
-inline void dequantize_q3_k(BlockBytes<kQ3kSize> b, std::span<float, kQ3kBlock> w) {
-  const float d = b.f16(108);
-  for (std::size_t n = 0; n < 256; ++n) {
-    const std::size_t half = n / 128;
-    const std::size_t j = n % 128 / 32;
-    const std::uint32_t low = b.u8(32 + half * 32 + n % 32) >> (2 * j) & 3;
-    const bool has_high = (b.u8(n % 32) >> (4 * half + j) & 1) != 0;
-    const std::size_t run = n / 16;
-    const std::uint32_t four = run < 8 ? b.low(96 + run) : b.high(96 + run % 8);
-    const std::uint32_t s = four | (b.u8(104 + run % 4) >> (2 * (run / 4)) & 3) << 4;
-    w[n] = d * (quant(s) - 32) * (quant(low) - (has_high ? 0.0f : 4.0f));
+  static void read(BlockBytes<kSize> b, BlockParts& parts) {
+    for (std::size_t run = 0; run < 16; ++run) {
+      const std::uint32_t four = run < 8 ? b.low(96 + run) : b.high(96 + run % 8);
+      const std::uint32_t s = four | (b.u8(104 + run % 4) >> (2 * (run / 4)) & 3) << 4;
+      parts.scale[run] = b.f16(108) * (number(s) - 32);
+    }
+    for (std::size_t n = 0; n < 256; ++n) {
+      const std::size_t half = n / 128;
+      const std::size_t j = n % 128 / 32;
+      const std::uint32_t low = b.u8(32 + half * 32 + n % 32) >> (2 * j) & 3;
+      const bool has_high = (b.u8(n % 32) >> (4 * half + j) & 1) != 0;
+      parts.q[n] = quant(low) - (has_high ? 0 : 4);
+    }
   }
-}
+};
 
 }  // namespace flashmoe::formats
 

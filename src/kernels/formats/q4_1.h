@@ -2,7 +2,6 @@
 #define FLASHMOE_KERNELS_FORMATS_Q4_1_H_
 
 #include <cstddef>
-#include <span>
 
 #include "kernels/formats/block_bytes.h"
 
@@ -13,17 +12,21 @@ namespace flashmoe::formats {
 // byte 0      2       4                20
 //      | d f16| m f16 | q: 16 bytes     |
 // Elements 0 to 15 are the low four bits of the 16 bytes, 16 to 31 the high ones.
-inline constexpr std::size_t kQ41Block = 32;
-inline constexpr std::size_t kQ41Size = 20;
+struct Q41 {
+  static constexpr std::size_t kBlock = 32;
+  static constexpr std::size_t kSize = 20;
+  static constexpr std::size_t kRun = 32;
+  static constexpr bool kHasBias = true;
 
-inline void dequantize_q4_1(BlockBytes<kQ41Size> b, std::span<float, kQ41Block> w) {
-  const float d = b.f16(0);
-  const float m = b.f16(2);
-  for (std::size_t i = 0; i < 16; ++i) {
-    w[i] = d * quant(b.low(4 + i)) + m;
-    w[i + 16] = d * quant(b.high(4 + i)) + m;
+  static void read(BlockBytes<kSize> b, BlockParts& parts) {
+    parts.scale[0] = b.f16(0);
+    parts.bias[0] = b.f16(2);
+    for (std::size_t i = 0; i < 16; ++i) {
+      parts.q[i] = quant(b.low(4 + i));
+      parts.q[i + 16] = quant(b.high(4 + i));
+    }
   }
-}
+};
 
 }  // namespace flashmoe::formats
 

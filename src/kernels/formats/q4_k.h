@@ -2,7 +2,6 @@
 #define FLASHMOE_KERNELS_FORMATS_Q4_K_H_
 
 #include <cstddef>
-#include <span>
 
 #include "kernels/formats/block_bytes.h"
 
@@ -15,19 +14,25 @@ namespace flashmoe::formats {
 //
 // s and m: k_scale_and_min(). Runs 2 c and 2 c + 1 are the low and the high halves of bytes 32 c to
 // 32 c + 31 of q.
-inline constexpr std::size_t kQ4kBlock = 256;
-inline constexpr std::size_t kQ4kSize = 144;
+struct Q4K {
+  static constexpr std::size_t kBlock = 256;
+  static constexpr std::size_t kSize = 144;
+  static constexpr std::size_t kRun = 32;
+  static constexpr bool kHasBias = true;
 
-inline void dequantize_q4_k(BlockBytes<kQ4kSize> b, std::span<float, kQ4kBlock> w) {
-  const float d = b.f16(0);
-  const float e = b.f16(2);
-  for (std::size_t n = 0; n < 256; ++n) {
-    const std::size_t run = n / 32;
-    const std::size_t at = 16 + run / 2 * 32 + n % 32;
-    const ScaleAndMin k = k_scale_and_min(b, 4, run);
-    w[n] = d * k.scale * quant(run % 2 == 0 ? b.low(at) : b.high(at)) - e * k.min;
+  static void read(BlockBytes<kSize> b, BlockParts& parts) {
+    for (std::size_t run = 0; run < 8; ++run) {
+      const ScaleAndMin k = k_scale_and_min(b, 4, run);
+      parts.scale[run] = b.f16(0) * k.scale;
+      parts.bias[run] = (0.0f - b.f16(2)) * k.min;
+    }
+    for (std::size_t n = 0; n < 256; ++n) {
+      const std::size_t run = n / 32;
+      const std::size_t at = 16 + run / 2 * 32 + n % 32;
+      parts.q[n] = quant(run % 2 == 0 ? b.low(at) : b.high(at));
+    }
   }
-}
+};
 
 }  // namespace flashmoe::formats
 

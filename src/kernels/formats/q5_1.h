@@ -2,7 +2,6 @@
 #define FLASHMOE_KERNELS_FORMATS_Q5_1_H_
 
 #include <cstddef>
-#include <span>
 
 #include "kernels/formats/block_bytes.h"
 
@@ -14,18 +13,22 @@ namespace flashmoe::formats {
 //      | d f16| m f16 | h: u32 | q: 16 bytes     |
 // Elements 0 to 15 are the low four bits of the 16 bytes, 16 to 31 the high ones.
 // Bit i of h is the fifth of element i.
-inline constexpr std::size_t kQ51Block = 32;
-inline constexpr std::size_t kQ51Size = 24;
+struct Q51 {
+  static constexpr std::size_t kBlock = 32;
+  static constexpr std::size_t kSize = 24;
+  static constexpr std::size_t kRun = 32;
+  static constexpr bool kHasBias = true;
 
-inline void dequantize_q5_1(BlockBytes<kQ51Size> b, std::span<float, kQ51Block> w) {
-  const float d = b.f16(0);
-  const float m = b.f16(2);
-  const std::uint32_t h = b.u32(4);
-  for (std::size_t i = 0; i < 16; ++i) {
-    w[i] = d * quant(b.low(8 + i) | (h >> i & 1) << 4) + m;
-    w[i + 16] = d * quant(b.high(8 + i) | (h >> (i + 16) & 1) << 4) + m;
+  static void read(BlockBytes<kSize> b, BlockParts& parts) {
+    const std::uint32_t h = b.u32(4);
+    parts.scale[0] = b.f16(0);
+    parts.bias[0] = b.f16(2);
+    for (std::size_t i = 0; i < 16; ++i) {
+      parts.q[i] = quant(b.low(8 + i) | (h >> i & 1) << 4);
+      parts.q[i + 16] = quant(b.high(8 + i) | (h >> (i + 16) & 1) << 4);
+    }
   }
-}
+};
 
 }  // namespace flashmoe::formats
 

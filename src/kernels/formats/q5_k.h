@@ -2,7 +2,6 @@
 #define FLASHMOE_KERNELS_FORMATS_Q5_K_H_
 
 #include <cstddef>
-#include <span>
 
 #include "kernels/formats/block_bytes.h"
 
@@ -14,21 +13,27 @@ namespace flashmoe::formats {
 //      | d f16| e f16 | s, m: 12 bytes | h: 32 bytes   | q: 128 bytes    |
 //
 // s, m and the low four bits as in Q4_K; the fifth of element i of run r is bit r of byte i of h.
-inline constexpr std::size_t kQ5kBlock = 256;
-inline constexpr std::size_t kQ5kSize = 176;
+struct Q5K {
+  static constexpr std::size_t kBlock = 256;
+  static constexpr std::size_t kSize = 176;
+  static constexpr std::size_t kRun = 32;
+  static constexpr bool kHasBias = true;
 
-inline void dequantize_q5_k(BlockBytes<kQ5kSize> b, std::span<float, kQ5kBlock> w) {
-  const float d = b.f16(0);
-  const float e = b.f16(2);
-  for (std::size_t n = 0; n < 256; ++n) {
-    const std::size_t run = n / 32;
-    const std::size_t at = 48 + run / 2 * 32 + n % 32;
-    const std::uint32_t four = run % 2 == 0 ? b.low(at) : b.high(at);
-    const std::uint32_t fifth = b.u8(16 + n % 32) >> run & 1;
-    const ScaleAndMin k = k_scale_and_min(b, 4, run);
-    w[n] = d * k.scale * quant(four | fifth << 4) - e * k.min;
+  static void read(BlockBytes<kSize> b, BlockParts& parts) {
+    for (std::size_t run = 0; run < 8; ++run) {
+      const ScaleAndMin k = k_scale_and_min(b, 4, run);
+      parts.scale[run] = b.f16(0) * k.scale;
+      parts.bias[run] = (0.0f - b.f16(2)) * k.min;
+    }
+    for (std::size_t n = 0; n < 256; ++n) {
+      const std::size_t run = n / 32;
+      const std::size_t at = 48 + run / 2 * 32 + n % 32;
+      const std::uint32_t four = run % 2 == 0 ? b.low(at) : b.high(at);
+      const std::uint32_t fifth = b.u8(16 + n % 32) >> run & 1;
+      parts.q[n] = quant(four | fifth << 4);
+    }
   }
-}
+};
 
 }  // namespace flashmoe::formats
 

@@ -2,7 +2,6 @@
 #define FLASHMOE_KERNELS_FORMATS_Q6_K_H_
 
 #include <cstddef>
-#include <span>
 
 #include "kernels/formats/block_bytes.h"
 
@@ -16,20 +15,26 @@ namespace flashmoe::formats {
 // Each half of 128 elements has 64 bytes of q and 32 of h. Its elements 32 j + i have their low
 // four bits in byte 32 (j % 2) + i of q (its high half from j = 2 on), and bits 2 j and up of byte
 // i of h above them.
-inline constexpr std::size_t kQ6kBlock = 256;
-inline constexpr std::size_t kQ6kSize = 210;
+struct Q6K {
+  static constexpr std::size_t kBlock = 256;
+  static constexpr std::size_t kSize = 210;
+  static constexpr std::size_t kRun = 16;
+  static constexpr bool kHasBias = false;
 
-inline void dequantize_q6_k(BlockBytes<kQ6kSize> b, std::span<float, kQ6kBlock> w) {
-  const float d = b.f16(208);
-  for (std::size_t n = 0; n < 256; ++n) {
-    const std::size_t half = n / 128;
-    const std::size_t j = n % 128 / 32;
-    const std::size_t at = half * 64 + j % 2 * 32 + n % 32;
-    const std::uint32_t four = j < 2 ? b.low(at) : b.high(at);
-    const std::uint32_t upper = b.u8(128 + half * 32 + n % 32) >> (2 * j) & 3;
-    w[n] = d * quant(b.i8(192 + n / 16)) * (quant(four | upper << 4) - 32);
+  static void read(BlockBytes<kSize> b, BlockParts& parts) {
+    for (std::size_t run = 0; run < 16; ++run) {
+      parts.scale[run] = b.f16(208) * number(b.i8(192 + run));
+    }
+    for (std::size_t n = 0; n < 256; ++n) {
+      const std::size_t half = n / 128;
+      const std::size_t j = n % 128 / 32;
+      const std::size_t at = half * 64 + j % 2 * 32 + n % 32;
+      const std::uint32_t four = j < 2 ? b.low(at) : b.high(at);
+      const std::uint32_t upper = b.u8(128 + half * 32 + n % 32) >> (2 * j) & 3;
+      parts.q[n] = quant(four | upper << 4) - 32;
+    }
   }
-}
+};
 
 }  // namespace flashmoe::formats
 

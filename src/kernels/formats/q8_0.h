@@ -2,7 +2,6 @@
 #define FLASHMOE_KERNELS_FORMATS_Q8_0_H_
 
 #include <cstddef>
-#include <span>
 
 #include "kernels/formats/block_bytes.h"
 
@@ -12,13 +11,17 @@ namespace flashmoe::formats {
 //
 // byte 0      2                34
 //      | d f16| q: 32 x i8      |
-inline constexpr std::size_t kQ80Block = 32;
-inline constexpr std::size_t kQ80Size = 34;
+struct Q80 {
+  static constexpr std::size_t kBlock = 32;
+  static constexpr std::size_t kSize = 34;
+  static constexpr std::size_t kRun = 32;
+  static constexpr bool kHasBias = false;
 
-inline void dequantize_q8_0(BlockBytes<kQ80Size> b, std::span<float, kQ80Block> w) {
-  const float d = b.f16(0);
-  for (std::size_t i = 0; i < 32; ++i) w[i] = d * quant(b.i8(2 + i));
-}
+  static void read(BlockBytes<kSize> b, BlockParts& parts) {
+    parts.scale[0] = b.f16(0);
+    for (std::size_t i = 0; i < 32; ++i) parts.q[i] = b.i8(2 + i);
+  }
+};
 
 }  // namespace flashmoe::formats
 

@@ -42,11 +42,8 @@ class GoldenFile {
     std::copy_n(values.begin(), std::min(values.size(), rows * cols), matrix.data());
     return matrix;
   }
-  WeightFormat format(const std::string& scales) const {
-    return {.kind = WeightFormat::Kind::kAffine,
-            .dtype = file_.find(scales)->dtype,
-            .bits = number("bits"),
-            .group_size = number("group_size")};
+  const WeightType* type(const std::string& scales) const {
+    return find_affine_weights(number("bits"), number("group_size"), file_.find(scales)->dtype);
   }
 
  private:
@@ -65,14 +62,13 @@ void check_file(const std::filesystem::path& path) {
     const std::vector<std::byte> elements = golden.bytes(prefix + "weight");
     const std::vector<std::byte> scales = golden.bytes(prefix + "scales");
     const std::vector<std::byte> biases = golden.bytes(prefix + "biases");
-    const WeightView weight = {.format = golden.format(prefix + "scales"),
+    const WeightView weight = {.type = golden.type(prefix + "scales"),
                                .rows = kRows,
                                .cols = kCols,
-                               .weight = elements.data(),
-                               .scales = scales.data(),
-                               .biases = biases.data()};
-    ASSERT_EQ(elements.size(), kRows * weight.format.weight_row_size(kCols));
-    ASSERT_EQ(scales.size(), kRows * weight.format.scale_row_size(kCols));
+                               .planes = {elements.data(), scales.data(), biases.data()}};
+    ASSERT_NE(weight.type, nullptr);
+    ASSERT_EQ(elements.size(), kRows * weight.type->plane_row_size(0, kCols));
+    ASSERT_EQ(scales.size(), kRows * weight.type->plane_row_size(1, kCols));
     ASSERT_EQ(biases.size(), scales.size());
     Matrix dequantized(kRows, kCols);
     for (std::size_t r = 0; r < kRows; ++r) {

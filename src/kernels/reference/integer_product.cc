@@ -4,9 +4,11 @@
 #include <bit>
 #include <cmath>
 #include <cstdint>
+#include <optional>
 #include <vector>
 
 #include "base/check.h"
+#include "kernels/formats/ggml_formats.h"
 #include "kernels/reference/affine_bits.h"
 
 namespace flashmoe::reference {
@@ -40,32 +42,68 @@ Quantised quantise(std::span<const float> x) {
   return block;
 }
 
+/// Some columns of a weight row that share a scale and a bias.
+struct WeightRun {
+  float scale = 0;
+  std::optional<float> bias;
+  std::vector<std::int32_t> q;
+};
+
+/// A row cut into runs, none longer than the columns that share an activation scale.
+std::vector<WeightRun> runs_of(const WeightView& weight, std::size_t row) {
+  const WeightType& type = *weight.type;
+  std::vector<WeightRun> runs;
+  const std::byte* const bytes = weight.plane_row(0, row);
+  if (type.ggml != nullptr) {
+    const formats::GgmlFormat* const format = formats::find_ggml_format(*type.ggml);
+    FM_CHECK(format != nullptr);
+    formats::BlockParts parts;
+    for (std::size_t col = 0; col < weight.cols; ++col) {
+      const std::size_t in_block = col % type.block_cols;
+      if (in_block == 0) format->read(bytes + type.plane_row_size(0, col), parts);
+      if (in_block % format->run == 0) {
+        const std::size_t run = in_block / format->run;
+        runs.push_back({.scale = parts.scale[run], .bias = {}, .q = {}});
+        if (format->has_bias) runs.back().bias = parts.bias[run];
+      }
+      runs.back().q.push_back(parts.q[in_block]);
+    }
+    return runs;
+  }
+  FM_CHECK(type.encoding == WeightEncoding::kAffine);
+  const std::size_t step = std::min<std::size_t>(kScaleColumns, type.block_cols);
+  for (std::size_t col = 0; col < weight.cols; ++col) {
+    if (col % step == 0) {
+      const std::size_t at = col / type.block_cols * size_of(type.dtype);
+      runs.push_back({.scale = load_float(weight.plane_row(1, row) + at, type.dtype),
+                      .bias = load_float(weight.plane_row(2, row) + at, type.dtype),
+                      .q = {}});
+    }
+    runs.back().q.push_back(static_cast<std::int32_t>(load_bits(bytes, type.bits, col)));
+  }
+  return runs;
+}
+
 }  // namespace
 
 float integer_product(const WeightView& weight, std::size_t row, std::span<const float> x) {
-  const WeightFormat& format = weight.format;
-  FM_CHECK(format.kind == WeightFormat::Kind::kAffine);
   FM_CHECK(x.size() == weight.cols);
-  const std::size_t step = std::min<std::size_t>(kScaleColumns, format.group_size);
   float y = 0;
-  for (std::size_t i = 0; i < weight.cols; i += kScaleColumns) {
-    const std::size_t count = std::min(kScaleColumns, weight.cols - i);
-    const Quantised block = quantise(x.subspan(i, count));
-    for (std::size_t k = 0; k < count; k += step) {
-      std::int32_t product = 0;
-      std::int32_t total = 0;
-      for (std::size_t j = k; j < k + step; ++j) {
-        const std::uint32_t w = load_bits(weight.weight_row(row), format.bits, i + j);
-        product += static_cast<std::int32_t>(w) * block.q[j];
-        total += block.q[j];
-      }
-      const std::size_t at = (i + k) / format.group_size * size_of(format.dtype);
-      const float scale = load_float(weight.scale_row(row) + at, format.dtype);
-      const float bias = load_float(weight.bias_row(row) + at, format.dtype);
-      const float sum = block.scale * static_cast<float>(total);
-      y = std::fma(bias, sum, y);
-      y = std::fma(scale * block.scale, static_cast<float>(product), y);
+  Quantised block;
+  std::size_t col = 0;
+  for (const WeightRun& run : runs_of(weight, row)) {
+    if (col % kScaleColumns == 0) {
+      block = quantise(x.subspan(col, std::min(kScaleColumns, x.size() - col)));
     }
+    std::int32_t product = 0;
+    std::int32_t total = 0;
+    for (const std::int32_t w : run.q) {
+      const std::int32_t q = block.q[col++ % kScaleColumns];
+      product += w * q;
+      total += q;
+    }
+    if (run.bias) y = std::fma(*run.bias, block.scale * static_cast<float>(total), y);
+    y = std::fma(run.scale * block.scale, static_cast<float>(product), y);
   }
   return y;
 }

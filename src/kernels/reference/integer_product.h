@@ -8,7 +8,7 @@
 
 namespace flashmoe::reference {
 
-/// Row `row` of affine weights times activations x, [weight.cols]: docs/numerics.md word by word,
+/// Row `row` of quantised weights times activations x, [weight.cols]: docs/numerics.md word by word,
 /// and so the bits that Ops::prepare and Ops::linear give on every CPU target.
 float integer_product(const WeightView& weight, std::size_t row, std::span<const float> x);
 

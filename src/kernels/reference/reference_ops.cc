@@ -69,6 +69,8 @@ class ReferenceOps final : public Ops {
              MatrixView<float> h) override;
   void clamped_swiglu(const ClampedSwiglu& clamp, MatrixView<const float> gate,
                       MatrixView<const float> up, MatrixView<float> h) override;
+  void row_dots(MatrixView<const float> a, MatrixView<const float> b,
+                MatrixView<float> out) override;
   void scale(MatrixView<float> x, float factor) override;
   void soft_cap(MatrixView<float> x, float cap) override;
   void sigmoid_gate(MatrixView<float> x, MatrixView<const float> gate) override;
@@ -82,7 +84,8 @@ class ReferenceOps final : public Ops {
   void rope(MatrixView<float> x, std::size_t heads, MatrixView<const float> cos,
             MatrixView<const float> sin) override;
   void attention(const AttentionShape& shape, std::span<const AttentionRow> rows) override;
-  void causal_conv_silu(MatrixView<const float> u, const float* weight, std::size_t kernel,
+  void choose_keys(const KeySearchShape& shape, std::span<const KeySearch> rows) override;
+  void causal_conv_silu(MatrixView<const float> u, const float* weight, const ConvShape& shape,
                         std::span<const ConvSegment> segments, MatrixView<float> y) override;
   void l2_normalize(MatrixView<float> x, std::size_t head_dim, float scale) override;
   void delta_gates(MatrixView<const float> a, MatrixView<const float> b, const float* neg_exp_a,
@@ -179,6 +182,16 @@ void ReferenceOps::clamped_swiglu(const ClampedSwiglu& clamp, MatrixView<const f
       const double u = std::clamp(up.row(r)[c], -clamp.limit, clamp.limit);
       h.row(r)[c] = static_cast<float>((u + 1) * g * sigmoid(clamp.alpha * g));
     }
+  }
+}
+
+// out_i = a_i . b_i
+void ReferenceOps::row_dots(MatrixView<const float> a, MatrixView<const float> b,
+                            MatrixView<float> out) {
+  check_same_shape(a, b);
+  FM_CHECK(out.rows == a.rows);
+  for (std::size_t r = 0; r < a.rows; ++r) {
+    *out.row(r) = static_cast<float>(dot(a.row(r), b.row(r), a.cols));
   }
 }
 
@@ -328,7 +341,30 @@ void ReferenceOps::rope(MatrixView<float> x, std::size_t heads, MatrixView<const
   }
 }
 
-// o = sum_j p_j v_j,   p = softmax_j(scale * q . k_j),   j = 0 ... position
+// The best k of score_j = sum_h w_h max(0, q_h . k_j), ties to the lower key, ascending
+void ReferenceOps::choose_keys(const KeySearchShape& shape, std::span<const KeySearch> rows) {
+  for (const KeySearch& row : rows) {
+    FM_CHECK(row.key_count >= shape.k);
+    std::vector<double> score(row.key_count);
+    for (std::size_t j = 0; j < score.size(); ++j) {
+      const float* const key = static_cast<const float*>(row.key_blocks[j / shape.keys_per_block]) +
+                               j % shape.keys_per_block * shape.head_dim;
+      for (std::size_t h = 0; h < shape.num_heads; ++h) {
+        score[j] += shape.head_weights[h] *
+                    std::max(0.0, dot(row.q + h * shape.head_dim, key, shape.head_dim));
+      }
+    }
+    std::vector<std::uint32_t> order(score.size());
+    std::iota(order.begin(), order.end(), 0);
+    std::stable_sort(order.begin(), order.end(),
+                     [&](std::uint32_t a, std::uint32_t b) { return score[a] > score[b]; });
+    order.resize(shape.k);
+    std::sort(order.begin(), order.end());
+    std::copy(order.begin(), order.end(), row.chosen);
+  }
+}
+
+// o = sum_j p_j v_j,   p = softmax_j(scale * q . k_j),   j = first ... position, of the runs if any
 void ReferenceOps::attention(const AttentionShape& shape, std::span<const AttentionRow> rows) {
   FM_CHECK(shape.num_kv_heads > 0);
   FM_CHECK(shape.num_heads % shape.num_kv_heads == 0);
@@ -348,6 +384,10 @@ void ReferenceOps::attention(const AttentionShape& shape, std::span<const Attent
       for (std::size_t j = 0; j < p.size(); ++j) {
         const std::vector<float> key = load(row.key_blocks, row.first + j, shape.head_dim);
         p[j] = shape.scale * dot(row.q + h * row.q_stride, key.data(), shape.head_dim);
+        const auto run = static_cast<std::uint32_t>((row.first + j) / shape.run_size);
+        if (!row.runs.empty() && !std::ranges::binary_search(row.runs, run)) {
+          p[j] = -std::numeric_limits<double>::infinity();
+        }
       }
       double largest = *std::max_element(p.begin(), p.end());
       if (shape.sinks != nullptr) largest = std::max<double>(largest, shape.sinks[h]);
@@ -368,15 +408,16 @@ void ReferenceOps::attention(const AttentionShape& shape, std::span<const Attent
   }
 }
 
-// y_t[c] = silu(sum_j weight[j][c] u_{t - (kernel-1) + j}[c]); before a segment's first row its
-// state stands in for u.
+// y_t[c] = silu(sum_j weight[j][c] u_{t - (kernel-1-j) dilation}[c]); before a segment's first row
+// its state stands in for u.
 void ReferenceOps::causal_conv_silu(MatrixView<const float> u, const float* weight,
-                                    std::size_t kernel, std::span<const ConvSegment> segments,
+                                    const ConvShape& shape, std::span<const ConvSegment> segments,
                                     MatrixView<float> y) {
+  const std::size_t kernel = shape.kernel;
   check_same_shape(u, y);
   FM_CHECK(kernel >= 1);
   const std::size_t channels = u.cols;
-  const std::size_t past = kernel - 1;
+  const std::size_t past = shape.past();
   for (const ConvSegment& segment : segments) {
     FM_CHECK(segment.row_begin <= segment.row_end);
     FM_CHECK(segment.row_end <= u.rows);
@@ -388,7 +429,7 @@ void ReferenceOps::causal_conv_silu(MatrixView<const float> u, const float* weig
       for (std::size_t t = 0; t < count; ++t) {
         double sum = 0;
         for (std::size_t j = 0; j < kernel; ++j) {
-          sum += static_cast<double>(weight[j * channels + c]) * inputs[t + j];
+          sum += static_cast<double>(weight[j * channels + c]) * inputs[t + j * shape.dilation];
         }
         y.row(segment.row_begin + t)[c] = static_cast<float>(silu(sum));
       }

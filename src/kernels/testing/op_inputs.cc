@@ -62,7 +62,52 @@ void store_random_floats(Random& random, DType dtype, std::size_t count, bool wi
   }
 }
 
+/// Bytes of a block where it has an f16, and of MXFP4 an exponent.
+std::vector<std::size_t> float_places(WeightEncoding encoding) {
+  switch (encoding) {
+    case WeightEncoding::kQ41:
+    case WeightEncoding::kQ51:
+    case WeightEncoding::kQ4K:
+    case WeightEncoding::kQ5K:
+      return {0, 2};
+    case WeightEncoding::kQ2K:
+      return {80, 82};
+    case WeightEncoding::kQ3K:
+      return {108};
+    case WeightEncoding::kQ6K:
+      return {208};
+    default:
+      return {0};
+  }
+}
+
+void fill_blocks(Random& random, const WeightType& type, std::span<std::byte> bytes) {
+  for (std::byte& b : bytes) b = static_cast<std::byte>(random.bits() & 0xff);
+  const std::size_t size = type.planes()[0].block_bytes;
+  for (std::size_t at = 0; at < bytes.size(); at += size) {
+    std::byte* const block = bytes.data() + at;
+    if (type.encoding == WeightEncoding::kMxfp4) {
+      block[0] =
+          static_cast<std::byte>(random.below(16) == 0 ? random.below(3) : 118 + random.below(6));
+      continue;
+    }
+    for (const std::size_t place : float_places(type.encoding)) {
+      store_random_floats(random, DType::kF16, 1, place == 0, block + place);
+    }
+  }
+}
+
 }  // namespace
+
+std::vector<const WeightType*> ggml_weight_types() {
+  std::vector<const WeightType*> types;
+  for (std::uint32_t id = 0; id < 64; ++id) {
+    const GgmlType* const ggml = find_ggml_type(id);
+    if (ggml == nullptr || ggml->dtype) continue;
+    if (const WeightType* const type = find_ggml_weights(*ggml)) types.push_back(type);
+  }
+  return types;
+}
 
 float Random::uniform(float low, float high) {
   return low + (high - low) * static_cast<float>(bits() >> 40) * 0x1p-24f;
@@ -145,27 +190,22 @@ Matrix filled_matrix(Random& random, Fill fill, std::size_t rows, std::size_t co
   return matrix;
 }
 
-Weight::Weight(Random& random, const WeightFormat& format, std::size_t rows, std::size_t cols) {
-  const std::size_t weight_size = rows * format.weight_row_size(cols);
-  weight_ = allocate_pages(weight_size + 1);
-  std::byte* weight = odd_tail(weight_, weight_size);
-  view_ = {.format = format, .rows = rows, .cols = cols, .weight = weight};
-  if (format.kind == WeightFormat::Kind::kFloat) {
-    store_random_floats(random, format.dtype, rows * cols, true, weight);
-    return;
+Weight::Weight(Random& random, const WeightType& type, std::size_t rows, std::size_t cols) {
+  view_ = {.type = &type, .rows = rows, .cols = cols};
+  for (std::size_t plane = 0; plane < type.plane_count; ++plane) {
+    const std::size_t size = rows * type.plane_row_size(plane, cols);
+    planes_[plane] = allocate_pages(size + 1);
+    std::byte* const bytes = odd_tail(planes_[plane], size);
+    view_.planes[plane] = bytes;
+    if (type.ggml != nullptr) {
+      fill_blocks(random, type, {bytes, size});
+    } else if (type.encoding == WeightEncoding::kAffine && plane == 0) {
+      for (std::size_t i = 0; i < size; ++i)
+        bytes[i] = static_cast<std::byte>(random.bits() & 0xff);
+    } else {
+      store_random_floats(random, type.dtype, size / size_of(type.dtype), plane != 2, bytes);
+    }
   }
-  for (std::size_t i = 0; i < weight_size; ++i) {
-    weight[i] = static_cast<std::byte>(random.bits() & 0xff);
-  }
-  const std::size_t scales_size = rows * format.scale_row_size(cols);
-  scales_ = allocate_pages(scales_size + 1);
-  biases_ = allocate_pages(scales_size + 1);
-  std::byte* scales = odd_tail(scales_, scales_size);
-  std::byte* biases = odd_tail(biases_, scales_size);
-  store_random_floats(random, format.dtype, rows * cols / format.group_size, true, scales);
-  store_random_floats(random, format.dtype, rows * cols / format.group_size, false, biases);
-  view_.scales = scales;
-  view_.biases = biases;
 }
 
 KvBlocks::KvBlocks(Random& random, std::size_t num_kv_heads, std::size_t head_dim,

@@ -1,6 +1,7 @@
 #ifndef FLASHMOE_KERNELS_TESTING_OP_INPUTS_H_
 #define FLASHMOE_KERNELS_TESTING_OP_INPUTS_H_
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <random>
@@ -78,18 +79,21 @@ Matrix mixed_matrix(Random& random, std::size_t rows, std::size_t cols, std::siz
 Matrix filled_matrix(Random& random, Fill fill, std::size_t rows, std::size_t cols,
                      std::size_t gap = 0);
 
+/// Every ggml type of quantised blocks that kernels compute with.
+std::vector<const WeightType*> ggml_weight_types();
+
 /// A weight matrix that owns its bytes. They begin at odd addresses, as in MLX checkpoints, and end
 /// at a page that cannot be read.
 class Weight {
  public:
   /// Random elements; scales and biases of both signs between 2^-9 and 2^-4, one group in 16 with a
-  /// scale of zero.
-  Weight(Random& random, const WeightFormat& format, std::size_t rows, std::size_t cols);
+  /// scale of zero. ggml's blocks are random bits, with such numbers where they have floats.
+  Weight(Random& random, const WeightType& type, std::size_t rows, std::size_t cols);
 
   const WeightView& view() const { return view_; }
 
  private:
-  AlignedBuffer weight_, scales_, biases_;
+  std::array<AlignedBuffer, kWeightPlanesMax> planes_;
   WeightView view_;
 };
 

@@ -279,6 +279,109 @@ TEST(Families, GptOssConfigsThatCannotBeAreRefused) {
   expect_complaint({{"attention_bias", 1}}, "attention_bias");
 }
 
+/// The text part of Qwen3.8-Flash-Next, cut to four layers.
+json qwen4_exp() {
+  return {{"model_type", "qwen4_exp_text"},
+          {"eos_token_id", {248044, 248046}},
+          {"hc_count", 4},
+          {"hc_lowrank", 320},
+          {"head_dim", 256},
+          {"hidden_size", 2560},
+          {"indexer_budget", 2048},
+          {"indexer_compress_ratio", 4},
+          {"indexer_head_dim", 128},
+          {"indexer_kv_heads", 1},
+          {"indexer_n_heads", 4},
+          {"linear_conv_kernel_dim", 4},
+          {"linear_key_head_dim", 128},
+          {"linear_num_key_heads", 16},
+          {"linear_num_value_heads", 48},
+          {"linear_value_head_dim", 128},
+          {"moe_intermediate_size", 640},
+          {"num_attention_heads", 24},
+          {"num_experts", 512},
+          {"num_experts_per_tok", 10},
+          {"num_hidden_layers", 4},
+          {"num_key_value_heads", 2},
+          {"output_gate_type", "sigmoid"},
+          {"ple_layer_ids", {2}},
+          {"rope_parameters", {{"rope_theta", 1e7}, {"partial_rotary_factor", 0.25}}},
+          {"shared_expert_intermediate_size", 640},
+          {"split_ngram_parts", 128},
+          {"vocab_size", 248320}};
+}
+
+TEST(Families, Qwen4Exp) {
+  const ModelSpec spec = read(qwen4_exp()).value();
+  EXPECT_EQ(spec.model_type, "qwen4_exp");
+  EXPECT_EQ(spec.streams(), 4u);
+  EXPECT_EQ(spec.hyper_connection->rank, 320u);
+  const auto& attention = std::get<AttentionSpec>(spec.layers[3].mixer);
+  EXPECT_TRUE(attention.has_output_gate);
+  EXPECT_EQ(attention.rope.rotary_dim, 64u);
+  ASSERT_TRUE(attention.indexer.has_value());
+  EXPECT_EQ(attention.indexer->num_heads, 4u);
+  EXPECT_EQ(attention.indexer->runs_kept(), 512u);
+  for (const std::size_t layer : {0u, 1u, 2u}) {
+    EXPECT_TRUE(std::get<DeltaNetSpec>(spec.layers[layer].mixer).has_sigmoid_gate);
+    EXPECT_EQ(spec.layers[layer].embedding.has_value(), layer == 1);
+  }
+  const NgramEmbeddingSpec& embedding = *spec.layers[1].embedding;
+  EXPECT_EQ(embedding.ngrams.heads(), 16u);
+  EXPECT_EQ(embedding.head_dim(), 160u);
+  EXPECT_EQ(embedding.ngrams.eos_token_id, 248044);
+  EXPECT_EQ(embedding.conv.kernel, 4u);
+  EXPECT_EQ(embedding.conv.dilation, 3u);
+  // Sixteen primes from 20 million on: 102 GB of 160 numbers in bf16.
+  const std::uint64_t rows = ngram_table_rows(embedding.ngrams);
+  EXPECT_EQ(rows % 128, 0u);
+  EXPECT_NEAR(static_cast<double>(rows * 160 * 2), 102.4e9, 0.1e9);
+
+  // The names that layers with an indexer go by; silu where nothing is said; tables in their order.
+  for (const char* name : {"full_attention", "indexed_attention", "qwen_sparse_attention"}) {
+    const json types = {"linear_attention", "linear_attention", name, "linear_attention"};
+    const ModelSpec named = read(with(qwen4_exp(), {{"layer_types", types},
+                                                    {"output_gate_type", nullptr},
+                                                    {"ple_layer_ids", {4, 1, 4}}}))
+                                .value();
+    EXPECT_TRUE(std::get<AttentionSpec>(named.layers[2].mixer).indexer.has_value());
+    EXPECT_FALSE(std::get<DeltaNetSpec>(named.layers[3].mixer).has_sigmoid_gate);
+    EXPECT_EQ(named.layers[0].embedding->ngrams.table_index, 0u);
+    EXPECT_EQ(named.layers[3].embedding->ngrams.table_index, 1u);
+    EXPECT_FALSE(named.layers[1].embedding.has_value());
+  }
+  const ModelSpec without = read(with(qwen4_exp(), {{"ple_layer_ids", nullptr}})).value();
+  EXPECT_FALSE(without.layers[1].embedding.has_value());
+}
+
+TEST(Families, Qwen4ExpConfigsThatCannotBeAreRefused) {
+  const auto expect_complaint = [](const json& fields, const char* field) {
+    EXPECT_THAT(complaint(with(qwen4_exp(), fields)), HasSubstr(field));
+  };
+  expect_complaint({{"indexer_n_heads", nullptr}}, "indexer_n_heads");
+  expect_complaint({{"indexer_kv_heads", 2}}, "indexer_kv_heads");
+  expect_complaint({{"indexer_compress_ratio", 3}}, "indexer_compress_ratio");
+  expect_complaint({{"indexer_compress_ratio", 0}}, "indexer_compress_ratio");
+  expect_complaint({{"indexer_budget", 2046}}, "indexer_budget");
+  expect_complaint({{"indexer_head_dim", 32}}, "indexer_head_dim");
+  expect_complaint({{"hc_count", 1}}, "hc_count");
+  expect_complaint({{"hc_count", 1000}}, "hc_count");
+  expect_complaint({{"hc_lowrank", 0}}, "hc_lowrank");
+  expect_complaint({{"output_gate_type", "tanh"}}, "output_gate_type");
+  expect_complaint({{"layer_types", {"linear_attention", "x", "x", "x"}}}, "layer_types");
+  expect_complaint({{"ple_layer_ids", {0}}}, "ple_layer_ids");
+  expect_complaint({{"ple_layer_ids", {5}}}, "ple_layer_ids");
+  expect_complaint({{"ple_embed_dim", 2561}}, "ple_embed_dim");
+  expect_complaint({{"ngram_size", 1}}, "ngram_size");
+  expect_complaint({{"heads_per_ngram", 128}, {"ple_layer_ids", {1, 2}}}, "heads_per_ngram");
+  expect_complaint({{"ngram_vocab_size_base", 1}}, "ngram_vocab_size_base");
+  expect_complaint({{"ngram_vocab_size_base", 2}, {"split_ngram_parts", 60000}},
+                   "split_ngram_parts");
+  expect_complaint({{"ple_conv_kernel_size", 17}}, "ple_conv_kernel_size");
+  expect_complaint({{"eos_token_id", nullptr}}, "eos_token_id");
+  expect_complaint({{"eos_token_id", json::array()}}, "eos_token_id");
+}
+
 TEST(Families, Gemma4) {
   const ModelSpec spec = read(gemma4()).value();
   const auto& sliding = std::get<AttentionSpec>(spec.layers[1].mixer);

@@ -53,6 +53,7 @@ class RopeScalingReader {
     if (type == "llama3") return read_llama3(rope);
     if (type == "yarn") return read_yarn(rope);
     if (type == "proportional") return read_proportional(rope);
+    if (type == "divisors") return read_divisors(rope);  // of GGUF's own
     return object_.reject(StatusCode::kUnsupported, {"rope_type", "type"},
                           "only default, linear, llama3, yarn and proportional are supported; "
                           "remove the scaling and keep within the original context");
@@ -82,6 +83,18 @@ class RopeScalingReader {
     FM_ASSIGN_OR_RETURN(scaling.factor, object_.number_or("factor", 1, 1e-3, 1e6));
     rope.rotary_dim = head_dim_;
     rope.scaling = scaling;
+    return Status();
+  }
+
+  Status read_divisors(RopeSpec& rope) const {
+    DividedRope scaling;
+    FM_ASSIGN_OR_RETURN(scaling.divisors, object_.number_list("divisors", 1e-6, 1e38));
+    if (scaling.divisors.size() != rope.rotary_dim / 2) {
+      return contradiction(
+          object_, "divisors",
+          fmt::format("must be {}, one for each rotary pair of a head", rope.rotary_dim / 2));
+    }
+    rope.scaling = std::move(scaling);
     return Status();
   }
 

@@ -60,7 +60,7 @@ constexpr TensorRow kGptOssTensors[] = {
 
 const ModelFamily kGptOss = {
     .model_type = "gpt_oss",
-    .tensors = TensorTable(kGptOssTensors),
+    .tensors = TensorTable(kGptOssTensors, {&kGgufPostAttentionNorm, 1}),
     .read_config = read_gpt_oss,
 };
 

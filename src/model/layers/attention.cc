@@ -21,12 +21,15 @@ struct Attention::Buffers {
         keys(scratch.matrix(rows, spec.kv_size())),
         values(scratch.matrix(rows, spec.kv_size())),
         attended(scratch.matrix(rows, spec.query_size())),
-        inner(scratch.activations(rows, spec.query_size())) {}
+        inner(scratch.activations(rows, spec.query_size())) {
+    if (spec.indexer) indexer.emplace(*spec.indexer, spec.rope, rows, scratch);
+  }
   MatrixView<float> query_gate;
   MatrixView<float> keys;
   MatrixView<float> values;
   MatrixView<float> attended;
   Activations* inner;
+  std::optional<Indexer::Buffers> indexer;
 };
 
 Status Attention::declare(LayerTensors& tensors) {
@@ -48,6 +51,7 @@ Status Attention::declare(LayerTensors& tensors) {
   if (spec_.has_output_bias) {
     FM_RETURN_IF_ERROR(tensors.bias(TensorId::kOProj, hidden_, &o_bias_));
   }
+  if (indexer_) FM_RETURN_IF_ERROR(indexer_->declare(tensors));
   is_interleaved_ = tensors.stored_as(TensorId::kQProj) == StoredAs::kInterleavedPairs;
   if (spec_.has_sinks) {
     FM_RETURN_IF_ERROR(tensors.vector(TensorId::kSinks, spec_.num_heads, &sinks_));
@@ -61,7 +65,12 @@ Status Attention::declare(LayerTensors& tensors) {
 
 StateNeeds Attention::state() const {
   const std::size_t bytes = spec_.num_kv_heads * kv_row_bytes(precision_, spec_.head_dim);
-  return {.position_bytes = {bytes, bytes}, .window = spec_.window};
+  StateNeeds needs = {.position_bytes = {bytes, bytes}, .window = spec_.window};
+  if (indexer_) {
+    needs.position_bytes[Indexer::kIndexKeys] = indexer_->position_bytes();
+    needs.fixed_bytes = indexer_->fixed_bytes();
+  }
+  return needs;
 }
 
 ScratchSize Attention::scratch_size(std::size_t rows) const {
@@ -73,7 +82,8 @@ ScratchSize Attention::scratch_size(std::size_t rows) const {
 //   [q, gate] = W_q x (+ b_q);  k = W_k x (+ b_k);  v = W_v x (+ b_v)   q and gate: head by head
 //   v = RMSNorm(v), or RMSNorm(k)
 //   q = rope(RMSNorm(q));  k = rope(RMSNorm(k))       where the family has these norms and the gate
-//   y = W_o (softmax(scale q k^T) v * sigmoid(gate)) (+ b_o)     with a sink beside the scores
+//   y = W_o (softmax(scale q k^T) v * sigmoid(gate)) (+ b_o)     with a sink beside the scores,
+//                                                                and over what an indexer chooses
 Status Attention::forward(StepContext& context, Scratch& scratch, const Activations& x,
                           MatrixView<float> y) {
   Ops& ops = context.ops;
@@ -115,6 +125,11 @@ Status Attention::forward(StepContext& context, Scratch& scratch, const Activati
   ops.rope(q_heads, spec_.num_heads, angles.cos, angles.sin);
   ops.rope(k_heads, spec_.num_kv_heads, angles.cos, angles.sin);
 
+  if (indexer_) {
+    FM_RETURN_IF_ERROR(context.check(0.5));
+    indexer_->choose(context, x, *buffers.indexer);
+    FM_RETURN_IF_ERROR(context.check(0.6));  // what it chose says where to look
+  }
   attend(context, buffers);
   FM_RETURN_IF_ERROR(context.check(0.8));
   if (spec_.has_output_gate) {
@@ -157,6 +172,8 @@ void Attention::attend(StepContext& context, const Buffers& buffers) {
                        .value_blocks = values,
                        .first = first_in_window(spec_.window, position),
                        .position = position,
+                       .runs = indexer_ ? indexer_->runs(*buffers.indexer, r, position)
+                                        : std::span<const std::uint32_t>(),
                        .out = buffers.attended.row(r)});
     }
   }
@@ -168,7 +185,8 @@ void Attention::attend(StepContext& context, const Buffers& buffers) {
        .value_stride = head_dim,
        .precision = precision_,
        .scale = spec_.scale != 0 ? spec_.scale : 1.0f / std::sqrt(static_cast<float>(head_dim)),
-       .sinks = sinks_.empty() ? nullptr : sinks_.data()},
+       .sinks = sinks_.empty() ? nullptr : sinks_.data(),
+       .run_size = indexer_ ? indexer_->run_size() : 1},
       rows_);
 }
 

@@ -1,10 +1,12 @@
 #ifndef FLASHMOE_MODEL_LAYERS_ATTENTION_H_
 #define FLASHMOE_MODEL_LAYERS_ATTENTION_H_
 
+#include <optional>
 #include <vector>
 
 #include "base/check.h"
 #include "kernels/ops.h"
+#include "model/layers/indexer.h"
 #include "model/layers/mixer.h"
 #include "model/model_spec.h"
 #include "tensor/weight_view.h"
@@ -12,7 +14,8 @@
 namespace flashmoe {
 
 /// Grouped-query attention with rotary embedding; as the family has it, with norms of queries and
-/// keys, biases, a window, sinks, a gate of the output, and values that are keys.
+/// keys, biases, a window, sinks, a gate of the output, values that are keys, and an indexer that
+/// says where to look.
 /// Sources: transformers modeling_qwen3_next.py, Qwen3NextAttention; modeling_qwen3_moe.py;
 /// modeling_olmoe.py (norms of whole rows); modeling_gemma4.py (values).
 class Attention final : public Mixer {
@@ -32,7 +35,11 @@ class Attention final : public Mixer {
         rows_(rows) {
     FM_CHECK(!spec.has_output_gate || spec.qk_norm != QkNorm::kWhole);
     FM_CHECK(!spec.keys_are_values || spec.has_value_norm);
+    FM_CHECK(!spec.indexer || spec.window == 0);
     if (spec.has_value_norm) v_norm_.assign(spec.head_dim, 1.0f);
+    if (spec.indexer) {
+      indexer_.emplace(*spec.indexer, spec.rope, hidden_size, rms_norm_eps, layer, rope);
+    }
   }
 
   Status declare(LayerTensors& tensors) override;
@@ -55,6 +62,7 @@ class Attention final : public Mixer {
   std::size_t rope_;
   bool is_interleaved_ = false;  // queries and keys are projected in the order of rotary pairs
   std::vector<AttentionRow>& rows_;
+  std::optional<Indexer> indexer_;
 
   WeightView q_proj_;          // [num_heads * query_stride(), hidden]
   WeightView k_proj_;          // [num_kv_heads * head_dim, hidden]

@@ -138,7 +138,7 @@ void GatedDeltaNet::project(Ops& ops, const Activations& x, const Buffers& b) co
 // [q, k, v, z] = W_qkvz x;  [b, a] = W_ba x
 // [q, k, v] = silu(conv([q, k, v]));  q = q / |q| / sqrt(key_dim);  k = k / |k|
 // o = delta_rule(q, k, v, decay = exp(-exp(A_log) softplus(a + dt_bias)), beta = sigmoid(b))
-// y = W_out (RMSNorm(o) * silu(z))
+// y = W_out (RMSNorm(o) * silu(z)), or sigmoid(z)
 Status GatedDeltaNet::forward(StepContext& context, Scratch& scratch, const Activations& x,
                               MatrixView<float> y) {
   Ops& ops = context.ops;
@@ -162,7 +162,8 @@ Status GatedDeltaNet::forward(StepContext& context, Scratch& scratch, const Acti
     delta_segments_.push_back(
         {segment.row_begin, segment.row_end, state + spec_.conv_state_size()});
   }
-  ops.causal_conv_silu(b.conv_in, conv_.data(), spec_.conv_kernel, conv_segments_, conv_out);
+  ops.causal_conv_silu(b.conv_in, conv_.data(), {.kernel = spec_.conv_kernel}, conv_segments_,
+                       conv_out);
 
   const MatrixView<float> q(conv_out.data, rows, keys, channels);
   const MatrixView<float> k(conv_out.data + keys, rows, keys, channels);
@@ -178,8 +179,14 @@ Status GatedDeltaNet::forward(StepContext& context, Scratch& scratch, const Acti
                   .is_tiled = is_tiled_},
                  q, k, v, b.decay, b.beta, delta_segments_, o);
   FM_RETURN_IF_ERROR(context.check(0.8));
-  ops.gated_rms_norm({o.data, rows * heads, spec_.value_dim},
-                     {b.z.data, rows * heads, spec_.value_dim}, norm_.data(), rms_norm_eps_);
+  const MatrixView<float> o_heads(o.data, rows * heads, spec_.value_dim);
+  const MatrixView<float> z_heads(b.z.data, rows * heads, spec_.value_dim);
+  if (spec_.has_sigmoid_gate) {
+    ops.rms_norm(o_heads, norm_.data(), rms_norm_eps_, o_heads);
+    ops.sigmoid_gate(o_heads, z_heads);
+  } else {
+    ops.gated_rms_norm(o_heads, z_heads, norm_.data(), rms_norm_eps_);
+  }
 
   ops.prepare(o, *b.inner);
   const LinearTask output = {.weight = out_proj_, .x = b.inner, .y = y};

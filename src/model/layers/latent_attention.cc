@@ -24,10 +24,10 @@ constexpr float kNormEps = 1e-6f;
 /// Floats stored [cols, rows] one after the other.
 WeightView transposed_floats(DType dtype, const std::byte* weight, std::size_t rows,
                              std::size_t cols) {
-  return {.format = {.dtype = dtype},
+  return {.type = &float_weights(dtype),
           .rows = rows,
           .cols = cols,
-          .weight = weight,
+          .planes = {weight},
           .transposed_stride = rows * size_of(dtype)};
 }
 
@@ -88,7 +88,9 @@ Status LatentAttention::declare(LayerTensors& tensors) {
 }
 
 std::uint64_t LatentAttention::derived_bytes() const {
-  if (kv_b_proj_.rows == 0 || kv_b_proj_.format.kind == WeightFormat::Kind::kFloat) return 0;
+  if (kv_b_proj_.rows == 0 || kv_b_proj_.type->encoding == WeightEncoding::kFloat) {
+    return 0;
+  }
   return spec_.num_heads * spec_.qk_nope_head_dim * spec_.kv_lora_rank * sizeof(float);
 }
 
@@ -113,8 +115,8 @@ WeightView LatentAttention::embed_q(std::size_t head) const {
     const float* const keys = key_rows_.data() + head * nope * rank;
     return transposed_floats(DType::kF32, reinterpret_cast<const std::byte*>(keys), rank, nope);
   }
-  return transposed_floats(kv_b_proj_.format.dtype,
-                           kv_b_proj_.weight_row(head * (nope + spec_.v_head_dim)), rank, nope);
+  return transposed_floats(kv_b_proj_.type->dtype,
+                           kv_b_proj_.plane_row(0, head * (nope + spec_.v_head_dim)), rank, nope);
 }
 
 WeightView LatentAttention::unembed_out(std::size_t head) const {

@@ -48,6 +48,14 @@ class RouterVectors final : public WeightSource {
     *out = values.at(tensor.id);
     return Status();
   }
+  Status integers(const TensorRef& /*tensor*/, std::size_t /*count*/,
+                  std::vector<std::int64_t>* /*out*/) override {
+    return Status();
+  }
+  Status row_table(std::span<const TensorRef> /*parts*/, std::uint64_t /*rows*/,
+                   std::size_t /*cols*/, std::size_t* /*table*/) override {
+    return Status();
+  }
   std::map<TensorId, std::vector<float>> values;
 };
 

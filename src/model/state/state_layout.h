@@ -9,8 +9,8 @@
 
 namespace flashmoe {
 
-/// Parts of what a layer remembers of a position: keys and values.
-inline constexpr std::size_t kPositionParts = 2;
+/// Parts of what a layer remembers of a position: keys, values, and an indexer's keys.
+inline constexpr std::size_t kPositionParts = 3;
 
 /// The first position that `position` looks back to, through a window of so many; 0: of all.
 inline std::size_t first_in_window(std::size_t window, std::size_t position) {
@@ -28,7 +28,8 @@ struct StateNeeds {
   std::size_t fixed_bytes = 0;
 };
 
-/// Where the layers of a model keep what they remember of a sequence. Layers that look back equally
+/// Where the layers of a model keep what they remember of a sequence; behind them come the n-gram
+/// embeddings, as if each were a layer of its own. Layers that look back equally
 /// far form a group, whose blocks of kKvBlock positions come and go together; what does not grow is
 /// in one piece for all layers.
 class StateLayout {

@@ -1,0 +1,18 @@
+// Q4_1 for CPUs: q4_1.h has the layout. Included by kernels-inl.h.
+
+struct Q41 {
+  static constexpr int kBlock = 32;
+  static constexpr int32_t kZero = 0;
+  static constexpr bool kIsWide = false;
+  static constexpr bool kHasBias = true;
+  static constexpr size_t kSize = 20;
+  static constexpr size_t kBlockColumns = 32;
+
+  template <int kCount>
+  static Bytes64 unpack(const uint8_t* p, size_t /*col*/) {
+    const uint8_t* const second = kCount == 64 ? p + kSize : p;
+    return shift_right<0, 4, 0, 4>(load_16_twice(p + 4, second + 4)) & 15;
+  }
+
+  using Scales = FirstHalvesScales<kSize>;
+};

@@ -203,6 +203,7 @@ inline BlockRows rows_of_block(const AttentionHeads& heads, const AttentionQuery
     widened.value_block = values;
     widened.rows = 0;
   }
+  const bool is_latent = keys == values;  // a row's first elements are its value
   float* const wide_keys = widened.floats;
   float* const wide_values = widened.floats + kAttentionBlock * heads.head_dim;
   for (size_t i = 0; i < seen.count; ++i) {
@@ -212,9 +213,11 @@ inline BlockRows rows_of_block(const AttentionHeads& heads, const AttentionQuery
     widened.rows |= bit;
     widen_row(heads, keys + at * heads.key_bytes, heads.head_dim, heads.head_dim,
               wide_keys + at * heads.head_dim);
+    if (is_latent) continue;
     widen_row(heads, values + at * heads.value_bytes, heads.value_stride, heads.value_dim,
               wide_values + at * heads.value_dim);
   }
+  if (is_latent) return {wide_keys, wide_keys, heads.head_dim};
   return {wide_keys, wide_values, heads.value_dim};
 }
 

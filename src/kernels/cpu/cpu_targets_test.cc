@@ -328,22 +328,23 @@ Case attention_case(Ops& ops, const std::string& name, std::size_t head_dim,
   for (AttentionRow& row : rows) row.first = row.position > 100 ? row.position - 100 : 0;
   ops.attention(narrow, rows);
   hash.add(out);
-  // And to some runs of positions alone. What rounded ones give there is in ops_property_test.
-  for (const std::size_t run_size : {1, 4}) {
-    if (precision != KvPrecision::kF32) break;
-    AttentionShape sparse = shape;
-    sparse.run_size = run_size;
-    std::vector<std::vector<std::uint32_t>> runs(rows.size());
-    for (std::size_t i = 0; i < rows.size(); ++i) {
-      const std::size_t last = rows[i].position / run_size;
-      for (std::uint32_t run = 0; run <= last; ++run) {
-        if (run == last || random.below(3) > 0) runs[i].push_back(run);
+  if (precision == KvPrecision::kF32) {
+    // And to some runs of positions alone. What rounded ones give there is in ops_property_test.
+    for (const std::size_t run_size : {1, 4}) {
+      AttentionShape sparse = shape;
+      sparse.run_size = run_size;
+      std::vector<std::vector<std::uint32_t>> runs(rows.size());
+      for (std::size_t i = 0; i < rows.size(); ++i) {
+        const std::size_t last = rows[i].position / run_size;
+        for (std::uint32_t run = 0; run <= last; ++run) {
+          if (run == last || random.below(3) > 0) runs[i].push_back(run);
+        }
+        rows[i].first = 0;
+        rows[i].runs = runs[i];
       }
-      rows[i].first = 0;
-      rows[i].runs = runs[i];
+      ops.attention(sparse, rows);
+      hash.add(out);
     }
-    ops.attention(sparse, rows);
-    hash.add(out);
   }
   return {name + " " + std::to_string(head_dim), hash.value()};
 }

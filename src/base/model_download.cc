@@ -7,10 +7,13 @@
 #include <cstdint>
 #include <fstream>
 #include <functional>
+#include <iterator>
+#include <map>
 #include <optional>
 #include <string>
 #include <string_view>
 #include <system_error>
+#include <tuple>
 #include <utility>
 #include <vector>
 
@@ -64,7 +67,9 @@ enum class Holding : std::uint8_t {
 };
 
 Holding holding_of(const fs::path& folder) {
-  std::vector<std::string> weights;
+  // How many there are of the parts that belong together; a name says of how many.
+  std::map<std::tuple<std::string, std::string, std::uint64_t>, std::uint64_t> parts;
+  bool has_weights = false;
   bool has_config = false;
   bool is_empty = true;
   std::error_code failure;
@@ -75,23 +80,17 @@ Holding holding_of(const fs::path& folder) {
     is_empty = false;
     const fs::path name = entry->path().filename();
     has_config |= name == "config.json" || name.extension() == ".gguf";
-    if (name.extension() == ".safetensors" || name.extension() == ".gguf") {
-      weights.push_back(name.string());
+    if (name.extension() != ".safetensors" && name.extension() != ".gguf") continue;
+    has_weights = true;
+    if (const std::optional<PartName> part = parse_part_name(name.string())) {
+      ++parts[{part->base, part->extension, part->count}];
     }
   }
   if (is_empty) return Holding::kNothing;
-  if (weights.empty()) return Holding::kText;
-  const auto has_all_parts = [&](const std::string& name) {
-    const std::optional<PartName> part = parse_part_name(name);
-    const std::uint64_t count = part ? part->count : 0;
-    if (count > weights.size()) return false;
-    for (std::uint64_t i = 1; i <= count; ++i) {
-      if (std::ranges::find(weights, part->of(i)) == weights.end()) return false;
-    }
-    return true;
-  };
-  const bool is_whole = has_config && std::ranges::all_of(weights, has_all_parts);
-  return is_whole ? Holding::kModel : Holding::kParts;
+  if (!has_weights) return Holding::kText;
+  const bool has_all_parts = std::ranges::all_of(
+      parts, [](const auto& entry) { return std::get<2>(entry.first) == entry.second; });
+  return has_config && has_all_parts ? Holding::kModel : Holding::kParts;
 }
 
 struct Snapshot {
@@ -117,19 +116,22 @@ Result<Snapshot> find_snapshot(const fs::path& repository) {
   std::ranges::stable_sort(folders, std::greater(), time_of);
   std::stable_partition(folders.begin(), folders.end(),
                         [&](const fs::path& folder) { return folder.filename() == main; });
-  const auto best = std::ranges::max_element(folders, {}, holding_of);
-  if (holding_of(*best) == Holding::kNothing) {
+  std::vector<Holding> holdings;
+  std::ranges::transform(folders, std::back_inserter(holdings), holding_of);
+  const auto most = std::ranges::max_element(holdings);
+  if (*most == Holding::kNothing) {
     return error(StatusCode::kNotFound,
                  "{}: no snapshot of this repository of the hub's cache has a file in it: the "
                  "download did not end; download the model again",
                  repository.string());
   }
-  Snapshot snapshot{.folder = *best, .remark = {}};
-  if (best != folders.begin()) {
+  const fs::path& best = folders[static_cast<std::size_t>(most - holdings.begin())];
+  Snapshot snapshot{.folder = best, .remark = {}};
+  if (best != folders.front()) {
     snapshot.remark = fmt::format(
         "{}: snapshot {} is used, as {}, {}, is not a whole model; download it again to have that "
         "one",
-        repository.string(), best->filename().string(), folders.front().filename().string(),
+        repository.string(), best.filename().string(), folders.front().filename().string(),
         folders.front().filename() == main ? "which refs/main names" : "the newest");
   }
   return snapshot;

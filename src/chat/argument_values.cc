@@ -80,7 +80,7 @@ bool is_text_type(std::string_view type) {
 }
 
 std::optional<std::string> number_json(std::string_view text, bool wants_integer) {
-  const ArgumentJson parsed = ArgumentJson::parse(text, nullptr, false);
+  const ArgumentJson parsed = whole_json(text);
   if (parsed.is_number_integer()) return dumped(parsed);
   if (!parsed.is_number_float()) return std::nullopt;
   const double value = parsed.get<double>();
@@ -135,6 +135,12 @@ std::string json_escaped(std::string_view text) {
   return quoted.substr(1, quoted.size() - 2);
 }
 
+ArgumentJson whole_json(std::string_view text) {
+  const bool has_nul = text.find('\0') != std::string_view::npos;
+  return has_nul ? ArgumentJson(ArgumentJson::value_t::discarded)
+                 : ArgumentJson::parse(text, nullptr, /*allow_exceptions=*/false);
+}
+
 bool takes_text(const ArgumentJson& schema) {
   return is_text_type(type_of(schema)) && !allows_null(schema);
 }
@@ -155,8 +161,8 @@ std::string argument_json(std::string_view text, const ArgumentJson& schema) {
     return number_json(text, /*wants_integer=*/false).value_or(as_text);
   }
   if (type.starts_with("bool")) return word == "true" || word == "1" ? "true" : "false";
-  ArgumentJson parsed = ArgumentJson::parse(text, nullptr, false);
-  if (parsed.is_discarded()) parsed = ArgumentJson::parse(json_of_python(text), nullptr, false);
+  ArgumentJson parsed = whole_json(text);
+  if (parsed.is_discarded()) parsed = whole_json(json_of_python(text));
   return parsed.is_discarded() ? as_text : dumped(parsed);
 }
 

@@ -7,6 +7,10 @@
 
 namespace flashmoe {
 
+/// `text` as JSON; discarded if it is none. A NUL byte is none, though the parser beneath takes
+/// it for the end.
+nlohmann::ordered_json whole_json(std::string_view text);
+
 /// Whether a parameter with this schema takes any text as it stands. Null: nothing is known of it.
 bool takes_text(const nlohmann::ordered_json& schema);
 

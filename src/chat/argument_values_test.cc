@@ -27,6 +27,13 @@ TEST(ArgumentJson, FollowsTheSchemasType) {
   EXPECT_EQ(argument_json("a\nb\"", Schema()), R"("a\nb\"")");
 }
 
+TEST(ArgumentJson, DoesNotEndAtANulByte) {
+  using namespace std::string_view_literals;
+  EXPECT_EQ(argument_json("12\0 and more"sv, of_type("integer")), R"("12\u0000 and more")");
+  EXPECT_EQ(argument_json("[1]\0]"sv, of_type("array")), R"("[1]\u0000]")");
+  EXPECT_TRUE(whole_json("12\0"sv).is_discarded());
+}
+
 TEST(ArgumentJson, TakesNullWhereItMayBe) {
   EXPECT_EQ(argument_json("null", of_type("string")), "\"null\"");
   EXPECT_EQ(argument_json("null", of_type("integer")), "null");

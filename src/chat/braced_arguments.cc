@@ -25,7 +25,7 @@ std::string json_of_word(std::string_view word) {
   if (word == "None") return "null";
   if (word == "True") return "true";
   if (word == "False") return "false";
-  if (nlohmann::json::accept(word)) return std::string(word);
+  if (!whole_json(word).is_discarded()) return std::string(word);
   return '"' + json_escaped(word) + '"';
 }
 

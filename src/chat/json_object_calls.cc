@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "base/check.h"
+#include "chat/argument_values.h"
 #include "chat/json_reader.h"
 #include "chat/marks.h"
 
@@ -190,7 +191,7 @@ class ObjectCallReader : public ToolCallReader {
     if (value.is_null()) return "{}";
     if (!value.is_string()) return arguments;
     const auto text = value.get<std::string>();
-    return nlohmann::json::parse(text, nullptr, false).is_object() ? text : arguments;
+    return whole_json(text).is_object() ? text : arguments;
   }
 
   /// Takes the mark at the end, if it comes.

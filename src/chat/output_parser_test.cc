@@ -634,6 +634,9 @@ TEST(GemmaCalls, ThatBreakOffOrGoWrongSaySo) {
   EXPECT_EQ(gemma("<|tool_call>call:edit{text:" + word + "}<tool_call|>y"),
             "edit[{\"text\": \"" + word + "\"}]y");
   EXPECT_EQ(gemma("<|tool_call>call:edit{text:x" + word + "}<tool_call|>y"), "edit[{\"text\": !]y");
+  // A number ends at no NUL byte.
+  EXPECT_EQ(gemma(std::string("<|tool_call>call:edit{line:12\0[0}<tool_call|>", 44)),
+            "edit[{\"line\": \"12\\u0000[0\"}]");
   EXPECT_EQ(gemma("Say <|tool_call> to call."), "Say  to call.");
   EXPECT_EQ(cut(ToolSyntax::kGemma, "I <|tool_call>call:ed"), std::pair(std::string("I"), true));
 }

@@ -83,19 +83,24 @@ json sprout() {
                                     {"vocab_size", 16384}});
 }
 
+/// The last of every `period` layers has full attention, those before it are of the kind `other`.
+json layer_types(int count, int period, const char* other) {
+  json types = json::array();
+  for (int i = 0; i < count; ++i) {
+    types.push_back(i % period == period - 1 ? "full_attention" : other);
+  }
+  return types;
+}
+
 /// The text part of Qwen3.5-35B-A3B and Qwen3.6-35B-A3B, in the form of the multimodal model.
 json qwen3_6_35b_a3b() {
-  json layer_types = json::array();
-  for (int i = 0; i < 40; ++i) {
-    layer_types.push_back(i % 4 == 3 ? "full_attention" : "linear_attention");
-  }
   const json text = {{"model_type", "qwen3_5_moe_text"},
                      {"attention_bias", false},
                      {"eos_token_id", 248044},
                      {"head_dim", 256},
                      {"hidden_act", "silu"},
                      {"hidden_size", 2048},
-                     {"layer_types", layer_types},
+                     {"layer_types", layer_types(40, 4, "linear_attention")},
                      {"linear_conv_kernel_dim", 4},
                      {"linear_key_head_dim", 128},
                      {"linear_num_key_heads", 16},
@@ -125,10 +130,6 @@ json qwen3_6_35b_a3b() {
 
 /// The text part of Qwen3.8-Flash-Next, in the form of the multimodal model.
 json qwen3_8_flash_next() {
-  json layer_types = json::array();
-  for (int i = 0; i < 48; ++i) {
-    layer_types.push_back(i % 4 == 3 ? "full_attention" : "linear_attention");
-  }
   const json text = {{"model_type", "qwen4_exp_text"},
                      {"attention_bias", false},
                      {"eos_token_id", 248044},
@@ -143,7 +144,7 @@ json qwen3_8_flash_next() {
                      {"indexer_head_dim", 128},
                      {"indexer_kv_heads", 1},
                      {"indexer_n_heads", 4},
-                     {"layer_types", layer_types},
+                     {"layer_types", layer_types(48, 4, "linear_attention")},
                      {"linear_conv_kernel_dim", 4},
                      {"linear_key_head_dim", 128},
                      {"linear_num_key_heads", 16},
@@ -264,10 +265,6 @@ json minimax_m2() {
 
 /// The text part of gemma-4-26B-A4B, in the form of the multimodal model.
 json gemma_4_26b_a4b() {
-  json layer_types = json::array();
-  for (int i = 0; i < 30; ++i) {
-    layer_types.push_back(i % 6 == 5 ? "full_attention" : "sliding_attention");
-  }
   const json text = {{"model_type", "gemma4_text"},
                      {"attention_bias", false},
                      {"attention_k_eq_v", true},
@@ -281,7 +278,7 @@ json gemma_4_26b_a4b() {
                      {"hidden_size", 2816},
                      {"hidden_size_per_layer_input", 0},
                      {"intermediate_size", 2112},
-                     {"layer_types", layer_types},
+                     {"layer_types", layer_types(30, 6, "sliding_attention")},
                      {"max_position_embeddings", 262144},
                      {"moe_intermediate_size", 704},
                      {"num_attention_heads", 16},
@@ -307,10 +304,6 @@ json gemma_4_26b_a4b() {
 }
 
 json gpt_oss(int layers, int experts) {
-  json layer_types = json::array();
-  for (int i = 0; i < layers; ++i) {
-    layer_types.push_back(i % 2 == 0 ? "sliding_attention" : "full_attention");
-  }
   return {{"architectures", {"GptOssForCausalLM"}},
           {"model_type", "gpt_oss"},
           {"attention_bias", true},
@@ -319,7 +312,7 @@ json gpt_oss(int layers, int experts) {
           {"hidden_act", "silu"},
           {"hidden_size", 2880},
           {"intermediate_size", 2880},
-          {"layer_types", layer_types},
+          {"layer_types", layer_types(layers, 2, "sliding_attention")},
           {"max_position_embeddings", 131072},
           {"num_attention_heads", 64},
           {"num_experts_per_tok", 4},

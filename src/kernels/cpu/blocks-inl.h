@@ -18,47 +18,49 @@
 // vector of integer sums, which are kept in the L1 cache and then transposed for 16 chains side by
 // side, and what its blocks say of scales, put where the lanes of 16 rows are read at once.
 
-/// IEEE halves of 16 rows and 16 float steps.
-struct HalfScales {
-  alignas(64) uint16_t half[16][16];  // [step][row]
-
+/// An IEEE half of each of 16 rows.
+struct RowHalves {
+  alignas(32) uint16_t half[16];
+  FM_INLINE void set(size_t r, const uint8_t* p) { memcpy(&half[r], p, 2); }
+  FM_INLINE F32x16 floats() const { return load_f16(reinterpret_cast<const uint8_t*>(half)); }
+};
+/// The same of 16 float steps.
+struct StepHalves {
+  RowHalves step[16];
   /// `count` halves from p on, `stride` bytes apart.
   FM_INLINE void set(size_t r, const uint8_t* p, size_t stride, size_t count) {
     if (count == 16) {
 #pragma GCC unroll 16
-      for (size_t i = 0; i < 16; ++i) memcpy(&half[i][r], p + i * stride, 2);
+      for (size_t i = 0; i < 16; ++i) step[i].set(r, p + i * stride);
     } else {
-      for (size_t i = 0; i < count; ++i) memcpy(&half[i][r], p + i * stride, 2);
+      for (size_t i = 0; i < count; ++i) step[i].set(r, p + i * stride);
     }
-  }
-  FM_INLINE F32x16 at(size_t step) const {
-    return load_f16(reinterpret_cast<const uint8_t*>(half[step]));
   }
 };
 /// The scales of blocks of 32 columns that begin with one as an IEEE half.
 template <size_t kSize>
 struct FirstHalfScales {
-  HalfScales scales;
+  StepHalves scales;
   FM_INLINE void set(size_t r, const uint8_t* block, size_t count) {
     scales.set(r, block, kSize, count);
   }
   template <typename Use>
   FM_INLINE void for_steps(size_t count, Use use) const {
-    for (size_t i = 0; i < count; ++i) use(i, scales.at(i), set1(0.0f));
+    for (size_t i = 0; i < count; ++i) use(i, scales.step[i].floats(), set1(0.0f));
   }
 };
 /// The same with a bias behind it.
 template <size_t kSize>
 struct FirstHalvesScales {
-  HalfScales scales;
-  HalfScales biases;
+  StepHalves scales;
+  StepHalves biases;
   FM_INLINE void set(size_t r, const uint8_t* block, size_t count) {
     scales.set(r, block, kSize, count);
     biases.set(r, block + 2, kSize, count);
   }
   template <typename Use>
   FM_INLINE void for_steps(size_t count, Use use) const {
-    for (size_t i = 0; i < count; ++i) use(i, scales.at(i), biases.at(i));
+    for (size_t i = 0; i < count; ++i) use(i, scales.step[i].floats(), biases.step[i].floats());
   }
 };
 /// kCount 32-bit words of 16 rows, in whose lanes they are unpacked.
@@ -74,6 +76,40 @@ struct RowWords {
 template <int i>
 inline I32x16 byte_of(I32x16 words) {
   return shift_right<8 * i>(words) & 0xff;
+}
+
+/// Four float steps whose scales are d times a lane's bytes less `zero`.
+template <typename Use>
+FM_INLINE inline void use_bytes(size_t step, F32x16 d, I32x16 bytes, int32_t zero, Use use) {
+  repeat<4>([&](auto i) FM_INLINE {
+    const I32x16 s = byte_of<i>(bytes) + broadcast_i32(-zero);
+    use(step + i, d * to_float(s), set1(0.0f));
+  });
+}
+/// Four whose scales are d, and whose biases are e, times a lane's bytes.
+template <typename Use>
+FM_INLINE inline void use_bytes(size_t step, F32x16 d, I32x16 scales, F32x16 e, I32x16 minima,
+                                Use use) {
+  repeat<4>([&](auto i) FM_INLINE {
+    use(step + i, d * to_float(byte_of<i>(scales)), e * to_float(byte_of<i>(minima)));
+  });
+}
+
+/// 4-bit numbers of a block of 32 columns, the low halves of its 16 bytes before the high ones, and
+/// of the block `size` bytes further, where 64 columns are wanted.
+template <int kCount>
+inline Bytes64 split_nibbles(const uint8_t* p, size_t size) {
+  const uint8_t* const second = kCount == 64 ? p + size : p;
+  return shift_right<0, 4, 0, 4>(load_16_twice(p, second)) & 15;
+}
+/// 16 where the bit of the column is set: the fifth bits of the same.
+template <int kCount>
+inline Bytes64 fifth_bits(const uint8_t* p, size_t size) {
+  uint32_t low;
+  uint32_t high;
+  memcpy(&low, p, 4);
+  memcpy(&high, kCount == 64 ? p + size : p, 4);
+  return spread_bits<16>(low | uint64_t{high} << 32);
 }
 
 template <typename Body>

@@ -366,7 +366,9 @@ inline I32x16 dot_add(I32x16 acc, I16x32 x, I16x32 y) {
 struct Bytes64 {
   __m256i a, b;
 };
-inline Bytes64 load_bytes(const int8_t* p) { return {load_256(p), load_256(p + 32)}; }
+inline Bytes64 load_bytes(const void* p) {
+  return {load_256(p), load_256(static_cast<const uint8_t*>(p) + 32)};
+}
 inline void split_planes(const int16_t* q, int8_t* high, int8_t* low) {
   const __m256i order = _mm256_broadcastsi128_si256(
       _mm_set_epi8(15, 13, 11, 9, 14, 12, 10, 8, 7, 5, 3, 1, 6, 4, 2, 0));
@@ -529,7 +531,6 @@ inline I32x16 unpack_steps(const uint8_t* p, bool /*is_half*/) {
   return {halves.a, halves.b};
 }
 
-inline Bytes64 load_64(const uint8_t* p) { return {load_256(p), load_256(p + 32)}; }
 inline Bytes64 load_32s(const uint8_t* p, const uint8_t* q) { return {load_256(p), load_256(q)}; }
 inline Bytes64 load_32_twice(const uint8_t* p) { return {load_256(p), load_256(p)}; }
 inline Bytes64 load_16_twice(const uint8_t* p, const uint8_t* q) {
@@ -617,7 +618,7 @@ inline I32x16 sum_bytes(Bytes64 w, const int8_t* planes) {
           _mm256_add_epi32(sum(lower.b, high.b, low.b, 1), sum(upper.b, high.b, low.b, 16))};
 #endif
 }
-inline I32x16 sums_of_quarters(const I32x16 (&v)[4]) {
+inline I32x16 sums_of_quarters(const I32x16* v) {
   return {_mm256_hadd_epi32(_mm256_hadd_epi32(v[0].a, v[1].a), _mm256_hadd_epi32(v[2].a, v[3].a)),
           _mm256_hadd_epi32(_mm256_hadd_epi32(v[0].b, v[1].b), _mm256_hadd_epi32(v[2].b, v[3].b))};
 }

@@ -189,19 +189,18 @@ __attribute__((always_inline)) inline void transpose_16(I32x16 (&rows)[16]) {
     rows[12 + c].v = _mm512_shuffle_i32x4(ab_odd, cd_odd, 0xdd);
   }
 }
+inline I32x16 sums_of_quarters(const I32x16* v) {
+  const auto two = [&](int i) {
+    return _mm512_add_epi32(_mm512_unpacklo_epi32(v[i].v, v[i + 1].v),
+                            _mm512_unpackhi_epi32(v[i].v, v[i + 1].v));
+  };
+  const __m512i a = two(0);
+  const __m512i b = two(2);
+  return {_mm512_add_epi32(_mm512_unpacklo_epi64(a, b), _mm512_unpackhi_epi64(a, b))};
+}
 __attribute__((always_inline)) inline I32x16 sums_of_16(const I32x16 (&v)[16]) {
-  __m512i four[4];  // in each 128-bit quarter what it adds to the sums of v[4 i] to v[4 i + 3]
-#pragma GCC unroll 4
-  for (int i = 0; i < 4; ++i) {
-    const auto two = [&](int j) {
-      return _mm512_add_epi32(_mm512_unpacklo_epi32(v[j].v, v[j + 1].v),
-                              _mm512_unpackhi_epi32(v[j].v, v[j + 1].v));
-    };
-    const __m512i a = two(4 * i);
-    const __m512i b = two(4 * i + 2);
-    four[i] = _mm512_add_epi32(_mm512_unpacklo_epi64(a, b), _mm512_unpackhi_epi64(a, b));
-  }
-  return add_quarters(add_quarters({four[0]}, {four[1]}), add_quarters({four[2]}, {four[3]}));
+  return add_quarters(add_quarters(sums_of_quarters(v), sums_of_quarters(v + 4)),
+                      add_quarters(sums_of_quarters(v + 8), sums_of_quarters(v + 12)));
 }
 inline I32x16 load_words(const uint8_t* p, size_t n) {
   return {_mm512_maskz_loadu_epi32(first_lanes(n), p)};
@@ -275,7 +274,7 @@ inline I32x16 dot_add(I32x16 acc, I16x32 a, I16x32 b) {
 struct Bytes64 {
   __m512i v;
 };
-inline Bytes64 load_bytes(const int8_t* p) { return {_mm512_loadu_si512(p)}; }
+inline Bytes64 load_bytes(const void* p) { return {_mm512_loadu_si512(p)}; }
 inline void split_planes(const int16_t* q, int8_t* high, int8_t* low) {
   const __m512i x = _mm512_loadu_si512(q);
   const __m512i rounded = _mm512_add_epi16(x, _mm512_set1_epi16(128));
@@ -448,7 +447,6 @@ inline I32x16 unpack_steps(const uint8_t* p, bool /*is_half*/) {
 }
 #endif
 
-inline Bytes64 load_64(const uint8_t* p) { return {_mm512_loadu_si512(p)}; }
 inline Bytes64 load_32s(const uint8_t* p, const uint8_t* q) {
   return {_mm512_inserti64x4(_mm512_castsi256_si512(load_halves(p)), load_halves(q), 1)};
 }
@@ -518,15 +516,6 @@ inline I32x16 sum_bytes(Bytes64 w, const int8_t* planes) {
   if constexpr (!kIsWide) return {sum(w.v, 1)};
   return {_mm512_add_epi32(sum(low_nibbles(w).v, 1), sum(high_nibbles(w).v, 16))};
 #endif
-}
-inline I32x16 sums_of_quarters(const I32x16 (&v)[4]) {
-  const auto two = [&](int i) {
-    return _mm512_add_epi32(_mm512_unpacklo_epi32(v[i].v, v[i + 1].v),
-                            _mm512_unpackhi_epi32(v[i].v, v[i + 1].v));
-  };
-  const __m512i a = two(0);
-  const __m512i b = two(2);
-  return {_mm512_add_epi32(_mm512_unpacklo_epi64(a, b), _mm512_unpackhi_epi64(a, b))};
 }
 constexpr size_t kStepVectors = 4 / kStepColumns;
 template <bool kIsWide>

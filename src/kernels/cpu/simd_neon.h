@@ -348,8 +348,8 @@ template <typename Fn>
 inline Bytes64 map_bytes(Fn fn) {
   return {{fn(0), fn(1), fn(2), fn(3)}};
 }
-inline Bytes64 load_bytes(const int8_t* p) {
-  return map_bytes([&](int i) { return vreinterpretq_u8_s8(vld1q_s8(p + 16 * i)); });
+inline Bytes64 load_bytes(const void* p) {
+  return map_bytes([&](int i) { return vld1q_u8(static_cast<const uint8_t*>(p) + 16 * i); });
 }
 inline void split_planes(const int16_t* q, int8_t* high, int8_t* low) {
   for (int i = 0; i < 32; i += 8) {
@@ -618,9 +618,6 @@ inline I32x16 unpack_steps(const uint8_t* p, bool /*is_half*/) {
 }
 #endif
 
-inline Bytes64 load_64(const uint8_t* p) {
-  return map_bytes([&](int i) { return vld1q_u8(p + 16 * i); });
-}
 inline Bytes64 load_32s(const uint8_t* p, const uint8_t* q) {
   return {{vld1q_u8(p), vld1q_u8(p + 16), vld1q_u8(q), vld1q_u8(q + 16)}};
 }
@@ -695,7 +692,7 @@ inline I32x16 sum_bytes(Bytes64 w, const int8_t* planes) {
     return vaddq_s32(vshlq_n_s32(products(planes), 8), products(planes + 64));
   });
 }
-inline I32x16 sums_of_quarters(const I32x16 (&v)[4]) {
+inline I32x16 sums_of_quarters(const I32x16* v) {
   return map_i32([&](int q) {
     return vpaddq_s32(vpaddq_s32(v[0].v[q], v[1].v[q]), vpaddq_s32(v[2].v[q], v[3].v[q]));
   });

@@ -323,7 +323,7 @@ inline I32x16 dot_add(I32x16 acc, I16x32 a, I16x32 b) {
 struct Bytes64 {
   uint8_t byte[64];
 };
-inline Bytes64 load_bytes(const int8_t* p) {
+inline Bytes64 load_bytes(const void* p) {
   Bytes64 r;
   memcpy(r.byte, p, sizeof(r.byte));
   return r;
@@ -474,11 +474,6 @@ inline I32x16 unpack_steps(const uint8_t* p, bool /*is_half*/) {
 
 // What formats of blocks unpack with (blocks-inl.h): 64 bytes, of 64 columns in their order.
 
-inline Bytes64 load_64(const uint8_t* p) {
-  Bytes64 r;
-  memcpy(r.byte, p, 64);
-  return r;
-}
 /// 32 bytes of each.
 inline Bytes64 load_32s(const uint8_t* p, const uint8_t* q) {
   Bytes64 r;
@@ -548,7 +543,7 @@ inline I32x16 sum_bytes(const Bytes64& w, const int8_t* planes) {
   return r;
 }
 /// Lane 4 q + i: the sum of lanes 4 q to 4 q + 3 of v[i].
-inline I32x16 sums_of_quarters(const I32x16 (&v)[4]) {
+inline I32x16 sums_of_quarters(const I32x16* v) {
   I32x16 r = {};
   for (int i = 0; i < 64; ++i) r.lane[i % 16 / 4 * 4 + i / 16] += v[i / 16].lane[i % 16];
   return r;

@@ -53,16 +53,21 @@ float number(Integer q) {
 inline constexpr std::array<std::int32_t, 16> kIq4Values = {
     -127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113};
 
-/// The eight 6-bit scales and minima of Q4_K and Q5_K, in 12 bytes from `at` on.
-struct ScaleAndMin {
-  float scale = 0;
-  float min = 0;
-};
+/// The scales and biases of Q4_K and Q5_K: d, e, and of 8 runs a 6-bit scale s and minimum m in 12
+/// bytes; d s and -e m.
 template <std::size_t Size>
-ScaleAndMin k_scale_and_min(BlockBytes<Size> b, std::size_t at, std::size_t j) {
-  if (j < 4) return {number(b.u8(at + j) & 63), number(b.u8(at + j + 4) & 63)};
-  return {number(b.low(at + j + 4) | (b.u8(at + j - 4) >> 6 << 4)),
-          number(b.high(at + j + 4) | (b.u8(at + j) >> 6 << 4))};
+void read_k_scales(BlockBytes<Size> b, BlockParts& parts) {
+  constexpr std::size_t kAt = 4;
+  for (std::size_t j = 0; j < 8; ++j) {
+    std::uint32_t s = b.u8(kAt + j) & 63;
+    std::uint32_t m = b.u8(kAt + j + 4) & 63;
+    if (j >= 4) {
+      s = b.low(kAt + j + 4) | (b.u8(kAt + j - 4) >> 6 << 4);
+      m = b.high(kAt + j + 4) | (b.u8(kAt + j) >> 6 << 4);
+    }
+    parts.scale[j] = b.f16(0) * number(s);
+    parts.bias[j] = (0.0f - b.f16(2)) * number(m);
+  }
 }
 
 }  // namespace flashmoe::formats

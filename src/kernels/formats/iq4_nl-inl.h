@@ -14,8 +14,7 @@ struct Iq4Nl {
 
   template <int kCount>
   static Bytes64 unpack(const uint8_t* p, size_t /*col*/) {
-    const uint8_t* const second = kCount == 64 ? p + kSize : p;
-    return look_up(kIq4Bytes, shift_right<0, 4, 0, 4>(load_16_twice(p + 2, second + 2)) & 15);
+    return look_up(kIq4Bytes, split_nibbles<kCount>(p + 2, kSize));
   }
 
   using Scales = FirstHalfScales<kSize>;

@@ -13,7 +13,6 @@ namespace flashmoe::formats {
 //      | d f16| q: 16 bytes     |
 // Elements 0 to 15 are the low four bits of the 16 bytes, 16 to 31 the high ones.
 struct Iq4Nl {
-  static constexpr std::size_t kBlock = 32;
   static constexpr std::size_t kSize = 18;
   static constexpr std::size_t kRun = 32;
   static constexpr bool kHasBias = false;

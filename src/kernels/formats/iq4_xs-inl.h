@@ -11,8 +11,7 @@ struct Iq4Xs {
   // Blocks are 256 columns, so that there are always 64.
   template <int kCount>
   static Bytes64 unpack(const uint8_t* p, size_t col) {
-    const uint8_t* const q = p + 8 + col / 2;
-    return look_up(kIq4Bytes, shift_right<0, 4, 0, 4>(load_16_twice(q, q + 16)) & 15);
+    return look_up(kIq4Bytes, split_nibbles<kCount>(p + 8 + col / 2, 16));
   }
 
   struct Scales {

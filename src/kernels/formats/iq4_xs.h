@@ -16,7 +16,6 @@ namespace flashmoe::formats {
 // the high ones. The low four bits of its s are half r % 2 of byte r / 2 of l, the upper two are
 // bits 2 r and up of h.
 struct Iq4Xs {
-  static constexpr std::size_t kBlock = 256;
   static constexpr std::size_t kSize = 136;
   static constexpr std::size_t kRun = 32;
   static constexpr bool kHasBias = false;

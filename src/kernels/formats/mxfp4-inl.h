@@ -14,8 +14,7 @@ struct Mxfp4 {
 
   template <int kCount>
   static Bytes64 unpack(const uint8_t* p, size_t /*col*/) {
-    const uint8_t* const second = kCount == 64 ? p + kSize : p;
-    return look_up(kMxfp4Bytes, shift_right<0, 4, 0, 4>(load_16_twice(p + 1, second + 1)) & 15);
+    return look_up(kMxfp4Bytes, split_nibbles<kCount>(p + 1, kSize));
   }
 
   struct Scales {

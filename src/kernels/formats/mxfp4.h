@@ -15,7 +15,6 @@ namespace flashmoe::formats {
 //      | e: u8| q: 16 bytes     |
 // Elements 0 to 15 are the low four bits of the 16 bytes, 16 to 31 the high ones.
 struct Mxfp4 {
-  static constexpr std::size_t kBlock = 32;
   static constexpr std::size_t kSize = 17;
   static constexpr std::size_t kRun = 32;
   static constexpr bool kHasBias = false;

@@ -29,9 +29,7 @@ struct Q2K {
       repeat<4>([&](auto word) FM_INLINE {
         const I32x16 scales = words.at(word) & 0x0f0f0f0f;
         const I32x16 minima = shift_right<4>(words.at(word)) & 0x0f0f0f0f;
-        repeat<4>([&](auto i) FM_INLINE {
-          use(4 * word + i, d * to_float(byte_of<i>(scales)), e * to_float(byte_of<i>(minima)));
-        });
+        use_bytes(4 * word, d, scales, e, minima, use);
       });
     }
   };

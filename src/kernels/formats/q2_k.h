@@ -15,7 +15,6 @@ namespace flashmoe::formats {
 // s is the low half of a run's byte, m the high one. Each half of 128 elements has 32 bytes of q;
 // its elements 32 j + i are bits 2 j and up of byte i.
 struct Q2K {
-  static constexpr std::size_t kBlock = 256;
   static constexpr std::size_t kSize = 84;
   static constexpr std::size_t kRun = 16;
   static constexpr bool kHasBias = true;

@@ -28,22 +28,18 @@ struct Q3K {
 
   struct Scales {
     RowWords<3> words;
-    HalfScales halves;
+    RowHalves halves;
     FM_INLINE void set(size_t r, const uint8_t* block, size_t /*count*/) {
       words.set(r, block + 96);
-      halves.set(r, block + 108, 0, 1);
+      halves.set(r, block + 108);
     }
     template <typename Use>
     FM_INLINE void for_steps(size_t /*count*/, Use use) const {
-      const F32x16 d = halves.at(0);
+      const F32x16 d = halves.floats();
       repeat<4>([&](auto word) FM_INLINE {
         const I32x16 four = shift_right<word / 2 * 4>(words.at(word % 2)) & 0x0f0f0f0f;
         const I32x16 upper = shift_right<2 * word>(words.at(2)) & 0x03030303;
-        const I32x16 six = four | shift_left<4>(upper);
-        repeat<4>([&](auto i) FM_INLINE {
-          const I32x16 s = byte_of<i>(six) + broadcast_i32(-32);
-          use(4 * word + i, d * to_float(s), set1(0.0f));
-        });
+        use_bytes(4 * word, d, four | shift_left<4>(upper), 32, use);
       });
     }
   };

@@ -17,7 +17,6 @@ namespace flashmoe::formats {
 // the lower four (its high half from run 8 on), and byte 8 + r % 4 the upper two, from bit 2 (r /
 // 4) on.
 struct Q3K {
-  static constexpr std::size_t kBlock = 256;
   static constexpr std::size_t kSize = 110;
   static constexpr std::size_t kRun = 16;
   static constexpr bool kHasBias = false;

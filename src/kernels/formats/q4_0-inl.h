@@ -10,8 +10,7 @@ struct Q40 {
 
   template <int kCount>
   static Bytes64 unpack(const uint8_t* p, size_t /*col*/) {
-    const uint8_t* const second = kCount == 64 ? p + kSize : p;
-    return shift_right<0, 4, 0, 4>(load_16_twice(p + 2, second + 2)) & 15;
+    return split_nibbles<kCount>(p + 2, kSize);
   }
 
   using Scales = FirstHalfScales<kSize>;

@@ -13,7 +13,6 @@ namespace flashmoe::formats {
 //      | d f16| m f16 | q: 16 bytes     |
 // Elements 0 to 15 are the low four bits of the 16 bytes, 16 to 31 the high ones.
 struct Q41 {
-  static constexpr std::size_t kBlock = 32;
   static constexpr std::size_t kSize = 20;
   static constexpr std::size_t kRun = 32;
   static constexpr bool kHasBias = true;

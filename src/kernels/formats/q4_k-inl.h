@@ -17,14 +17,9 @@ struct KScales {
       const I32x16 c = words.at(first / 2 + 3);
       const F32x16 d = lower_f16(halves);
       const F32x16 e = set1(0.0f) - upper_f16(halves);
-      const auto use_four = [&](size_t step, I32x16 scales, I32x16 minima) FM_INLINE {
-        repeat<4>([&](auto i) FM_INLINE {
-          use(step + i, d * to_float(byte_of<i>(scales)), e * to_float(byte_of<i>(minima)));
-        });
-      };
-      use_four(first, a & 0x3f3f3f3f, b & 0x3f3f3f3f);
-      use_four(first + 4, (c & 0x0f0f0f0f) | (shift_right<2>(a) & 0x30303030),
-               (shift_right<4>(c) & 0x0f0f0f0f) | (shift_right<2>(b) & 0x30303030));
+      use_bytes(first, d, a & 0x3f3f3f3f, e, b & 0x3f3f3f3f, use);
+      use_bytes(first + 4, d, (c & 0x0f0f0f0f) | (shift_right<2>(a) & 0x30303030), e,
+                (shift_right<4>(c) & 0x0f0f0f0f) | (shift_right<2>(b) & 0x30303030), use);
     }
   }
 };

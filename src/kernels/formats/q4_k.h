@@ -12,20 +12,15 @@ namespace flashmoe::formats {
 // byte 0      2       4               16                144
 //      | d f16| e f16 | s, m: 12 bytes | q: 128 bytes    |
 //
-// s and m: k_scale_and_min(). Runs 2 c and 2 c + 1 are the low and the high halves of bytes 32 c to
+// s and m: read_k_scales(). Runs 2 c and 2 c + 1 are the low and the high halves of bytes 32 c to
 // 32 c + 31 of q.
 struct Q4K {
-  static constexpr std::size_t kBlock = 256;
   static constexpr std::size_t kSize = 144;
   static constexpr std::size_t kRun = 32;
   static constexpr bool kHasBias = true;
 
   static void read(BlockBytes<kSize> b, BlockParts& parts) {
-    for (std::size_t run = 0; run < 8; ++run) {
-      const ScaleAndMin k = k_scale_and_min(b, 4, run);
-      parts.scale[run] = b.f16(0) * k.scale;
-      parts.bias[run] = (0.0f - b.f16(2)) * k.min;
-    }
+    read_k_scales(b, parts);
     for (std::size_t n = 0; n < 256; ++n) {
       const std::size_t run = n / 32;
       const std::size_t at = 16 + run / 2 * 32 + n % 32;

@@ -10,13 +10,7 @@ struct Q50 {
 
   template <int kCount>
   static Bytes64 unpack(const uint8_t* p, size_t /*col*/) {
-    const uint8_t* const second = kCount == 64 ? p + kSize : p;
-    uint32_t low;
-    uint32_t high;
-    memcpy(&low, p + 2, 4);
-    memcpy(&high, second + 2, 4);
-    return (shift_right<0, 4, 0, 4>(load_16_twice(p + 6, second + 6)) & 15) |
-           spread_bits<16>(low | uint64_t{high} << 32);
+    return split_nibbles<kCount>(p + 6, kSize) | fifth_bits<kCount>(p + 2, kSize);
   }
 
   using Scales = FirstHalfScales<kSize>;

@@ -10,13 +10,7 @@ struct Q51 {
 
   template <int kCount>
   static Bytes64 unpack(const uint8_t* p, size_t /*col*/) {
-    const uint8_t* const second = kCount == 64 ? p + kSize : p;
-    uint32_t low;
-    uint32_t high;
-    memcpy(&low, p + 4, 4);
-    memcpy(&high, second + 4, 4);
-    return (shift_right<0, 4, 0, 4>(load_16_twice(p + 8, second + 8)) & 15) |
-           spread_bits<16>(low | uint64_t{high} << 32);
+    return split_nibbles<kCount>(p + 8, kSize) | fifth_bits<kCount>(p + 4, kSize);
   }
 
   using Scales = FirstHalvesScales<kSize>;

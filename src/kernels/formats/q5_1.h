@@ -14,7 +14,6 @@ namespace flashmoe::formats {
 // Elements 0 to 15 are the low four bits of the 16 bytes, 16 to 31 the high ones.
 // Bit i of h is the fifth of element i.
 struct Q51 {
-  static constexpr std::size_t kBlock = 32;
   static constexpr std::size_t kSize = 24;
   static constexpr std::size_t kRun = 32;
   static constexpr bool kHasBias = true;

@@ -14,17 +14,12 @@ namespace flashmoe::formats {
 //
 // s, m and the low four bits as in Q4_K; the fifth of element i of run r is bit r of byte i of h.
 struct Q5K {
-  static constexpr std::size_t kBlock = 256;
   static constexpr std::size_t kSize = 176;
   static constexpr std::size_t kRun = 32;
   static constexpr bool kHasBias = true;
 
   static void read(BlockBytes<kSize> b, BlockParts& parts) {
-    for (std::size_t run = 0; run < 8; ++run) {
-      const ScaleAndMin k = k_scale_and_min(b, 4, run);
-      parts.scale[run] = b.f16(0) * k.scale;
-      parts.bias[run] = (0.0f - b.f16(2)) * k.min;
-    }
+    read_k_scales(b, parts);
     for (std::size_t n = 0; n < 256; ++n) {
       const std::size_t run = n / 32;
       const std::size_t at = 48 + run / 2 * 32 + n % 32;

@@ -12,7 +12,7 @@ struct Q6K {
   template <int kCount>
   static Bytes64 unpack(const uint8_t* p, size_t col) {
     const size_t half = col / 128;
-    const Bytes64 q = load_64(p + 64 * half);
+    const Bytes64 q = load_bytes(p + 64 * half);
     const Bytes64 h = load_32_twice(p + 128 + 32 * half);
     return col % 128 == 0 ? (q & 15) | (shift_left<4, 4, 2, 2>(h) & 48)
                           : (shift_right<4, 4, 4, 4>(q) & 15) | (shift_right<0, 0, 2, 2>(h) & 48);
@@ -20,21 +20,17 @@ struct Q6K {
 
   struct Scales {
     RowWords<4> words;
-    HalfScales halves;
+    RowHalves halves;
     FM_INLINE void set(size_t r, const uint8_t* block, size_t /*count*/) {
       words.set(r, block + 192);
-      halves.set(r, block + 208, 0, 1);
+      halves.set(r, block + 208);
     }
     template <typename Use>
     FM_INLINE void for_steps(size_t /*count*/, Use use) const {
-      const F32x16 d = halves.at(0);
+      const F32x16 d = halves.floats();
       repeat<4>([&](auto word) FM_INLINE {
         // Signed bytes, as unsigned ones less 128.
-        const I32x16 four = words.at(word) ^ 0x80808080;
-        repeat<4>([&](auto i) FM_INLINE {
-          const I32x16 s = byte_of<i>(four) + broadcast_i32(-128);
-          use(4 * word + i, d * to_float(s), set1(0.0f));
-        });
+        use_bytes(4 * word, d, words.at(word) ^ 0x80808080, 128, use);
       });
     }
   };

@@ -16,7 +16,6 @@ namespace flashmoe::formats {
 // four bits in byte 32 (j % 2) + i of q (its high half from j = 2 on), and bits 2 j and up of byte
 // i of h above them.
 struct Q6K {
-  static constexpr std::size_t kBlock = 256;
   static constexpr std::size_t kSize = 210;
   static constexpr std::size_t kRun = 16;
   static constexpr bool kHasBias = false;

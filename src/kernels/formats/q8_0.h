@@ -12,7 +12,6 @@ namespace flashmoe::formats {
 // byte 0      2                34
 //      | d f16| q: 32 x i8      |
 struct Q80 {
-  static constexpr std::size_t kBlock = 32;
   static constexpr std::size_t kSize = 34;
   static constexpr std::size_t kRun = 32;
   static constexpr bool kHasBias = false;

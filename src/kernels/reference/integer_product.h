@@ -8,8 +8,8 @@
 
 namespace flashmoe::reference {
 
-/// Row `row` of quantised weights times activations x, [weight.cols]: docs/numerics.md word by word,
-/// and so the bits that Ops::prepare and Ops::linear give on every CPU target.
+/// Row `row` of quantised weights times activations x, [weight.cols]: docs/numerics.md word by
+/// word, and so the bits that Ops::prepare and Ops::linear give on every CPU target.
 float integer_product(const WeightView& weight, std::size_t row, std::span<const float> x);
 
 }  // namespace flashmoe::reference

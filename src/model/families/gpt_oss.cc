@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "model/families/fields.h"
+#include "model/families/tensor_names.h"
 #include "model/model_family.h"
 
 namespace flashmoe {

@@ -26,9 +26,10 @@ struct ActivationRow {
   /// Of 8-element part d of each chunk, its even or its odd elements: the high plane, then the low.
   /// Zeros follow the last element, to a multiple of 512.
   const int8_t* planes;  // [cols / 512][d: 4][odd: 2][plane: 2][lane: 16][4]
-  /// The same bytes in the order of the columns, for formats that unpack to it. Zeros follow to a
-  /// multiple of 64.
-  const int8_t* bytes;  // [cols / 64][plane: 2][64]
+  /// q once more, 128 bytes for 64 columns in their order, for what unpacks to it: as a target
+  /// multiplies them, both planes of bytes, [cols / 64][plane: 2][64], or 16-bit words
+  /// (kWordSpan of cpu/simd_scalar.h). Zeros follow to a multiple of 64.
+  const int8_t* numbers;
 };
 
 /// The integer parts of an ActivationRow, to be written.
@@ -38,7 +39,7 @@ struct ActivationRowParts {
   ActivationBlock* blocks64;
   int16_t* words;
   int8_t* planes;
-  int8_t* bytes;
+  int8_t* numbers;
 };
 
 }  // namespace flashmoe

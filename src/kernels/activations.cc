@@ -17,12 +17,12 @@ struct Layout {
     blocks64 = blocks32 + lines(cols / 32 * sizeof(ActivationBlock));
     words = blocks64 + lines(cols / 64 * sizeof(ActivationBlock));
     planes = words + lines(cols * sizeof(std::int16_t));
-    bytes = planes + round_up(cols, Activations::kPlanePadding) * 2;
-    size = bytes + round_up(cols, Activations::kBlock) * 2;
+    numbers = planes + round_up(cols, Activations::kPlanePadding) * 2;
+    size = numbers + round_up(cols, Activations::kBlock) * 2;
   }
   static std::size_t lines(std::size_t bytes) { return round_up(bytes, 64); }
 
-  std::size_t blocks16, blocks32, blocks64, words, planes, bytes, size;
+  std::size_t blocks16, blocks32, blocks64, words, planes, numbers, size;
 };
 
 }  // namespace
@@ -51,7 +51,7 @@ ActivationRowParts Activations::parts(std::size_t r) {
           .blocks64 = reinterpret_cast<ActivationBlock*>(base + layout.blocks64),
           .words = reinterpret_cast<std::int16_t*>(base + layout.words),
           .planes = reinterpret_cast<std::int8_t*>(base + layout.planes),
-          .bytes = reinterpret_cast<std::int8_t*>(base + layout.bytes)};
+          .numbers = reinterpret_cast<std::int8_t*>(base + layout.numbers)};
 }
 
 ActivationRow Activations::row(std::size_t r) const {
@@ -64,7 +64,7 @@ ActivationRow Activations::row(std::size_t r) const {
   row.blocks64 = parts.blocks64;
   row.words = parts.words;
   row.planes = parts.planes;
-  row.bytes = parts.bytes;
+  row.numbers = parts.numbers;
   return row;
 }
 

@@ -116,29 +116,16 @@ template <typename Body>
 struct Blocks {
   static constexpr int kBlock = Body::kBlock;
   static constexpr bool kHasBias = Body::kHasBias;
-  static constexpr int32_t kOffset = kBytesOffset<Body::kIsWide> - Body::kZero;
+  static constexpr int32_t kOffset = kNumbersOffset<Body::kIsWide> - Body::kZero;
   static constexpr size_t kGroup = 16 * kBlock;
 
   static void unpack(const WeightRows& weights, size_t row, size_t row_count, size_t col,
                      size_t col_count, uint8_t* to, size_t stride) {
     const uint8_t* const begin = row_begin(weights, row);
-    for (size_t i = 0; i < col_count; i += 64) {
-      const bool is_half = col_count - i < 64;
-      I32x16 steps[kStepVectors][16];
-      for (size_t r = 0; r < 16; ++r) {
-        const uint8_t* const p = begin + row_in_reach(r, row_count) * weights.strides[0];
-        I32x16 of_row[kStepVectors];
-        steps_of_bytes<Body::kIsWide>(unpack_64(p, col + i, is_half), of_row);
-        for (size_t v = 0; v < kStepVectors; ++v) steps[v][r] = of_row[v];
-      }
-      const size_t step_count = (is_half ? 32 : 64) / kStepColumns;
-      for (size_t v = 0; 16 * v < step_count; ++v) {
-        transpose_16(steps[v]);
-        for (size_t step = 0; step < 16 && 16 * v + step < step_count; ++step, to += stride) {
-          store_step(to, steps[v][step]);
-        }
-      }
-    }
+    unpack_rows<Body::kIsWide>(row_count, col_count, to, stride,
+                               [&](size_t r, size_t i, bool is_half) FM_INLINE {
+                                 return unpack_64(begin + r * weights.strides[0], col + i, is_half);
+                               });
   }
 
   template <typename Use>
@@ -226,7 +213,7 @@ struct Blocks {
                  });
       alignas(64) uint8_t bytes[64];
       for (size_t i = 0; i < col_count; ++i) {
-        if (i % 64 == 0) store_bytes(bytes, unpack_64(p, col + i, col_count - i < 64));
+        if (i % 64 == 0) store_bytes(bytes, bytes_64(p, col + i, col_count - i < 64));
         const float product = scale[i / kBlock] * static_cast<float>(bytes[i % 64] - Body::kZero);
         out[col + i] = kHasBias ? product + bias[i / kBlock] : product;
       }
@@ -241,12 +228,15 @@ struct Blocks {
     return columns / Body::kBlockColumns * Body::kSize;
   }
 
-  FM_INLINE static Bytes64 unpack_64(const uint8_t* row, size_t col, bool is_half) {
+  FM_INLINE static Bytes64 bytes_64(const uint8_t* row, size_t col, bool is_half) {
     const uint8_t* const block = row + bytes_of(col);
     const size_t in_block = col % Body::kBlockColumns;
     if constexpr (Body::kBlockColumns >= 64) return Body::template unpack<64>(block, in_block);
     return is_half ? Body::template unpack<32>(block, in_block)
                    : Body::template unpack<64>(block, in_block);
+  }
+  FM_INLINE static Numbers64 unpack_64(const uint8_t* row, size_t col, bool is_half) {
+    return numbers_of(bytes_64(row, col, is_half));
   }
 
   /// The sums of the float steps of a group, which begins at p, in the lanes that sum_lane says.
@@ -274,9 +264,9 @@ struct Blocks {
     I32x16 parts[kR][4];
     repeat<4>([&](auto i) FM_INLINE {
       const size_t at = begin + 64 * i;
-      const Bytes64 w = unpack_64(p, at, false);
+      const Numbers64 w = unpack_64(p, at, false);
       for (int r = 0; r < kR; ++r) {
-        parts[r][i] = sum_bytes<Body::kIsWide>(w, x[r].bytes + 2 * (col + at));
+        parts[r][i] = sum_numbers<Body::kIsWide>(w, x[r].numbers + 2 * (col + at));
       }
     });
     for (int r = 0; r < kR; ++r) out[r] = sums_of_quarters(parts[r]);
@@ -289,9 +279,10 @@ struct Blocks {
       I32x16 parts[8];
       for (size_t i = 0; i < 8; ++i) {
         const size_t at = 64 * i;
-        parts[i] = at >= col_count ? zero_i32()
-                                   : sum_bytes<Body::kIsWide>(unpack_64(p, at, col_count - at < 64),
-                                                              x[r].bytes + 2 * (col + at));
+        parts[i] = at >= col_count
+                       ? zero_i32()
+                       : sum_numbers<Body::kIsWide>(unpack_64(p, at, col_count - at < 64),
+                                                    x[r].numbers + 2 * (col + at));
       }
       const I32x16 first[4] = {parts[0], parts[1], parts[2], parts[3]};
       const I32x16 second[4] = {parts[4], parts[5], parts[6], parts[7]};
@@ -300,6 +291,6 @@ struct Blocks {
   }
   /// Of sum_group: sums_of_quarters has the 16 columns q of 64 columns i in lane 4 q + i.
   static constexpr size_t sum_lane(size_t step) {
-    return kBlock == 32 ? step / 8 * 8 + step % 2 * 4 + step % 8 / 2 : step % 4 * 4 + step / 4;
+    return kBlock == 32 ? sum_lane_32(step) : step % 4 * 4 + step / 4;
   }
 };

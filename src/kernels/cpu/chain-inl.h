@@ -266,6 +266,33 @@ void linear_tiles(const WeightRows& weights, size_t row_begin, size_t row_end,
 /// n rows of 16 that are there: those past them are the last once more, whose sums nobody stores.
 inline size_t row_in_reach(size_t i, size_t n) { return i < n ? i : n - 1; }
 
+/// Puts col_count columns of 16 rows, of which row_count are there, down as steps. numbers(r, i,
+/// is_half): of row r the 64 columns from number i on, or 32 and anything.
+template <bool kIsWide, typename RowNumbers>
+FM_INLINE inline void unpack_rows(size_t row_count, size_t col_count, uint8_t* to, size_t stride,
+                                  RowNumbers numbers) {
+  for (size_t i = 0; i < col_count; i += 64) {
+    const bool is_half = col_count - i < 64;
+    I32x16 steps[kStepVectors][16];
+    for (size_t r = 0; r < 16; ++r) {
+      I32x16 of_row[kStepVectors];
+      steps_of_numbers<kIsWide>(numbers(row_in_reach(r, row_count), i, is_half), of_row);
+      for (size_t v = 0; v < kStepVectors; ++v) steps[v][r] = of_row[v];
+    }
+    const size_t step_count = (is_half ? 32 : 64) / kStepColumns;
+    for (size_t v = 0; 16 * v < step_count; ++v) {
+      transpose_16(steps[v]);
+      for (size_t step = 0; step < 16 && 16 * v + step < step_count; ++step, to += stride) {
+        store_step(to, steps[v][step]);
+      }
+    }
+  }
+}
+
+/// Where the sum of a block of 32 columns, number `step` of 16, is after sums_of_quarters of the
+/// first 256 columns and the second have been added by quarters.
+constexpr size_t sum_lane_32(size_t step) { return step / 8 * 8 + step % 2 * 4 + step % 8 / 2; }
+
 /// Integer sums of 16 blocks, or chunks, of 16 weight rows: [block][row].
 struct SumVectors {
   alignas(64) int32_t lane[16][16];

@@ -227,13 +227,22 @@ inline void write_chunk(const int16_t* q, size_t chunk, const ActivationRowParts
   }
 }
 
-/// Both planes of `count` columns, 64 or 32, in their order.
-inline void write_bytes(const int16_t* q, size_t count, int8_t* to) {
-  if (count < 64) memset(to, 0, 128);
-  for (size_t i = 0; i < count; ++i) {
-    const int high = (q[i] + 128) >> 8;
-    to[i] = static_cast<int8_t>(high);
-    to[64 + i] = static_cast<int8_t>(q[i] - 256 * high);
+/// ActivationRow::numbers of 64 columns.
+inline void write_numbers(const int16_t* q, int8_t* to) {
+  if constexpr (kWordSpan == 0) {
+    for (size_t i = 0; i < 64; ++i) {
+      const int high = (q[i] + 128) >> 8;
+      to[i] = static_cast<int8_t>(high);
+      to[64 + i] = static_cast<int8_t>(q[i] - 256 * high);
+    }
+  } else {
+    int16_t words[64];
+    constexpr size_t kHalf = kWordSpan / 2;
+    for (size_t i = 0; i < 64; ++i) {
+      const size_t span = i / kWordSpan * kWordSpan;
+      words[i] = q[span + i % kHalf * 2 + i % kWordSpan / kHalf];
+    }
+    memcpy(to, words, sizeof(words));
   }
 }
 
@@ -245,6 +254,7 @@ void quantize_row(const float* values, size_t cols, const ActivationRowParts& ou
     const size_t count = cols - i < 64 ? 32 : 64;
     if (count == 32) {
       quantize_block<32>(values + i, q, scale);
+      memset(q + 32, 0, 32 * sizeof(int16_t));
     } else {
       quantize_block<64>(values + i, q, scale);
     }
@@ -260,6 +270,6 @@ void quantize_row(const float* values, size_t cols, const ActivationRowParts& ou
       total += first + second;
     }
     if (count == 64) out.blocks64[i / 64] = block_of(scale, total);
-    write_bytes(q, count, out.bytes + 2 * i);
+    write_numbers(q, out.numbers + 2 * i);
   }
 }

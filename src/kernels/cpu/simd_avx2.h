@@ -36,9 +36,6 @@ struct F32x16 {
 struct I32x16 {
   __m256i a, b;
 };
-struct I16x32 {
-  __m256i a, b;
-};
 
 inline __m256i load_256(const void* p) {
   return _mm256_loadu_si256(static_cast<const __m256i*>(p));
@@ -273,19 +270,6 @@ __attribute__((always_inline)) inline void transpose_16(I32x16 (&rows)[16]) {
   quarter(lower_left, upper_right);
   for (int i = 0; i < 8; ++i) rows[8 + i].a = kept[i];
 }
-__attribute__((always_inline)) inline I32x16 sums_of_16(const I32x16 (&v)[16]) {
-  const auto eight = [](const I32x16* u) {
-    __m256i four[2];  // in each half what it adds to the sums of 4
-    for (int i = 0; i < 2; ++i) {
-      const auto sum = [&](int j) { return _mm256_add_epi32(u[4 * i + j].a, u[4 * i + j].b); };
-      four[i] =
-          _mm256_hadd_epi32(_mm256_hadd_epi32(sum(0), sum(1)), _mm256_hadd_epi32(sum(2), sum(3)));
-    }
-    return _mm256_add_epi32(_mm256_permute2x128_si256(four[0], four[1], 0x20),
-                            _mm256_permute2x128_si256(four[0], four[1], 0x31));
-  };
-  return {eight(v), eight(v + 8)};
-}
 inline I32x16 load_words(const uint8_t* p, size_t n) {
   if (n == 16) return {load_256(p), load_256(p + 32)};
   const auto* const words = reinterpret_cast<const int*>(p);
@@ -324,7 +308,6 @@ inline F32x16 lower_f16(I32x16 x) {
   const __m256i lower = _mm256_set1_epi32(0xffff);
   return widen_f16({_mm256_and_si256(x.a, lower), _mm256_and_si256(x.b, lower)});
 }
-inline I16x32 load_i16(const int16_t* p) { return {load_256(p), load_256(p + 16)}; }
 /// kWordOrder.
 inline __m256i order_words(__m256i x) {
   const __m128i order = _mm_set_epi8(15, 14, 7, 6, 13, 12, 5, 4, 11, 10, 3, 2, 9, 8, 1, 0);
@@ -334,35 +317,6 @@ inline void order_words(const int16_t* q, int16_t* words) {
   store_256(words, order_words(load_256(q)));
   store_256(words + 16, order_words(load_256(q + 16)));
 }
-/// 16 of 32 packed numbers: groups i and i + 1 of UnpackTables.
-template <int kBits>
-inline __m256i unpack_groups(const uint8_t* p, int i) {
-  static constexpr UnpackTables<kBits> kTables;
-  const auto group = [&](int g) {
-    uint64_t bytes = 0;
-    memcpy(&bytes, p + kTables.offset[g], kTables.kLoadSize);
-    return _mm_cvtsi64_si128(static_cast<long long>(bytes));
-  };
-  const __m256i both = _mm256_set_m128i(group(i + 1), group(i));
-  const __m256i words = _mm256_shuffle_epi8(both, load_256(kTables.byte_index[i]));
-  // AVX2 cannot shift 16-bit lanes each on its own; it can multiply them.
-  return _mm256_srli_epi16(_mm256_mullo_epi16(words, load_256(kTables.left_multiplier[i])),
-                           16 - kBits);
-}
-template <int kBits>
-inline I16x32 unpack(const uint8_t* p) {
-  if constexpr (kBits == 8) {
-    return {order_words(_mm256_cvtepu8_epi16(load_128(p))),
-            order_words(_mm256_cvtepu8_epi16(load_128(p + 16)))};
-  } else {
-    return {unpack_groups<kBits>(p, 0), unpack_groups<kBits>(p, 2)};
-  }
-}
-inline I32x16 dot_add(I32x16 acc, I16x32 x, I16x32 y) {
-  return {_mm256_add_epi32(acc.a, _mm256_madd_epi16(x.a, y.a)),
-          _mm256_add_epi32(acc.b, _mm256_madd_epi16(x.b, y.b))};
-}
-
 struct Bytes64 {
   __m256i a, b;
 };
@@ -480,8 +434,6 @@ inline I32x16 total(PlaneSums s) {
 constexpr size_t kStepColumns = 2;
 constexpr size_t kActivationStep = 4;
 constexpr size_t kActivationChunk = 64;
-template <int kBits>
-constexpr int32_t kStepOffset = 0;
 
 struct StepWeights {
   __m256i a, b;
@@ -524,11 +476,6 @@ inline I32x16 nibble_step(I32x16 words) {
   const __m256i mask = _mm256_set1_epi16(15);
   return {_mm256_and_si256(_mm256_srli_epi16(words.a, 4 * kStep), mask),
           _mm256_and_si256(_mm256_srli_epi16(words.b, 4 * kStep), mask)};
-}
-template <int kBits>
-inline I32x16 unpack_steps(const uint8_t* p, bool /*is_half*/) {
-  const I16x32 halves = unpack<kBits>(p);
-  return {halves.a, halves.b};
 }
 
 inline Bytes64 load_32s(const uint8_t* p, const uint8_t* q) { return {load_256(p), load_256(q)}; }
@@ -591,31 +538,72 @@ inline Bytes64 spread_bits(uint64_t bits) {
   return {of_32(bits), of_32(bits >> 32)};
 }
 
-template <bool kIsWide>
-constexpr int32_t kBytesOffset = 0;
-template <bool kIsWide>
-inline I32x16 sum_bytes(Bytes64 w, const int8_t* planes) {
-  const Bytes64 high = load_bytes(planes);
-  const Bytes64 low = load_bytes(planes + 64);
 #if defined(__AVXVNNI__)
-  const auto sum = [](__m256i weights, __m256i h, __m256i l) {
-    const __m256i upper = _mm256_dpbusd_avx_epi32(_mm256_setzero_si256(), weights, h);
-    return _mm256_dpbusd_avx_epi32(_mm256_slli_epi32(upper, 8), weights, l);
-  };
-  return {sum(w.a, high.a, low.a), sum(w.b, high.b, low.b)};
+using Numbers64 = Bytes64;
+inline Numbers64 numbers_of(Bytes64 x) { return x; }
+constexpr size_t kWordSpan = 0;
 #else
-  // Pairs of products of less than 128 fit 16 bits; wider weights are taken by halves.
-  const auto sum = [](__m256i weights, __m256i h, __m256i l, short factor) {
-    return _mm256_add_epi32(
-        _mm256_madd_epi16(_mm256_maddubs_epi16(weights, h),
-                          _mm256_set1_epi16(static_cast<short>(256 * factor))),
-        _mm256_madd_epi16(_mm256_maddubs_epi16(weights, l), _mm256_set1_epi16(factor)));
+/// Of the first 32 columns the even ones, and the odd ones; of the second.
+struct Numbers64 {
+  __m256i even_a, odd_a, even_b, odd_b;
+};
+inline Numbers64 numbers_of(Bytes64 x) {
+  const __m256i mask = _mm256_set1_epi16(0xff);
+  return {_mm256_and_si256(x.a, mask), _mm256_srli_epi16(x.a, 8), _mm256_and_si256(x.b, mask),
+          _mm256_srli_epi16(x.b, 8)};
+}
+constexpr size_t kWordSpan = 32;
+#endif
+template <int kBits>
+inline Numbers64 unpack_bits(const uint8_t* p) {
+  static constexpr PairTables<kBits, 1> kTables;
+  const auto quarter = [&](int i) {
+    if constexpr (8 * kBits < 16) return _mm_loadl_epi64(reinterpret_cast<const __m128i*>(p));
+    return load_128(p + kTables.offset[i]);
   };
-  if constexpr (!kIsWide) return {sum(w.a, high.a, low.a, 1), sum(w.b, high.b, low.b, 1)};
-  const Bytes64 lower = low_nibbles(w);
-  const Bytes64 upper = high_nibbles(w);
-  return {_mm256_add_epi32(sum(lower.a, high.a, low.a, 1), sum(upper.a, high.a, low.a, 16)),
-          _mm256_add_epi32(sum(lower.b, high.b, low.b, 1), sum(upper.b, high.b, low.b, 16))};
+  // AVX2 cannot shift 16-bit lanes each on its own; it can multiply them.
+  const auto pairs = [&](int i) {
+    const __m256i bytes = _mm256_shuffle_epi8(_mm256_set_m128i(quarter(i + 1), quarter(i)),
+                                              load_256(kTables.byte_index[i]));
+    return _mm256_mullo_epi16(bytes, load_256(kTables.left_multiplier));
+  };
+  const auto even = [](__m256i x) {
+    return _mm256_and_si256(_mm256_srli_epi16(x, 16 - 2 * kBits),
+                            _mm256_set1_epi16((1 << kBits) - 1));
+  };
+  const __m256i a = pairs(0);
+  const __m256i b = pairs(2);
+#if defined(__AVXVNNI__)
+  const auto odd = [](__m256i x) {
+    return _mm256_and_si256(_mm256_srli_epi16(x, 8 - kBits),
+                            _mm256_set1_epi16(((1 << kBits) - 1) << 8));
+  };
+  return {_mm256_or_si256(even(a), odd(a)), _mm256_or_si256(even(b), odd(b))};
+#else
+  const auto odd = [](__m256i x) { return _mm256_srli_epi16(x, 16 - kBits); };
+  return {even(a), odd(a), even(b), odd(b)};
+#endif
+}
+template <>
+inline Numbers64 unpack_bits<8>(const uint8_t* p) {
+  return numbers_of(load_bytes(p));
+}
+template <bool kIsWide>
+constexpr int32_t kNumbersOffset = 0;
+template <bool kIsWide>
+inline I32x16 sum_numbers(Numbers64 w, const int8_t* numbers) {
+#if defined(__AVXVNNI__)
+  const auto sum = [&](__m256i weights, const int8_t* x) {
+    const __m256i high = _mm256_dpbusd_avx_epi32(_mm256_setzero_si256(), weights, load_256(x));
+    return _mm256_dpbusd_avx_epi32(_mm256_slli_epi32(high, 8), weights, load_256(x + 64));
+  };
+  return {sum(w.a, numbers), sum(w.b, numbers + 32)};
+#else
+  const auto sum = [&](__m256i even, __m256i odd, const int8_t* x) {
+    return _mm256_add_epi32(_mm256_madd_epi16(even, load_256(x)),
+                            _mm256_madd_epi16(odd, load_256(x + 32)));
+  };
+  return {sum(w.even_a, w.odd_a, numbers), sum(w.even_b, w.odd_b, numbers + 64)};
 #endif
 }
 inline I32x16 sums_of_quarters(const I32x16* v) {
@@ -624,7 +612,8 @@ inline I32x16 sums_of_quarters(const I32x16* v) {
 }
 constexpr size_t kStepVectors = 4 / kStepColumns;
 template <bool kIsWide>
-inline void steps_of_bytes(Bytes64 w, I32x16 (&steps)[kStepVectors]) {
+inline void steps_of_numbers(Numbers64 w, I32x16 (&steps)[kStepVectors]) {
+#if defined(__AVXVNNI__)
   const __m256i order = _mm256_broadcastsi128_si256(
       _mm_set_epi8(15, 11, 14, 10, 13, 9, 12, 8, 7, 3, 6, 2, 5, 1, 4, 0));
   const auto words = [&](__m256i bytes) -> I32x16 {
@@ -634,6 +623,20 @@ inline void steps_of_bytes(Bytes64 w, I32x16 (&steps)[kStepVectors]) {
   };
   steps[0] = words(w.a);
   steps[1] = words(w.b);
+#else
+  // Of 8 columns 0 4 2 6 and 1 5 3 7, then each pair of the one before one of the other.
+  const __m256i order = _mm256_broadcastsi128_si256(
+      _mm_set_epi8(15, 14, 11, 10, 13, 12, 9, 8, 7, 6, 3, 2, 5, 4, 1, 0));
+  const auto words = [&](__m256i even, __m256i odd) -> I32x16 {
+    const __m256i x = _mm256_shuffle_epi8(even, order);
+    const __m256i y = _mm256_shuffle_epi8(odd, order);
+    const __m256i low = _mm256_unpacklo_epi32(x, y);
+    const __m256i high = _mm256_unpackhi_epi32(x, y);
+    return {_mm256_permute2x128_si256(low, high, 0x20), _mm256_permute2x128_si256(low, high, 0x31)};
+  };
+  steps[0] = words(w.even_a, w.odd_a);
+  steps[1] = words(w.even_b, w.odd_b);
+#endif
 }
 
 }  // namespace

@@ -35,10 +35,6 @@ struct F32x16 {
 struct I32x16 {
   __m512i v;
 };
-struct I16x32 {
-  __m512i v;
-};
-
 inline __mmask16 first_lanes(size_t n) { return static_cast<__mmask16>((1u << n) - 1); }
 
 inline F32x16 set1(float x) { return {_mm512_set1_ps(x)}; }
@@ -198,10 +194,6 @@ inline I32x16 sums_of_quarters(const I32x16* v) {
   const __m512i b = two(2);
   return {_mm512_add_epi32(_mm512_unpacklo_epi64(a, b), _mm512_unpackhi_epi64(a, b))};
 }
-__attribute__((always_inline)) inline I32x16 sums_of_16(const I32x16 (&v)[16]) {
-  return add_quarters(add_quarters(sums_of_quarters(v), sums_of_quarters(v + 4)),
-                      add_quarters(sums_of_quarters(v + 8), sums_of_quarters(v + 12)));
-}
 inline I32x16 load_words(const uint8_t* p, size_t n) {
   return {_mm512_maskz_loadu_epi32(first_lanes(n), p)};
 }
@@ -220,7 +212,6 @@ inline F32x16 upper_f16(I32x16 a) {
   return {_mm512_cvtph_ps(_mm512_cvtepi32_epi16(_mm512_srli_epi32(a.v, 16)))};
 }
 inline F32x16 lower_f16(I32x16 a) { return {_mm512_cvtph_ps(_mm512_cvtepi32_epi16(a.v))}; }
-inline I16x32 load_i16(const int16_t* p) { return {_mm512_loadu_si512(p)}; }
 inline __m512i order_words(__m512i x) {
   const __m128i order = _mm_set_epi8(15, 14, 7, 6, 13, 12, 5, 4, 11, 10, 3, 2, 9, 8, 1, 0);
   return _mm512_shuffle_epi8(x, _mm512_broadcast_i32x4(order));
@@ -228,49 +219,6 @@ inline __m512i order_words(__m512i x) {
 inline void order_words(const int16_t* q, int16_t* words) {
   _mm512_storeu_si512(words, order_words(_mm512_loadu_si512(q)));
 }
-/// The two 16-bit words that number j of 32 packed ones begins and may end in, and its shift.
-template <int kBits>
-struct WordTables {
-  alignas(64) uint16_t word[32] = {};
-  alignas(64) uint16_t next_word[32] = {};
-  alignas(64) uint16_t right_shift[32] = {};
-  alignas(64) uint16_t left_shift[32] = {};
-
-  constexpr WordTables() {
-    for (int j = 0; j < 32; ++j) {
-      const int bit = (j / 8 * 8 + kWordOrder[j % 8]) * kBits;
-      word[j] = static_cast<uint16_t>(bit / 16);
-      next_word[j] = static_cast<uint16_t>(word[j] + 1);
-      right_shift[j] = static_cast<uint16_t>(bit % 16);
-      left_shift[j] = static_cast<uint16_t>(16 - right_shift[j]);
-    }
-  }
-};
-template <int kBits>
-inline I16x32 unpack(const uint8_t* p) {
-  if constexpr (kBits == 8) {
-    return {
-        order_words(_mm512_cvtepu8_epi16(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p))))};
-  } else {
-    static constexpr WordTables<kBits> kTables;
-    constexpr auto kBytes = static_cast<__mmask32>((uint64_t{1} << (4 * kBits)) - 1);
-    const __m512i x = _mm512_castsi256_si512(_mm256_maskz_loadu_epi8(kBytes, p));
-    const __m512i low = _mm512_permutexvar_epi16(_mm512_load_si512(kTables.word), x);
-    const __m512i high = _mm512_permutexvar_epi16(_mm512_load_si512(kTables.next_word), x);
-    const __m512i joined =
-        _mm512_or_si512(_mm512_srlv_epi16(low, _mm512_load_si512(kTables.right_shift)),
-                        _mm512_sllv_epi16(high, _mm512_load_si512(kTables.left_shift)));
-    return {_mm512_and_si512(joined, _mm512_set1_epi16((1 << kBits) - 1))};
-  }
-}
-inline I32x16 dot_add(I32x16 acc, I16x32 a, I16x32 b) {
-#if defined(__AVX512VNNI__)
-  return {_mm512_dpwssd_epi32(acc.v, a.v, b.v)};
-#else
-  return {_mm512_add_epi32(acc.v, _mm512_madd_epi16(a.v, b.v))};
-#endif
-}
-
 struct Bytes64 {
   __m512i v;
 };
@@ -355,8 +303,6 @@ inline I32x16 total(PlaneSums s) {
 constexpr size_t kStepColumns = 4;
 constexpr size_t kActivationStep = 128;
 constexpr size_t kActivationChunk = 16;
-template <int kBits>
-constexpr int32_t kStepOffset = 0;
 
 struct StepWeights {
   __m512i v;  // 4 columns of each of 16 rows
@@ -392,29 +338,10 @@ template <int kStep>
 inline I32x16 nibble_step(I32x16 words) {
   return {_mm512_and_si512(_mm512_srli_epi16(words.v, 4 * kStep), _mm512_set1_epi8(15))};
 }
-// The elements of each 8 in the order of ActivationRow::planes.
-template <int kBits>
-inline I32x16 unpack_steps(const uint8_t* p, bool is_half) {
-  if constexpr (kBits == 8) {
-    const __m512i x = is_half ? _mm512_castsi256_si512(load_halves(p)) : _mm512_loadu_si512(p);
-    const __m128i order = _mm_set_epi8(15, 13, 11, 9, 14, 12, 10, 8, 7, 5, 3, 1, 6, 4, 2, 0);
-    return {_mm512_shuffle_epi8(x, _mm512_broadcast_i32x4(order))};
-  } else {
-    const __m512i first = unpack<kBits>(p).v;
-    const __m512i second = is_half ? _mm512_setzero_si512() : unpack<kBits>(p + 4 * kBits).v;
-    // 8 elements of each in turns, and then not.
-    const __m512i bytes = _mm512_permutexvar_epi64(_mm512_set_epi64(7, 5, 3, 1, 6, 4, 2, 0),
-                                                   _mm512_packus_epi16(first, second));
-    const __m128i order = _mm_set_epi8(15, 11, 14, 10, 13, 9, 12, 8, 7, 3, 6, 2, 5, 1, 4, 0);
-    return {_mm512_shuffle_epi8(bytes, _mm512_broadcast_i32x4(order))};
-  }
-}
 #else
 constexpr size_t kStepColumns = 2;
 constexpr size_t kActivationStep = 4;
 constexpr size_t kActivationChunk = 64;
-template <int kBits>
-constexpr int32_t kStepOffset = 0;
 
 struct StepWeights {
   __m512i v;
@@ -440,10 +367,6 @@ inline I32x16 step_total(StepSums s) { return {s.v}; }
 template <int kStep>
 inline I32x16 nibble_step(I32x16 words) {
   return {_mm512_and_si512(_mm512_srli_epi16(words.v, 4 * kStep), _mm512_set1_epi16(15))};
-}
-template <int kBits>
-inline I32x16 unpack_steps(const uint8_t* p, bool /*is_half*/) {
-  return {unpack<kBits>(p).v};
 }
 #endif
 
@@ -496,38 +419,83 @@ inline Bytes64 test_bits(Bytes64 a) {
   return spread_bits<kValue>(_mm512_test_epi8_mask(a.v, bits));
 }
 
-template <bool kIsWide>
-constexpr int32_t kBytesOffset = 0;
-template <bool kIsWide>
-inline I32x16 sum_bytes(Bytes64 w, const int8_t* planes) {
-  const __m512i high = _mm512_loadu_si512(planes);
-  const __m512i low = _mm512_loadu_si512(planes + 64);
 #if defined(__AVX512VNNI__)
-  const __m512i sum = _mm512_dpbusd_epi32(_mm512_setzero_si512(), w.v, high);
-  return {_mm512_dpbusd_epi32(_mm512_slli_epi32(sum, 8), w.v, low)};
+using Numbers64 = Bytes64;
+inline Numbers64 numbers_of(Bytes64 a) { return a; }
+constexpr size_t kWordSpan = 0;
 #else
-  // Pairs of products of less than 128 fit 16 bits; wider weights are taken by halves.
-  const auto sum = [&](__m512i weights, short factor) {
-    return _mm512_add_epi32(
-        _mm512_madd_epi16(_mm512_maddubs_epi16(weights, high),
-                          _mm512_set1_epi16(static_cast<short>(256 * factor))),
-        _mm512_madd_epi16(_mm512_maddubs_epi16(weights, low), _mm512_set1_epi16(factor)));
-  };
-  if constexpr (!kIsWide) return {sum(w.v, 1)};
-  return {_mm512_add_epi32(sum(low_nibbles(w).v, 1), sum(high_nibbles(w).v, 16))};
+/// The even columns, and the odd ones.
+struct Numbers64 {
+  __m512i even, odd;
+};
+inline Numbers64 numbers_of(Bytes64 a) {
+  return {_mm512_and_si512(a.v, _mm512_set1_epi16(0xff)), _mm512_srli_epi16(a.v, 8)};
+}
+constexpr size_t kWordSpan = 64;
+#endif
+/// Quarters of PairTables as words of 32 bits.
+template <int kBits>
+struct QuarterWords {
+  alignas(64) uint32_t word[16] = {};
+  constexpr explicit QuarterWords(const PairTables<kBits, 4, 64>& tables) {
+    for (int i = 0; i < 16; ++i) {
+      word[i] = static_cast<uint32_t>(tables.offset[i / 4] / 4 + i % 4);
+    }
+  }
+};
+template <int kBits>
+inline Numbers64 unpack_bits(const uint8_t* p) {
+  static constexpr PairTables<kBits, 4, 64> kTables;
+  static constexpr QuarterWords<kBits> kQuarters(kTables);
+  const __m512i x = _mm512_maskz_loadu_epi8((uint64_t{1} << (8 * kBits)) - 1, p);
+  const __m512i quarters = _mm512_permutexvar_epi32(_mm512_load_si512(kQuarters.word), x);
+  const __m512i pairs =
+      _mm512_srlv_epi16(_mm512_shuffle_epi8(quarters, _mm512_load_si512(kTables.byte_index)),
+                        _mm512_load_si512(kTables.right_shift));
+  constexpr int kMask = (1 << kBits) - 1;
+  const __m512i first = _mm512_and_si512(pairs, _mm512_set1_epi16(kMask));
+#if defined(__AVX512VNNI__)
+  // first | (second & mask)
+  return {_mm512_ternarylogic_epi32(first, _mm512_slli_epi16(pairs, 8 - kBits),
+                                    _mm512_set1_epi16(kMask << 8), 0xf8)};
+#else
+  return {first, _mm512_and_si512(_mm512_srli_epi16(pairs, kBits), _mm512_set1_epi16(kMask))};
+#endif
+}
+template <>
+inline Numbers64 unpack_bits<8>(const uint8_t* p) {
+  return numbers_of(load_bytes(p));
+}
+
+template <bool kIsWide>
+constexpr int32_t kNumbersOffset = 0;
+template <bool kIsWide>
+inline I32x16 sum_numbers(Numbers64 w, const int8_t* numbers) {
+#if defined(__AVX512VNNI__)
+  const __m512i high =
+      _mm512_dpbusd_epi32(_mm512_setzero_si512(), w.v, _mm512_loadu_si512(numbers));
+  return {_mm512_dpbusd_epi32(_mm512_slli_epi32(high, 8), w.v, _mm512_loadu_si512(numbers + 64))};
+#else
+  return {_mm512_add_epi32(_mm512_madd_epi16(w.even, _mm512_loadu_si512(numbers)),
+                           _mm512_madd_epi16(w.odd, _mm512_loadu_si512(numbers + 64)))};
 #endif
 }
 constexpr size_t kStepVectors = 4 / kStepColumns;
 template <bool kIsWide>
-inline void steps_of_bytes(Bytes64 w, I32x16 (&steps)[kStepVectors]) {
+inline void steps_of_numbers(Numbers64 w, I32x16 (&steps)[kStepVectors]) {
 #if defined(__AVX512VNNI__)
   const __m128i order = _mm_set_epi8(15, 13, 11, 9, 14, 12, 10, 8, 7, 5, 3, 1, 6, 4, 2, 0);
   steps[0] = {_mm512_shuffle_epi8(w.v, _mm512_broadcast_i32x4(order))};
 #else
-  const __m128i order = _mm_set_epi8(15, 11, 14, 10, 13, 9, 12, 8, 7, 3, 6, 2, 5, 1, 4, 0);
-  const __m512i ordered = _mm512_shuffle_epi8(w.v, _mm512_broadcast_i32x4(order));
-  steps[0] = {_mm512_cvtepu8_epi16(_mm512_castsi512_si256(ordered))};
-  steps[1] = {_mm512_cvtepu8_epi16(_mm512_extracti64x4_epi64(ordered, 1))};
+  // Of 8 columns 0 4 2 6 and 1 5 3 7, then each pair of the one before one of the other.
+  const __m512i order =
+      _mm512_broadcast_i32x4(_mm_set_epi8(15, 14, 11, 10, 13, 12, 9, 8, 7, 6, 3, 2, 5, 4, 1, 0));
+  const __m512i even = _mm512_shuffle_epi8(w.even, order);
+  const __m512i odd = _mm512_shuffle_epi8(w.odd, order);
+  const __m512i low = _mm512_unpacklo_epi32(even, odd);
+  const __m512i high = _mm512_unpackhi_epi32(even, odd);
+  steps[0] = {_mm512_permutex2var_epi64(low, _mm512_set_epi64(11, 10, 3, 2, 9, 8, 1, 0), high)};
+  steps[1] = {_mm512_permutex2var_epi64(low, _mm512_set_epi64(15, 14, 7, 6, 13, 12, 5, 4), high)};
 #endif
 }
 

@@ -35,9 +35,6 @@ struct F32x16 {
 struct I32x16 {
   int32x4_t v[4];
 };
-struct I16x32 {
-  int16x8_t v[4];
-};
 
 template <typename Fn>
 inline F32x16 map(Fn fn) {
@@ -253,15 +250,6 @@ inline void transpose_16(I32x16 (&rows)[16]) {
   }
   for (int i = 0; i < 16; ++i) rows[i] = turned[i];
 }
-inline I32x16 sums_of_16(const I32x16 (&v)[16]) {
-  return map_i32([&](int i) {
-    const auto four = [&](int j) {
-      const I32x16& u = v[4 * i + j];
-      return vaddq_s32(vaddq_s32(u.v[0], u.v[1]), vaddq_s32(u.v[2], u.v[3]));
-    };
-    return vpaddq_s32(vpaddq_s32(four(0), four(1)), vpaddq_s32(four(2), four(3)));
-  });
-}
 inline I32x16 load_words(const uint8_t* p, size_t n) {
   return map_i32([&](int i) {
     if (4 * static_cast<size_t>(i) >= n) return vdupq_n_s32(0);
@@ -308,39 +296,6 @@ inline int16x8_t order_words(int16x8_t x) { return vzip1q_s16(x, vextq_s16(x, x,
 inline void order_words(const int16_t* q, int16_t* words) {
   for (int i = 0; i < 32; i += 8) vst1q_s16(words + i, order_words(vld1q_s16(q + i)));
 }
-inline I16x32 load_i16(const int16_t* p) {
-  return {{vld1q_s16(p), vld1q_s16(p + 8), vld1q_s16(p + 16), vld1q_s16(p + 24)}};
-}
-template <int kBits>
-inline I16x32 unpack(const uint8_t* p) {
-  I16x32 r;
-  if constexpr (kBits == 8) {
-    for (int i = 0; i < 4; ++i) {
-      r.v[i] = order_words(vreinterpretq_s16_u16(vmovl_u8(vld1_u8(p + 8 * i))));
-    }
-  } else {
-    static constexpr UnpackTables<kBits> kTables;
-    for (int i = 0; i < 4; ++i) {
-      uint64_t bytes = 0;
-      memcpy(&bytes, p + kTables.offset[i], kTables.kLoadSize);
-      const uint8x16_t group = vreinterpretq_u8_u64(vdupq_n_u64(bytes));
-      const uint16x8_t words =
-          vreinterpretq_u16_u8(vqtbl1q_u8(group, vld1q_u8(kTables.byte_index[i])));
-      const uint16x8_t left = vmulq_u16(words, vld1q_u16(kTables.left_multiplier[i]));
-      r.v[i] = vreinterpretq_s16_u16(vshrq_n_u16(left, 16 - kBits));
-    }
-  }
-  return r;
-}
-inline I32x16 dot_add(I32x16 acc, I16x32 a, I16x32 b) {
-  for (int i = 0; i < 4; ++i) {
-    const int32x4_t low = vmull_s16(vget_low_s16(a.v[i]), vget_low_s16(b.v[i]));
-    const int32x4_t high = vmull_high_s16(a.v[i], b.v[i]);
-    acc.v[i] = vaddq_s32(acc.v[i], vpaddq_s32(low, high));
-  }
-  return acc;
-}
-
 struct Bytes64 {
   uint8x16_t v[4];
 };
@@ -478,11 +433,7 @@ inline I32x16 total(PlaneSums s) {
 constexpr size_t kStepColumns = 4;
 constexpr size_t kActivationStep = 128;
 constexpr size_t kActivationChunk = 16;
-/// vdotq takes signed bytes: 8-bit weights less 128.
-template <int kBits>
-constexpr int32_t kStepOffset = kBits == 8 ? 128 : 0;
-
-struct StepWeights {
+/ struct StepWeights {
   int8x16_t v[4];  // 4 columns of each of 4 rows
 };
 inline StepWeights load_step(const uint8_t* p) {
@@ -526,36 +477,10 @@ inline I32x16 nibble_step(I32x16 words) {
   const Bytes64 step = kStep == 0 ? low_nibbles(bytes) : high_nibbles(bytes);
   return map_i32([&](int i) { return vreinterpretq_s32_u8(step.v[i]); });
 }
-// The elements of each 8 in the order of ActivationRow::planes, less kStepOffset.
-template <int kBits>
-inline I32x16 unpack_steps(const uint8_t* p, bool is_half) {
-  static constexpr uint8_t kOrder[16] = {0, 2, 4, 6, 1, 3, 5, 7, 8, 10, 12, 14, 9, 11, 13, 15};
-  static constexpr uint8_t kOfWords[16] = {0, 4, 1, 5, 2, 6, 3, 7, 8, 12, 9, 13, 10, 14, 11, 15};
-  const int register_count = is_half ? 2 : 4;
-  Bytes64 r = map_bytes([](int) { return vdupq_n_u8(0); });
-  if constexpr (kBits == 8) {
-    for (int i = 0; i < register_count; ++i) {
-      const uint8x16_t bytes = vqtbl1q_u8(vld1q_u8(p + 16 * i), vld1q_u8(kOrder));
-      r.v[i] = veorq_u8(bytes, vdupq_n_u8(0x80));
-    }
-  } else {
-    for (int half = 0; half < register_count / 2; ++half) {
-      const I16x32 words = unpack<kBits>(p + 4 * kBits * half);
-      for (int i = 0; i < 2; ++i) {
-        const uint8x16_t bytes = vcombine_u8(vmovn_u16(vreinterpretq_u16_s16(words.v[2 * i])),
-                                             vmovn_u16(vreinterpretq_u16_s16(words.v[2 * i + 1])));
-        r.v[2 * half + i] = vqtbl1q_u8(bytes, vld1q_u8(kOfWords));
-      }
-    }
-  }
-  return map_i32([&](int i) { return vreinterpretq_s32_u8(r.v[i]); });
-}
 #else
 constexpr size_t kStepColumns = 2;
 constexpr size_t kActivationStep = 4;
 constexpr size_t kActivationChunk = 64;
-template <int kBits>
-constexpr int32_t kStepOffset = 0;
 
 /// The first column of 16 rows, then the second.
 struct StepWeights {
@@ -611,12 +536,33 @@ inline I32x16 nibble_step(I32x16 words) {
     return vreinterpretq_s32_u16(vandq_u16(shifted, vdupq_n_u16(15)));
   });
 }
-template <int kBits>
-inline I32x16 unpack_steps(const uint8_t* p, bool /*is_half*/) {
-  const I16x32 halves = unpack<kBits>(p);
-  return map_i32([&](int i) { return vreinterpretq_s32_s16(halves.v[i]); });
-}
 #endif
+
+using Numbers64 = Bytes64;
+inline Numbers64 numbers_of(Bytes64 a) { return a; }
+template <int kBits>
+inline Numbers64 unpack_bits(const uint8_t* p) {
+  static constexpr PairTables<kBits, 1> kTables;
+  return map_bytes([&](int i) {
+    uint8x16_t bytes;
+    if constexpr (8 * kBits < 16) {
+      bytes = vcombine_u8(vld1_u8(p), vdup_n_u8(0));
+    } else {
+      bytes = vld1q_u8(p + kTables.offset[i]);
+    }
+    const uint16x8_t pairs =
+        vreinterpretq_u16_u8(vqtbl1q_u8(bytes, vld1q_u8(kTables.byte_index[i])));
+    const uint16x8_t left = vmulq_u16(pairs, vld1q_u16(kTables.left_multiplier));
+    constexpr uint16_t kMask = (1 << kBits) - 1;
+    const uint16x8_t first = vandq_u16(vshrq_n_u16(left, 16 - 2 * kBits), vdupq_n_u16(kMask));
+    const uint16x8_t second = vandq_u16(vshrq_n_u16(left, 8 - kBits), vdupq_n_u16(kMask << 8));
+    return vreinterpretq_u8_u16(vorrq_u16(first, second));
+  });
+}
+template <>
+inline Numbers64 unpack_bits<8>(const uint8_t* p) {
+  return load_bytes(p);
+}
 
 inline Bytes64 load_32s(const uint8_t* p, const uint8_t* q) {
   return {{vld1q_u8(p), vld1q_u8(p + 16), vld1q_u8(q), vld1q_u8(q + 16)}};
@@ -669,29 +615,43 @@ inline Bytes64 test_bits(Bytes64 a) {
   });
 }
 
+#if defined(__ARM_FEATURE_DOTPROD)
+constexpr size_t kWordSpan = 0;
 // Instructions take signed bytes: wide weights less 128.
 template <bool kIsWide>
-constexpr int32_t kBytesOffset = kIsWide ? 128 : 0;
+constexpr int32_t kNumbersOffset = kIsWide ? 128 : 0;
 template <bool kIsWide>
 inline int8x16_t signed_bytes(uint8x16_t w) {
   return vreinterpretq_s8_u8(kIsWide ? veorq_u8(w, vdupq_n_u8(0x80)) : w);
 }
 template <bool kIsWide>
-inline I32x16 sum_bytes(Bytes64 w, const int8_t* planes) {
+inline I32x16 sum_numbers(Numbers64 w, const int8_t* numbers) {
   return map_i32([&](int i) {
     const int8x16_t weights = signed_bytes<kIsWide>(w.v[i]);
     const auto products = [&](const int8_t* p) {
-      const int8x16_t x = vld1q_s8(p + 16 * i);
-#if defined(__ARM_FEATURE_DOTPROD)
-      return vdotq_s32(vdupq_n_s32(0), weights, x);
-#else
-      return vpadalq_s16(vpaddlq_s16(vmull_s8(vget_low_s8(weights), vget_low_s8(x))),
-                         vmull_high_s8(weights, x));
-#endif
+      return vdotq_s32(vdupq_n_s32(0), weights, vld1q_s8(p + 16 * i));
     };
-    return vaddq_s32(vshlq_n_s32(products(planes), 8), products(planes + 64));
+    return vaddq_s32(vshlq_n_s32(products(numbers), 8), products(numbers + 64));
   });
 }
+#else
+constexpr size_t kWordSpan = 2;
+template <bool kIsWide>
+constexpr int32_t kNumbersOffset = 0;
+template <bool kIsWide>
+inline I32x16 sum_numbers(Numbers64 w, const int8_t* numbers) {
+  return map_i32([&](int i) {
+    const auto add_products = [&](int32x4_t sum, uint8x8_t weights, const int8_t* p) {
+      const int16x8_t wide = vreinterpretq_s16_u16(vmovl_u8(weights));
+      const int16x8_t x = vreinterpretq_s16_s8(vld1q_s8(p));
+      return vmlal_high_s16(vmlal_s16(sum, vget_low_s16(wide), vget_low_s16(x)), wide, x);
+    };
+    const int8_t* const p = numbers + 32 * i;
+    return add_products(add_products(vdupq_n_s32(0), vget_low_u8(w.v[i]), p), vget_high_u8(w.v[i]),
+                        p + 16);
+  });
+}
+#endif
 inline I32x16 sums_of_quarters(const I32x16* v) {
   return map_i32([&](int q) {
     return vpaddq_s32(vpaddq_s32(v[0].v[q], v[1].v[q]), vpaddq_s32(v[2].v[q], v[3].v[q]));
@@ -699,7 +659,7 @@ inline I32x16 sums_of_quarters(const I32x16* v) {
 }
 constexpr size_t kStepVectors = 4 / kStepColumns;
 template <bool kIsWide>
-inline void steps_of_bytes(Bytes64 w, I32x16 (&steps)[kStepVectors]) {
+inline void steps_of_numbers(Numbers64 w, I32x16 (&steps)[kStepVectors]) {
 #if defined(__ARM_FEATURE_DOTPROD)
   static constexpr uint8_t kOrder[16] = {0, 2, 4, 6, 1, 3, 5, 7, 8, 10, 12, 14, 9, 11, 13, 15};
   steps[0] = map_i32([&](int i) {
@@ -711,9 +671,8 @@ inline void steps_of_bytes(Bytes64 w, I32x16 (&steps)[kStepVectors]) {
   for (int half = 0; half < 2; ++half) {
     steps[half] = map_i32([&](int i) {
       const uint8x16_t ordered = vqtbl1q_u8(w.v[2 * half + i / 2], vld1q_u8(kOrder));
-      const int8x16_t bytes = signed_bytes<kIsWide>(ordered);
-      return vreinterpretq_s32_s16(i % 2 == 0 ? vmovl_s8(vget_low_s8(bytes))
-                                              : vmovl_high_s8(bytes));
+      return vreinterpretq_s32_u16(i % 2 == 0 ? vmovl_u8(vget_low_u8(ordered))
+                                              : vmovl_high_u8(ordered));
     });
   }
 #endif

@@ -32,12 +32,9 @@ constexpr int kValueTile = 8;
 struct F32x16 {
   float lane[16];
 };
-/// 16 32-bit sums, and 32 16-bit factors: factors 2l, 2l + 1 belong to lane l.
+/// 16 32-bit sums.
 struct I32x16 {
   int32_t lane[16];
-};
-struct I16x32 {
-  int16_t lane[32];
 };
 
 template <typename Fn>
@@ -243,14 +240,6 @@ inline void transpose_16(I32x16 (&rows)[16]) {
     }
   }
 }
-/// Lane i: the sum of v[i]'s lanes.
-inline I32x16 sums_of_16(const I32x16 (&v)[16]) {
-  I32x16 r = {};
-  for (int i = 0; i < 16; ++i) {
-    for (int j = 0; j < 16; ++j) r.lane[i] += v[i].lane[j];
-  }
-  return r;
-}
 /// The first n <= 16 words, never reading past them; zeros in the other lanes. n is a multiple
 /// of 4.
 inline I32x16 load_words(const uint8_t* p, size_t n) {
@@ -291,32 +280,6 @@ inline F32x16 floats_of(I32x16 a) {
   F32x16 r;
   memcpy(r.lane, a.lane, sizeof(r.lane));
   return r;
-}
-inline I16x32 load_i16(const int16_t* p) {
-  I16x32 r;
-  memcpy(r.lane, p, sizeof(r.lane));
-  return r;
-}
-/// 32 numbers of kBits bits, element e in bits [e * kBits, ...) of 4 * kBits bytes; of each 8 in
-/// kWordOrder.
-template <int kBits>
-inline I16x32 unpack(const uint8_t* p) {
-  I16x32 r;
-  for (int i = 0; i < 32; ++i) {
-    const int bit = (i / 8 * 8 + kWordOrder[i % 8]) * kBits;
-    uint32_t window = p[bit / 8];
-    if (bit % 8 + kBits > 8) window |= uint32_t{p[bit / 8 + 1]} << 8;
-    r.lane[i] = static_cast<int16_t>((window >> (bit % 8)) & ((1u << kBits) - 1));
-  }
-  return r;
-}
-/// acc + the products of both factors of each lane.
-inline I32x16 dot_add(I32x16 acc, I16x32 a, I16x32 b) {
-  for (int i = 0; i < 16; ++i) {
-    acc.lane[i] +=
-        int32_t{a.lane[2 * i]} * b.lane[2 * i] + int32_t{a.lane[2 * i + 1]} * b.lane[2 * i + 1];
-  }
-  return acc;
 }
 
 /// 16 lanes of 4 bytes.
@@ -422,9 +385,6 @@ constexpr size_t kStepColumns = 2;
 /// second.
 constexpr size_t kActivationStep = 4;
 constexpr size_t kActivationChunk = 64;
-/// What is to be added for each 1 of an activation, of weights that StepWeights has less it.
-template <int kBits>
-constexpr int32_t kStepOffset = 0;
 
 struct StepWeights {
   int16_t word[32];  // 2 of each of 16 rows
@@ -462,18 +422,22 @@ inline I32x16 nibble_step(I32x16 words) {
   }
   return words;
 }
-/// Words of 16 steps that begin at p, of kBits bits; of 8 if `is_half`, and that many bytes are
-/// read.
-template <int kBits>
-inline I32x16 unpack_steps(const uint8_t* p, bool /*is_half*/) {
-  const I16x32 halves = unpack<kBits>(p);
-  I32x16 r;
-  memcpy(r.lane, halves.lane, sizeof(r.lane));
-  return r;
-}
 
 // What formats of blocks unpack with (blocks-inl.h): 64 bytes, of 64 columns in their order.
 
+/// 64 numbers of kBits bits, element e in bits [e * kBits, ...) of the 8 * kBits bytes that are
+/// read.
+template <int kBits>
+inline Bytes64 unpack_bits(const uint8_t* p) {
+  Bytes64 r;
+  for (int i = 0; i < 64; ++i) {
+    const int bit = i * kBits;
+    uint32_t window = p[bit / 8];
+    if (bit % 8 + kBits > 8) window |= uint32_t{p[bit / 8 + 1]} << 8;
+    r.byte[i] = static_cast<uint8_t>((window >> (bit % 8)) & ((1u << kBits) - 1));
+  }
+  return r;
+}
 /// 32 bytes of each.
 inline Bytes64 load_32s(const uint8_t* p, const uint8_t* q) {
   Bytes64 r;
@@ -531,15 +495,23 @@ inline Bytes64 test_bits(const Bytes64& a) {
       [&](int i) { return (a.byte[i] & (i < 32 ? kFirst : kSecond)) != 0 ? kValue : 0; });
 }
 
-/// What is to be added for each 1 of an activation, where bytes are taken as signed ones.
+/// 64 unsigned numbers of a row as they are multiplied with ActivationRow::numbers.
+using Numbers64 = Bytes64;
+inline Numbers64 numbers_of(const Bytes64& a) { return a; }
+/// 0: ActivationRow::numbers are planes of bytes. Else words, of each so many columns the even ones
+/// before the odd ones.
+constexpr size_t kWordSpan = 2;
+/// What is to be added for each 1 of an activation, where numbers are taken as signed bytes.
 template <bool kIsWide>
-constexpr int32_t kBytesOffset = 0;
-/// The products of weights, unsigned, above 127 only if kIsWide, with activations in both planes of
-/// ActivationRow::bytes: lanes 4 q to 4 q + 3 share the sum of columns 16 q to 16 q + 15.
+constexpr int32_t kNumbersOffset = 0;
+/// The products of weights, above 127 only if kIsWide, with 64 of ActivationRow::numbers: lanes 4 q
+/// to 4 q + 3 share the sum of columns 16 q to 16 q + 15.
 template <bool kIsWide>
-inline I32x16 sum_bytes(const Bytes64& w, const int8_t* planes) {
+inline I32x16 sum_numbers(const Numbers64& w, const int8_t* numbers) {
+  int16_t words[64];
+  memcpy(words, numbers, sizeof(words));
   I32x16 r = {};
-  for (int i = 0; i < 64; ++i) r.lane[i / 4] += w.byte[i] * (256 * planes[i] + planes[64 + i]);
+  for (int i = 0; i < 64; ++i) r.lane[i / 4] += w.byte[i] * words[i];
   return r;
 }
 /// Lane 4 q + i: the sum of lanes 4 q to 4 q + 3 of v[i].
@@ -551,7 +523,7 @@ inline I32x16 sums_of_quarters(const I32x16* v) {
 /// Vectors that 64 columns of a row are in words of steps, and those.
 constexpr size_t kStepVectors = 4 / kStepColumns;
 template <bool kIsWide>
-inline void steps_of_bytes(const Bytes64& w, I32x16 (&steps)[kStepVectors]) {
+inline void steps_of_numbers(const Numbers64& w, I32x16 (&steps)[kStepVectors]) {
   int16_t words[64];
   for (int i = 0; i < 64; ++i) words[i] = w.byte[i / 8 * 8 + kWordOrder[i % 8]];
   memcpy(steps, words, sizeof(words));

@@ -100,9 +100,12 @@ inline void affine_times_few(const WeightRows& weights, size_t row, size_t row_c
       prefetch_chain(next + 64);
       next += 128;
       for (int r = 0; r < kR; ++r) {
-        const F32x16 partial = to_float(Format::template block_sum<kR>(sums, r, block));
-        acc[r] = float_step<Format::kHasBias>(
-            acc[r], scale, bias, block_of<kBlock>(x[r], col / kBlock + block), partial);
+        const ActivationBlock& values = block_of<kBlock>(x[r], col / kBlock + block);
+        I32x16 sum = Format::template block_sum<kR>(sums, r, block);
+        if constexpr (Format::kOffset != 0) {
+          sum = sum + broadcast_i32(Format::kOffset * values.total);
+        }
+        acc[r] = float_step<Format::kHasBias>(acc[r], scale, bias, values, to_float(sum));
       }
       ++block;
     });
@@ -271,7 +274,8 @@ struct Affine4 {
 template <int kBits, int kBlockColumns>
 struct Affine {
   static constexpr int kBlock = kBlockColumns;
-  static constexpr int32_t kOffset = kStepOffset<kBits>;
+  static constexpr bool kIsWide = kBits == 8;
+  static constexpr int32_t kOffset = kNumbersOffset<kIsWide>;
   static constexpr bool kHasBias = true;
 
   template <typename Use>
@@ -282,21 +286,11 @@ struct Affine {
 
   static void unpack(const WeightRows& weights, size_t row, size_t row_count, size_t col,
                      size_t col_count, uint8_t* to, size_t stride) {
-    constexpr size_t kColumns = 16 * kStepColumns;
-    for (size_t i = 0; i < col_count; i += kColumns) {
-      const bool is_half = col_count - i < kColumns;
-      I32x16 words[16];
-      for (size_t r = 0; r < 16; ++r) {
-        const uint8_t* const p = weights.planes[0] +
-                                 (row + row_in_reach(r, row_count)) * weights.strides[0] +
-                                 (col + i) / 8 * kBits;
-        words[r] = unpack_steps<kBits>(p, is_half);
-      }
-      transpose_16(words);
-      for (int step = 0; step < (is_half ? 8 : 16); ++step, to += stride) {
-        store_step(to, words[step]);
-      }
-    }
+    const uint8_t* const begin = weights.planes[0] + row * weights.strides[0] + bytes_of(col);
+    unpack_rows<kIsWide>(row_count, col_count, to, stride,
+                         [&](size_t r, size_t i, bool is_half) FM_INLINE {
+                           return unpack_64(begin + r * weights.strides[0] + bytes_of(i), is_half);
+                         });
   }
 
   template <int kR>
@@ -308,43 +302,84 @@ struct Affine {
   template <int kR>
   static void sum_rows(const WeightRows& weights, size_t row, size_t row_count, size_t col,
                        size_t col_count, const ActivationRow* x, SumVectors (*sums)[kR]) {
-    const size_t block_count = col_count / kBlock;
-    const uint8_t* w = weights.planes[0] + row * weights.strides[0] + col / 8 * kBits;
+    const uint8_t* w = weights.planes[0] + row * weights.strides[0] + bytes_of(col);
     for (size_t i = 0; i < row_count; ++i, w += weights.strides[0]) {
       prefetch_affine_scales(weights, row, row_count, i, col, col_count);
-      for (size_t first = 0; first < block_count; first += 16) {
-        const size_t count = block_count - first < 16 ? block_count - first : 16;
-        I32x16 lanes[kR][16];
-        for (size_t b = 0; b < count; ++b) {
-          const size_t block = first + b;
-          for (int r = 0; r < kR; ++r) lanes[r][b] = zero_i32();
-          for (size_t chunk = 0; chunk < kBlock / 32; ++chunk) {
-            const uint8_t* const p = w + (block * kBlock + 32 * chunk) / 8 * kBits;
-            prefetch_chain(p);
-            const I16x32 q = FLASHMOE_TARGET::unpack<kBits>(p);
-            for (int r = 0; r < kR; ++r) {
-              lanes[r][b] =
-                  dot_add(lanes[r][b], q, load_i16(x[r].words + col + block * kBlock + 32 * chunk));
-            }
-          }
-        }
-        for (int r = 0; r < kR; ++r) {
-          for (size_t b = count; b < 16; ++b) lanes[r][b] = zero_i32();
-          store(sums[first / 16][r].lane[i], sums_of_16(lanes[r]));
-        }
+      for (size_t at = 0; at < col_count; at += kGroup) {
+        const size_t group_cols = col_count - at < kGroup ? col_count - at : kGroup;
+        I32x16 out[kR];
+        sum_group<kR>(w + bytes_of(at), col + at, group_cols, x, out);
+        for (int r = 0; r < kR; ++r) store(sums[at / kGroup][r].lane[i], out[r]);
       }
     }
-    for (size_t first = 0; first < block_count; first += 16) {
+    for (size_t group = 0; kGroup * group < col_count; ++group) {
       for (int r = 0; r < kR; ++r) {
-        for (size_t i = row_count; i < 16; ++i) store(sums[first / 16][r].lane[i], zero_i32());
-        sums[first / 16][r].transpose();
+        for (size_t i = row_count; i < 16; ++i) store(sums[group][r].lane[i], zero_i32());
+        sums[group][r].transpose();
       }
     }
   }
 
   template <int kR>
   static I32x16 block_sum(const SumVectors (*sums)[kR], int r, size_t block) {
-    return load(sums[block / 16][r].lane[block % 16]);
+    const size_t i = block % 16;
+    return load(sums[block / 16][r].lane[kBlock == 32 ? sum_lane_32(i) : i]);
+  }
+
+ private:
+  static constexpr size_t kGroup = 16 * kBlock;
+  static constexpr size_t bytes_of(size_t columns) { return columns / 8 * kBits; }
+
+  FM_INLINE static Numbers64 unpack_64(const uint8_t* p, bool is_half) {
+    if (!is_half) return unpack_bits<kBits>(p);
+    uint8_t half[8 * kBits] = {};
+    memcpy(half, p, 4 * kBits);
+    return unpack_bits<kBits>(half);
+  }
+
+  /// The sums of 16 blocks, as far as there are so many, in the lanes that block_sum knows.
+  template <int kR>
+  FM_INLINE static void sum_group(const uint8_t* p, size_t col, size_t col_count,
+                                  const ActivationRow* x, I32x16 (&out)[kR]) {
+    constexpr int kParts = kGroup / 256;
+    I32x16 parts[kR][kParts];
+    repeat<kParts>([&](auto i) FM_INLINE {
+      constexpr size_t kAt = 256 * i;
+      I32x16 sums[kR];
+      if (col_count >= kAt + 256) {
+        sum_256<kR, true>(p + bytes_of(kAt), col + kAt, 256, x, sums);
+      } else {
+        for (I32x16& sum : sums) sum = zero_i32();
+        if (col_count > kAt) {
+          sum_256<kR, false>(p + bytes_of(kAt), col + kAt, col_count - kAt, x, sums);
+        }
+      }
+      for (int r = 0; r < kR; ++r) parts[r][i] = sums[r];
+    });
+    for (int r = 0; r < kR; ++r) {
+      out[r] = add_quarters(parts[r][0], parts[r][1]);
+      if constexpr (kParts == 4) {
+        out[r] = add_quarters(out[r], add_quarters(parts[r][2], parts[r][3]));
+      }
+    }
+  }
+  template <int kR, bool kIsFull>
+  FM_INLINE static void sum_256(const uint8_t* p, size_t col, size_t col_count,
+                                const ActivationRow* x, I32x16 (&out)[kR]) {
+    I32x16 sums[kR][4];
+    repeat<4>([&](auto i) FM_INLINE {
+      constexpr size_t kAt = 64 * i;
+      if (!kIsFull && col_count <= kAt) {
+        for (int r = 0; r < kR; ++r) sums[r][i] = zero_i32();
+        return;
+      }
+      prefetch_chain(p + bytes_of(kAt));
+      const Numbers64 w = unpack_64(p + bytes_of(kAt), !kIsFull && col_count - kAt < 64);
+      for (int r = 0; r < kR; ++r) {
+        sums[r][i] = sum_numbers<kIsWide>(w, x[r].numbers + 2 * (col + kAt));
+      }
+    });
+    for (int r = 0; r < kR; ++r) out[r] = sums_of_quarters(sums[r]);
   }
 };
 

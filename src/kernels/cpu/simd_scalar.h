@@ -85,6 +85,15 @@ inline F32x16 load_f32(const uint8_t* p) {
   memcpy(r.lane, p, sizeof(r.lane));
   return r;
 }
+/// 16 of E4M3, NaN among them, exactly.
+inline F32x16 load_e4m3(const uint8_t* p) {
+  return map([&](int i) {
+    // As an IEEE half, whose exponents are 8 more.
+    const uint32_t magnitude = p[i] & 0x7fu;
+    const uint32_t half = magnitude == 0x7f ? 0x7e00 : magnitude << 7;
+    return float_from_f16(static_cast<uint16_t>(half | (p[i] & 0x80u) << 8)) * 256.0f;
+  });
+}
 // The first n of 16, never reading past them; zeros in the other lanes.
 inline F32x16 load_bf16_n(const uint8_t* p, size_t n) {
   uint8_t bytes[32] = {};
@@ -470,6 +479,15 @@ inline I32x16 unpack_steps(const uint8_t* p, bool /*is_half*/) {
 
 // What formats of blocks unpack with (blocks-inl.h): 64 bytes, of 64 columns in their order.
 
+/// The four bits of kCount columns, 32 or 64, two to a byte, the low ones first.
+template <int kCount>
+inline Bytes64 load_nibble_pairs(const uint8_t* p) {
+  Bytes64 r = {};
+  for (int i = 0; i < kCount; ++i) {
+    r.byte[i] = static_cast<uint8_t>(p[i / 2] >> (4 * (i % 2)) & 15);
+  }
+  return r;
+}
 /// 32 bytes of each.
 inline Bytes64 load_32s(const uint8_t* p, const uint8_t* q) {
   Bytes64 r;

@@ -39,8 +39,17 @@ Status DenseLoader::matrix(const TensorRef& tensor, const MatrixShape& shape, We
   FM_ASSIGN_OR_RETURN(const WeightRecord record,
                       find_weight(package_, tensor.name, shape.stack, shape.rows, shape.cols));
   *out = {.type = record.type, .rows = shape.stack * shape.rows, .cols = shape.cols};
-  Matrix matrix{.out = out};
+  Matrix matrix{.out = out, .path = tensor.name, .planes = record.planes};
   for (std::size_t i = 0; i < record.type->plane_count; ++i) {
+    const std::string name = fmt::format("{}{}", tensor.name, record.type->planes()[i].suffix);
+    // One view is of all of the stack.
+    if (record.type->planes()[i].is_shared && shape.stack > 1) {
+      return error(
+          StatusCode::kUnsupported,
+          "{}: a stack of matrices that are no experts can have no scales of whole matrices; "
+          "use another checkpoint",
+          package_.place_of(name, *record.planes[i]));
+    }
     matrix.offsets[i] = place(*record.planes[i]);
   }
   matrices_.push_back(matrix);
@@ -180,6 +189,11 @@ Result<AlignedBuffer> DenseLoader::load(
   for (const Matrix& matrix : matrices_) {
     for (std::size_t i = 0; i < matrix.out->type->plane_count; ++i) {
       matrix.out->planes[i] = buffer.data() + matrix.offsets[i];
+      const WeightPlane& plane = matrix.out->type->planes()[i];
+      if (has_bad_scale(plane.code, {matrix.out->planes[i], matrix.planes[i]->size})) {
+        return error(StatusCode::kCorrupt, "{} holds a scale that is NaN; download the model again",
+                     package_.place_of(matrix.path + std::string(plane.suffix), *matrix.planes[i]));
+      }
     }
   }
   for (const Vector& vector : vectors_) {

@@ -53,6 +53,8 @@ class DenseLoader : public WeightSource {
   };
   struct Matrix {
     WeightView* out = nullptr;
+    std::string path;
+    std::array<const TensorRecord*, kWeightPlanesMax> planes = {};
     std::array<std::uint64_t, kWeightPlanesMax> offsets = {};
   };
   struct Vector {

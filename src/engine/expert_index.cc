@@ -16,8 +16,13 @@ void append_segments(const WeightRecord& record, std::uint64_t stack_index, std:
   const std::uint64_t row = stack_index * record.rows + row_begin;
   for (std::size_t i = 0; i < record.type->plane_count; ++i) {
     const TensorRecord& tensor = *record.planes[i];
-    const std::uint64_t row_size = record.type->plane_row_size(i, record.cols);
-    segments.push_back({tensor.file_index, tensor.offset + row * row_size, rows * row_size});
+    const WeightPlane& plane = record.type->planes()[i];
+    // A stack is of whole blocks of rows (find_weight()).
+    const std::uint64_t begin =
+        plane.is_shared ? stack_index * plane.block_bytes
+                        : row / plane.block_rows * record.type->plane_row_size(i, record.cols);
+    segments.push_back(
+        {tensor.file_index, tensor.offset + begin, record.type->plane_size(i, rows, record.cols)});
   }
 }
 
@@ -34,13 +39,8 @@ class LayerBuilder {
     const std::string fused = names_.name(TensorId::kFusedGateUp, index_);
     if (package_.find(stacked) != nullptr) return build_stacked();
     if (package_.find(separate) != nullptr) return build_separate();
-    if (find_fused(fused) != nullptr) return build_fused();
-    if (package_.find(fused + "_blocks") != nullptr) {
-      return error(
-          StatusCode::kUnsupported,
-          "{}: {}_blocks is in MXFP4, which is not supported; use an affine checkpoint, or "
-          "one in bf16, f16 or f32",
-          package_.path().string(), fused);
+    if (find_fused(fused) != nullptr || package_.find(fused + "_blocks") != nullptr) {
+      return build_fused();
     }
     return error(StatusCode::kNotFound,
                  "{}: layer {} has no routed experts: none of {}, {}, {} is in the checkpoint",
@@ -180,8 +180,14 @@ class LayerBuilder {
   Result<Fused> find_fused_weight(const std::string& name, std::uint64_t rows,
                                   std::uint64_t cols) const {
     const TensorRecord* tensor = find_fused(name);
+    if (tensor == nullptr && package_.find(name + "_blocks") != nullptr) {
+      FM_ASSIGN_OR_RETURN(const WeightRecord record,
+                          find_mxfp4_blocks(package_, name, moe_.router.num_experts, rows, cols));
+      return Fused{.record = record, .fits_straight = true};
+    }
     if (tensor == nullptr) {
-      return error(StatusCode::kNotFound, "{}: tensor {} is not in the checkpoint",
+      return error(StatusCode::kNotFound,
+                   "{}: tensor {} is not in the checkpoint; download the model again",
                    package_.path().string(), name);
     }
     const std::vector<std::uint64_t> straight = {moe_.router.num_experts, rows, cols};
@@ -215,8 +221,8 @@ class LayerBuilder {
     return is_square ? other.fits_transposed : fused.fits_transposed;
   }
 
-  // Gate and up in one tensor per layer: [2 * inner, hidden] an expert (transformers 5), or
-  // transposed (older writers).
+  // Gate and up in one tensor per layer: [2 * inner, hidden] an expert (transformers 5), transposed
+  // (older writers), or in MXFP4 (gpt-oss).
   Status build_fused() {
     FM_ASSIGN_OR_RETURN(
         const Fused gate_up,

@@ -86,7 +86,7 @@ void TensorRoles::add_experts(std::size_t layer) {
     add(TensorId::kSeparateUp, layout.up_proj, expert);
     add(TensorId::kSeparateDown, layout.down_proj, expert);
   }
-  for (const std::string_view suffix : {"", ".weight"}) {
+  for (const std::string_view suffix : {"", ".weight", "_blocks", "_scales"}) {
     uses_.emplace(fmt::format("{}{}", names.name(TensorId::kFusedGateUp, layer), suffix),
                   Use{TensorRole::kRoutedExperts, layout.gate_proj});
     uses_.emplace(fmt::format("{}{}", names.name(TensorId::kFusedDown, layer), suffix),

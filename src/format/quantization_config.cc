@@ -1,6 +1,8 @@
 #include "format/quantization_config.h"
 
+#include <cstdint>
 #include <string>
+#include <vector>
 
 #include "format/config_reader.h"
 #include "format/printable.h"
@@ -25,22 +27,50 @@ Result<QuantizationObject> find_quantization(const json& config, const ConfigRea
   FM_ASSIGN_OR_RETURN(const ConfigReader foreign, reader.object("quantization_config"));
   if (foreign.has("quant_method")) {
     FM_ASSIGN_OR_RETURN(const std::string method, foreign.string("quant_method"));
+    if (method == "mxfp4" || method == "fp8") return QuantizationObject();
     return foreign.reject(
         StatusCode::kUnsupported, "quant_method",
-        fmt::format("weights quantised by {} are not supported; use an MLX affine "
-                    "checkpoint, or one in bf16, f16 or f32",
+        fmt::format("weights quantised by {} are not supported; use an MLX checkpoint (affine, "
+                    "mxfp4, nvfp4, mxfp8), or one in fp8, bf16, f16 or f32",
                     printable(method)));
   }
   if (!foreign.has("group_size") && !foreign.has("bits")) return QuantizationObject();
   return QuantizationObject{&config["quantization_config"], "quantization_config"};
 }
 
+/// Of a mode whose bits and groups are what they are.
+Result<ModuleQuantization> read_packed(const ConfigReader& reader, const PackedMode& mode) {
+  const auto check = [&](const char* field, std::uint32_t wanted) -> Status {
+    FM_ASSIGN_OR_RETURN(const std::uint64_t value, reader.uint_or(field, wanted, 0, UINT32_MAX));
+    if (value == wanted) return Status();
+    return reader.reject(StatusCode::kCorrupt, field,
+                         fmt::format("{} is not what mode {} has, {}; correct the field, or "
+                                     "download the file again",
+                                     value, mode.name, wanted));
+  };
+  FM_RETURN_IF_ERROR(check("bits", mode.bits));
+  FM_RETURN_IF_ERROR(check("group_size", mode.group_size));
+  FM_ASSIGN_OR_RETURN(const bool has_global_scale, reader.boolean_or("global_scale", false));
+  if (has_global_scale && !mode.can_have_global_scale) {
+    return reader.reject(StatusCode::kCorrupt, "global_scale",
+                         fmt::format("mode {} has none; correct the field, or download the file "
+                                     "again",
+                                     mode.name));
+  }
+  return ModuleQuantization{.kind = ModuleQuantization::Kind::kPacked,
+                            .mode = &mode,
+                            .has_global_scale = has_global_scale};
+}
+
 Result<ModuleQuantization> read_parameters(const ConfigReader& reader) {
   FM_ASSIGN_OR_RETURN(const std::string mode, reader.string_or("mode", "affine"));
+  if (const PackedMode* const packed = find_packed_mode(mode); packed != nullptr) {
+    return read_packed(reader, *packed);
+  }
   if (mode != "affine") {
     return reader.reject(StatusCode::kUnsupported, "mode",
-                         fmt::format("quantisation mode {} is not supported; use an affine "
-                                     "checkpoint, or one in bf16, f16 or f32",
+                         fmt::format("quantisation mode {} is not known; use a checkpoint of mode "
+                                     "affine, mxfp4, nvfp4 or mxfp8, or one in bf16, f16 or f32",
                                      printable(mode)));
   }
   FM_ASSIGN_OR_RETURN(const std::uint64_t bits, reader.uint_or("bits", 4, 1, 8));
@@ -54,8 +84,9 @@ Result<ModuleQuantization> read_parameters(const ConfigReader& reader) {
         StatusCode::kCorrupt, "group_size",
         fmt::format("{} is none of the groups of affine mode: 32, 64, 128", group_size));
   }
-  return ModuleQuantization{ModuleQuantization::Kind::kAffine, static_cast<std::uint32_t>(bits),
-                            static_cast<std::uint32_t>(group_size)};
+  return ModuleQuantization{.kind = ModuleQuantization::Kind::kAffine,
+                            .bits = static_cast<std::uint32_t>(bits),
+                            .group_size = static_cast<std::uint32_t>(group_size)};
 }
 
 }  // namespace
@@ -95,6 +126,40 @@ Result<ModuleQuantization> read_module_quantization(const json& config, std::str
   }
   return read_parameters(
       ConfigReader(*entry, std::string(file), fmt::format("{}{}.", prefix, printable(path))));
+}
+
+Result<Fp8BlockSize> read_fp8_block_size(const json& config, std::string_view file) {
+  const ConfigReader reader(config, std::string(file));
+  FM_ASSIGN_OR_RETURN(const ConfigReader fp8, reader.object("quantization_config"));
+  FM_ASSIGN_OR_RETURN(const std::string method, fp8.string("quant_method"));
+  if (method != "fp8") {
+    return fp8.reject(StatusCode::kUnsupported, "quant_method",
+                      fmt::format("tensors of F8_E4M3 are read where it is fp8, not {}; use an fp8 "
+                                  "checkpoint, or one in bf16",
+                                  printable(method)));
+  }
+  FM_ASSIGN_OR_RETURN(const std::string number, fp8.string_or("fmt", "e4m3"));
+  if (number != "e4m3" && number != "float8_e4m3fn") {
+    return fp8.reject(StatusCode::kUnsupported, "fmt",
+                      fmt::format("fp8 of {} is not supported; use a checkpoint of e4m3, or one in "
+                                  "bf16",
+                                  printable(number)));
+  }
+  if (!fp8.has("weight_block_size")) {
+    return fp8.reject(
+        StatusCode::kUnsupported, "weight_block_size",
+        "it is absent, as where a whole matrix has one scale, which is not supported; "
+        "use a checkpoint with scales of blocks ([128, 128]), or one in bf16");
+  }
+  FM_ASSIGN_OR_RETURN(const std::vector<std::uint64_t> size,
+                      fp8.uint_list("weight_block_size", 1, kFp8BlockMax));
+  if (size.size() != 2) {
+    return fp8.reject(StatusCode::kCorrupt, "weight_block_size",
+                      fmt::format("it has {} numbers where rows and columns are two; correct the "
+                                  "field, or download the file again",
+                                  size.size()));
+  }
+  return Fp8BlockSize{size[0], size[1]};
 }
 
 }  // namespace flashmoe

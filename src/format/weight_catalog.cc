@@ -104,17 +104,113 @@ std::optional<PackedWidths> infer_widths(const Wanted& wanted, const TensorRecor
   return PackedWidths{weight_bits / wanted.cols, wanted.cols / groups};
 }
 
-Status unsupported_fp_mode(const Wanted& wanted, const NamedTensor& scales,
-                           const std::optional<PackedWidths>& widths) {
-  std::string_view mode = "mxfp4, nvfp4 or mxfp8";
-  if (widths) {
-    if (widths->bits == 8) mode = "mxfp8";
-    if (widths->bits == 4) mode = widths->group_size == 16 ? "nvfp4" : "mxfp4";
+Status check_dtype(const Wanted& wanted, const NamedTensor& tensor, DType dtype) {
+  if (tensor.record->dtype == dtype) return Status();
+  return error(StatusCode::kCorrupt,
+               "{} has dtype {} where {} is expected; download the model again",
+               place_of(wanted, tensor), tensor.record->type_name(), to_string(dtype));
+}
+
+/// Activations are prepared 32 at a time.
+Status check_packed_cols(const Wanted& wanted, const NamedTensor& weight) {
+  if (wanted.cols % 32 == 0) return Status();
+  return error(
+      StatusCode::kUnsupported,
+      "{} has {} inputs, which are no multiple of 32; use a checkpoint in which this matrix "
+      "is not quantised",
+      place_of(wanted, weight), wanted.cols);
+}
+
+/// The mode of a module whose scales are bytes: config.json's, or that of the shapes.
+Result<const PackedMode*> choose_mode(const Wanted& wanted, const ModuleQuantization& listed,
+                                      const NamedTensor& weight, const NamedTensor& scales) {
+  if (listed.kind == ModuleQuantization::Kind::kPacked) return listed.mode;
+  if (listed.kind == ModuleQuantization::Kind::kAffine) {
+    return error(
+        StatusCode::kCorrupt,
+        "{} has dtype U8, though config.json lists {} as affine, whose scales are BF16, F16 "
+        "or F32; the two files do not belong together, download both again",
+        place_of(wanted, scales), printable(wanted.path));
   }
+  const auto inferred = infer_widths(wanted, *weight.record, *scales.record);
+  const PackedMode* const mode =
+      inferred ? find_packed_mode(inferred->bits, inferred->group_size) : nullptr;
+  if (mode != nullptr) return mode;
   return error(StatusCode::kUnsupported,
-               "{} has dtype U8, as in mode {}, which is not supported; use an affine checkpoint, "
-               "or one in bf16, f16 or f32",
-               place_of(wanted, scales), mode);
+               "{} has shape [{}] and its scales, of dtype U8, [{}], which fit none of the modes "
+               "mxfp4, nvfp4 and mxfp8 of [{}]; use a checkpoint of one of them, an affine one, or "
+               "one in bf16, f16 or f32",
+               place_of(wanted, weight), fmt::join(weight.record->shape, ", "),
+               fmt::join(scales.record->shape, ", "),
+               fmt::join(shape_with(wanted, wanted.cols), ", "));
+}
+
+Result<WeightRecord> packed_weight(const Wanted& wanted, const ModuleQuantization& listed,
+                                   const NamedTensor& weight, const NamedTensor& scales) {
+  FM_ASSIGN_OR_RETURN(const PackedMode* const mode, choose_mode(wanted, listed, weight, scales));
+  FM_RETURN_IF_ERROR(check_dtype(wanted, weight, DType::kU32));
+  FM_RETURN_IF_ERROR(check_dtype(wanted, scales, DType::kU8));
+  FM_RETURN_IF_ERROR(check_packed_cols(wanted, weight));
+  FM_RETURN_IF_ERROR(check_shape(wanted, weight, wanted.cols / 32 * mode->bits));
+  FM_RETURN_IF_ERROR(check_shape(wanted, scales, wanted.cols / mode->group_size));
+  const NamedTensor global = find_named(wanted, ".global_scale");
+  if (global.record == nullptr) {
+    if (!listed.has_global_scale) {
+      return record_of(wanted, packed_weights(*mode, false), {weight.record, scales.record});
+    }
+    return error(StatusCode::kNotFound,
+                 "{}: tensor {} is absent, though config.json lists it; download the model again",
+                 wanted.package.path().string(), printable(global.name));
+  }
+  if (!mode->can_have_global_scale) {
+    return error(StatusCode::kCorrupt,
+                 "{} is there, though mode {} has none; download the model again",
+                 place_of(wanted, global), mode->name);
+  }
+  FM_RETURN_IF_ERROR(check_dtype(wanted, global, DType::kF32));
+  const std::vector<std::uint64_t>& shape = global.record->shape;
+  if (shape != std::vector<std::uint64_t>{wanted.stack} && !(wanted.stack == 1 && shape.empty())) {
+    return error(StatusCode::kCorrupt,
+                 "{} has shape [{}] where [{}] is expected; download the model again",
+                 place_of(wanted, global), fmt::join(shape, ", "), wanted.stack);
+  }
+  return record_of(wanted, packed_weights(*mode, true),
+                   {weight.record, scales.record, global.record});
+}
+
+/// E4M3 in blocks of rows and columns, as the method "fp8" has it.
+Result<WeightRecord> fp8_weight(const Wanted& wanted, const NamedTensor& weight) {
+  const NamedTensor scales = find_named(wanted, ".weight_scale_inv");
+  if (scales.record == nullptr) {
+    return error(StatusCode::kUnsupported,
+                 "{} has dtype F8_E4M3, but {} is absent; use a checkpoint of the method fp8 with "
+                 "scales of blocks, or one in bf16, f16 or f32",
+                 place_of(wanted, weight), printable(scales.name));
+  }
+  FM_ASSIGN_OR_RETURN(const Fp8BlockSize block,
+                      read_fp8_block_size(wanted.package.config(), wanted.package.config_file()));
+  if (!is_float(scales.record->dtype)) {
+    return error(
+        StatusCode::kUnsupported,
+        "{} has dtype {}; the scales of fp8 must be F32, BF16 or F16: use another checkpoint",
+        place_of(wanted, scales), scales.record->type_name());
+  }
+  if (wanted.stack > 1 && wanted.rows % block.rows != 0) {
+    return error(StatusCode::kUnsupported,
+                 "{} is a stack of matrices of {} rows, which blocks of {} do not divide; use a "
+                 "checkpoint with a tensor for each",
+                 place_of(wanted, weight), wanted.rows, block.rows);
+  }
+  FM_RETURN_IF_ERROR(check_shape(wanted, weight, wanted.cols));
+  const auto count_blocks = [](std::uint64_t n, std::uint64_t size) {
+    return n / size + (n % size != 0 ? 1 : 0);
+  };
+  const Wanted blocks = {wanted.package, wanted.path, wanted.stack,
+                         count_blocks(wanted.rows, block.rows), wanted.cols};
+  FM_RETURN_IF_ERROR(check_shape(blocks, scales, count_blocks(wanted.cols, block.cols)));
+  const WeightType* const type = find_fp8_weights(block.rows, block.cols, scales.record->dtype);
+  FM_CHECK(type != nullptr);
+  return record_of(wanted, *type, {weight.record, scales.record});
 }
 
 /// The module's parameters: config.json's where it lists the module, else those of the shapes.
@@ -144,7 +240,6 @@ Result<PackedWidths> choose_widths(const Wanted& wanted, const ModuleQuantizatio
 Result<WeightRecord> affine_weight(const Wanted& wanted, const ModuleQuantization& listed,
                                    const NamedTensor& weight, const NamedTensor& scales) {
   const auto inferred = infer_widths(wanted, *weight.record, *scales.record);
-  if (scales.record->dtype == DType::kU8) return unsupported_fp_mode(wanted, scales, inferred);
   const NamedTensor biases = find_named(wanted, ".biases");
   if (biases.record == nullptr) {
     return error(StatusCode::kNotFound,
@@ -189,9 +284,11 @@ Result<const WeightType*> find_plain_type(const ModelPackage& package, std::stri
                  package.place_of(name, tensor), tensor.type_name());
   }
   if (type == nullptr) {
-    return error(StatusCode::kUnsupported,
-                 "{} has dtype {}; weights must be BF16, F16, F32 or MLX affine",
-                 package.place_of(name, tensor), tensor.type_name());
+    return error(
+        StatusCode::kUnsupported,
+        "{} has dtype {}; weights must be BF16, F16, F32, F8_E4M3 with scales of blocks, or "
+        "packed as MLX does",
+        package.place_of(name, tensor), tensor.type_name());
   }
   return type;
 }
@@ -213,8 +310,10 @@ Result<WeightRecord> find_weight(const ModelPackage& package, std::string_view p
                  "another than {} says",
                  package.path().string(), printable(path), package.config_name());
   }
+  if (weight.record->dtype == DType::kF8E4M3) return fp8_weight(wanted, weight);
   const NamedTensor scales = find_named(wanted, ".scales");
-  const bool is_listed = listed.kind == ModuleQuantization::Kind::kAffine;
+  const bool is_packed = listed.kind == ModuleQuantization::Kind::kPacked;
+  const bool is_listed = is_packed || listed.kind == ModuleQuantization::Kind::kAffine;
   const bool is_denied = listed.kind == ModuleQuantization::Kind::kPlain;
   if (scales.record == nullptr) {
     if (!is_listed) return plain_weight(wanted, weight);
@@ -229,7 +328,39 @@ Result<WeightRecord> find_weight(const ModelPackage& package, std::string_view p
                  "belong together, download both again",
                  place_of(wanted, scales), printable(path));
   }
+  if (is_packed || scales.record->dtype == DType::kU8) {
+    return packed_weight(wanted, listed, weight, scales);
+  }
   return affine_weight(wanted, listed, weight, scales);
+}
+
+Result<WeightRecord> find_mxfp4_blocks(const ModelPackage& package, std::string_view name,
+                                       std::uint64_t stack, std::uint64_t rows,
+                                       std::uint64_t cols) {
+  const Wanted wanted{package, name, stack, rows, cols};
+  const PackedMode& mode = *find_packed_mode("mxfp4");
+  std::array<const TensorRecord*, kWeightPlanesMax> planes = {};
+  for (const std::size_t plane : {0, 1}) {
+    const NamedTensor tensor = find_named(wanted, plane == 0 ? "_blocks" : "_scales");
+    if (tensor.record == nullptr) {
+      return error(StatusCode::kNotFound,
+                   "{}: tensor {} is not in the checkpoint; download the model again",
+                   package.path().string(), printable(tensor.name));
+    }
+    FM_RETURN_IF_ERROR(check_dtype(wanted, tensor, DType::kU8));
+    FM_RETURN_IF_ERROR(check_packed_cols(wanted, tensor));
+    std::vector<std::uint64_t> shape = {stack, rows, cols / mode.group_size};
+    if (plane == 0) shape.push_back(mode.group_size * mode.bits / 8);
+    if (tensor.record->shape != shape) {
+      return error(StatusCode::kCorrupt,
+                   "{} has shape [{}], but by {} it should have [{}]; the two files do not belong "
+                   "together, download both again",
+                   place_of(wanted, tensor), fmt::join(tensor.record->shape, ", "),
+                   package.config_name(), fmt::join(shape, ", "));
+    }
+    planes[plane] = tensor.record;
+  }
+  return record_of(wanted, packed_weights(mode, false), planes);
 }
 
 }  // namespace flashmoe

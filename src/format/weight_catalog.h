@@ -28,14 +28,20 @@ Result<const WeightType*> find_plain_type(const ModelPackage& package, std::stri
                                           const TensorRecord& tensor);
 
 /// The weight matrix of the module called `path` (tensor name without ".weight"), of logical shape
-/// [rows, cols], or [stack, rows, cols] when `stack` > 1. Quantised if `<path>.scales` exists: bits
-/// and group size come from config.json's `quantization` object (per-module overrides first) and
-/// are checked against the shapes, from which they are inferred where the config does not list the
-/// module (docs/formats.md). Errors: kNotFound if there is no such tensor, kCorrupt if shapes,
-/// dtypes or the quantisation contradict each other, kUnsupported for modes other than affine, each
-/// naming the tensor.
+/// [rows, cols], or [stack, rows, cols] when `stack` > 1. Quantised if `<path>.scales` exists:
+/// mode, bits and group size come from config.json's `quantization` object (per-module overrides
+/// first) and are checked against the shapes, from which they are inferred where the config does
+/// not list the module; or if its dtype is F8_E4M3 (docs/formats.md). Errors: kNotFound if there is
+/// no such tensor, kCorrupt if shapes, dtypes or the quantisation contradict each other,
+/// kUnsupported for what nothing here computes with, each naming the tensor.
 Result<WeightRecord> find_weight(const ModelPackage& package, std::string_view path,
                                  std::uint64_t stack, std::uint64_t rows, std::uint64_t cols);
+
+/// A stack of matrices in MXFP4 whose tensors are called `name`_blocks, [stack, rows, cols / 32,
+/// 16], and `name`_scales, [stack, rows, cols / 32]: the bytes of MLX's mode (docs/formats.md).
+/// Errors: kNotFound, kCorrupt, as above.
+Result<WeightRecord> find_mxfp4_blocks(const ModelPackage& package, std::string_view name,
+                                       std::uint64_t stack, std::uint64_t rows, std::uint64_t cols);
 
 /// Whether the module called `path` has a weight matrix, for models that are stored in several
 /// ways.

@@ -48,6 +48,11 @@ class Fixture {
     return find_weight(*package_, path, stack, rows, cols);
   }
 
+  Result<WeightRecord> find_blocks(std::string_view name, std::uint64_t stack, std::uint64_t rows,
+                                   std::uint64_t cols) const {
+    return find_mxfp4_blocks(*package_, name, stack, rows, cols);
+  }
+
  private:
   TemporaryFolder folder_;
   std::unique_ptr<ModelPackage> package_;
@@ -198,8 +203,8 @@ TEST(WeightCatalog, RefusesShapesThatContradictConfig) {
 }
 
 TEST(WeightCatalog, RefusesDtypesThatNoWeightHas) {
-  expect_failure(find_status("{}", {{"p.weight", DType::kF8E4M3, {8, 256}}}),
-                 StatusCode::kUnsupported, {"p.weight", "F8_E4M3"});
+  expect_failure(find_status("{}", {{"p.weight", DType::kF8E5M2, {8, 256}}}),
+                 StatusCode::kUnsupported, {"p.weight", "F8_E5M2"});
   Tensors tensors = affine(8, 256, 4, 64);
   tensors[0].dtype = DType::kI32;
   expect_failure(find_status("{}", tensors), StatusCode::kCorrupt, {"p.weight", "U32, not I32"});
@@ -215,25 +220,185 @@ TEST(WeightCatalog, RefusesAQuantisedTensorThatConfigDenies) {
                  {"p.scales", "not quantised"});
 }
 
-TEST(WeightCatalog, NamesTheModeThatIsNotSupported) {
-  expect_failure(find_status(listed(R"({"mode": "mxfp8"})"), affine(8, 256, 8, 32)),
-                 StatusCode::kUnsupported, {"config.json", "quantization.p.mode", "mxfp8"});
-  expect_failure(
-      find_status(R"({"quantization": {"mode": "nvfp4", "p": true}})", affine(8, 256, 4, 32)),
-      StatusCode::kUnsupported, {"quantization.mode", "nvfp4"});
-  const std::tuple<int, int, const char*> inferred[] = {
-      {4, 16, "nvfp4"}, {4, 32, "mxfp4"}, {8, 32, "mxfp8"}};
-  for (const auto& [bits, group_size, mode] : inferred) {
-    Tensors tensors = affine(8, 256, bits, group_size, DType::kU8);
-    tensors.pop_back();
-    expect_failure(find_status("{}", tensors), StatusCode::kUnsupported, {"p.scales", mode});
+/// The two tensors of a weight "p" of [rows, cols] in a mode of floats.
+Tensors packed(std::uint64_t rows, std::uint64_t cols, std::uint64_t bits,
+               std::uint64_t group_size) {
+  Tensors tensors = affine(rows, cols, bits, group_size, DType::kU8);
+  tensors.pop_back();
+  return tensors;
+}
+
+TEST(WeightCatalog, FindsFloatsOfFewBitsByConfigOrShapes) {
+  for (const PackedMode& mode : packed_modes()) {
+    const std::string configs[] = {
+        "{}",
+        R"({"quantization": {"group_size": 64, "bits": 8}})",
+        listed(fmt::format(R"({{"mode": "{}"}})", mode.name)),
+        listed(fmt::format(R"({{"mode": "{}", "group_size": {}, "bits": {}}})", mode.name,
+                           mode.group_size, mode.bits)),
+        fmt::format(R"({{"quantization": {{"mode": "{}", "p": true}}}})", mode.name),
+    };
+    for (const std::string& config : configs) {
+      SCOPED_TRACE(config);
+      const Fixture fixture(config, packed(8, 256, mode.bits, mode.group_size));
+      const auto record = fixture.find("p", 1, 8, 256);
+      ASSERT_TRUE(record.ok()) << record.status().message();
+      EXPECT_EQ(record->type, &packed_weights(mode, false));
+      EXPECT_EQ(record->planes[0]->size, record->type->plane_size(0, 8, 256));
+      EXPECT_EQ(record->planes[1]->size, record->type->plane_size(1, 8, 256));
+      EXPECT_EQ(record->planes[2], nullptr);
+    }
   }
+}
+
+TEST(WeightCatalog, FindsScalesOfWholeMatrices) {
+  const PackedMode& nvfp4 = *find_packed_mode("nvfp4");
+  Tensors tensors = packed(8, 256, 4, 16);
+  tensors.push_back({"p.global_scale", DType::kF32, {}});
+  for (const std::vector<std::uint64_t>& shape : {std::vector<std::uint64_t>{}, {1}}) {
+    tensors[2].shape = shape;
+    const Fixture fixture(listed(R"({"mode": "nvfp4", "global_scale": true})"), tensors);
+    const auto record = fixture.find("p", 1, 8, 256);
+    ASSERT_TRUE(record.ok()) << record.status().message();
+    EXPECT_EQ(record->type, &packed_weights(nvfp4, true));
+    EXPECT_EQ(record->planes[2]->size, 4u);
+  }
+  const Tensors stack = {{"p.weight", DType::kU32, {4, 8, 32}},
+                         {"p.scales", DType::kU8, {4, 8, 16}},
+                         {"p.global_scale", DType::kF32, {4}}};
+  EXPECT_EQ(Fixture("{}", stack).find("p", 4, 8, 256).value().type, &packed_weights(nvfp4, true));
+
+  tensors[2].shape = {2};
+  expect_failure(find_status("{}", tensors), StatusCode::kCorrupt, {"p.global_scale", "[2]"});
+  tensors[2] = {"p.global_scale", DType::kBF16, {1}};
+  expect_failure(find_status("{}", tensors), StatusCode::kCorrupt, {"p.global_scale", "BF16"});
+  tensors.pop_back();
+  expect_failure(find_status(listed(R"({"mode": "nvfp4", "global_scale": true})"), tensors),
+                 StatusCode::kNotFound, {"p.global_scale is absent", "download"});
+  tensors = packed(8, 256, 4, 32);
+  tensors.push_back({"p.global_scale", DType::kF32, {}});
+  expect_failure(find_status("{}", tensors), StatusCode::kCorrupt, {"p.global_scale", "mxfp4"});
+}
+
+TEST(WeightCatalog, RefusesFloatsOfFewBitsThatContradictConfig) {
+  const Tensors mxfp4 = packed(8, 256, 4, 32);
+  expect_failure(find_status(listed(R"({"bits": 4})"), mxfp4), StatusCode::kCorrupt,
+                 {"p.scales", "U8", "affine"});
+  expect_failure(find_status(listed(R"({"mode": "nvfp4"})"), mxfp4), StatusCode::kCorrupt,
+                 {"p.scales", "[8, 8]", "[8, 16]"});
+  expect_failure(find_status(listed(R"({"mode": "mxfp8"})"), mxfp4), StatusCode::kCorrupt,
+                 {"p.weight", "[8, 32]", "[8, 64]"});
+  expect_failure(find_status(listed(R"({"mode": "mxfp4"})"), affine(8, 256, 4, 32)),
+                 StatusCode::kCorrupt, {"p.scales", "BF16", "U8"});
+  expect_failure(find_status("{}", packed(8, 256, 4, 64)), StatusCode::kUnsupported,
+                 {"p.weight", "mxfp4, nvfp4 and mxfp8"});
+  expect_failure(find_status("{}", packed(8, 0, 4, 16)), StatusCode::kUnsupported, {"p.weight"});
+  Tensors tensors = mxfp4;
+  tensors[0].dtype = DType::kI32;
+  expect_failure(find_status("{}", tensors), StatusCode::kCorrupt, {"p.weight", "U32"});
+  const Fixture odd("{}", packed(8, 48, 4, 16));
+  expect_failure(odd.find("p", 1, 8, 48).status(), StatusCode::kUnsupported,
+                 {"p.weight", "48 inputs"});
+  const std::pair<const char*, const char*> fields[] = {
+      {R"({"mode": "mxfp4", "group_size": 64})", "quantization.p.group_size"},
+      {R"({"mode": "nvfp4", "bits": 8})", "quantization.p.bits"},
+      {R"({"mode": "mxfp8", "global_scale": true})", "quantization.p.global_scale"},
+      {R"({"mode": "nvfp4", "global_scale": 1})", "quantization.p.global_scale"},
+  };
+  for (const auto& [value, field] : fields) {
+    expect_failure(find_status(listed(value), mxfp4), StatusCode::kCorrupt, {"config.json", field});
+  }
+}
+
+constexpr const char* kFp8 =
+    R"({"quantization_config": {"quant_method": "fp8", "weight_block_size": [48, 100]}})";
+
+/// The two tensors of a weight "p" of [rows, cols] in blocks of 48 x 100.
+Tensors fp8(std::uint64_t rows, std::uint64_t cols, DType dtype = DType::kF32) {
+  return {{"p.weight", DType::kF8E4M3, {rows, cols}},
+          {"p.weight_scale_inv", dtype, {(rows + 47) / 48, (cols + 99) / 100}}};
+}
+
+TEST(WeightCatalog, FindsFp8WithScalesOfBlocksAndPartsOfThem) {
+  for (const DType dtype : {DType::kF32, DType::kBF16, DType::kF16}) {
+    const Fixture fixture(kFp8, fp8(100, 250, dtype));
+    const auto record = fixture.find("p", 1, 100, 250);
+    ASSERT_TRUE(record.ok()) << record.status().message();
+    EXPECT_EQ(record->type, find_fp8_weights(48, 100, dtype));
+    EXPECT_EQ(record->planes[1]->size, record->type->plane_size(1, 100, 250));
+  }
+  // What was not converted is what its tensor says.
+  const Fixture plain(kFp8, {{"p.weight", DType::kBF16, {8, 256}}});
+  EXPECT_EQ(plain.find("p", 1, 8, 256).value().type, &float_weights(DType::kBF16));
+}
+
+TEST(WeightCatalog, RefusesFp8ThatCannotBe) {
+  const auto status = [](std::string_view config, const Tensors& tensors) {
+    return Fixture(config, tensors).find("p", 1, 100, 250).status();
+  };
+  const auto with = [](std::string_view fields) {
+    return fmt::format(R"({{"quantization_config": {{"quant_method": "fp8"{}}}}})", fields);
+  };
+  Tensors tensors = fp8(100, 250);
+  expect_failure(status(with(""), tensors), StatusCode::kUnsupported,
+                 {"config.json", "weight_block_size", "[128, 128]"});
+  expect_failure(status(with(R"(, "weight_block_size": null)"), tensors), StatusCode::kUnsupported,
+                 {"weight_block_size"});
+  for (const char* size :
+       {"[0, 128]", "[128, 70000]", "[128]", "[1, 2, 3]", R"("128")", "[1.5, 2]"}) {
+    SCOPED_TRACE(size);
+    expect_failure(status(with(fmt::format(R"(, "weight_block_size": {})", size)), tensors),
+                   StatusCode::kCorrupt, {"weight_block_size"});
+  }
+  expect_failure(status(with(R"(, "fmt": "e5m2", "weight_block_size": [48, 100])"), tensors),
+                 StatusCode::kUnsupported, {"quantization_config.fmt", "e5m2"});
+  expect_failure(status(R"({"quantization_config": {"quant_method": "mxfp4"}})", tensors),
+                 StatusCode::kUnsupported, {"quant_method", "mxfp4"});
+  expect_failure(status(with(R"(, "weight_block_size": [128, 128])"), tensors),
+                 StatusCode::kCorrupt, {"p.weight_scale_inv", "[3, 3]", "[1, 2]"});
+  tensors[1].dtype = DType::kU8;
+  expect_failure(status(kFp8, tensors), StatusCode::kUnsupported, {"p.weight_scale_inv", "U8"});
+  tensors.pop_back();
+  expect_failure(status(kFp8, tensors), StatusCode::kUnsupported,
+                 {"p.weight", "p.weight_scale_inv is absent"});
+  const Tensors stack = {{"p.weight", DType::kF8E4M3, {2, 50, 250}},
+                         {"p.weight_scale_inv", DType::kF32, {2, 2, 3}}};
+  expect_failure(Fixture(kFp8, stack).find("p", 2, 50, 250).status(), StatusCode::kUnsupported,
+                 {"p.weight", "50 rows", "48"});
+}
+
+TEST(WeightCatalog, FindsStacksOfMxfp4Blocks) {
+  const Tensors tensors = {{"e_blocks", DType::kU8, {4, 8, 3, 16}},
+                           {"e_scales", DType::kU8, {4, 8, 3}}};
+  const Fixture fixture("{}", tensors);
+  const auto record = fixture.find_blocks("e", 4, 8, 96);
+  ASSERT_TRUE(record.ok()) << record.status().message();
+  EXPECT_EQ(record->type, &packed_weights(*find_packed_mode("mxfp4"), false));
+  EXPECT_EQ(record->stack, 4u);
+  expect_failure(fixture.find_blocks("e", 4, 8, 128).status(), StatusCode::kCorrupt,
+                 {"e_blocks", "[4, 8, 3, 16]", "[4, 8, 4, 16]"});
+  expect_failure(fixture.find_blocks("e", 4, 8, 90).status(), StatusCode::kUnsupported,
+                 {"e_blocks", "90 inputs"});
+  expect_failure(Fixture("{}", {tensors[0]}).find_blocks("e", 4, 8, 96).status(),
+                 StatusCode::kNotFound, {"e_scales", "download"});
+  const Fixture words("{}", {{"e_blocks", DType::kU32, {4, 8, 12}}});
+  expect_failure(words.find_blocks("e", 4, 8, 96).status(), StatusCode::kCorrupt,
+                 {"e_blocks", "U32", "U8"});
+}
+
+TEST(WeightCatalog, NamesTheModeThatIsNotKnown) {
+  expect_failure(find_status(listed(R"({"mode": "mxfp6"})"), affine(8, 256, 8, 32)),
+                 StatusCode::kUnsupported,
+                 {"config.json", "quantization.p.mode", "mxfp6", "mxfp4, nvfp4 or mxfp8"});
+  expect_failure(
+      find_status(R"({"quantization": {"mode": "int4", "p": true}})", affine(8, 256, 4, 32)),
+      StatusCode::kUnsupported, {"quantization.mode", "int4"});
   expect_failure(find_status(R"({"quantize_activations": true})", affine(8, 256, 4, 32)),
                  StatusCode::kUnsupported, {"quantize_activations"});
 }
 
 TEST(WeightCatalog, NamesTheMethodThatIsNotSupported) {
-  for (const char* method : {"gptq", "awq", "fp8", "compressed-tensors", "bitnet"}) {
+  for (const char* method : {"gptq", "awq", "modelopt", "compressed-tensors", "bitnet"}) {
     const std::string config = fmt::format(
         R"({{"quantization_config": {{"quant_method": "{}", "bits": 4, "group_size": 128}}}})",
         method);

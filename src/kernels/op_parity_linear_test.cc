@@ -1,8 +1,11 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <array>
 #include <bit>
 #include <cmath>
+#include <cstring>
+#include <iterator>
 #include <limits>
 #include <vector>
 
@@ -37,16 +40,27 @@ std::vector<const WeightType*> affine_types() {
   return types;
 }
 
-/// All that is not float.
+/// All that are multiplied as integers.
 std::vector<const WeightType*> integer_types() {
   std::vector<const WeightType*> types = affine_types();
   const std::vector<const WeightType*> ggml = testing::ggml_weight_types();
   types.insert(types.end(), ggml.begin(), ggml.end());
+  const std::vector<const WeightType*> packed = testing::packed_weight_types();
+  std::ranges::copy_if(packed, std::back_inserter(types), &WeightType::has_integer_products);
+  return types;
+}
+
+/// Floats of eight bits.
+std::vector<const WeightType*> e4m3_types() {
+  std::vector<const WeightType*> types;
+  for (const WeightType* const type : testing::packed_weight_types()) {
+    if (!type->has_integer_products()) types.push_back(type);
+  }
   return types;
 }
 
 std::string name_of(const WeightType& type) {
-  return fmt::format("{}, {}", type.name(), to_string(type.dtype));
+  return fmt::format("{}, {}, {} planes", type.name(), to_string(type.dtype), type.plane_count);
 }
 
 class LinearParity : public testing::CpuOpsTest {
@@ -77,6 +91,7 @@ TEST_P(LinearParity, EmbedGivesTheReferencesBits) {
   for (const DType dtype : kFloatTypes) {
     types.push_back(&float_weights(dtype));
   }
+  std::ranges::copy(e4m3_types(), std::back_inserter(types));
   for (const WeightType* const type : types) {
     for (std::size_t cols : {1u, 17u, 32u, 64u, 96u, 128u, 160u, 384u, 768u, 1280u}) {
       if (cols % type->block_cols != 0) continue;
@@ -117,10 +132,10 @@ TEST_P(LinearParity, IntegerWeightsGiveTheBitsOfTheContract) {
                              {33, 2176, 7}, {16, 2176, 37}, {3, 10368, 2}, {40, 4224, 5}};
   for (const WeightType* const type : integer_types()) {
     for (Size size : kSizes) {
-      const bool is_ggml = type->ggml != nullptr;
-      if (size.cols > 700 && type->dtype != DType::kBF16 && !is_ggml) continue;
+      const bool is_affine = type->encoding == WeightEncoding::kAffine;
+      if (size.cols > 700 && type->dtype != DType::kBF16 && is_affine) continue;
       // Half a block of activations at the end.
-      if (type->block_cols == 32) size.cols += 32;
+      if (type->block_cols <= 32) size.cols += 32;
       while (size.cols % type->block_cols != 0) size.cols += 64;
       SCOPED_TRACE(fmt::format("{}: [{}, {}] times {} rows", name_of(*type), size.out, size.cols,
                                size.x_count));
@@ -185,6 +200,95 @@ TEST_P(LinearParity, FloatWeightsOfEveryFormat) {
     for (const std::size_t cols : {1u, 3u, 15u, 16u, 17u, 31u, 64u, 96u, 100u, 160u, 384u}) {
       // Sums in float over 16 lanes, relative to what random signs leave of them.
       expect_close(float_weights(dtype), 33, cols, 9, 1e-6);
+    }
+  }
+}
+
+TEST_P(LinearParity, FloatsOfEightBits) {
+  for (const WeightType* const type : e4m3_types()) {
+    for (const std::size_t cols : {1u, 15u, 17u, 32u, 64u, 100u, 128u, 160u, 384u}) {
+      for (const std::size_t rows : {1u, 9u}) {
+        if (cols % type->block_cols == 0) expect_close(*type, 133, cols, rows, 1e-6);
+      }
+    }
+  }
+}
+
+/// y of rows [begin, begin + count) of a matrix that is cut there.
+TEST_P(LinearParity, PartsOfFp8MatricesGiveTheBitsOfTheWhole) {
+  for (const WeightType* const type : e4m3_types()) {
+    const Weight weight(random_, *type, 150, 160);
+    const Matrix x = mixed_matrix(random_, 3, 160);
+    Activations prepared = allocate_activations(3, 160);
+    ops_->prepare(x.view(), prepared);
+    Matrix whole(3, 150);
+    LinearTask task = {.weight = weight.view(), .x = &prepared, .y = whole.view()};
+    ops_->linear({&task, 1});
+    for (const std::size_t begin : {0u, 30u, 47u, 48u, 127u}) {
+      SCOPED_TRACE(fmt::format("{} from row {}", type->name(), begin));
+      const std::size_t count = std::min<std::size_t>(50, 150 - begin);
+      Matrix part(3, count);
+      task = {.weight = weight.view().row_range(begin, count), .x = &prepared, .y = part.view()};
+      ops_->linear({&task, 1});
+      for (std::size_t r = 0; r < 3; ++r) {
+        EXPECT_TRUE(std::equal(part.row(r), part.row(r) + count, whole.row(r) + begin));
+      }
+    }
+  }
+}
+
+// Every byte, NaN and the zeros' signs too.
+TEST_P(LinearParity, EveryNumberOfEightBitsIsWhatItStandsFor) {
+  std::vector<std::byte> bytes(256);
+  for (std::size_t i = 0; i < bytes.size(); ++i) bytes[i] = static_cast<std::byte>(i);
+  const float one = 1;
+  std::array<std::byte, sizeof(one)> scale = {};
+  std::memcpy(scale.data(), &one, sizeof(one));
+  const WeightView view = {.type = find_fp8_weights(256, 256, DType::kF32),
+                           .rows = 1,
+                           .cols = 256,
+                           .planes = {bytes.data(), scale.data()}};
+  Matrix actual(1, 256), expected = actual;
+  const std::int32_t id = 0;
+  ops_->embed(view, {&id, 1}, actual.view());
+  reference_->embed(view, {&id, 1}, expected.view());
+  for (std::size_t i = 0; i < 256; ++i) {
+    const float got = actual.row(0)[i], wanted = expected.row(0)[i];
+    EXPECT_TRUE(wanted != wanted
+                    ? got != got
+                    : std::bit_cast<std::uint32_t>(got) == std::bit_cast<std::uint32_t>(wanted))
+        << i << ": " << got << ", not " << wanted;
+  }
+  EXPECT_EQ(expected.row(0)[0x7e], 448.0f);
+  EXPECT_EQ(expected.row(0)[0x81], -0x1p-9f);
+  EXPECT_NE(expected.row(0)[0xff], expected.row(0)[0xff]);
+}
+
+// A scale that is NaN reaches every output of its row, whatever it is multiplied with: that is how
+// MoeBlock finds it.
+TEST_P(LinearParity, AScaleThatIsNanMakesItsRowNan) {
+  for (const WeightType* const type : testing::packed_weight_types()) {
+    for (const std::size_t x_count : {1u, 40u}) {
+      const std::size_t cols = type->block_cols == 1 ? 500 : 544;
+      const Weight weight(random_, *type, 35, cols);
+      std::vector<std::byte> scales(type->plane_size(1, 35, cols));
+      std::copy_n(weight.view().planes[1], scales.size(), scales.data());
+      const std::size_t row = 17 / type->planes()[1].block_rows;
+      // NaN in every code.
+      std::fill_n(scales.data() + row * type->plane_row_size(1, cols),
+                  type->planes()[1].block_bytes, std::byte{0xff});
+      ASSERT_TRUE(has_bad_scale(type->planes()[1].code, scales));
+      WeightView view = weight.view();
+      view.planes[1] = scales.data();
+      const Matrix x = mixed_matrix(random_, x_count, cols);
+      Activations prepared = allocate_activations(x_count, cols);
+      ops_->prepare(x.view(), prepared);
+      Matrix y(x_count, 35);
+      const LinearTask task = {.weight = view, .x = &prepared, .y = y.view()};
+      ops_->linear({&task, 1});
+      for (std::size_t r = 0; r < x_count; ++r) {
+        EXPECT_NE(y.row(r)[17], y.row(r)[17]) << name_of(*type) << ", row " << r;
+      }
     }
   }
 }

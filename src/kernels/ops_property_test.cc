@@ -191,6 +191,8 @@ std::vector<const WeightType*> all_types() {
   }
   const std::vector<const WeightType*> ggml = testing::ggml_weight_types();
   types.insert(types.end(), ggml.begin(), ggml.end());
+  const std::vector<const WeightType*> packed = testing::packed_weight_types();
+  types.insert(types.end(), packed.begin(), packed.end());
   return types;
 }
 

@@ -11,7 +11,7 @@ WeightView take_matrix(const WeightType* type, const ExpertView& view, std::size
   WeightView matrix{.type = type, .rows = rows, .cols = cols};
   for (std::size_t i = 0; i < type->plane_count; ++i) {
     const auto plane = view.segment((*segment)++);
-    FM_CHECK(plane.size() == rows * type->plane_row_size(i, cols));
+    FM_CHECK(plane.size() == type->plane_size(i, rows, cols));
     matrix.planes[i] = plane.data();
   }
   return matrix;
@@ -25,6 +25,21 @@ WeightView transposed(WeightView matrix) {
 }
 
 }  // namespace
+
+std::string_view find_bad_scales(const ExpertMatrices& matrices) {
+  const auto has_bad = [](const WeightView& matrix) {
+    if (matrix.type == nullptr) return false;
+    for (std::size_t i = 0; i < matrix.type->plane_count; ++i) {
+      const std::size_t size = matrix.type->plane_size(i, matrix.rows, matrix.cols);
+      if (has_bad_scale(matrix.type->planes()[i].code, {matrix.planes[i], size})) return true;
+    }
+    return false;
+  };
+  if (has_bad(matrices.gate_up_proj)) return "gate_up_proj";
+  if (has_bad(matrices.gate_proj)) return "gate_proj";
+  if (has_bad(matrices.up_proj)) return "up_proj";
+  return has_bad(matrices.down_proj) ? "down_proj" : "";
+}
 
 ExpertMatrices expert_matrices(const ExpertLayout& layout, const ExpertView& view,
                                std::size_t hidden, std::size_t intermediate) {

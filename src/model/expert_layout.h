@@ -3,6 +3,7 @@
 
 #include <cstddef>
 #include <optional>
+#include <string_view>
 
 #include "experts/expert_cache.h"
 #include "tensor/weight_view.h"
@@ -12,8 +13,8 @@ namespace flashmoe {
 /// What the segments of a layer's experts mean: the types of their three matrices. Segments come in
 /// the order gate, up, down; each is its planes, followed by what it adds to its products, where
 /// `bias` says of which type. Gate and up are one matrix of 2 * moe_intermediate_size rows where it
-/// is transposed, [hidden, 2 * moe_intermediate_size], gate rows first, or interleaved, gate and up
-/// rows in turns. Only floats are.
+/// is transposed, [hidden, 2 * moe_intermediate_size], gate rows first, which only floats are, or
+/// interleaved, gate and up rows in turns.
 struct ExpertLayout {
   const WeightType* gate_proj = nullptr;
   const WeightType* up_proj = nullptr;
@@ -41,6 +42,10 @@ struct ExpertMatrices {
   const std::byte* up_bias = nullptr;
   const std::byte* down_bias = nullptr;
 };
+
+/// The first of an expert's matrices that has a scale which is NaN, as tensors call it
+/// ("down_proj"). Empty: none.
+std::string_view find_bad_scales(const ExpertMatrices& matrices);
 
 /// Reads `view` by `layout`.
 ExpertMatrices expert_matrices(const ExpertLayout& layout, const ExpertView& view,

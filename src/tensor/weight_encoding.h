@@ -23,6 +23,12 @@ enum class WeightEncoding : uint8_t {
   kIq4Nl,
   kIq4Xs,
   kMxfp4,
+  // Floats of four bits, E2M1, with a plane of scales (kernels/formats/packed_fp4.h).
+  kPackedMxfp4,  // 32 share an E8M0
+  kPackedNvfp4,  // 16 share an E4M3; times a factor of the whole matrix, where it has a third plane
+  // Floats of eight bits, E4M3, with a plane of scales (kernels/formats/e4m3.h).
+  kPackedMxfp8,  // 32 of a row share an E8M0
+  kFp8Blocks,    // rectangles of rows and columns share a float
 };
 
 }  // namespace flashmoe

@@ -19,19 +19,28 @@ struct WeightView {
   /// Floats only. Not 0: the weights are stored transposed, [cols, rows], and this many bytes lie
   /// between the rows of that. More than rows elements if the view is a part of wider rows.
   std::size_t transposed_stride = 0;
+  /// How many rows of the first block are before row 0, in a plane whose blocks span several.
+  std::size_t row_in_block = 0;
 
   /// Rows [begin, begin + count).
   WeightView row_range(std::size_t begin, std::size_t count) const {
     WeightView range = *this;
     range.rows = count;
-    for (std::size_t i = 0; i < type->plane_count; ++i) range.planes[i] = plane_row(i, begin);
+    for (std::size_t i = 0; i < type->plane_count; ++i) {
+      range.planes[i] = plane_row(i, begin);
+      const std::size_t block_rows = type->all_planes[i].block_rows;
+      if (block_rows > 1) range.row_in_block = (row_in_block + begin) % block_rows;
+    }
     return range;
   }
 
-  /// Where row `row` begins in a plane. Its elements follow, or are transposed_stride bytes apart.
+  /// Where row `row`, or the row of blocks that it is in, begins in a plane. Its elements follow,
+  /// or are transposed_stride bytes apart.
   const std::byte* plane_row(std::size_t plane, std::size_t row) const {
-    return planes[plane] + row * (transposed_stride != 0 ? size_of(type->dtype)
-                                                         : type->plane_row_size(plane, cols));
+    if (transposed_stride != 0) return planes[plane] + row * size_of(type->dtype);
+    const std::size_t block_rows = type->all_planes[plane].block_rows;
+    const std::size_t blocks = block_rows == 1 ? row : (row_in_block + row) / block_rows;
+    return planes[plane] + blocks * type->plane_row_size(plane, cols);
   }
 };
 

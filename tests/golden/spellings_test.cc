@@ -52,6 +52,10 @@ void write_tensors(const std::filesystem::path& path, const Tensors& tensors) {
       std::vector<std::uint32_t> words(bytes.size() / 4);
       std::memcpy(words.data(), bytes.data(), bytes.size());
       ASSERT_TRUE(writer.write<std::uint32_t>(name, 0, words).ok());
+    } else if (size_of(tensor.dtype) == 1) {
+      std::vector<std::uint8_t> values(bytes.size());
+      std::memcpy(values.data(), bytes.data(), bytes.size());
+      ASSERT_TRUE(writer.write<std::uint8_t>(name, 0, values).ok());
     } else {
       std::vector<std::uint16_t> halves(bytes.size() / 2);
       std::memcpy(halves.data(), bytes.data(), bytes.size());
@@ -361,7 +365,118 @@ TEST_F(GptOssSpellings, BiasesThatAreMissingOrDoNotFitAreNamed) {
   tensors_.erase(fused + "_bias");
   expect_refused(StatusCode::kNotFound, fused + "_bias");
   tensors_[fused + "_blocks"] = std::move(tensors_.extract(fused).mapped());
-  expect_refused(StatusCode::kUnsupported, "MXFP4");
+  expect_refused(StatusCode::kCorrupt, fused + "_blocks has dtype F32 where U8 is expected");
+}
+
+/// A checkpoint of floats of few bits, some of its tensors changed.
+class PackedSpellings : public ::testing::Test {
+ protected:
+  void take(const std::string& name) {
+    std::filesystem::copy_file(golden_path(name + "/config.json"), folder_ / "config.json");
+    tensors_ = read_tensors(golden_path(name + "/model.safetensors"));
+    ids_ = GoldenFile(golden_path(name + "/golden.safetensors")).ints("input_ids");
+  }
+
+  /// What opening the model and computing the prompt make of it.
+  Result<std::vector<float>> logits() const {
+    std::filesystem::remove(folder_ / "model.safetensors");
+    write_tensors(folder_ / "model.safetensors", tensors_);
+    FM_ASSIGN_OR_RETURN(
+        const std::unique_ptr<Engine> engine,
+        Engine::open({.model = folder_.path(), .memory_bytes = std::uint64_t{1} << 30}));
+    FM_ASSIGN_OR_RETURN(const Collected collected, collect(*engine, ids_));
+    return collected.logits;
+  }
+
+  void expect_refused(StatusCode code, const std::string& part) const {
+    const Status status = logits().status();
+    EXPECT_EQ(status.code(), code) << status.message();
+    EXPECT_NE(status.message().find(part), std::string::npos) << status.message();
+    EXPECT_NE(status.message().find("download"), std::string::npos) << status.message();
+  }
+
+  TemporaryFolder folder_;
+  Tensors tensors_;
+  std::vector<std::int32_t> ids_;
+};
+
+TEST_F(PackedSpellings, BlocksAndScalesOfGptOssGoTogether) {
+  take("gpt_oss_mxfp4");
+  const Tensors whole = tensors_;
+  const std::string path = "model.layers.1.mlp.experts.";
+  for (const std::string& name : {path + "gate_up_proj_scales", path + "down_proj_blocks",
+                                  path + "down_proj_scales", path + "gate_up_proj_bias"}) {
+    SCOPED_TRACE(name);
+    tensors_ = whole;
+    tensors_.erase(name);
+    expect_refused(StatusCode::kNotFound, name.substr(0, name.rfind('_')));
+  }
+  tensors_ = whole;
+  tensors_[path + "down_proj_scales"].shape = {6, 2, 128};
+  expect_refused(StatusCode::kCorrupt, "down_proj_scales has shape [6, 2, 128]");
+}
+
+// Of experts, which are on disk when a model is opened, as of what is in memory.
+TEST_F(PackedSpellings, AScaleThatIsNanIsAnErrorThatNamesItsPlace) {
+  take("gpt_oss_mxfp4");
+  const Tensors whole = tensors_;
+  for (const std::string matrix : {"gate_up_proj", "down_proj"}) {
+    tensors_ = whole;
+    Tensor& scales = tensors_["model.layers.1.mlp.experts." + matrix + "_scales"];
+    // Whichever experts the router picks.
+    const std::size_t size = scales.bytes.size() / 6;
+    for (std::size_t e = 0; e < 6; ++e) scales.bytes[e * size + size / 2] = std::byte{255};
+    expect_refused(StatusCode::kCorrupt, "the scales of " + matrix + " hold a NaN");
+  }
+}
+
+TEST_F(PackedSpellings, ADenseScaleThatIsNanIsAnErrorThatNamesItsTensor) {
+  const std::pair<const char*, const char*> cases[] = {
+      {"mlx_checkpoints/qwen3_moe-nvfp4", "model.layers.1.self_attn.o_proj.scales"},
+      {"mlx_checkpoints/qwen3_moe-mxfp8", "model.layers.0.self_attn.q_proj.scales"},
+      {"minimax_m2_fp8", "model.layers.1.self_attn.k_proj.weight_scale_inv"}};
+  for (const auto& [model, name] : cases) {
+    std::filesystem::remove(folder_ / "config.json");
+    take(model);
+    std::ranges::fill(std::span(tensors_[name].bytes).last(4), std::byte{255});
+    expect_refused(StatusCode::kCorrupt, std::string("tensor ") + name);
+  }
+}
+
+/// [experts] of F32.
+Tensor global_scales(const std::vector<float>& values) {
+  Tensor tensor{.dtype = DType::kF32, .shape = {values.size()}, .bytes = {}};
+  tensor.bytes.resize(values.size() * sizeof(float));
+  std::memcpy(tensor.bytes.data(), values.data(), tensor.bytes.size());
+  return tensor;
+}
+
+// Twice the scale of an expert's matrix with half of each group's is the same weight.
+TEST_F(PackedSpellings, EachExpertHasAScaleOfItsOwn) {
+  take("mlx_checkpoints/qwen3_moe-nvfp4");
+  constexpr std::size_t kStack = 6;
+  for (auto& [name, tensor] : tensors_) {
+    if (name.find("switch_mlp") == std::string::npos || !name.ends_with(".scales")) continue;
+    for (std::byte& code : tensor.bytes) code = std::max(code, std::byte{16});  // can be halved
+  }
+  const std::vector<float> expected = logits().value();
+  std::vector<std::pair<std::string, Tensor>> added;
+  for (auto& [name, tensor] : tensors_) {
+    if (name.find("switch_mlp") == std::string::npos || !name.ends_with(".scales")) continue;
+    std::vector<float> factors(kStack, 2688.0f);
+    const std::size_t size = tensor.bytes.size() / kStack;
+    for (std::size_t e = 1; e < kStack; e += 2) {
+      factors[e] *= 2;
+      for (std::size_t i = e * size; i < (e + 1) * size; ++i) {
+        tensor.bytes[i] = static_cast<std::byte>(std::to_integer<int>(tensor.bytes[i]) - 8);
+      }
+    }
+    added.emplace_back(name.substr(0, name.rfind('.')) + ".global_scale", global_scales(factors));
+  }
+  for (auto& [name, tensor] : added) tensors_[name] = std::move(tensor);
+  EXPECT_TRUE(std::ranges::equal(logits().value(), expected));
+  tensors_[added.front().first].shape = {2, 3};
+  expect_refused(StatusCode::kCorrupt, added.front().first);
 }
 
 TEST_F(Spellings, AMissingExpertIsAnErrorThatNamesIt) {

@@ -1,5 +1,5 @@
-// Weights in blocks of bytes that hold scales and quantised numbers together, as ggml has them.
-// Included by kernels-inl.h.
+// Weights in blocks of bytes that hold scales and quantised numbers together, as ggml has them, or
+// the numbers alone, with scales in a second plane. Included by kernels-inl.h.
 //
 // What such formats share. A format's body (kernels/formats/*-inl.h) brings, as static members:
 //
@@ -13,6 +13,12 @@
 //   Scales        of 16 rows and 16 float steps: set(r, block, count) keeps what row r has of up to
 //                 16 steps, whose first block is at `block`; for_steps(count, use) calls
 //                 use(step, scale, bias) with those of 16 rows, one to a lane
+//
+// where scales have a plane of their own, also
+//
+//   kScaleSize    bytes of a float step in that plane, which is where Scales::set is given a place
+//   Scales        begin(weights), before all
+//   number(block, column)  one column's number, where unpack() does not keep all of it
 //
 // Few activation rows: weight rows are read one after the other. Each gives, group by group, one
 // vector of integer sums, which are kept in the L1 cache and then transposed for 16 chains side by
@@ -118,6 +124,7 @@ struct Blocks {
   static constexpr bool kHasBias = Body::kHasBias;
   static constexpr int32_t kOffset = kNumbersOffset<Body::kIsWide> - Body::kZero;
   static constexpr size_t kGroup = 16 * kBlock;
+  static constexpr bool kHasScalePlane = requires { Body::kScaleSize; };
 
   static void unpack(const WeightRows& weights, size_t row, size_t row_count, size_t col,
                      size_t col_count, uint8_t* to, size_t stride) {
@@ -131,14 +138,13 @@ struct Blocks {
   template <typename Use>
   FM_INLINE static void for_scales(const WeightRows& weights, size_t row, size_t row_count,
                                    size_t col, size_t col_count, Use use) {
-    const uint8_t* const begin = row_begin(weights, row);
+    typename Body::Scales scales;
+    if constexpr (kHasScalePlane) scales.begin(weights);
     for (size_t i = 0; i < col_count; i += kGroup) {
       const size_t left = (col_count - i) / kBlock;
       const size_t count = left < 16 ? left : 16;
-      typename Body::Scales scales;
       for (size_t r = 0; r < 16; ++r) {
-        scales.set(r, begin + row_in_reach(r, row_count) * weights.strides[0] + bytes_of(col + i),
-                   count);
+        scales.set(r, scales_at(weights, row + row_in_reach(r, row_count), col + i), count);
       }
       scales.for_steps(count,
                        [&](size_t, F32x16 scale, F32x16 bias) FM_INLINE { use(scale, bias); });
@@ -157,17 +163,28 @@ struct Blocks {
     F32x16 acc[kR];
     for (F32x16& a : acc) a = set1(0.0f);
     constexpr size_t kGroups = kR == 1 ? 8 : 4;
+    typename Body::Scales scales[kGroups];
+    if constexpr (kHasScalePlane) {
+      for (auto& of_group : scales) of_group.begin(weights);
+    }
     for (size_t col = 0; col < weights.cols; col += kGroups * kGroup) {
       const size_t left = weights.cols - col;
       const size_t col_count = left < kGroups * kGroup ? left : kGroups * kGroup;
       SumVectors sums[kGroups][kR];
-      typename Body::Scales scales[kGroups];
       for (size_t i = 0; i < 16; ++i) {
         const uint8_t* p = begin + row_in_reach(i, row_count) * weights.strides[0] + bytes_of(col);
         for (size_t group = 0; group * kGroup < col_count; ++group, p += bytes_of(kGroup)) {
           const size_t at = group * kGroup;
           const size_t group_cols = col_count - at < kGroup ? col_count - at : kGroup;
-          scales[group].set(i, p, group_cols / kBlock);
+          if constexpr (kHasScalePlane) {
+            const uint8_t* const at_scales =
+                scales_at(weights, row + row_in_reach(i, row_count), col + at);
+            // Of 16 rows on: nothing else would fetch them before all are wanted at once.
+            __builtin_prefetch(at_scales + 16 * weights.strides[1], 0, 3);
+            scales[group].set(i, at_scales, group_cols / kBlock);
+          } else {
+            scales[group].set(i, p, group_cols / kBlock);
+          }
           I32x16 out[kR];
           if (i >= row_count) {
             for (I32x16& sum : out) sum = zero_i32();
@@ -201,7 +218,7 @@ struct Blocks {
     for (size_t col = 0; col < weights.cols; col += kGroup) {
       const size_t left = weights.cols - col;
       const size_t col_count = left < kGroup ? left : kGroup;
-      float scale[16];
+      float scale[16] = {};
       float bias[16];
       for_scales(weights, row, 1, col, col_count,
                  [&, step = size_t{0}](F32x16 scales, F32x16 biases) mutable {
@@ -214,7 +231,13 @@ struct Blocks {
       alignas(64) uint8_t bytes[64];
       for (size_t i = 0; i < col_count; ++i) {
         if (i % 64 == 0) store_bytes(bytes, bytes_64(p, col + i, col_count - i < 64));
-        const float product = scale[i / kBlock] * static_cast<float>(bytes[i % 64] - Body::kZero);
+        float number;
+        if constexpr (kHasScalePlane) {
+          number = Body::number(p + bytes_of(col + i), (col + i) % Body::kBlockColumns);
+        } else {
+          number = static_cast<float>(bytes[i % 64] - Body::kZero);
+        }
+        const float product = scale[i / kBlock] * number;
         out[col + i] = kHasBias ? product + bias[i / kBlock] : product;
       }
     }
@@ -226,6 +249,14 @@ struct Blocks {
   }
   static constexpr size_t bytes_of(size_t columns) {
     return columns / Body::kBlockColumns * Body::kSize;
+  }
+  /// Where the scales of a row from `col` on begin.
+  FM_INLINE static const uint8_t* scales_at(const WeightRows& weights, size_t row, size_t col) {
+    if constexpr (kHasScalePlane) {
+      return weights.planes[1] + row * weights.strides[1] + col / kBlock * Body::kScaleSize;
+    } else {
+      return weights.planes[0] + row * weights.strides[0] + bytes_of(col);
+    }
   }
 
   FM_INLINE static Bytes64 bytes_64(const uint8_t* row, size_t col, bool is_half) {
@@ -276,17 +307,16 @@ struct Blocks {
   __attribute__((noinline)) static void sum_part(const uint8_t* p, size_t col, size_t col_count,
                                                  const ActivationRow* x, I32x16 (&out)[kR]) {
     for (int r = 0; r < kR; ++r) {
-      I32x16 parts[8];
-      for (size_t i = 0; i < 8; ++i) {
+      I32x16 parts[kGroup / 64];
+      for (size_t i = 0; i < kGroup / 64; ++i) {
         const size_t at = 64 * i;
         parts[i] = at >= col_count
                        ? zero_i32()
                        : sum_numbers<Body::kIsWide>(unpack_64(p, at, col_count - at < 64),
                                                     x[r].numbers + 2 * (col + at));
       }
-      const I32x16 first[4] = {parts[0], parts[1], parts[2], parts[3]};
-      const I32x16 second[4] = {parts[4], parts[5], parts[6], parts[7]};
-      out[r] = add_quarters(sums_of_quarters(first), sums_of_quarters(second));
+      out[r] = sums_of_quarters(parts);
+      if constexpr (kBlock == 32) out[r] = add_quarters(out[r], sums_of_quarters(parts + 4));
     }
   }
   /// Of sum_group: sums_of_quarters has the 16 columns q of 64 columns i in lane 4 q + i.

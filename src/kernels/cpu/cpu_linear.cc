@@ -55,6 +55,9 @@ WeightRows to_weight_rows(const WeightView& view) {
       .cols = view.cols,
       .block_cols = type.block_cols,
       .block_bytes = type.all_planes[0].block_bytes,
+      .scale_rows = type.all_planes[1].block_rows,
+      .scale_cols = type.all_planes[1].block_cols,
+      .row_in_block = view.row_in_block,
       .bits = type.bits,
       .encoding = type.encoding,
       .type = to_float_type(type.dtype),
@@ -94,12 +97,13 @@ void CpuOps::linear(std::span<const LinearTask> tasks) {
     FM_CHECK(task.y.rows == (task.x_rows.empty() ? task.x->rows() : task.x_rows.size()));
     if (task.y.rows == 0 || task.weight.rows == 0) continue;
     const WeightRows weights = to_weight_rows(task.weight);
-    const bool is_float = weights.encoding == WeightEncoding::kFloat;
-    if (!is_float) FM_CHECK(task.x->has_integers());
+    const bool is_integer = task.weight.type->has_integer_products();
+    if (is_integer) FM_CHECK(task.x->has_integers());
     const std::size_t row_size = task.weight.type->row_size(task.weight.cols);
     plans_.push_back({.weights = weights,
                       .row_count = task.weight.rows,
                       .row_size = row_size,
+                      .is_integer = is_integer,
                       .rows_per_chunk = 0,
                       .first_chunk = 0,
                       .x_begin = x_.size(),
@@ -123,10 +127,10 @@ void CpuOps::linear(std::span<const LinearTask> tasks) {
   std::size_t chunk_count = 0;
   for (LinearPlan& plan : plans_) {
     // Whole tiles, so that none is left half empty behind; transposed, whole lines of the cache.
-    const std::size_t tile = plan.weights.transposed_stride != 0               ? kTransposedTile
-                             : plan.weights.encoding == WeightEncoding::kFloat ? 2
-                             : plan.x_count == 1                               ? kChainTile
-                                                                               : kChainTiles;
+    const std::size_t tile = plan.weights.transposed_stride != 0 ? kTransposedTile
+                             : !plan.is_integer                  ? 2
+                             : plan.x_count == 1                 ? kChainTile
+                                                                 : kChainTiles;
     plan.rows_per_chunk =
         (chunk_size / std::max<std::size_t>(plan.row_size, 1) + tile / 2) / tile * tile;
     plan.rows_per_chunk =

@@ -65,6 +65,7 @@ class CpuOps : public Ops {
     WeightRows weights;
     std::size_t row_count;
     std::size_t row_size;  // bytes of a row in all planes
+    bool is_integer;       // WeightType::has_integer_products()
     std::size_t rows_per_chunk;
     std::size_t first_chunk;  // of all tasks' chunks
     std::size_t x_begin;      // into x_ and y_

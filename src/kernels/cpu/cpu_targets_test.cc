@@ -55,8 +55,14 @@ struct Case {
 };
 void PrintTo(const Case& c, std::ostream* out) { *out << c.name << " " << std::hex << c.hash; }
 
+bool is_packed(const WeightType& type) {
+  return type.ggml == nullptr && type.encoding != WeightEncoding::kFloat &&
+         type.encoding != WeightEncoding::kAffine;
+}
+
 std::string name_of(const WeightType& type) {
   if (type.ggml != nullptr) return type.name() + " of blocks";
+  if (is_packed(type)) return fmt::format("{} of {} planes", type.name(), type.plane_count);
   return type.name() + ", " + std::string(to_string(type.dtype));
 }
 
@@ -72,11 +78,14 @@ std::vector<const WeightType*> all_types() {
   }
   const std::vector<const WeightType*> ggml = testing::ggml_weight_types();
   types.insert(types.end(), ggml.begin(), ggml.end());
+  const std::vector<const WeightType*> packed = testing::packed_weight_types();
+  types.insert(types.end(), packed.begin(), packed.end());
   return types;
 }
 
 /// Formats of the same blocks get numbers of their own.
 std::uint64_t seed_of(const WeightType& type) {
+  if (is_packed(type)) return 1'000'000 + type.plane_count;
   return type.ggml == nullptr ? 0 : 1000 * (1 + type.ggml->id);
 }
 
@@ -92,8 +101,12 @@ Matrix linear(Ops& ops, const WeightView& weight, const Matrix& x,
 
 void run_linear(Ops& ops, std::vector<Case>& cases) {
   for (const WeightType* const type : all_types()) {
-    const std::size_t group = type->block_cols;
-    Random random(type->bits * 1000 + (group == 1 ? 0 : group) + seed_of(*type));
+    const std::size_t block = type->block_cols;
+    Random random(type->bits * 1000 + (block == 1 ? 0 : block) + seed_of(*type));
+    // Activations come in 32s.
+    const std::size_t group = type->encoding == WeightEncoding::kFp8Blocks ? 53
+                              : block == 16                                ? 32
+                                                                           : block;
     Hash hash;
     // Columns below, at and above 128, and beyond the 16 groups that are taken at a time.
     for (const std::size_t groups : {1, 5, 18}) {
@@ -117,14 +130,14 @@ void run_linear(Ops& ops, std::vector<Case>& cases) {
 // Enough rows on both sides for tiles of 16 by 16, and for what is left over beside them.
 void run_linear_tiles(Ops& ops, std::vector<Case>& cases) {
   for (const WeightType* const type : all_types()) {
-    if (type->encoding == WeightEncoding::kFloat) continue;
+    if (!type->has_integer_products()) continue;
     Random random(type->block_cols + seed_of(*type));
     Hash hash;
     const bool is_wide = type->dtype == DType::kBF16 &&
                          (type->bits == 4 || (type->bits == 8 && type->block_cols == 64));
     // Part of a slab of 512 columns, one, and one with most of another.
     for (std::size_t cols : {128, 512, 896}) {
-      if (cols > 128 && !is_wide && type->ggml == nullptr) continue;
+      if (cols > 128 && !is_wide && type->encoding == WeightEncoding::kAffine) continue;
       cols = (cols + type->block_cols - 1) / type->block_cols * type->block_cols;
       const Weight weight(random, *type, 37, cols);
       hash.add(linear(ops, weight.view(), mixed_matrix(random, cols == 512 ? 61 : 19, cols)));
@@ -480,14 +493,18 @@ TEST(CpuTargets, WriteTheSameBitsOnEveryTargetAndThreadCount) {
 // docs/numerics.md and kNumericsVersion, to what this test then says.
 TEST(CpuTargets, WriteTheBitsOfTheContractOnEveryArchitecture) {
   Hash blocks;
+  Hash planes;
   Hash all_else;
   for (const Case& c : run_all(supported_cpu_targets().front(), 2)) {
-    Hash& hash = c.name.ends_with("of blocks") ? blocks : all_else;
+    Hash& hash = c.name.ends_with("of blocks") ? blocks
+                 : c.name.ends_with(" planes") ? planes
+                                               : all_else;
     hash.add_bits(static_cast<std::uint32_t>(c.hash));
     hash.add_bits(static_cast<std::uint32_t>(c.hash >> 32));
   }
   EXPECT_EQ(all_else.value(), 0x443a2f2ea137c1c8u);
   EXPECT_EQ(blocks.value(), 0x8a408673923c29du);
+  EXPECT_EQ(planes.value(), 0x9a9473e3a22c9169u);
 }
 
 TEST(CpuTargets, RoundedKeysAndValuesGiveTheSameBitsOnEveryTarget) {

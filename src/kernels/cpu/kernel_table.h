@@ -24,15 +24,19 @@ enum class FloatType : uint8_t { kF32, kBF16, kF16 };
 
 /// Rows of a weight matrix, as in WeightView (tensor/weight_view.h).
 struct WeightRows {
-  const uint8_t* planes[3];  // each at its first row; affine: weights, scales, biases
-  size_t strides[3];         // bytes from row to row
+  const uint8_t* planes[3];  // each at its first row, as WeightType has them; null past the last
+  size_t strides[3];         // bytes from row, or row of blocks, to the next
   size_t transposed_stride;  // bytes from input to input where floats are transposed, else 0
   size_t cols;
   uint32_t block_cols;
   uint32_t block_bytes;  // of a block in planes[0]
-  uint32_t bits;         // affine
+  // Of fp8: rows and columns that share a scale, of which row_in_block rows are before row 0.
+  uint32_t scale_rows;
+  uint32_t scale_cols;
+  size_t row_in_block;
+  uint32_t bits;  // affine
   WeightEncoding encoding;
-  FloatType type;  // of floats; affine: of scales and biases
+  FloatType type;  // of floats; affine, fp8: of scales and biases
 };
 
 /// One sequence position's view of attention, as in AttentionRow (kernels/ops.h).

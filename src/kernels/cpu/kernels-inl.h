@@ -41,6 +41,8 @@ namespace {
 #include "kernels/formats/iq4_nl-inl.h"
 #include "kernels/formats/iq4_xs-inl.h"
 #include "kernels/formats/mxfp4-inl.h"
+#include "kernels/formats/packed_fp4-inl.h"
+#include "kernels/formats/e4m3-inl.h"
 #if defined(__AMX_INT8__)
 #include "kernels/cpu/chain_amx-inl.h"
 #endif

@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <cstring>
 #include <random>
+#include <span>
 #include <vector>
 
 #include "base/aligned_buffer.h"
@@ -33,10 +34,14 @@ class Weights {
   Weights(const WeightType& type, std::size_t rows, std::size_t cols)
       : view_{.type = &type, .rows = rows, .cols = cols} {
     for (std::size_t i = 0; i < type.plane_count; ++i) {
-      const std::size_t size = rows * type.plane_row_size(i, cols);
+      const std::size_t size = type.plane_size(i, rows, cols);
       planes_[i] = random_bytes(size);
       view_.planes[i] = planes_[i].data();
       size_ += size;
+      if (type.planes()[i].code != ScaleCode::kAny) {
+        fill_ones(type.planes()[i].code, {planes_[i].data(), size});
+        continue;
+      }
       // Bytes of a block that hold floats.
       const std::size_t step = i > 0 ? 2 : type.planes()[0].block_bytes;
       for (std::size_t at = 0; at + step <= size && (i > 0 || type.ggml != nullptr); at += step) {
@@ -49,6 +54,15 @@ class Weights {
   std::size_t size() const { return size_; }
 
  private:
+  static void fill_ones(ScaleCode code, std::span<std::byte> scales) {
+    if (code == ScaleCode::kF32) {
+      const float one = 1;
+      for (std::size_t at = 0; at < scales.size(); at += 4) std::memcpy(&scales[at], &one, 4);
+    } else {
+      std::ranges::fill(scales, code == ScaleCode::kE8m0 ? std::byte{127} : std::byte{0x38});
+    }
+  }
+
   static void set_floats(const WeightType& type, std::size_t plane, std::byte* block) {
     const auto store = [&](std::uint16_t half, std::size_t at) {
       std::memcpy(block + at, &half, 2);
@@ -83,10 +97,13 @@ const WeightType& affine(std::uint32_t bits) {
 const WeightType& bench_type(std::int64_t number) {
   constexpr const char* kGgml[] = {"Q4_0", "Q8_0", "Q4_K", "Q5_K", "Q6_K", "IQ4_XS", "MXFP4"};
   constexpr std::uint32_t kBits[] = {4, 8, 3, 5, 6};
+  constexpr const char* kModes[] = {"mxfp4", "nvfp4", "mxfp8"};
   if (number < 5) return affine(kBits[number]);
-  return *find_ggml_weights(*find_ggml_type(kGgml[number - 5]));
+  if (number < 12) return *find_ggml_weights(*find_ggml_type(kGgml[number - 5]));
+  if (number < 15) return packed_weights(*find_packed_mode(kModes[number - 12]), false);
+  return *find_fp8_weights(128, 128, DType::kF32);
 }
-constexpr std::int64_t kBenchTypes = 12;
+constexpr std::int64_t kBenchTypes = 16;
 
 std::vector<float> random_floats(std::size_t count) {
   std::mt19937 random(7);

@@ -4,6 +4,10 @@
 // weights and loaded activations are used several times; each of the kW * kR results is computed in
 // the one order of docs/numerics.md, whatever the tile. Integer weights: chain-inl.h.
 
+/// What a kernel of one activation row has of weight rows at a time.
+template <typename Kernel>
+constexpr int kSingleTile = 1;
+
 // Float weights: acc[i % 16] = fma(w_i, x_i, acc[i % 16]), then the tree.
 template <FloatType kType>
 struct FloatKernel {
@@ -31,6 +35,34 @@ struct FloatKernel {
     }
   }
 };
+
+// The same of floats of eight bits, which a Reader (kernels/formats/e4m3-inl.h) widens.
+template <typename Reader>
+struct E4m3Kernel {
+  template <int kW, int kR>
+  static void tile(const WeightRows& weights, size_t row, const ActivationRow* x, float* const* y) {
+    F32x16 acc[kW][kR];
+    for (auto& accs : acc) {
+      for (F32x16& a : accs) a = set1(0.0f);
+    }
+    Reader readers[kW];
+    for (int a = 0; a < kW; ++a) readers[a].begin(weights, row + a);
+    for_lanes(weights.cols, [&](size_t i, size_t n) {
+      F32x16 wide[kW];
+      for (int a = 0; a < kW; ++a) wide[a] = readers[a].read(i, n);
+      for (int r = 0; r < kR; ++r) {
+        const F32x16 value = load_lanes(x[r].values + i, n);
+        for (int a = 0; a < kW; ++a) acc[a][r] = fma(wide[a], value, acc[a][r]);
+      }
+    });
+    for (int a = 0; a < kW; ++a) {
+      for (int r = 0; r < kR; ++r) y[r][row + a] = reduce_add(acc[a][r]);
+    }
+  }
+};
+// A byte a weight comes from the memory faster than one chain of fma takes them.
+template <typename Reader>
+constexpr int kSingleTile<E4m3Kernel<Reader>> = 2;
 
 // Transposed float weights: 16 rows side by side, one to a lane, so that acc[l] holds of each row
 // what lane l of FloatKernel's sum does, zeros past the last input included: the same bits.
@@ -76,7 +108,9 @@ void linear_floats(const WeightRows& weights, size_t row_begin, size_t row_end,
     tile_rows<Kernel, kWeightTile, 2>(weights, row_begin, row_end, x + r, y + r);
   }
   // One activation row: the memory is the limit, and one stream of weights is the best to prefetch.
-  if (r < x_count) tile_rows<Kernel, 1, 1>(weights, row_begin, row_end, x + r, y + r);
+  if (r < x_count) {
+    tile_rows<Kernel, kSingleTile<Kernel>, 1>(weights, row_begin, row_end, x + r, y + r);
+  }
 }
 
 void linear_float_rows(const WeightRows& weights, size_t row_begin, size_t row_end,
@@ -167,6 +201,10 @@ inline auto with_blocks(WeightEncoding encoding, Fn fn) {
       return fn(Blocks<Iq4Nl>{});
     case WeightEncoding::kIq4Xs:
       return fn(Blocks<Iq4Xs>{});
+    case WeightEncoding::kPackedMxfp4:
+      return fn(Blocks<PackedMxfp4>{});
+    case WeightEncoding::kPackedNvfp4:
+      return fn(Blocks<PackedNvfp4>{});
     default:
       return fn(Blocks<Mxfp4>{});
   }
@@ -182,6 +220,10 @@ void linear(const WeightRows& weights, size_t row_begin, size_t row_end, const A
             float* const* y, size_t x_count, void* scratch) {
   if (weights.encoding == WeightEncoding::kFloat) {
     linear_float_rows(weights, row_begin, row_end, x, y, x_count);
+  } else if (weights.encoding == WeightEncoding::kPackedMxfp8) {
+    linear_floats<E4m3Kernel<Mxfp8Reader>>(weights, row_begin, row_end, x, y, x_count);
+  } else if (weights.encoding == WeightEncoding::kFp8Blocks) {
+    linear_floats<E4m3Kernel<Fp8Reader>>(weights, row_begin, row_end, x, y, x_count);
   } else {
     integer_function(weights)(weights, row_begin, row_end, x, y, x_count,
                               *static_cast<LinearScratch*>(scratch));
@@ -198,6 +240,10 @@ void dequantize_row(const WeightRows& weights, size_t row, float* out) {
     });
   } else if (weights.encoding == WeightEncoding::kAffine) {
     dequantize_affine_row(weights, row, out);
+  } else if (weights.encoding == WeightEncoding::kPackedMxfp8) {
+    widen_e4m3_row<Mxfp8Reader>(weights, row, out);
+  } else if (weights.encoding == WeightEncoding::kFp8Blocks) {
+    widen_e4m3_row<Fp8Reader>(weights, row, out);
   } else {
     with_blocks(weights.encoding,
                 [&](auto format) { decltype(format)::dequantize_row(weights, row, out); });

@@ -78,6 +78,18 @@ inline F32x16 load_f16(const uint8_t* p) {
 inline F32x16 load_f32(const uint8_t* p) {
   return {_mm256_castsi256_ps(load_256(p)), _mm256_castsi256_ps(load_256(p + 32))};
 }
+inline F32x16 load_e4m3(const uint8_t* p) {
+  const __m256i words = _mm256_cvtepi8_epi16(load_128(p));
+  const __m256i signed_nan = _mm256_set1_epi16(static_cast<short>(0xbf80));
+  const __m256i halves = _mm256_and_si256(_mm256_slli_epi16(words, 7), signed_nan);
+  const __m256i negative = _mm256_or_si256(halves, _mm256_set1_epi16(static_cast<short>(0x8000)));
+  const __m256i is_nan = _mm256_cmpeq_epi16(negative, signed_nan);
+  const __m256i marked =
+      _mm256_or_si256(halves, _mm256_and_si256(is_nan, _mm256_set1_epi16(0x4000)));
+  const __m256 factor = _mm256_set1_ps(256.0f);
+  return {_mm256_mul_ps(_mm256_cvtph_ps(_mm256_castsi256_si128(marked)), factor),
+          _mm256_mul_ps(_mm256_cvtph_ps(_mm256_extracti128_si256(marked, 1)), factor)};
+}
 // A copy of a few halves to the stack and a wide load of it would wait for the store.
 inline __m256i load_halves_n(const uint8_t* p, size_t n) {
   const int pair_count = static_cast<int>(n / 2);
@@ -478,6 +490,15 @@ inline I32x16 nibble_step(I32x16 words) {
           _mm256_and_si256(_mm256_srli_epi16(words.b, 4 * kStep), mask)};
 }
 
+template <int kCount>
+inline Bytes64 load_nibble_pairs(const uint8_t* p) {
+  const auto spread = [](__m128i pairs) {
+    const __m256i words = _mm256_cvtepu8_epi16(pairs);
+    return _mm256_and_si256(_mm256_or_si256(words, _mm256_slli_epi16(words, 4)),
+                            _mm256_set1_epi8(15));
+  };
+  return {spread(load_128(p)), kCount == 64 ? spread(load_128(p + 16)) : _mm256_setzero_si256()};
+}
 inline Bytes64 load_32s(const uint8_t* p, const uint8_t* q) { return {load_256(p), load_256(q)}; }
 inline Bytes64 load_32_twice(const uint8_t* p) { return {load_256(p), load_256(p)}; }
 inline Bytes64 load_16_twice(const uint8_t* p, const uint8_t* q) {

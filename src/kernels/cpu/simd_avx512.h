@@ -60,6 +60,15 @@ inline F32x16 load_i8(const uint8_t* p) {
 }
 inline F32x16 load_f16(const uint8_t* p) { return {_mm512_cvtph_ps(load_halves(p))}; }
 inline F32x16 load_f32(const uint8_t* p) { return {_mm512_loadu_ps(p)}; }
+inline F32x16 load_e4m3(const uint8_t* p) {
+  const __m256i words = _mm256_cvtepi8_epi16(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)));
+  const __m256i signed_nan = _mm256_set1_epi16(static_cast<short>(0xbf80));
+  const __m256i halves = _mm256_and_si256(_mm256_slli_epi16(words, 7), signed_nan);
+  const __m256i negative = _mm256_or_si256(halves, _mm256_set1_epi16(static_cast<short>(0x8000)));
+  const __mmask16 is_nan = _mm256_cmpeq_epi16_mask(negative, signed_nan);
+  const __m256i marked = _mm256_mask_add_epi16(halves, is_nan, halves, _mm256_set1_epi16(0x4000));
+  return {_mm512_mul_ps(_mm512_cvtph_ps(marked), _mm512_set1_ps(256.0f))};
+}
 inline F32x16 load_bf16_n(const uint8_t* p, size_t n) { return widen_bf16(load_halves_n(p, n)); }
 inline F32x16 load_f16_n(const uint8_t* p, size_t n) {
   return {_mm512_cvtph_ps(load_halves_n(p, n))};
@@ -370,6 +379,15 @@ inline I32x16 nibble_step(I32x16 words) {
 }
 #endif
 
+template <int kCount>
+inline Bytes64 load_nibble_pairs(const uint8_t* p) {
+  const __m256i pairs =
+      kCount == 64 ? load_halves(p)
+                   : _mm256_zextsi128_si256(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)));
+  const __m512i words = _mm512_cvtepu8_epi16(pairs);
+  return {
+      _mm512_and_si512(_mm512_or_si512(words, _mm512_slli_epi16(words, 4)), _mm512_set1_epi8(15))};
+}
 inline Bytes64 load_32s(const uint8_t* p, const uint8_t* q) {
   return {_mm512_inserti64x4(_mm512_castsi256_si512(load_halves(p)), load_halves(q), 1)};
 }

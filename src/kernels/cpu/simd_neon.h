@@ -81,6 +81,22 @@ inline F32x16 load_f16(const uint8_t* p) {
 inline F32x16 load_f32(const uint8_t* p) {
   return map([&](int i) { return vreinterpretq_f32_u8(vld1q_u8(p + 16 * i)); });
 }
+inline F32x16 load_e4m3(const uint8_t* p) {
+  const int8x16_t bytes = vld1q_s8(reinterpret_cast<const int8_t*>(p));
+  const int16x8_t words[2] = {vmovl_s8(vget_low_s8(bytes)), vmovl_high_s8(bytes)};
+  const uint16x8_t signed_nan = vdupq_n_u16(0xbf80);
+  uint16x8_t marked[2];
+  for (int i = 0; i < 2; ++i) {
+    const uint16x8_t halves =
+        vandq_u16(vreinterpretq_u16_s16(vshlq_n_s16(words[i], 7)), signed_nan);
+    const uint16x8_t is_nan = vceqq_u16(vorrq_u16(halves, vdupq_n_u16(0x8000)), signed_nan);
+    marked[i] = vorrq_u16(halves, vandq_u16(is_nan, vdupq_n_u16(0x4000)));
+  }
+  return map([&](int i) {
+    const uint16x4_t four = i % 2 == 0 ? vget_low_u16(marked[i / 2]) : vget_high_u16(marked[i / 2]);
+    return vmulq_n_f32(vcvt_f32_f16(vreinterpret_f16_u16(four)), 256.0f);
+  });
+}
 // The first n of 16, never reading past them; zeros in the other lanes. 8 scales are most common.
 inline void copy_halves(uint8_t* to, const uint8_t* from, size_t n) {
   if (n == 8) {
@@ -563,7 +579,18 @@ template <>
 inline Numbers64 unpack_bits<8>(const uint8_t* p) {
   return load_bytes(p);
 }
-
+template <int kCount>
+inline Bytes64 load_nibble_pairs(const uint8_t* p) {
+  Bytes64 r = {{vdupq_n_u8(0), vdupq_n_u8(0), vdupq_n_u8(0), vdupq_n_u8(0)}};
+  for (int i = 0; i < kCount / 32; ++i) {
+    const uint8x16_t pairs = vld1q_u8(p + 16 * i);
+    const uint8x16_t low = vandq_u8(pairs, vdupq_n_u8(15));
+    const uint8x16_t high = vshrq_n_u8(pairs, 4);
+    r.v[2 * i] = vzip1q_u8(low, high);
+    r.v[2 * i + 1] = vzip2q_u8(low, high);
+  }
+  return r;
+}
 inline Bytes64 load_32s(const uint8_t* p, const uint8_t* q) {
   return {{vld1q_u8(p), vld1q_u8(p + 16), vld1q_u8(q), vld1q_u8(q + 16)}};
 }

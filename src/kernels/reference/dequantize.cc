@@ -3,7 +3,9 @@
 #include <cstdint>
 
 #include "base/check.h"
+#include "kernels/formats/e4m3.h"
 #include "kernels/formats/ggml_formats.h"
+#include "kernels/formats/packed_fp4.h"
 #include "kernels/reference/affine_bits.h"
 
 namespace flashmoe::reference {
@@ -24,6 +26,18 @@ void dequantize_row(const WeightView& weight, std::size_t row, std::span<float> 
   if (type.ggml != nullptr) {
     const std::span blocks(weight.plane_row(0, row), type.row_size(weight.cols));
     FM_CHECK(formats::dequantize_ggml(*type.ggml, blocks, out));
+    return;
+  }
+  if (type.encoding == WeightEncoding::kPackedMxfp8 ||
+      type.encoding == WeightEncoding::kFp8Blocks) {
+    for (std::size_t i = 0; i < weight.cols; ++i) out[i] = formats::e4m3_weight(weight, row, i);
+    return;
+  }
+  if (type.encoding != WeightEncoding::kAffine) {
+    for (std::size_t i = 0; i < weight.cols; ++i) {
+      const float scale = formats::packed_fp4_scale(weight, row, i);
+      out[i] = formats::kE2m1[formats::packed_fp4_code(weight, row, i)] * scale;
+    }
     return;
   }
   for (std::size_t i = 0; i < weight.cols; ++i) {

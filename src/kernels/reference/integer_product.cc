@@ -9,6 +9,7 @@
 
 #include "base/check.h"
 #include "kernels/formats/ggml_formats.h"
+#include "kernels/formats/packed_fp4.h"
 #include "kernels/reference/affine_bits.h"
 
 namespace flashmoe::reference {
@@ -70,7 +71,18 @@ std::vector<WeightRun> runs_of(const WeightView& weight, std::size_t row) {
     }
     return runs;
   }
-  FM_CHECK(type.encoding == WeightEncoding::kAffine);
+  if (type.encoding != WeightEncoding::kAffine) {
+    // Twice the numbers are whole, with half the scale.
+    for (std::size_t col = 0; col < weight.cols; ++col) {
+      if (col % type.block_cols == 0) {
+        const float scale = formats::packed_fp4_scale(weight, row, col);
+        runs.push_back({.scale = scale * 0.5f, .bias = {}, .q = {}});
+      }
+      const float number = formats::kE2m1[formats::packed_fp4_code(weight, row, col)];
+      runs.back().q.push_back(static_cast<std::int32_t>(2 * number));
+    }
+    return runs;
+  }
   const std::size_t step = std::min<std::size_t>(kScaleColumns, type.block_cols);
   for (std::size_t col = 0; col < weight.cols; ++col) {
     if (col % step == 0) {

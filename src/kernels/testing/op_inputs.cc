@@ -97,7 +97,38 @@ void fill_blocks(Random& random, const WeightType& type, std::span<std::byte> by
   }
 }
 
+/// A scale of each kind about as large as affine ones are.
+void fill_scales(Random& random, ScaleCode code, std::span<std::byte> bytes) {
+  const DType dtype = code == ScaleCode::kF32    ? DType::kF32
+                      : code == ScaleCode::kBF16 ? DType::kBF16
+                                                 : DType::kF16;
+  if (code != ScaleCode::kE8m0 && code != ScaleCode::kE4m3) {
+    return store_random_floats(random, dtype, bytes.size() / size_of(dtype), false, bytes.data());
+  }
+  for (std::byte& b : bytes) {
+    if (code == ScaleCode::kE8m0) {
+      b = static_cast<std::byte>(random.below(16) == 0 ? random.below(3) : 118 + random.below(6));
+    } else {
+      // Subnormal ones and zeros among them, of both signs.
+      const std::size_t magnitude = random.below(16) == 0 ? random.below(8) : 8 + random.below(48);
+      b = static_cast<std::byte>(magnitude | random.below(2) << 7);
+    }
+  }
+}
+
 }  // namespace
+
+std::vector<const WeightType*> packed_weight_types() {
+  std::vector<const WeightType*> types;
+  for (const PackedMode& mode : packed_modes()) {
+    types.push_back(&packed_weights(mode, false));
+    if (mode.can_have_global_scale) types.push_back(&packed_weights(mode, true));
+  }
+  types.push_back(find_fp8_weights(128, 128, DType::kF32));
+  types.push_back(find_fp8_weights(48, 40, DType::kBF16));
+  types.push_back(find_fp8_weights(5, 7, DType::kF16));
+  return types;
+}
 
 std::vector<const WeightType*> ggml_weight_types() {
   std::vector<const WeightType*> types;
@@ -193,15 +224,22 @@ Matrix filled_matrix(Random& random, Fill fill, std::size_t rows, std::size_t co
 Weight::Weight(Random& random, const WeightType& type, std::size_t rows, std::size_t cols) {
   view_ = {.type = &type, .rows = rows, .cols = cols};
   for (std::size_t plane = 0; plane < type.plane_count; ++plane) {
-    const std::size_t size = rows * type.plane_row_size(plane, cols);
+    const std::size_t size = type.plane_size(plane, rows, cols);
     planes_[plane] = allocate_pages(size + 1);
     std::byte* const bytes = odd_tail(planes_[plane], size);
     view_.planes[plane] = bytes;
     if (type.ggml != nullptr) {
       fill_blocks(random, type, {bytes, size});
-    } else if (type.encoding == WeightEncoding::kAffine && plane == 0) {
+    } else if (type.planes()[plane].code != ScaleCode::kAny) {
+      fill_scales(random, type.planes()[plane].code, {bytes, size});
+    } else if (type.encoding != WeightEncoding::kFloat && plane == 0) {
       for (std::size_t i = 0; i < size; ++i)
         bytes[i] = static_cast<std::byte>(random.bits() & 0xff);
+      const bool is_e4m3 = type.encoding == WeightEncoding::kPackedMxfp8 ||
+                           type.encoding == WeightEncoding::kFp8Blocks;
+      for (std::size_t i = 0; i < size && is_e4m3; ++i) {
+        if ((bytes[i] & std::byte{127}) == std::byte{127}) bytes[i] ^= std::byte{1};  // NaN
+      }
     } else {
       store_random_floats(random, type.dtype, size / size_of(type.dtype), plane != 2, bytes);
     }

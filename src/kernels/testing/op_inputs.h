@@ -81,6 +81,9 @@ Matrix filled_matrix(Random& random, Fill fill, std::size_t rows, std::size_t co
 
 /// Every ggml type of quantised blocks that kernels compute with.
 std::vector<const WeightType*> ggml_weight_types();
+/// Floats of few bits, of every mode, with and without a scale of the whole matrix; and of fp8,
+/// with rectangles of several sizes.
+std::vector<const WeightType*> packed_weight_types();
 
 /// A weight matrix that owns its bytes. They begin at odd addresses, as in MLX checkpoints, and end
 /// at a page that cannot be read.

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <cmath>
 #include <numeric>
 #include <utility>
 
@@ -344,6 +345,7 @@ Status MoeBlock::run_wave(const Pass& pass, std::size_t begin, std::size_t end,
           expert_matrices(layout_, view, hidden_, spec_.intermediate_size));
     }
     run_experts(pass, first_assignment(begin), with_shared);
+    FM_RETURN_IF_ERROR(check_scales(pass, first_assignment(begin)));
     books_.overlap.computed(now, Clock::now());
     with_shared = false;
   }
@@ -422,6 +424,23 @@ void MoeBlock::run_experts(const Pass& pass, std::uint32_t wave_first_assignment
         ops, books_.ready_matrices[j].down_bias,
         buffers.expert_out.slice(expert.begin - wave_first_assignment, expert.end - expert.begin));
   }
+}
+
+/// Scales that are NaN make every output of their row NaN, and of gate and up those of all rows: so
+/// an expert's are looked at where its first output has one, and cost nothing elsewhere.
+Status MoeBlock::check_scales(const Pass& pass, std::uint32_t wave_first_assignment) const {
+  for (std::size_t j = 0; j < books_.ready.size(); ++j) {
+    const ChosenExpert& expert = books_.chosen[books_.ready[j]];
+    const std::span<const float> out(
+        pass.buffers.expert_out.row(expert.begin - wave_first_assignment), hidden_);
+    if (std::ranges::none_of(out, [](float y) { return std::isnan(y); })) continue;
+    const std::string_view name = find_bad_scales(books_.ready_matrices[j]);
+    if (name.empty()) continue;
+    return error(StatusCode::kCorrupt,
+                 "layer {}, expert {}: the scales of {} hold a NaN; download the model again",
+                 layer_.value, expert.id.value, name);
+  }
+  return Status();
 }
 
 /// Every row of y += an expert's bias, null for none.

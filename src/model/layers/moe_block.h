@@ -118,6 +118,7 @@ class MoeBlock final : public FeedForward {
                  const WaveLimits& limits) const;
   Status run_wave(const Pass& pass, std::size_t begin, std::size_t end, bool with_shared) const;
   void run_experts(const Pass& pass, std::uint32_t wave_first_assignment, bool with_shared) const;
+  Status check_scales(const Pass& pass, std::uint32_t wave_first_assignment) const;
   void add_bias(Ops& ops, const std::byte* bias, MatrixView<float> y) const;
   void complete_gate_up(const Pass& pass) const;
 

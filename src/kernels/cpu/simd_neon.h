@@ -449,7 +449,8 @@ inline I32x16 total(PlaneSums s) {
 constexpr size_t kStepColumns = 4;
 constexpr size_t kActivationStep = 128;
 constexpr size_t kActivationChunk = 16;
-/ struct StepWeights {
+
+struct StepWeights {
   int8x16_t v[4];  // 4 columns of each of 4 rows
 };
 inline StepWeights load_step(const uint8_t* p) {

@@ -444,108 +444,111 @@ inline Bytes64 unpack_bits(const uint8_t* p) {
     uint32_t window = p[bit / 8];
     if (bit % 8 + kBits > 8) window |= uint32_t{p[bit / 8 + 1]} << 8;
     r.byte[i] = static_cast<uint8_t>((window >> (bit % 8)) & ((1u << kBits) - 1));
-    /// The four bits of kCount columns, 32 or 64, two to a byte, the low ones first.
-    template <int kCount>
-    inline Bytes64 load_nibble_pairs(const uint8_t* p) {
-      Bytes64 r = {};
-      for (int i = 0; i < kCount; ++i) {
-        r.byte[i] = static_cast<uint8_t>(p[i / 2] >> (4 * (i % 2)) & 15);
-      }
-      return r;
-    }
-    /// 32 bytes of each.
-    inline Bytes64 load_32s(const uint8_t* p, const uint8_t* q) {
-      Bytes64 r;
-      memcpy(r.byte, p, 32);
-      memcpy(r.byte + 32, q, 32);
-      return r;
-    }
-    inline Bytes64 load_32_twice(const uint8_t* p) { return load_32s(p, p); }
-    /// 16 bytes of p twice, then of q.
-    inline Bytes64 load_16_twice(const uint8_t* p, const uint8_t* q) {
-      Bytes64 r;
-      for (int i = 0; i < 4; ++i) memcpy(r.byte + 16 * i, i < 2 ? p : q, 16);
-      return r;
-    }
-    inline void store_bytes(uint8_t * p, const Bytes64& a) { memcpy(p, a.byte, 64); }
-    template <typename Fn>
-    inline Bytes64 map_bytes(Fn fn) {
-      Bytes64 r;
-      for (int i = 0; i < 64; ++i) r.byte[i] = static_cast<uint8_t>(fn(i));
-      return r;
-    }
-    inline Bytes64 operator&(const Bytes64& a, uint8_t mask) {
-      return map_bytes([&](int i) { return a.byte[i] & mask; });
-    }
-    inline Bytes64 operator^(const Bytes64& a, uint8_t mask) {
-      return map_bytes([&](int i) { return a.byte[i] ^ mask; });
-    }
-    inline Bytes64 operator|(const Bytes64& a, const Bytes64& b) {
-      return map_bytes([&](int i) { return a.byte[i] | b.byte[i]; });
-    }
-    /// Each 16 bytes shifted by bits of their own. What comes from other bytes is for `&` to take
-    /// away.
-    template <int k0, int k1, int k2, int k3>
-    inline Bytes64 shift_right(const Bytes64& a) {
-      constexpr int kBits[] = {k0, k1, k2, k3};
-      return map_bytes([&](int i) { return a.byte[i] >> kBits[i / 16]; });
-    }
-    template <int k0, int k1, int k2, int k3>
-    inline Bytes64 shift_left(const Bytes64& a) {
-      constexpr int kBits[] = {k0, k1, k2, k3};
-      return map_bytes([&](int i) { return a.byte[i] << kBits[i / 16]; });
-    }
-    /// table[a], of bytes below 16.
-    inline Bytes64 look_up(const uint8_t* table, const Bytes64& a) {
-      return map_bytes([&](int i) { return table[a.byte[i]]; });
-    }
-    /// kValue where the bit of the column is set, else 0.
-    template <uint8_t kValue>
-    inline Bytes64 spread_bits(uint64_t bits) {
-      return map_bytes([&](int i) { return (bits >> i & 1) != 0 ? kValue : 0; });
-    }
-    /// kValue where a has a bit of kFirst, in the second 32 bytes of kSecond, else 0.
-    template <uint8_t kFirst, uint8_t kSecond, uint8_t kValue>
-    inline Bytes64 test_bits(const Bytes64& a) {
-      return map_bytes(
-          [&](int i) { return (a.byte[i] & (i < 32 ? kFirst : kSecond)) != 0 ? kValue : 0; });
-    }
+  }
+  return r;
+}
+/// The four bits of kCount columns, 32 or 64, two to a byte, the low ones first.
+template <int kCount>
+inline Bytes64 load_nibble_pairs(const uint8_t* p) {
+  Bytes64 r = {};
+  for (int i = 0; i < kCount; ++i) {
+    r.byte[i] = static_cast<uint8_t>(p[i / 2] >> (4 * (i % 2)) & 15);
+  }
+  return r;
+}
+/// 32 bytes of each.
+inline Bytes64 load_32s(const uint8_t* p, const uint8_t* q) {
+  Bytes64 r;
+  memcpy(r.byte, p, 32);
+  memcpy(r.byte + 32, q, 32);
+  return r;
+}
+inline Bytes64 load_32_twice(const uint8_t* p) { return load_32s(p, p); }
+/// 16 bytes of p twice, then of q.
+inline Bytes64 load_16_twice(const uint8_t* p, const uint8_t* q) {
+  Bytes64 r;
+  for (int i = 0; i < 4; ++i) memcpy(r.byte + 16 * i, i < 2 ? p : q, 16);
+  return r;
+}
+inline void store_bytes(uint8_t* p, const Bytes64& a) { memcpy(p, a.byte, 64); }
+template <typename Fn>
+inline Bytes64 map_bytes(Fn fn) {
+  Bytes64 r;
+  for (int i = 0; i < 64; ++i) r.byte[i] = static_cast<uint8_t>(fn(i));
+  return r;
+}
+inline Bytes64 operator&(const Bytes64& a, uint8_t mask) {
+  return map_bytes([&](int i) { return a.byte[i] & mask; });
+}
+inline Bytes64 operator^(const Bytes64& a, uint8_t mask) {
+  return map_bytes([&](int i) { return a.byte[i] ^ mask; });
+}
+inline Bytes64 operator|(const Bytes64& a, const Bytes64& b) {
+  return map_bytes([&](int i) { return a.byte[i] | b.byte[i]; });
+}
+/// Each 16 bytes shifted by bits of their own. What comes from other bytes is for `&` to take
+/// away.
+template <int k0, int k1, int k2, int k3>
+inline Bytes64 shift_right(const Bytes64& a) {
+  constexpr int kBits[] = {k0, k1, k2, k3};
+  return map_bytes([&](int i) { return a.byte[i] >> kBits[i / 16]; });
+}
+template <int k0, int k1, int k2, int k3>
+inline Bytes64 shift_left(const Bytes64& a) {
+  constexpr int kBits[] = {k0, k1, k2, k3};
+  return map_bytes([&](int i) { return a.byte[i] << kBits[i / 16]; });
+}
+/// table[a], of bytes below 16.
+inline Bytes64 look_up(const uint8_t* table, const Bytes64& a) {
+  return map_bytes([&](int i) { return table[a.byte[i]]; });
+}
+/// kValue where the bit of the column is set, else 0.
+template <uint8_t kValue>
+inline Bytes64 spread_bits(uint64_t bits) {
+  return map_bytes([&](int i) { return (bits >> i & 1) != 0 ? kValue : 0; });
+}
+/// kValue where a has a bit of kFirst, in the second 32 bytes of kSecond, else 0.
+template <uint8_t kFirst, uint8_t kSecond, uint8_t kValue>
+inline Bytes64 test_bits(const Bytes64& a) {
+  return map_bytes(
+      [&](int i) { return (a.byte[i] & (i < 32 ? kFirst : kSecond)) != 0 ? kValue : 0; });
+}
 
-    /// 64 unsigned numbers of a row as they are multiplied with ActivationRow::numbers.
-    using Numbers64 = Bytes64;
-    inline Numbers64 numbers_of(const Bytes64& a) { return a; }
-    /// 0: ActivationRow::numbers are planes of bytes. Else words, of each so many columns the even
-    /// ones before the odd ones.
-    constexpr size_t kWordSpan = 2;
-    /// What is to be added for each 1 of an activation, where numbers are taken as signed bytes.
-    template <bool kIsWide>
-    constexpr int32_t kNumbersOffset = 0;
-    /// The products of weights, above 127 only if kIsWide, with 64 of ActivationRow::numbers: lanes
-    /// 4 q to 4 q + 3 share the sum of columns 16 q to 16 q + 15.
-    template <bool kIsWide>
-    inline I32x16 sum_numbers(const Numbers64& w, const int8_t* numbers) {
-      int16_t words[64];
-      memcpy(words, numbers, sizeof(words));
-      I32x16 r = {};
-      for (int i = 0; i < 64; ++i) r.lane[i / 4] += w.byte[i] * words[i];
-      return r;
-    }
-    /// Lane 4 q + i: the sum of lanes 4 q to 4 q + 3 of v[i].
-    inline I32x16 sums_of_quarters(const I32x16* v) {
-      I32x16 r = {};
-      for (int i = 0; i < 64; ++i) r.lane[i % 16 / 4 * 4 + i / 16] += v[i / 16].lane[i % 16];
-      return r;
-    }
-    /// Vectors that 64 columns of a row are in words of steps, and those.
-    constexpr size_t kStepVectors = 4 / kStepColumns;
-    template <bool kIsWide>
-    inline void steps_of_numbers(const Numbers64& w, I32x16(&steps)[kStepVectors]) {
-      int16_t words[64];
-      for (int i = 0; i < 64; ++i) words[i] = w.byte[i / 8 * 8 + kWordOrder[i % 8]];
-      memcpy(steps, words, sizeof(words));
-    }
+/// 64 unsigned numbers of a row as they are multiplied with ActivationRow::numbers.
+using Numbers64 = Bytes64;
+inline Numbers64 numbers_of(const Bytes64& a) { return a; }
+/// 0: ActivationRow::numbers are planes of bytes. Else words, of each so many columns the even
+/// ones before the odd ones.
+constexpr size_t kWordSpan = 2;
+/// What is to be added for each 1 of an activation, where numbers are taken as signed bytes.
+template <bool kIsWide>
+constexpr int32_t kNumbersOffset = 0;
+/// The products of weights, above 127 only if kIsWide, with 64 of ActivationRow::numbers: lanes
+/// 4 q to 4 q + 3 share the sum of columns 16 q to 16 q + 15.
+template <bool kIsWide>
+inline I32x16 sum_numbers(const Numbers64& w, const int8_t* numbers) {
+  int16_t words[64];
+  memcpy(words, numbers, sizeof(words));
+  I32x16 r = {};
+  for (int i = 0; i < 64; ++i) r.lane[i / 4] += w.byte[i] * words[i];
+  return r;
+}
+/// Lane 4 q + i: the sum of lanes 4 q to 4 q + 3 of v[i].
+inline I32x16 sums_of_quarters(const I32x16* v) {
+  I32x16 r = {};
+  for (int i = 0; i < 64; ++i) r.lane[i % 16 / 4 * 4 + i / 16] += v[i / 16].lane[i % 16];
+  return r;
+}
+/// Vectors that 64 columns of a row are in words of steps, and those.
+constexpr size_t kStepVectors = 4 / kStepColumns;
+template <bool kIsWide>
+inline void steps_of_numbers(const Numbers64& w, I32x16 (&steps)[kStepVectors]) {
+  int16_t words[64];
+  for (int i = 0; i < 64; ++i) words[i] = w.byte[i / 8 * 8 + kWordOrder[i % 8]];
+  memcpy(steps, words, sizeof(words));
+}
 
-  }  // namespace
+}  // namespace
 }  // namespace flashmoe::scalar
 
 #endif  // FLASHMOE_KERNELS_CPU_SIMD_SCALAR_H_

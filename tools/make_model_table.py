@@ -55,7 +55,7 @@ def cells():
         form = "MLX" if name.startswith("mlx_checkpoints/") else "Hugging Face"
         table[longest_of(known, name.removeprefix("mlx_checkpoints/")), form] = shown
     shown, names = suite("tests/golden/gguf_models_test.cc")
-    architectures = dict(re.findall(r'\{\.name = "([\w-]+)",\s*\.model_type = "(\w+)"', source("src/format/gguf_config.cc")))
+    architectures = dict(re.findall(r'\{\.name = "([\w-]+)",\s*\.model_type = "(\w+)"', source("src/format/gguf_keys.h")))
     architectures.update(GGUF_NAMES)
     for name in names:
         architecture = longest_of(architectures, name)

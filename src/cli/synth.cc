@@ -28,12 +28,17 @@ Examples:
   flash-moe synth --like qwen3-coder-next --layers 8 --experts 128 --seed 1 OUT
   flash-moe synth --config config.json OUT
   flash-moe synth --like qwen3-next-80b --dry-run OUT
+  flash-moe synth --like qwen3-30b-a3b --gguf q4_k_m OUT.gguf
 
-Writes a model folder in the layout of an MLX 4-bit conversion, with pseudo-random weights: for measuring, not for
-reading what it says. Routing is nearly uniform, the worst case for any cache.)";
+Writes a model folder in the layout of an MLX 4-bit conversion, or a GGUF file as llama.cpp's quantiser makes it, with
+pseudo-random weights: for measuring, not for reading what it says. Routing is nearly uniform, the worst case for any cache.)";
 
 Result<SynthesisSummary> synthesize(SynthFlags& flags, const InterruptGuard& interrupt) {
   if (!flags.shard_size.empty()) {
+    if (!flags.options.gguf.empty()) {
+      return error(StatusCode::kInvalidArgument,
+                   "--shard-size: a GGUF file is written whole; leave it out");
+    }
     Result<std::uint64_t> size = parse_size(flags.shard_size);
     if (!size.ok()) return size.status().with_prefix("--shard-size");
     flags.options.shard_bytes_max = *size;
@@ -80,7 +85,9 @@ void add_synth(CLI::App& app, int& exit_code) {
   SynthesisOptions& options = flags->options;
   CLI::App* command =
       app.add_subcommand("synth", "Write a checkpoint of a geometry with random weights");
-  command->add_option("OUT", options.folder, "The model folder to write: absent, or empty")
+  command
+      ->add_option("OUT", options.folder,
+                   "The model folder to write: absent, or empty; with --gguf, the file")
       ->required();
   const std::vector<std::string_view> known = geometry_names();
   choose_from(command->add_option("--like", options.like, "A named geometry"),
@@ -94,6 +101,10 @@ void add_synth(CLI::App& app, int& exit_code) {
                    "As many experts a layer; default: the geometry's")
       ->default_str("");
   add_whole_number(*command, "--seed", options.seed, {}, "The same seed gives the same weights");
+  const std::vector<std::string_view> mixtures = gguf_mixture_names();
+  choose_from(
+      command->add_option("--gguf", options.gguf, "Write a GGUF file, with these types of tensors"),
+      {mixtures.begin(), mixtures.end()});
   command
       ->add_option("--shard-size", flags->shard_size,
                    "Most tensor bytes of a file, as 512MiB; default: 5GiB")

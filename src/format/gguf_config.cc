@@ -1,5 +1,3 @@
-// GGUF's keys in config.json's words: the one place that knows both. Sources: llama.cpp's
-// gguf-py/gguf/constants.py and src/llama-model.cpp, and the config.json of each family.
 #include "format/gguf_config.h"
 
 #include <algorithm>
@@ -7,6 +5,7 @@
 #include <cmath>
 #include <string>
 
+#include "format/gguf_keys.h"
 #include "format/printable.h"
 
 namespace flashmoe {
@@ -14,74 +13,11 @@ namespace {
 
 using nlohmann::json;
 
-/// How a key's value is read.
-enum class KeyKind : std::uint8_t { kUint, kNumber, kBool };
-
-/// "{architecture}.{key}" and config.json's word for it.
-struct KeyRow {
-  std::string_view key;
-  const char* word;
-  KeyKind kind = KeyKind::kUint;
-  bool is_required = false;
-};
-
-/// What all architectures share; a family's reader leaves alone what it does not know.
-constexpr KeyRow kCommonKeys[] = {
-    {"context_length", "max_position_embeddings"},
-    {"embedding_length", "hidden_size", KeyKind::kUint, true},
-    {"attention.head_count", "num_attention_heads", KeyKind::kUint, true},
-    {"attention.layer_norm_rms_epsilon", "rms_norm_eps", KeyKind::kNumber, true},
-    {"rope.freq_base", "rope_theta", KeyKind::kNumber},
-    {"expert_used_count", "num_experts_per_tok"},
-    {"expert_feed_forward_length", "moe_intermediate_size"},
-    {"expert_shared_feed_forward_length", "shared_expert_intermediate_size"},
-    {"expert_shared_count", "n_shared_experts"},
-    {"expert_weights_norm", "norm_topk_prob", KeyKind::kBool},
-    {"leading_dense_block_count", "first_k_dense_replace"},
-    {"full_attention_interval", "full_attention_interval"},
-    {"ssm.conv_kernel", "linear_conv_kernel_dim"},
-    {"ssm.state_size", "linear_key_head_dim"},
-    {"ssm.group_count", "linear_num_key_heads"},
-    {"ssm.time_step_rank", "linear_num_value_heads"},
-};
-
-/// llama.cpp's numbers of router scores.
-constexpr std::uint64_t kSoftmaxScores = 1;
-constexpr std::uint64_t kSigmoidScores = 2;
-
-/// An architecture, and what its files leave unsaid since llama.cpp's code knows it.
-struct Architecture {
-  std::string_view name;
-  const char* model_type;
-  std::uint64_t scores = kSoftmaxScores;
-  std::optional<bool> norm_topk_prob = std::nullopt;
-  /// The width of experts is config.json's intermediate_size.
-  bool experts_are_plain = false;
-};
-
-constexpr Architecture kArchitectures[] = {
-    {.name = "qwen3moe", .model_type = "qwen3_moe", .norm_topk_prob = true},
-    {.name = "qwen3next", .model_type = "qwen3_next", .norm_topk_prob = true},
-    {.name = "qwen35moe", .model_type = "qwen3_5_moe", .norm_topk_prob = true},
-    {.name = "qwen2moe", .model_type = "qwen2_moe", .norm_topk_prob = false},
-    {.name = "llama", .model_type = "llama"},  // mixtral where there are experts
-    {.name = "olmoe", .model_type = "olmoe", .norm_topk_prob = false, .experts_are_plain = true},
-    {.name = "deepseek2", .model_type = "deepseek_v2"},  // deepseek_v3 by its scores
-    {.name = "glm4moe", .model_type = "glm4_moe", .scores = kSigmoidScores},
-    {.name = "minimax-m2",
-     .model_type = "minimax_m2",
-     .scores = kSigmoidScores,
-     .norm_topk_prob = true,
-     .experts_are_plain = true},
-    {.name = "gpt-oss", .model_type = "gpt_oss", .norm_topk_prob = true, .experts_are_plain = true},
-    {.name = "qwen3", .model_type = "qwen3"},
-};
-
 /// Says it in config.json's words, key by key.
 class ConfigTranslator {
  public:
   ConfigTranslator(const GgufMetadata& metadata, const ModelPackage::Tensors& tensors,
-                   std::span<const float> rope_freqs, const Architecture& architecture)
+                   std::span<const float> rope_freqs, const GgufArchitecture& architecture)
       : metadata_(metadata),
         tensors_(tensors),
         rope_freqs_(rope_freqs),
@@ -93,14 +29,14 @@ class ConfigTranslator {
     FM_RETURN_IF_ERROR(read_vocabulary());
     FM_RETURN_IF_ERROR(read_layer_count());
     FM_RETURN_IF_ERROR(read_widths());
-    FM_RETURN_IF_ERROR(read_heads());
+    FM_RETURN_IF_ERROR(architecture_.has_sliding_heads ? read_sliding_heads() : read_heads());
     FM_RETURN_IF_ERROR(read_rope_scaling());
     FM_RETURN_IF_ERROR(read_router());
     FM_RETURN_IF_ERROR(read_delta_net());
     config_["tie_word_embeddings"] = !has_tensor("output.weight");
     config_["attention_bias"] = has_first_layer_tensor("attn_q.bias");
     config_["use_qk_norm"] = has_first_layer_tensor("attn_q_norm.weight");
-    if (architecture_.name == "deepseek2") FM_RETURN_IF_ERROR(read_latent_attention());
+    if (architecture_.has_latent_attention) FM_RETURN_IF_ERROR(read_latent_attention());
     return std::move(config_);
   }
 
@@ -134,12 +70,12 @@ class ConfigTranslator {
     switch (row.kind) {
       case KeyKind::kUint: {
         FM_ASSIGN_OR_RETURN(const auto value, uint(row.key));
-        if (value) config_[row.word] = *value;
+        if (value && !(row.zero_is_none && *value == 0)) config_[row.word] = *value;
         break;
       }
       case KeyKind::kNumber: {
         FM_ASSIGN_OR_RETURN(const auto value, number(row.key));
-        if (value) config_[row.word] = *value;
+        if (value && !(row.zero_is_none && *value == 0)) config_[row.word] = *value;
         break;
       }
       case KeyKind::kBool: {
@@ -166,8 +102,8 @@ class ConfigTranslator {
 
   /// The layers that predict further tokens come last, and are left out.
   Status read_layer_count() {
-    FM_ASSIGN_OR_RETURN(const auto count, uint("block_count"));
-    if (!count) return missing("block_count");
+    FM_ASSIGN_OR_RETURN(const auto count, uint(gguf_key::kBlockCount));
+    if (!count) return missing(gguf_key::kBlockCount);
     FM_ASSIGN_OR_RETURN(const std::uint64_t predicting, uint_or_none("nextn_predict_layers"));
     if (predicting >= *count) {
       return reject(StatusCode::kCorrupt, "nextn_predict_layers",
@@ -192,10 +128,10 @@ class ConfigTranslator {
 
   Status read_widths() {
     FM_ASSIGN_OR_RETURN(const std::vector<std::uint64_t> widths,
-                        metadata_.uints(key_of("feed_forward_length")));
+                        metadata_.uints(key_of(gguf_key::kFeedForwardLength)));
     if (!widths.empty()) {
       if (std::adjacent_find(widths.begin(), widths.end(), std::not_equal_to<>()) != widths.end()) {
-        return reject(StatusCode::kUnsupported, "feed_forward_length",
+        return reject(StatusCode::kUnsupported, gguf_key::kFeedForwardLength,
                       "differs from layer to layer, which is not supported");
       }
       config_["intermediate_size"] = widths.front();
@@ -216,29 +152,27 @@ class ConfigTranslator {
 
   Status read_heads() {
     FM_ASSIGN_OR_RETURN(const std::vector<std::uint64_t> kv_heads,
-                        metadata_.uints(key_of("attention.head_count_kv")));
+                        metadata_.uints(key_of(gguf_key::kHeadCountKv)));
     // Hybrid models may write 0 for their layers without attention.
     std::uint64_t kv_head_count = 0;
     for (const std::uint64_t count : kv_heads) {
       if (kv_head_count == 0) kv_head_count = count;
       if (count == 0 || count == kv_head_count) continue;
-      return reject(StatusCode::kUnsupported, "attention.head_count_kv",
+      return reject(StatusCode::kUnsupported, gguf_key::kHeadCountKv,
                     "differs from layer to layer, which is not supported");
     }
     config_["num_key_value_heads"] =
         kv_head_count != 0 ? json(kv_head_count) : config_["num_attention_heads"];
 
-    FM_ASSIGN_OR_RETURN(const auto key_length, uint("attention.key_length"));
-    FM_ASSIGN_OR_RETURN(const auto value_length, uint("attention.value_length"));
+    FM_ASSIGN_OR_RETURN(const auto key_length, uint(gguf_key::kKeyLength));
+    FM_ASSIGN_OR_RETURN(const auto value_length, uint(gguf_key::kValueLength));
     if (key_length) config_["head_dim"] = *key_length;
-    const bool is_latent = architecture_.name == "deepseek2";
+    const bool is_latent = architecture_.has_latent_attention;
     if (!is_latent && key_length && value_length && *key_length != *value_length) {
-      return reject(StatusCode::kUnsupported, "attention.value_length",
+      return reject(StatusCode::kUnsupported, gguf_key::kValueLength,
                     "differs from attention.key_length, which is not supported");
     }
-    FM_ASSIGN_OR_RETURN(const std::uint64_t window, uint_or_none("attention.sliding_window"));
-    if (window != 0) config_["sliding_window"] = window;
-    FM_ASSIGN_OR_RETURN(const auto rotated, uint("rope.dimension_count"));
+    FM_ASSIGN_OR_RETURN(const auto rotated, uint(gguf_key::kRopeDimensions));
     return rotated && !is_latent ? read_rotary_fraction(*rotated) : Status();
   }
 
@@ -249,27 +183,141 @@ class ConfigTranslator {
     const std::uint64_t head_dim = config_.contains("head_dim")
                                        ? config_["head_dim"].get<std::uint64_t>()
                                        : hidden / std::max<std::uint64_t>(heads, 1);
-    if (rotated == 0 || rotated > head_dim) {
-      return reject(
-          StatusCode::kCorrupt, "rope.dimension_count",
-          fmt::format("is {}; heads have {}; download the file again", rotated, head_dim));
-    }
-    // A little more where the quotient is rounded down: readers multiply and cut off.
-    double fraction = static_cast<double>(rotated) / static_cast<double>(head_dim);
-    if (static_cast<double>(head_dim) * fraction < static_cast<double>(rotated)) {
-      fraction = std::nextafter(fraction, 1.0);
-    }
+    FM_ASSIGN_OR_RETURN(const double fraction,
+                        rotary_fraction(gguf_key::kRopeDimensions, rotated, head_dim));
     config_["partial_rotary_factor"] = fraction;
     config_["rotary_dim"] = rotated;
     return Status();
   }
 
+  Result<double> rotary_fraction(std::string_view key, std::uint64_t rotated,
+                                 std::uint64_t head_dim) const {
+    if (rotated == 0 || rotated > head_dim) {
+      return reject(
+          StatusCode::kCorrupt, key,
+          fmt::format("is {}; heads have {}; download the file again", rotated, head_dim));
+    }
+    // A little more where the quotient is rounded down: readers multiply and cut off.
+    const double fraction = static_cast<double>(rotated) / static_cast<double>(head_dim);
+    return static_cast<double>(head_dim) * fraction < static_cast<double>(rotated)
+               ? std::nextafter(fraction, 1.0)
+               : fraction;
+  }
+
+  /// What a key of every layer says of the layers that are sliding, or not, as `wanted`. Errors:
+  /// kUnsupported if that differs.
+  Result<std::uint64_t> value_where(std::string_view key, const std::vector<std::uint64_t>& values,
+                                    const std::vector<bool>& is_sliding, bool wanted) const {
+    std::optional<std::uint64_t> found;
+    for (std::size_t i = 0; i < is_sliding.size(); ++i) {
+      if (is_sliding[i] != wanted) continue;
+      const std::uint64_t value = values.size() == 1 ? values.front() : values[i];
+      if (found && *found != value) {
+        return reject(StatusCode::kUnsupported, key,
+                      "differs between layers of one kind, which is not supported");
+      }
+      found = value;
+    }
+    return found.value_or(values.front());
+  }
+
+  /// The length of keys and values of a head, which has to be one.
+  Result<std::uint64_t> head_length(std::string_view key_name, std::string_view value_name) const {
+    FM_ASSIGN_OR_RETURN(const auto key_length, uint(key_name));
+    FM_ASSIGN_OR_RETURN(const auto value_length, uint(value_name));
+    if (!key_length) return missing(key_name);
+    if (value_length && *value_length != *key_length) {
+      return reject(StatusCode::kUnsupported, value_name,
+                    fmt::format("differs from {}, which is not supported", key_name));
+    }
+    return *key_length;
+  }
+
+  /// Sliding layers and full ones, each kind with heads and a rotary embedding of its own.
+  Status read_sliding_heads() {
+    FM_ASSIGN_OR_RETURN(const std::vector<std::uint64_t> pattern,
+                        metadata_.uints(key_of(gguf_key::kSlidingPattern)));
+    FM_ASSIGN_OR_RETURN(const std::vector<std::uint64_t> kv_heads,
+                        metadata_.uints(key_of(gguf_key::kHeadCountKv)));
+    if (pattern.empty()) return missing(gguf_key::kSlidingPattern);
+    if (kv_heads.empty()) return missing(gguf_key::kHeadCountKv);
+    if (pattern.size() < layer_count_ || (kv_heads.size() > 1 && kv_heads.size() < layer_count_)) {
+      return reject(
+          StatusCode::kCorrupt,
+          pattern.size() < layer_count_ ? gguf_key::kSlidingPattern : gguf_key::kHeadCountKv,
+          "must have a value for each layer; download the file again");
+    }
+    std::vector<bool> is_sliding;
+    json types = json::array();
+    bool has_all_values = true;
+    for (std::uint64_t i = 0; i < layer_count_; ++i) {
+      is_sliding.push_back(pattern[i] != 0);
+      types.push_back(pattern[i] != 0 ? "sliding_attention" : "full_attention");
+      if (pattern[i] == 0 && !has_tensor(fmt::format("blk.{}.attn_v.weight", i))) {
+        has_all_values = false;
+      }
+    }
+    config_["layer_types"] = std::move(types);
+    config_["attention_k_eq_v"] = !has_all_values;
+    FM_ASSIGN_OR_RETURN(config_["num_key_value_heads"],
+                        value_where(gguf_key::kHeadCountKv, kv_heads, is_sliding, true));
+    FM_ASSIGN_OR_RETURN(const std::uint64_t full_kv_heads,
+                        value_where(gguf_key::kHeadCountKv, kv_heads, is_sliding, false));
+    if (has_all_values && config_["num_key_value_heads"] != full_kv_heads) {
+      return reject(StatusCode::kUnsupported, gguf_key::kHeadCountKv,
+                    "differs from layer to layer where all have attn_v, which is not supported");
+    }
+    config_["num_global_key_value_heads"] = full_kv_heads;
+    FM_ASSIGN_OR_RETURN(const std::uint64_t full_dim,
+                        head_length(gguf_key::kKeyLength, gguf_key::kValueLength));
+    FM_ASSIGN_OR_RETURN(const std::uint64_t sliding_dim,
+                        head_length(gguf_key::kKeyLengthSwa, gguf_key::kValueLengthSwa));
+    config_["head_dim"] = sliding_dim;
+    config_["global_head_dim"] = full_dim;
+
+    FM_ASSIGN_OR_RETURN(const auto full_rotated, uint(gguf_key::kRopeDimensions));
+    FM_ASSIGN_OR_RETURN(const auto sliding_rotated, uint(gguf_key::kRopeDimensionsSwa));
+    FM_ASSIGN_OR_RETURN(const auto sliding_theta, number(gguf_key::kRopeFreqBaseSwa));
+    FM_ASSIGN_OR_RETURN(json full, divided_rope(full_rotated.value_or(full_dim), full_dim));
+    json sliding = {{"rope_type", "default"}, {"rope_theta", sliding_theta.value_or(1e4)}};
+    FM_ASSIGN_OR_RETURN(sliding["partial_rotary_factor"],
+                        rotary_fraction(gguf_key::kRopeDimensionsSwa,
+                                        sliding_rotated.value_or(sliding_dim), sliding_dim));
+    if (config_.contains("rope_theta")) full["rope_theta"] = config_["rope_theta"];
+    config_["rope_parameters"] = {{"full_attention", std::move(full)},
+                                  {"sliding_attention", std::move(sliding)}};
+    config_["enable_moe_block"] = metadata_.has(key_of(gguf_key::kExpertCount));
+    return Status();
+  }
+
+  /// A rotary embedding with divisors, which most often leave the first pairs alone and stop the
+  /// others: what config.json calls proportional.
+  Result<json> divided_rope(std::uint64_t rotated, std::uint64_t head_dim) const {
+    FM_ASSIGN_OR_RETURN(const double fraction,
+                        rotary_fraction(gguf_key::kRopeDimensions, rotated, head_dim));
+    json rope = {{"rope_type", "default"}, {"partial_rotary_factor", fraction}};
+    if (rope_freqs_.empty()) return rope;
+    const auto moving_end =
+        std::find_if(rope_freqs_.begin(), rope_freqs_.end(), [](float d) { return d != 1; });
+    const bool others_stop = std::all_of(moving_end, rope_freqs_.end(),
+                                         [](float d) { return d >= kRopeFreqsUnrotated; });
+    const auto moving = static_cast<std::uint64_t>(moving_end - rope_freqs_.begin());
+    if (others_stop && moving > 0 && rotated == head_dim && rope_freqs_.size() == head_dim / 2) {
+      FM_ASSIGN_OR_RETURN(const double moving_fraction,
+                          rotary_fraction(gguf_key::kRopeDimensions, 2 * moving, head_dim));
+      return json{{"rope_type", "proportional"}, {"partial_rotary_factor", moving_fraction}};
+    }
+    rope["rope_type"] = "divisors";
+    rope["divisors"] = rope_freqs_;
+    return rope;
+  }
+
   Status read_rope_scaling() {
-    FM_ASSIGN_OR_RETURN(const auto type, metadata_.string(key_of("rope.scaling.type")));
+    FM_ASSIGN_OR_RETURN(const auto type, metadata_.string(key_of(gguf_key::kRopeScalingType)));
     const bool is_scaled = type && *type != "none";
     // Llama 3.1 and later: each pair has a divisor of its own.
-    const bool is_by_pairs = !rope_freqs_.empty();
-    if (has_first_layer_tensor("rope_freqs.weight") ||
+    const bool is_by_pairs = !rope_freqs_.empty() && !architecture_.has_sliding_heads;
+    if (has_first_layer_tensor(kRopeFreqsTensor) ||
         (is_by_pairs && (is_scaled || architecture_.name != "llama"))) {
       return error(StatusCode::kUnsupported,
                    "{}: tensor rope_freqs.weight scales the rotary embedding, which is supported "
@@ -277,23 +325,21 @@ class ConfigTranslator {
                    "the model's safetensors",
                    metadata_.file());
     }
+    if (is_scaled && architecture_.has_sliding_heads) {
+      return reject(StatusCode::kUnsupported, gguf_key::kRopeScalingType,
+                    "is not supported for this architecture; use the model's safetensors");
+    }
     if (is_by_pairs)
       config_["rope_scaling"] = {{"rope_type", "divisors"}, {"divisors", rope_freqs_}};
     if (!is_scaled) return Status();
     json scaling = {{"rope_type", *type}};
-    const std::pair<const char*, const char*> fields[] = {
-        {"rope.scaling.factor", "factor"},
-        {"rope.scaling.original_context_length", "original_max_position_embeddings"},
-        {"rope.scaling.yarn_beta_fast", "beta_fast"},
-        {"rope.scaling.yarn_beta_slow", "beta_slow"}};
-    for (const auto& [key, word] : fields) {
-      FM_ASSIGN_OR_RETURN(const auto value, number(key));
-      if (value) scaling[word] = *value;
+    for (const KeyRow& row : kRopeScalingKeys) {
+      FM_ASSIGN_OR_RETURN(const auto value, number(row.key));
+      if (value) scaling[row.word] = *value;
     }
     // No key says so, but the published models are of this kind.
     if (architecture_.name == "gpt-oss") scaling["truncate"] = false;
-    // 0.1 * mscale_all_dim, which published models have equal to mscale.
-    FM_ASSIGN_OR_RETURN(const auto multiplier, number("rope.scaling.yarn_log_multiplier"));
+    FM_ASSIGN_OR_RETURN(const auto multiplier, number(gguf_key::kYarnLogMultiplier));
     if (multiplier && *multiplier != 0) {
       const double mscale = std::round(*multiplier * 1e7) / 1e6;
       scaling["mscale"] = mscale;
@@ -309,27 +355,25 @@ class ConfigTranslator {
   }
 
   Status read_router() {
-    FM_ASSIGN_OR_RETURN(const std::uint64_t experts, uint_or_none("expert_count"));
+    FM_ASSIGN_OR_RETURN(const std::uint64_t experts, uint_or_none(gguf_key::kExpertCount));
     if (experts == 0) return Status();
     config_["num_experts"] = experts;
     if (architecture_.name == "llama") config_["model_type"] = "mixtral";
     if (architecture_.norm_topk_prob && !config_.contains("norm_topk_prob")) {
       config_["norm_topk_prob"] = *architecture_.norm_topk_prob;
     }
-    FM_ASSIGN_OR_RETURN(const auto scale, number("expert_weights_scale"));
-    if (scale && *scale != 0) config_["routed_scaling_factor"] = *scale;
-    FM_ASSIGN_OR_RETURN(const std::uint64_t groups, uint_or_none("expert_group_count"));
-    FM_ASSIGN_OR_RETURN(const std::uint64_t used, uint_or_none("expert_group_used_count"));
+    FM_ASSIGN_OR_RETURN(const std::uint64_t groups, uint_or_none(gguf_key::kExpertGroupCount));
+    FM_ASSIGN_OR_RETURN(const std::uint64_t used, uint_or_none(gguf_key::kExpertGroupUsedCount));
     if (groups > 1) set_groups(groups, used);
-    FM_ASSIGN_OR_RETURN(const std::uint64_t scores, uint_or_none("expert_gating_func"));
-    if (architecture_.name == "deepseek2") {
+    FM_ASSIGN_OR_RETURN(const std::uint64_t scores, uint_or_none(gguf_key::kExpertGatingFunc));
+    if (architecture_.has_latent_attention) {
       FM_RETURN_IF_ERROR(read_deepseek_version(scores));
       if (groups == 0) set_published_groups(experts);
       return Status();
     }
     if (scores == 0 || scores == architecture_.scores) return Status();
     return reject(
-        StatusCode::kUnsupported, "expert_gating_func",
+        StatusCode::kUnsupported, gguf_key::kExpertGatingFunc,
         fmt::format("is {}; this architecture is supported with {}", scores, architecture_.scores));
   }
 
@@ -357,32 +401,31 @@ class ConfigTranslator {
       return Status();
     }
     if (scores == kSoftmaxScores) return Status();
-    return reject(StatusCode::kUnsupported, "expert_gating_func",
+    return reject(StatusCode::kUnsupported, gguf_key::kExpertGatingFunc,
                   "expected 1 (softmax) or 2 (sigmoid)");
   }
 
   /// Keys and values of the compressed cache have lengths of their own, without `_mla`; early
   /// conversions had the heads' there.
   Status read_latent_attention() {
-    FM_ASSIGN_OR_RETURN(const std::uint64_t q_rank, uint_or_none("attention.q_lora_rank"));
+    FM_ASSIGN_OR_RETURN(const std::uint64_t q_rank, uint_or_none(gguf_key::kQLoraRank));
     if (q_rank != 0) config_["q_lora_rank"] = q_rank;
-    FM_ASSIGN_OR_RETURN(const auto kv_rank, uint("attention.kv_lora_rank"));
-    if (!kv_rank) return missing("attention.kv_lora_rank");
+    FM_ASSIGN_OR_RETURN(const auto kv_rank, uint(gguf_key::kKvLoraRank));
+    if (!kv_rank) return missing(gguf_key::kKvLoraRank);
     config_["kv_lora_rank"] = *kv_rank;
-    FM_ASSIGN_OR_RETURN(const auto rotated, uint("rope.dimension_count"));
-    if (!rotated) return missing("rope.dimension_count");
+    FM_ASSIGN_OR_RETURN(const auto rotated, uint(gguf_key::kRopeDimensions));
+    if (!rotated) return missing(gguf_key::kRopeDimensions);
     config_["qk_rope_head_dim"] = *rotated;
 
-    const bool is_early = !metadata_.has(key_of("attention.key_length_mla"));
-    const auto name = [is_early](std::string_view base) {
-      return fmt::format("attention.{}{}", base, is_early ? "" : "_mla");
-    };
-    FM_ASSIGN_OR_RETURN(const auto key_length, uint(name("key_length")));
-    FM_ASSIGN_OR_RETURN(const auto value_length, uint(name("value_length")));
-    if (!key_length) return missing(name("key_length"));
-    if (!value_length) return missing(name("value_length"));
+    const bool is_early = !metadata_.has(key_of(gguf_key::kKeyLengthMla));
+    const auto key_name = is_early ? gguf_key::kKeyLength : gguf_key::kKeyLengthMla;
+    const auto value_name = is_early ? gguf_key::kValueLength : gguf_key::kValueLengthMla;
+    FM_ASSIGN_OR_RETURN(const auto key_length, uint(key_name));
+    FM_ASSIGN_OR_RETURN(const auto value_length, uint(value_name));
+    if (!key_length) return missing(key_name);
+    if (!value_length) return missing(value_name);
     if (*key_length <= *rotated) {
-      return reject(StatusCode::kCorrupt, name("key_length"),
+      return reject(StatusCode::kCorrupt, key_name,
                     "must exceed rope.dimension_count; download the file again");
     }
     config_["qk_nope_head_dim"] = *key_length - *rotated;
@@ -391,19 +434,19 @@ class ConfigTranslator {
   }
 
   Status read_delta_net() {
-    FM_ASSIGN_OR_RETURN(const auto inner, uint("ssm.inner_size"));
+    FM_ASSIGN_OR_RETURN(const auto inner, uint(gguf_key::kSsmInnerSize));
     if (!inner) return Status();
     FM_ASSIGN_OR_RETURN(const std::uint64_t heads, uint_or_none("ssm.time_step_rank"));
     if (heads == 0 || *inner % heads != 0) {
-      return reject(StatusCode::kCorrupt, "ssm.inner_size",
+      return reject(StatusCode::kCorrupt, gguf_key::kSsmInnerSize,
                     "must be a multiple of ssm.time_step_rank; download the file again");
     }
     config_["linear_value_head_dim"] = *inner / heads;
     FM_ASSIGN_OR_RETURN(const std::vector<std::uint64_t> recurrent,
-                        metadata_.uints(key_of("attention.recurrent_layers")));
+                        metadata_.uints(key_of(gguf_key::kRecurrentLayers)));
     if (recurrent.empty()) return Status();
     if (recurrent.size() < layer_count_) {
-      return reject(StatusCode::kCorrupt, "attention.recurrent_layers",
+      return reject(StatusCode::kCorrupt, gguf_key::kRecurrentLayers,
                     "must have a value for each layer; download the file again");
     }
     json types = json::array();
@@ -417,7 +460,7 @@ class ConfigTranslator {
   const GgufMetadata& metadata_;
   const ModelPackage::Tensors& tensors_;
   const std::span<const float> rope_freqs_;
-  const Architecture& architecture_;
+  const GgufArchitecture& architecture_;
   std::uint64_t layer_count_ = 0;
   json config_ = json::object();
 };
@@ -426,19 +469,19 @@ class ConfigTranslator {
 
 Result<json> read_gguf_config(const GgufMetadata& metadata, const ModelPackage::Tensors& tensors,
                               std::span<const float> rope_freqs) {
-  constexpr std::string_view kKey = "general.architecture";
-  FM_ASSIGN_OR_RETURN(const auto name, metadata.string(kKey));
+  FM_ASSIGN_OR_RETURN(const auto name, metadata.string(gguf_key::kArchitecture));
   if (!name) {
-    return metadata.reject(StatusCode::kCorrupt, kKey, "is absent; download the file again");
+    return metadata.reject(StatusCode::kCorrupt, gguf_key::kArchitecture,
+                           "is absent; download the file again");
   }
   std::string supported;
-  for (const Architecture& architecture : kArchitectures) {
+  for (const GgufArchitecture& architecture : kGgufArchitectures) {
     if (architecture.name == *name) {
       return ConfigTranslator(metadata, tensors, rope_freqs, architecture).translate();
     }
     supported += fmt::format("{}{}", supported.empty() ? "" : ", ", architecture.name);
   }
-  return metadata.reject(StatusCode::kUnsupported, kKey,
+  return metadata.reject(StatusCode::kUnsupported, gguf_key::kArchitecture,
                          fmt::format("'{}' is not supported; of GGUF files this build runs: {}",
                                      printable(*name), supported));
 }

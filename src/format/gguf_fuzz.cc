@@ -2,11 +2,14 @@
 // promises, and a config or an error of it.
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
 #include <span>
+#include <vector>
 
 #include "base/check.h"
 #include "format/gguf.h"
 #include "format/gguf_config.h"
+#include "format/gguf_keys.h"
 
 namespace {
 
@@ -21,6 +24,18 @@ void read_values(const flashmoe::GgufMetadata& metadata) {
     const auto texts = metadata.strings(key);
     if (texts.ok()) FM_CHECK(texts->size() == value.count);
   }
+}
+
+/// What the package's reader takes for metadata; none where that is no list of floats.
+std::vector<float> rope_freqs_of(const flashmoe::GgufHeader& header, const std::uint8_t* data) {
+  for (const flashmoe::GgufTensor& tensor : header.tensors) {
+    if (tensor.name != flashmoe::kRopeFreqsTensor) continue;
+    if (tensor.type->dtype != flashmoe::DType::kF32 || tensor.shape.size() != 1) return {};
+    std::vector<float> values(tensor.size / sizeof(float));
+    std::memcpy(values.data(), data + tensor.offset, tensor.size);
+    return values;
+  }
+  return {};
 }
 
 }  // namespace
@@ -43,7 +58,8 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     FM_CHECK(tensor.shape.back() % tensor.type->block == 0);
     tensors[tensor.name] = {.shape = tensor.shape, .size = tensor.size, .ggml_type = tensor.type};
   }
-  static_cast<void>(flashmoe::read_gguf_config((*header)->metadata, tensors, {}));
+  static_cast<void>(
+      flashmoe::read_gguf_config((*header)->metadata, tensors, rope_freqs_of(**header, data)));
   static_cast<void>(flashmoe::read_gguf_generation_config((*header)->metadata));
   return 0;
 }

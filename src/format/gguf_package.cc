@@ -14,6 +14,7 @@
 #include "format/embedded_tokenizer.h"
 #include "format/gguf.h"
 #include "format/gguf_config.h"
+#include "format/gguf_keys.h"
 #include "format/printable.h"
 #include "io/file.h"
 
@@ -153,7 +154,7 @@ class GgufPackageReader {
 
   /// The values of rope_freqs.weight, which are a part of the config from here on; none without it.
   Result<std::vector<float>> take_rope_freqs() {
-    constexpr std::string_view kName = "rope_freqs.weight";
+    constexpr std::string_view kName = kRopeFreqsTensor;
     constexpr std::uint64_t kCountMax = 4096;
     const auto found = contents.tensors.find(kName);
     if (found == contents.tensors.end()) return std::vector<float>();

@@ -193,6 +193,94 @@ TEST_F(GgufPackage, TakesTheDivisorsOfLlamasRotaryEmbeddingForMetadata) {
   EXPECT_EQ(package->find("rope_freqs.weight"), nullptr);
 }
 
+/// Four layers, the second and the last of them full.
+GgufBytes gemma_metadata(const std::vector<std::int32_t>& kv_heads = {2, 1, 2, 1}) {
+  GgufBytes gguf = metadata_of("gemma4");
+  gguf.i32s("gemma4.attention.sliding_window_pattern", {1, 0, 1, 0});
+  gguf.i32s("gemma4.attention.head_count_kv", kv_heads);
+  gguf.u32("gemma4.attention.key_length", 16).u32("gemma4.attention.value_length", 16);
+  gguf.u32("gemma4.attention.key_length_swa", 8).u32("gemma4.attention.value_length_swa", 8);
+  gguf.f32("gemma4.rope.freq_base", 1e6f).f32("gemma4.rope.freq_base_swa", 1e4f);
+  gguf.u32("gemma4.attention.sliding_window", 32).f32("gemma4.final_logit_softcapping", 30);
+  return gguf;
+}
+
+GgufBytes& add_divisors(GgufBytes& gguf, const std::vector<float>& divisors) {
+  return gguf.tensor(
+      "rope_freqs.weight", {divisors.size()}, kF32,
+      {reinterpret_cast<const char*>(divisors.data()), divisors.size() * sizeof(float)});
+}
+
+TEST_F(GgufPackage, TellsTheHeadsOfGemmasSlidingLayersFromThoseOfItsFullOnes) {
+  GgufBytes gguf = gemma_metadata();
+  add_divisors(gguf, {1, 1, 1e30f, 1e30f, 1e30f, 1e30f, 1e30f, 1e30f});
+  const nlohmann::json config = config_of(gguf);
+  EXPECT_EQ(config["layer_types"], nlohmann::json({"sliding_attention", "full_attention",
+                                                   "sliding_attention", "full_attention"}));
+  EXPECT_EQ(config["num_key_value_heads"], 2);
+  EXPECT_EQ(config["num_global_key_value_heads"], 1);
+  EXPECT_EQ(config["attention_k_eq_v"], true);
+  EXPECT_EQ(config["head_dim"], 8);
+  EXPECT_EQ(config["global_head_dim"], 16);
+  EXPECT_EQ(config["sliding_window"], 32);
+  EXPECT_EQ(config["final_logit_softcapping"], 30);
+  EXPECT_EQ(config["enable_moe_block"], true);
+  const nlohmann::json full = config["rope_parameters"]["full_attention"];
+  EXPECT_EQ(full["rope_type"], "proportional");
+  EXPECT_EQ(full["partial_rotary_factor"], 0.25);
+  EXPECT_EQ(full["rope_theta"], 1e6);
+  EXPECT_EQ(config["rope_parameters"]["sliding_attention"]["rope_theta"], 1e4);
+
+  // Other divisors stay what they are.
+  gguf = gemma_metadata();
+  add_divisors(gguf, {1, 1, 2, 2, 2, 2, 2, 2});
+  EXPECT_EQ(config_of(gguf)["rope_parameters"]["full_attention"]["rope_type"], "divisors");
+  // With a v_proj in every full layer, values are no keys.
+  gguf = gemma_metadata({2, 2, 2, 2});
+  for (const char* name : {"blk.1.attn_v.weight", "blk.3.attn_v.weight"}) {
+    gguf.tensor(name, {8}, kF32, std::string(32, '\0'));
+  }
+  EXPECT_EQ(config_of(gguf)["attention_k_eq_v"], false);
+}
+
+TEST_F(GgufPackage, NamesTheKeyOfGemmasThatIsWrong) {
+  const auto without_pattern = metadata_of("gemma4").u32("gemma4.attention.head_count_kv", 2);
+  expect_failure(status_of(without_pattern), StatusCode::kNotFound,
+                 {"gemma4.attention.sliding_window_pattern", "absent"});
+  expect_failure(status_of(gemma_metadata({2, 1})), StatusCode::kCorrupt,
+                 {"gemma4.attention.head_count_kv", "each layer"});
+  expect_failure(status_of(gemma_metadata({2, 1, 4, 1})), StatusCode::kUnsupported,
+                 {"gemma4.attention.head_count_kv", "one kind"});
+  GgufBytes values = gemma_metadata();
+  for (const char* name : {"blk.1.attn_v.weight", "blk.3.attn_v.weight"}) {
+    values.tensor(name, {8}, kF32, std::string(32, '\0'));
+  }
+  expect_failure(status_of(values), StatusCode::kUnsupported,
+                 {"gemma4.attention.head_count_kv", "attn_v"});
+  GgufBytes rotated = gemma_metadata();
+  rotated.u32("gemma4.rope.dimension_count_swa", 64);
+  expect_failure(status_of(rotated), StatusCode::kCorrupt,
+                 {"gemma4.rope.dimension_count_swa", "64"});
+  GgufBytes scaled = gemma_metadata();
+  scaled.text("gemma4.rope.scaling.type", "linear").f32("gemma4.rope.scaling.factor", 8);
+  expect_failure(status_of(scaled), StatusCode::kUnsupported, {"gemma4.rope.scaling.type"});
+  GgufBytes lengths = metadata_of("gemma4");
+  lengths.i32s("gemma4.attention.sliding_window_pattern", {1, 0, 1, 0});
+  lengths.u32("gemma4.attention.head_count_kv", 2).u32("gemma4.attention.key_length", 16);
+  lengths.u32("gemma4.attention.value_length", 8);
+  expect_failure(status_of(lengths), StatusCode::kUnsupported,
+                 {"gemma4.attention.value_length", "attention.key_length"});
+  GgufBytes layers;
+  layers.text("general.architecture", "gemma4");
+  layers.raw("gemma4.block_count", bytes_of<std::uint32_t>(10) + bytes_of(~std::uint64_t{0}));
+  layers.u32("gemma4.embedding_length", 64).u32("gemma4.attention.head_count", 4);
+  layers.f32("gemma4.attention.layer_norm_rms_epsilon", 0.5f);
+  layers.i32s("gemma4.attention.sliding_window_pattern", {1, 0, 1, 0});
+  layers.u32("gemma4.attention.head_count_kv", 2);
+  expect_failure(status_of(layers), StatusCode::kCorrupt,
+                 {"gemma4.attention.sliding_window_pattern", "each layer"});
+}
+
 TEST_F(GgufPackage, HasGenerationDefaults) {
   GgufBytes gguf = metadata_of("qwen3moe");
   gguf.f32("general.sampling.temp", 0.5f).u32("general.sampling.top_k", 20);

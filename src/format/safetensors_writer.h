@@ -8,17 +8,18 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "base/result.h"
+#include "format/partial_file.h"
 #include "tensor/dtype.h"
 
 namespace flashmoe {
 
 /// Writes a safetensors file piece by piece, so that logits larger than memory can be written row
-/// by row. All tensors are declared first; their data may then come in any order and pieces. The
-/// file grows beside its final place under another name, and takes its name only when it is
-/// complete and on disk: nobody ever sees half a file, and a failure leaves none behind. Move-only.
+/// by row. All tensors are declared first; their data may then come in any order and pieces. There
+/// is no file until finish() (partial_file.h). Move-only.
 /// Threads: write() may be called by several at a time, anything else by one.
 class SafetensorsWriter {
  public:
@@ -45,11 +46,6 @@ class SafetensorsWriter {
   /// Bytes of a tensor's data. Errors: kInvalidArgument if its shape overflows.
   static Result<std::uint64_t> data_size(const Tensor& tensor);
 
-  SafetensorsWriter(SafetensorsWriter&& other) noexcept;
-  SafetensorsWriter& operator=(SafetensorsWriter&& other) noexcept;
-  /// Removes the unfinished file, if finish() did not succeed.
-  ~SafetensorsWriter();
-
   /// Writes `values` to the tensor `name`, from its element `first_element` (counted row-major) on.
   /// T must have the size of the tensor's dtype, and the values must fit. Every element is to be
   /// written once. Errors: kIo.
@@ -70,18 +66,15 @@ class SafetensorsWriter {
     std::size_t element_size = 0;
   };
 
-  SafetensorsWriter() = default;
+  using Slots = std::map<std::string, Slot, std::less<>>;
+
+  SafetensorsWriter(PartialFile file, Slots slots)
+      : file_(std::move(file)), slots_(std::move(slots)) {}
   Status write_bytes(std::string_view name, std::size_t element_size, std::uint64_t first_element,
                      std::span<const std::byte> bytes);
-  Status write_at(std::uint64_t offset, std::span<const std::byte> bytes);
-  Status reserve(std::uint64_t size);
-  Status failed(std::string_view action, int error_number) const;
-  void discard() noexcept;
 
-  std::filesystem::path path_;     // the final one
-  std::filesystem::path partial_;  // the one being written; empty once renamed or removed
-  int descriptor_ = -1;
-  std::map<std::string, Slot, std::less<>> slots_;
+  PartialFile file_;
+  Slots slots_;
 };
 
 }  // namespace flashmoe

@@ -86,6 +86,8 @@ struct ConvShape {
   std::size_t dilation = 1;
   /// Rows before the current one that it looks back to.
   constexpr std::size_t past() const { return (kernel - 1) * dilation; }
+
+  friend bool operator==(const ConvShape&, const ConvShape&) = default;
 };
 
 /// Consecutive rows [row_begin, row_end) of one sequence, with its state before the first of them;

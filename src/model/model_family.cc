@@ -74,6 +74,10 @@ TensorTable mlx_tensor_names(const ModelFamily& family, const ModelPackage& pack
   return is_multimodal ? plain.with_prefixes(kMlxMultimodal) : plain;
 }
 
+TensorTable gguf_tensor_names(const ModelFamily& family) {
+  return family.tensors.spelled(TensorSpelling::kGguf);
+}
+
 Result<std::vector<std::int32_t>> read_eos_token_ids(const ModelPackage& package,
                                                      std::size_t vocab_size) {
   std::vector<std::int32_t> all;

@@ -35,6 +35,9 @@ TensorTable find_tensor_names(const ModelFamily& family, const ModelPackage& pac
 /// The names that MLX conversions of such a model have.
 TensorTable mlx_tensor_names(const ModelFamily& family, const ModelPackage& package);
 
+/// The names that GGUF files of such a model have.
+TensorTable gguf_tensor_names(const ModelFamily& family);
+
 /// The family of a package by its config's `model_type`. Errors: kUnsupported, naming those
 /// supported.
 Result<const ModelFamily*> find_model_family(const ModelPackage& package);

@@ -29,6 +29,8 @@ struct IndexerSpec {
   std::size_t budget = 0;          // positions of whole runs that are kept; a multiple of that
 
   std::size_t runs_kept() const { return budget / compress_ratio; }
+
+  friend bool operator==(const IndexerSpec&, const IndexerSpec&) = default;
 };
 
 /// Grouped-query attention with a KV cache (layers/attention.h).
@@ -50,6 +52,8 @@ struct AttentionSpec {
 
   std::size_t query_size() const { return num_heads * head_dim; }
   std::size_t kv_size() const { return num_kv_heads * head_dim; }
+
+  friend bool operator==(const AttentionSpec&, const AttentionSpec&) = default;
 };
 
 /// Multi-head latent attention (layers/latent_attention.h).
@@ -67,6 +71,8 @@ struct LatentAttentionSpec {
   std::size_t qk_head_dim() const { return qk_nope_head_dim + qk_rope_head_dim; }
   /// What is kept of a position: the latent, then the rotated key.
   std::size_t latent_size() const { return kv_lora_rank + qk_rope_head_dim; }
+
+  friend bool operator==(const LatentAttentionSpec&, const LatentAttentionSpec&) = default;
 };
 
 /// Linear attention with a recurrent state (layers/gated_delta_net.h).
@@ -86,11 +92,15 @@ struct DeltaNetSpec {
   std::size_t conv_channels() const { return 2 * keys_size() + values_size(); }
   std::size_t conv_state_size() const { return (conv_kernel - 1) * conv_channels(); }
   std::size_t state_size() const { return value_heads * key_dim * value_dim; }
+
+  friend bool operator==(const DeltaNetSpec&, const DeltaNetSpec&) = default;
 };
 
 /// A gated MLP that every row passes (layers/dense_mlp.h).
 struct DenseMlpSpec {
   std::size_t intermediate_size = 0;
+
+  friend bool operator==(const DenseMlpSpec&, const DenseMlpSpec&) = default;
 };
 
 /// Which experts a row passes, and with what weights (layers/router.h).
@@ -107,6 +117,8 @@ struct RouterSpec {
   bool has_bias = false;          // of logits
   bool has_input_norm = false;    // it norms the residual stream itself, in its own way
   bool has_expert_scale = false;  // of weights, for each expert
+
+  friend bool operator==(const RouterSpec&, const RouterSpec&) = default;
 };
 
 /// What an expert makes of its gate g and the other half u (kernels/ops.h).
@@ -133,6 +145,8 @@ struct MoeSpec {
   /// The routed experts norm the residual stream themselves, where the shared one has what the
   /// layer's norm gives; and what either gives is normed before they are added.
   bool has_branch_norms = false;
+
+  friend bool operator==(const MoeSpec&, const MoeSpec&) = default;
 };
 
 /// A residual stream that is several, and how layers hang on it (layers/hyper_connection.h).
@@ -140,6 +154,8 @@ struct HyperConnectionSpec {
   static constexpr std::size_t kStreamsMax = 16;
   std::size_t streams = 0;
   std::size_t rank = 0;  // of the matrices that mix
+
+  friend bool operator==(const HyperConnectionSpec&, const HyperConnectionSpec&) = default;
 };
 
 /// What a table of n-grams adds to the residual stream (layers/ngram_embedding.h).
@@ -150,6 +166,8 @@ struct NgramEmbeddingSpec {
   ConvShape conv;
 
   std::size_t head_dim() const { return embed_dim / ngrams.heads(); }
+
+  friend bool operator==(const NgramEmbeddingSpec&, const NgramEmbeddingSpec&) = default;
 };
 
 /// One layer: x += mixer(norm(x)), then x += feed_forward(norm(x)).
@@ -162,6 +180,8 @@ struct LayerSpec {
 
   /// Null where the layer has no experts.
   const MoeSpec* moe() const { return std::get_if<MoeSpec>(&feed_forward); }
+
+  friend bool operator==(const LayerSpec&, const LayerSpec&) = default;
 };
 
 /// What config.json says of a model, checked: every size is in range and consistent with the
@@ -200,6 +220,8 @@ struct ModelSpec {
     for (const LayerSpec& layer : layers) count += std::holds_alternative<Mixer>(layer.mixer);
     return count;
   }
+
+  friend bool operator==(const ModelSpec&, const ModelSpec&) = default;
 };
 
 }  // namespace flashmoe

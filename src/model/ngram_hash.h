@@ -21,6 +21,8 @@ struct NgramSpec {
   std::uint64_t vocab_size = 0;   // of tokens
 
   std::size_t heads() const { return (ngram_size - 1) * heads_per_ngram; }
+
+  friend bool operator==(const NgramSpec&, const NgramSpec&) = default;
 };
 
 /// The numbers of the hashes.

@@ -213,25 +213,30 @@ std::string replace_placeholder(std::string text, std::string_view placeholder, 
   return text;
 }
 
+const TensorRow* find_row(std::span<const TensorRow> rows, TensorId id) {
+  const auto row =
+      std::find_if(rows.begin(), rows.end(), [id](const TensorRow& r) { return r.id == id; });
+  return row == rows.end() ? nullptr : &*row;
+}
+
 }  // namespace
 
 TensorRow TensorTable::row(TensorId id) const {
-  const auto find_in = [id](std::span<const TensorRow> rows) {
-    const auto row =
-        std::find_if(rows.begin(), rows.end(), [id](const TensorRow& r) { return r.id == id; });
-    return row == rows.end() ? nullptr : &*row;
-  };
   if (spelling_ == TensorSpelling::kGguf) {
-    const TensorRow* row = find_in(own_gguf_);
-    if (row == nullptr) row = find_in(kGguf);
+    const TensorRow* row = find_row(own_gguf_, id);
+    if (row == nullptr) row = find_row(kGguf, id);
     return row == nullptr ? TensorRow{id, ""} : *row;
   }
-  const TensorRow* const own = find_in(own_);
+  const TensorRow* const own = find_row(own_, id);
   TensorRow row = own != nullptr ? *own : kCommon[static_cast<std::size_t>(id)].row;
   if (spelling_ == TensorSpelling::kMlx && row.stored == StoredAs::kZeroCentred) {
     row.stored = StoredAs::kPlain;
   }
   return row;
+}
+
+bool TensorTable::is_own(TensorId id) const {
+  return find_row(spelling_ == TensorSpelling::kGguf ? own_gguf_ : own_, id) != nullptr;
 }
 
 std::string TensorTable::name(TensorId id) const {

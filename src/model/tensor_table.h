@@ -163,6 +163,9 @@ class TensorTable {
   }
 
   TensorRow row(TensorId id) const;
+  /// Whether the family lists it among its own: of spellings that exclude one another, the one
+  /// that its files have.
+  bool is_own(TensorId id) const;
   std::string name(TensorId id) const;
   std::string name(TensorId id, std::size_t layer) const;
   /// `index`: of an expert, or of a part.

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "base/result.h"
+#include "format/gguf_writer.h"
 #include "format/shard_plan.h"
 #include "synthesis/module_list.h"
 
@@ -28,6 +29,10 @@ Result<std::vector<TextFile>> model_texts(const nlohmann::json& config,
                                           std::span<const SyntheticModule> modules,
                                           std::span<const Shard> shards, std::size_t vocab_size,
                                           std::span<const std::int32_t> eos_token_ids);
+
+/// Adds the same tokenizer as a GGUF file's metadata has it. Errors: the same.
+Status add_gguf_tokenizer(std::size_t vocab_size, std::span<const std::int32_t> eos_token_ids,
+                          GgufValues& values);
 
 }  // namespace flashmoe
 

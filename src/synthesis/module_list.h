@@ -1,7 +1,9 @@
 #ifndef FLASHMOE_SYNTHESIS_MODULE_LIST_H_
 #define FLASHMOE_SYNTHESIS_MODULE_LIST_H_
 
+#include <cstddef>
 #include <cstdint>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -10,6 +12,7 @@
 #include "model/model_spec.h"
 #include "model/tensor_table.h"
 #include "synthesis/random_fill.h"
+#include "tensor/ggml_type.h"
 
 namespace flashmoe {
 
@@ -18,7 +21,10 @@ struct SyntheticTensor {
   SafetensorsWriter::Tensor tensor;
   std::uint64_t size = 0;  // bytes
   RandomFill fill;
-  std::vector<std::int64_t> values;  // not empty: what it holds, in place of what is random
+  std::vector<std::byte> values = {};   // not empty: what it holds, in place of what is random
+  const GgmlType* ggml_type = nullptr;  // of a GGUF file's tensor, in place of the dtype
+
+  void set_values(std::span<const std::byte> bytes);
 };
 
 /// The tensors of one module: a matrix with its scales and biases, or one parameter.

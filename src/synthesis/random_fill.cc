@@ -29,6 +29,19 @@ std::uint16_t bf16_nearest(float value) {
   return static_cast<std::uint16_t>((bits + 0x7fff + ((bits >> 16) & 1)) >> 16);
 }
 
+/// Ties to even; beyond the largest half, that.
+std::uint16_t f16_nearest(float value) {
+  const auto sign = static_cast<std::uint16_t>(std::signbit(value) ? 0x8000 : 0);
+  const double magnitude = std::abs(static_cast<double>(value));
+  int exponent = 0;
+  std::frexp(magnitude, &exponent);
+  // Halves of the same exponent, and all subnormal ones, are multiples of one step.
+  const int step_exponent = std::max(exponent - 11, -24);
+  const double steps = std::nearbyint(std::ldexp(magnitude, -step_exponent));  // to 2048
+  const double bits = steps + std::ldexp(step_exponent + 24, 10);
+  return static_cast<std::uint16_t>(sign | static_cast<std::uint16_t>(std::min(bits, 31743.0)));
+}
+
 void fill_codes(std::uint64_t key, std::uint64_t first, std::span<std::byte> out) {
   std::size_t at = 0;
   for (; at + 8 <= out.size(); at += 8) {
@@ -71,13 +84,138 @@ std::array<float, 16> scale_table(const RandomFill& fill) {
   return table;
 }
 
-void fill_uniform(const RandomFill& fill, std::uint64_t key, std::uint64_t first,
-                  std::span<std::byte> out) {
-  for (std::size_t i = 0; i < out.size() / 2; ++i) {
+template <typename Element, typename Convert>
+void fill_uniform_as(const RandomFill& fill, std::uint64_t key, std::uint64_t offset,
+                     std::span<std::byte> out, Convert convert) {
+  const std::uint64_t first = offset / sizeof(Element);
+  for (std::size_t i = 0; i < out.size() / sizeof(Element); ++i) {
     const double unit = static_cast<double>(word_at(key, first + i) >> 40) * 0x1p-24;
-    const std::uint16_t element =
-        bf16_nearest(static_cast<float>(fill.low + (fill.high - fill.low) * unit));
-    std::memcpy(out.data() + 2 * i, &element, 2);
+    const Element element = convert(static_cast<float>(fill.low + (fill.high - fill.low) * unit));
+    std::memcpy(out.data() + sizeof(Element) * i, &element, sizeof(Element));
+  }
+}
+
+void fill_uniform(const RandomFill& fill, std::uint64_t key, std::uint64_t offset,
+                  std::span<std::byte> out) {
+  if (fill.dtype == DType::kF32) {
+    fill_uniform_as<float>(fill, key, offset, out, [](float value) { return value; });
+  } else if (fill.dtype == DType::kF16) {
+    fill_uniform_as<std::uint16_t>(fill, key, offset, out, f16_nearest);
+  } else {
+    FM_CHECK(fill.dtype == DType::kBF16);
+    fill_uniform_as<std::uint16_t>(fill, key, offset, out, bf16_nearest);
+  }
+}
+
+void store_f16(float value, std::byte* at) {
+  const std::uint16_t bits = f16_nearest(value);
+  std::memcpy(at, &bits, sizeof(bits));
+}
+
+/// The deviation of uniform codes of so many bits.
+double code_deviation(int bits) {
+  const double codes = std::ldexp(1.0, bits);
+  return std::sqrt((codes * codes - 1) / 12);
+}
+
+/// One of eight factors around 1, by the lowest bits of `word`, which are used up.
+double spread(std::uint64_t& word) {
+  const double factor = 0.65 + 0.1 * static_cast<double>(word & 7);
+  word >>= 3;
+  return factor;
+}
+
+/// The same, of either sign.
+double signed_spread(std::uint64_t& word) {
+  const double factor = spread(word);
+  const bool is_negative = (word & 1) != 0;
+  word >>= 1;
+  return is_negative ? -factor : factor;
+}
+
+// Each of these puts scales into a block of random bits, by the bits of `word`. The layouts are
+// drawn in kernels/formats.
+
+/// Q4_K, Q5_K: w = d s q - e m, with m = s and e = d times the middle code, for mean 0.
+template <int kBits>
+void scale_k_block(double deviation, std::uint64_t word, std::byte* block) {
+  constexpr double kMiddleScale = 40;
+  const auto d = static_cast<float>(deviation / code_deviation(kBits) / kMiddleScale);
+  store_f16(d, block);
+  store_f16(d * (std::ldexp(1.0f, kBits) - 1) / 2, block + 2);
+  std::array<unsigned, 8> scales;
+  for (unsigned& scale : scales) {
+    scale = static_cast<unsigned>(std::lrint(kMiddleScale * spread(word)));
+  }
+  for (std::size_t j = 0; j < 4; ++j) {
+    const auto low = static_cast<std::byte>(scales[j] | scales[j + 4] >> 4 << 6);
+    block[4 + j] = low;
+    block[8 + j] = low;
+    block[12 + j] = static_cast<std::byte>((scales[j + 4] & 15) * 17);
+  }
+}
+
+/// w = d s (q - 32), with s of either sign.
+void scale_q6_k(double deviation, std::uint64_t word, std::byte* block) {
+  constexpr double kMiddleScale = 20;
+  store_f16(static_cast<float>(deviation / code_deviation(6) / kMiddleScale), block + 208);
+  for (std::size_t run = 0; run < 16; ++run) {
+    block[192 + run] =
+        static_cast<std::byte>(static_cast<int>(std::lrint(kMiddleScale * signed_spread(word))));
+  }
+}
+
+/// Q8_0, Q5_0: w = d q, with d of either sign.
+template <int kBits>
+void scale_plain(double deviation, std::uint64_t word, std::byte* block) {
+  store_f16(static_cast<float>(deviation / code_deviation(kBits) * signed_spread(word)), block);
+}
+
+/// w = d q + m
+void scale_q5_1(double deviation, std::uint64_t word, std::byte* block) {
+  const double d = deviation / code_deviation(5) * signed_spread(word);
+  store_f16(static_cast<float>(d), block);
+  store_f16(static_cast<float>(-15.5 * d), block + 2);
+}
+
+/// w = 2^(e - 127) F[q]: e is one of two, as often as gives the deviation.
+void scale_mxfp4(double deviation, std::uint64_t word, std::byte* block) {
+  constexpr double kDeviation = 2.926174;  // of F
+  int exponent = 0;
+  const double mantissa = 2 * std::frexp(deviation / kDeviation, &exponent);  // of 1 to 2
+  const double larger_share = (mantissa * mantissa - 1) / 3;
+  const bool is_larger = static_cast<double>(word >> 40) * 0x1p-24 < larger_share;
+  block[0] = static_cast<std::byte>(127 + exponent - 1 + (is_larger ? 1 : 0));
+}
+
+struct BlockScaler {
+  std::string_view type;
+  void (*scale)(double deviation, std::uint64_t word, std::byte* block);
+};
+
+constexpr BlockScaler kBlockScalers[] = {
+    {"Q4_K", scale_k_block<4>}, {"Q5_K", scale_k_block<5>}, {"Q6_K", scale_q6_k},
+    {"Q8_0", scale_plain<8>},   {"Q5_0", scale_plain<5>},   {"Q5_1", scale_q5_1},
+    {"MXFP4", scale_mxfp4},
+};
+
+const BlockScaler* find_scaler(const GgmlType& type) {
+  const auto scaler = std::ranges::find(kBlockScalers, type.name, &BlockScaler::type);
+  return scaler == std::end(kBlockScalers) ? nullptr : &*scaler;
+}
+
+/// Random bits, over which each block's scales are written.
+void fill_blocks(const RandomFill& fill, std::uint64_t key, std::uint64_t offset,
+                 std::span<std::byte> out) {
+  const BlockScaler* const scaler = find_scaler(*fill.blocks);
+  FM_CHECK(scaler != nullptr);
+  const std::uint64_t scales_key = mix(key);
+  const std::size_t size = fill.blocks->block_size;
+  const std::uint64_t words = (size + 7) / 8;
+  std::uint64_t block = offset / size;
+  for (std::size_t at = 0; at < out.size(); at += size, ++block) {
+    fill_codes(key, block * words, out.subspan(at, size));
+    scaler->scale(fill.deviation, word_at(scales_key, block), out.data() + at);
   }
 }
 
@@ -87,11 +225,17 @@ std::uint64_t stream_key(std::uint64_t seed, std::string_view module_path) {
   return mix(name_hash(module_path) + mix(seed + kGolden));
 }
 
+bool has_random_blocks(const GgmlType& type) { return find_scaler(type) != nullptr; }
+
 void fill_random(const RandomFill& fill, std::uint64_t key, std::uint64_t offset,
                  std::span<std::byte> out) {
-  FM_CHECK(offset % kFillUnit == 0);
+  FM_CHECK(offset % fill.unit() == 0);
   if (fill.kind == RandomFill::Kind::kUniform) {
-    fill_uniform(fill, key, offset / 2, out);
+    fill_uniform(fill, key, offset, out);
+    return;
+  }
+  if (fill.kind == RandomFill::Kind::kBlocks) {
+    fill_blocks(fill, key, offset, out);
     return;
   }
   if (fill.kind == RandomFill::Kind::kCodes) {

@@ -34,13 +34,15 @@ TEST(RandomFill, IsTheSameInPiecesOfAnySizeAndOrder) {
                               {.kind = Kind::kCodes},
                               {.kind = Kind::kScales, .bits = 4, .deviation = 1},
                               {.kind = Kind::kBiases, .bits = 8, .deviation = 1}};
-  constexpr std::size_t kSize = 10 * kFillUnit + 6;  // an end that fills no word
+  constexpr std::size_t kUnit = 32;
+  constexpr std::size_t kSize = 10 * kUnit + 6;  // an end that fills no word
   std::mt19937 random(5);
   for (const RandomFill& fill : fills) {
+    ASSERT_EQ(fill.unit(), kUnit);
     const std::vector<std::byte> whole = filled(fill, kSize);
     std::vector<std::byte> pieces(kSize);
     std::vector<std::size_t> cuts = {0, kSize};
-    for (int i = 0; i < 3; ++i) cuts.push_back(random() % 10 * kFillUnit);
+    for (int i = 0; i < 3; ++i) cuts.push_back(random() % 10 * kUnit);
     std::ranges::sort(cuts);
     for (std::size_t i = cuts.size() - 1; i > 0; --i) {
       fill_random(fill, 7, cuts[i - 1],

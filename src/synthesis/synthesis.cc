@@ -5,16 +5,22 @@
 #include <cerrno>
 #include <cstdio>
 #include <fstream>
+#include <functional>
 #include <memory>
 #include <system_error>
 #include <utility>
 
 #include "base/thread_pool.h"
 #include "base/units.h"
+#include "format/gguf_config_writer.h"
+#include "format/gguf_writer.h"
 #include "format/model_package.h"
 #include "format/shard_plan.h"
 #include "model/model_family.h"
 #include "synthesis/geometries.h"
+#include "synthesis/gguf_mixture.h"
+#include "synthesis/gguf_modules.h"
+#include "synthesis/gguf_words.h"
 #include "synthesis/model_texts.h"
 #include "synthesis/module_list.h"
 #include "synthesis/shard_writer.h"
@@ -28,9 +34,21 @@ namespace fs = std::filesystem;
 struct Plan {
   SynthesisSummary summary;
   std::vector<SyntheticModule> modules;
-  std::vector<Shard> shards;
-  std::vector<TextFile> texts;
+  std::vector<Shard> shards;    // of a folder
+  std::vector<TextFile> texts;  // of a folder
+  GgufValues gguf_values;       // of a GGUF file
 };
+
+/// The GGUF file's part of a plan, but for its sizes.
+Status plan_gguf(const SynthesisOptions& options, const ModelFamily& family, const ModelSpec& spec,
+                 std::span<const std::int32_t> eos_token_ids, Plan& plan) {
+  FM_ASSIGN_OR_RETURN(const GgufMixture* mixture, find_gguf_mixture(options.gguf));
+  FM_RETURN_IF_ERROR(check_gguf_holds(spec.model_type));
+  FM_ASSIGN_OR_RETURN(plan.modules, list_gguf_modules(gguf_tensor_names(family), spec, *mixture));
+  FM_ASSIGN_OR_RETURN(plan.gguf_values,
+                      gguf_values(options.folder, spec, plan.modules, *mixture, eos_token_ids));
+  return Status();
+}
 
 Result<Plan> make_plan(const SynthesisOptions& options) {
   if (options.shard_bytes_max == 0) {
@@ -45,7 +63,14 @@ Result<Plan> make_plan(const SynthesisOptions& options) {
   FM_ASSIGN_OR_RETURN(const ModelSpec spec, read_model_spec(*family, planned));
 
   Plan plan;
-  FM_ASSIGN_OR_RETURN(plan.modules, list_modules(mlx_tensor_names(*family, planned), spec));
+  FM_ASSIGN_OR_RETURN(const std::vector<std::int32_t> eos_token_ids,
+                      read_eos_token_ids(planned, spec.vocab_size));
+  const bool is_gguf = !options.gguf.empty();
+  if (is_gguf) {
+    FM_RETURN_IF_ERROR(plan_gguf(options, *family, spec, eos_token_ids, plan));
+  } else {
+    FM_ASSIGN_OR_RETURN(plan.modules, list_modules(mlx_tensor_names(*family, planned), spec));
+  }
   plan.summary = {.model_type = spec.model_type,
                   .layer_count = spec.layers.size(),
                   .num_experts = spec.moe().router.num_experts};
@@ -58,10 +83,10 @@ Result<Plan> make_plan(const SynthesisOptions& options) {
       return error(StatusCode::kInvalidArgument, "no disk holds a model of this geometry");
     }
   }
+  plan.summary.file_count = 1;
+  if (is_gguf) return plan;
   plan.shards = plan_shards(sizes, options.shard_bytes_max);
   plan.summary.file_count = plan.shards.size();
-  FM_ASSIGN_OR_RETURN(const std::vector<std::int32_t> eos_token_ids,
-                      read_eos_token_ids(planned, spec.vocab_size));
   FM_ASSIGN_OR_RETURN(plan.texts,
                       model_texts(json, plan.modules, plan.shards, spec.vocab_size, eos_token_ids));
   return plan;
@@ -82,6 +107,18 @@ Result<fs::path> check_target(const fs::path& folder) {
   return error(StatusCode::kInvalidArgument,
                "{}: exists and is not an empty folder; give another name, or remove it",
                folder.string());
+}
+
+/// The GGUF file, if it may be written: its name is one that models are found by, and free.
+Status check_file(const fs::path& file) {
+  if (file.extension() != ".gguf") {
+    return error(StatusCode::kInvalidArgument,
+                 "{}: a GGUF file is written; give it a name that ends in .gguf", file.string());
+  }
+  std::error_code failure;
+  if (fs::symlink_status(file, failure).type() == fs::file_type::not_found) return Status();
+  return error(StatusCode::kInvalidArgument, "{}: exists; give another name, or remove it",
+               file.string());
 }
 
 Status check_room(const fs::path& folder, std::uint64_t size) {
@@ -148,6 +185,22 @@ Status write_text(const fs::path& path, const std::string& text) {
                path.string(), format_size(text.size()), std::generic_category().message(errno));
 }
 
+Status write_folder(const fs::path& target, const Plan& plan, ShardWriter& writer,
+                    const std::function<bool(std::uint64_t)>& on_written) {
+  PartialFolder partial(target);
+  FM_RETURN_IF_ERROR(partial.make());
+  for (const auto& [name, text] : plan.texts) {
+    FM_RETURN_IF_ERROR(write_text(partial.path() / name, text));
+  }
+  const std::span<const SyntheticModule> modules = plan.modules;
+  for (const Shard& shard : plan.shards) {
+    FM_RETURN_IF_ERROR(writer.write(partial.path() / shard.file_name,
+                                    modules.subspan(shard.begin, shard.end - shard.begin),
+                                    on_written));
+  }
+  return partial.take_name();
+}
+
 }  // namespace
 
 Result<SynthesisSummary> plan_synthesis(const SynthesisOptions& options) {
@@ -157,14 +210,14 @@ Result<SynthesisSummary> plan_synthesis(const SynthesisOptions& options) {
 
 Result<SynthesisSummary> synthesize_checkpoint(const SynthesisOptions& options) {
   FM_ASSIGN_OR_RETURN(const Plan plan, make_plan(options));
-  FM_ASSIGN_OR_RETURN(const fs::path target, check_target(options.folder));
-  FM_RETURN_IF_ERROR(check_room(target, plan.summary.tensor_bytes));
-
-  PartialFolder partial(target);
-  FM_RETURN_IF_ERROR(partial.make());
-  for (const auto& [name, text] : plan.texts) {
-    FM_RETURN_IF_ERROR(write_text(partial.path() / name, text));
+  const bool is_gguf = !options.gguf.empty();
+  fs::path target = options.folder;
+  if (is_gguf) {
+    FM_RETURN_IF_ERROR(check_file(target));
+  } else {
+    FM_ASSIGN_OR_RETURN(target, check_target(target));
   }
+  FM_RETURN_IF_ERROR(check_room(target, plan.summary.tensor_bytes));
   FM_ASSIGN_OR_RETURN(
       const std::unique_ptr<ThreadPool> threads,
       ThreadPool::create(options.threads != 0 ? options.threads
@@ -175,13 +228,8 @@ Result<SynthesisSummary> synthesize_checkpoint(const SynthesisOptions& options) 
     done += written;
     return !options.on_progress || options.on_progress(done, plan.summary.tensor_bytes);
   };
-  const std::span<const SyntheticModule> modules = plan.modules;
-  for (const Shard& shard : plan.shards) {
-    FM_RETURN_IF_ERROR(writer.write(partial.path() / shard.file_name,
-                                    modules.subspan(shard.begin, shard.end - shard.begin),
-                                    on_written));
-  }
-  FM_RETURN_IF_ERROR(partial.take_name());
+  FM_RETURN_IF_ERROR(is_gguf ? writer.write_gguf(target, plan.gguf_values, plan.modules, on_written)
+                             : write_folder(target, plan, writer, on_written));
   return plan.summary;
 }
 

@@ -63,6 +63,9 @@ constexpr PreTokenizerRow kPreTokenizers[] = {
     {.name = "olmo", .splits = {kGpt2Split}, .has_nfc = true},
 };
 
+/// A tokenizer.ggml.model with a rule of its own.
+constexpr std::string_view kGemma = "gemma4";
+
 const PreTokenizerRow* find_pre_tokenizer(std::string_view name) {
   const auto row = std::find_if(std::begin(kPreTokenizers), std::end(kPreTokenizers),
                                 [&](const PreTokenizerRow& r) { return r.name == name; });
@@ -97,9 +100,11 @@ class FileMaker {
       FM_RETURN_IF_ERROR(make_byte_level());
     } else if (source_.model == "llama") {
       FM_RETURN_IF_ERROR(make_sentence_piece());
+    } else if (source_.model == kGemma) {
+      FM_RETURN_IF_ERROR(make_gemma());
     } else {
       return error(StatusCode::kUnsupported,
-                   "tokenizer.ggml.model: {} is not supported; known are gpt2 and llama",
+                   "tokenizer.ggml.model: {} is not supported; known are gpt2, llama and gemma4",
                    quote_bytes(source_.model));
     }
     return std::move(file_);
@@ -160,16 +165,7 @@ class FileMaker {
     return Status();
   }
 
-  Status make_byte_level() {
-    const PreTokenizerRow* const row = find_pre_tokenizer(source_.pre);
-    if (row == nullptr) {
-      std::vector<std::string_view> known;
-      for (const PreTokenizerRow& candidate : kPreTokenizers) known.push_back(candidate.name);
-      return error(
-          StatusCode::kUnsupported, "tokenizer.ggml.pre: {} is not supported; known are {}",
-          source_.pre.empty() ? "no name" : quote_bytes(source_.pre), fmt::join(known, ", "));
-    }
-    FM_RETURN_IF_ERROR(add_tokens());
+  Status add_listed_merges() {
     for (std::size_t rank = 0; rank < source_.merges.size(); ++rank) {
       const std::string_view merge = source_.merges[rank];
       const std::size_t space = merge.find(' ', 1);
@@ -180,6 +176,20 @@ class FileMaker {
       }
       add_merge(merge.substr(0, space), merge.substr(space + 1));
     }
+    return Status();
+  }
+
+  Status make_byte_level() {
+    const PreTokenizerRow* const row = find_pre_tokenizer(source_.pre);
+    if (row == nullptr) {
+      std::vector<std::string_view> known;
+      for (const PreTokenizerRow& candidate : kPreTokenizers) known.push_back(candidate.name);
+      return error(
+          StatusCode::kUnsupported, "tokenizer.ggml.pre: {} is not supported; known are {}",
+          source_.pre.empty() ? "no name" : quote_bytes(source_.pre), fmt::join(known, ", "));
+    }
+    FM_RETURN_IF_ERROR(add_tokens());
+    FM_RETURN_IF_ERROR(add_listed_merges());
     json steps = json::array();
     bool use_regex = false;
     for (const char* split : row->splits) {
@@ -198,19 +208,31 @@ class FileMaker {
     return Status();
   }
 
-  /// As transformers converts SentencePiece's BPE: spaces become U+2581, one stands before the
-  /// text, and what has no token falls back to bytes.
   Status make_sentence_piece() {
-    constexpr const char* kSpace = "\u2581";
     if (source_.scores.size() != source_.tokens.size()) {
       return error(StatusCode::kCorrupt, "tokenizer.ggml.scores: has {} values for {} tokens",
                    source_.scores.size(), source_.tokens.size());
     }
     FM_RETURN_IF_ERROR(add_tokens());
     add_merges_of_scores();
+    describe_pieces(source_.add_space_prefix.value_or(true));
+    return Status();
+  }
+
+  /// The same pieces with merges of their own, and no space before the text.
+  Status make_gemma() {
+    FM_RETURN_IF_ERROR(add_tokens());
+    FM_RETURN_IF_ERROR(add_listed_merges());
+    describe_pieces(/*has_prefix=*/false);
+    return Status();
+  }
+
+  /// As transformers converts SentencePiece's BPE: spaces become U+2581, one stands before the
+  /// text if `has_prefix`, and what has no token falls back to bytes.
+  void describe_pieces(bool has_prefix) {
+    constexpr const char* kSpace = "\u2581";
     json& document = file_.document;
     json steps = json::array();
-    const bool has_prefix = source_.add_space_prefix.value_or(true);
     if (has_prefix) {
       steps.push_back({{"type", "Prepend"}, {"prepend", kSpace}});
     }
@@ -228,7 +250,6 @@ class FileMaker {
       if (type_of(id) == kUnknown) model["unk_token"] = source_.tokens[id];
     }
     document["model"] = std::move(model);
-    return Status();
   }
 
   /// Every way to make a token of two others is a merge; tokens of higher scores come first.
@@ -283,7 +304,8 @@ json tokenizer_config_of(const EmbeddedTokenizer& tokenizer) {
   set("bos_token", tokenizer.bos_id);
   set("eos_token", tokenizer.eos_id);
   const PreTokenizerRow* const row = find_pre_tokenizer(tokenizer.pre);
-  const bool adds_bos = tokenizer.model == "llama" || (row != nullptr && row->add_bos);
+  const bool adds_bos =
+      tokenizer.model == "llama" || tokenizer.model == kGemma || (row != nullptr && row->add_bos);
   config["add_bos_token"] = tokenizer.add_bos.value_or(adds_bos);
   config["add_eos_token"] = tokenizer.add_eos.value_or(false);
   return config;

@@ -150,6 +150,31 @@ TEST_F(GgufTokenizer, MergesSentencePiecesByTheirScores) {
   EXPECT_EQ((*tokenizer)->decode(Ids{9, 3, 9}).value(), "ab\n ab");
 }
 
+TEST_F(GgufTokenizer, MergesGemmasPiecesByTheirList) {
+  const std::vector<std::string> tokens = {"<pad>", "<eos>", "<bos>",  "<unk>",  "\u2581",
+                                           "a",     "b",     "ab",     "ba",     "\u2581ab",
+                                           "\n",    "\n\n",  "<0x78>", "<turn|>"};
+  const std::vector<std::int32_t> types = {kControl, kControl, kControl, 2, 1, 1, 1,
+                                           1,        1,        1,        1, 1, 6, kControl};
+  GgufBytes gguf;
+  gguf.text("tokenizer.ggml.model", "gemma4").texts("tokenizer.ggml.tokens", tokens);
+  gguf.i32s("tokenizer.ggml.token_type", types);
+  gguf.texts("tokenizer.ggml.merges", {"a b", "\u2581 ab", "b a", "\n \n"});
+  gguf.u32("tokenizer.ggml.bos_token_id", 2).u32("tokenizer.ggml.eos_token_id", 1);
+  const auto tokenizer = load(gguf);
+  ASSERT_TRUE(tokenizer.ok()) << tokenizer.status().message();
+  EXPECT_EQ((*tokenizer)->encode("ab").value(), Ids{7});
+  EXPECT_EQ((*tokenizer)->encode("ab ab\n\nx").value(), (Ids{7, 9, 11, 12}));
+  EXPECT_EQ((*tokenizer)->encode("aba<turn|>").value(), (Ids{7, 5, 13}));
+  EXPECT_EQ((*tokenizer)->encode_raw(" ab").value(), (Ids{2, 9}));  // as llama.cpp insists
+  EXPECT_EQ((*tokenizer)->decode(Ids{7, 9, 11, 12}).value(), "ab ab\n\nx");
+
+  GgufBytes wrong;
+  wrong.text("tokenizer.ggml.model", "gemma4").texts("tokenizer.ggml.tokens", {"a", "b"});
+  wrong.texts("tokenizer.ggml.merges", {"ab"});
+  expect_failure(status_of(wrong), StatusCode::kCorrupt, {"tokenizer.ggml.merges"});
+}
+
 TEST_F(GgufTokenizer, HasTheChatTemplate) {
   GgufBytes gguf = byte_level("qwen2");
   const auto none = ChatTemplate::load(folder_.write("none.gguf", gguf.bytes()));

@@ -1,7 +1,8 @@
-// A Hugging Face checkpoint of the repository, brought into a GGUF file the way llama.cpp's
-// converter does it (docs/formats.md), is the same model.
+// Hugging Face checkpoints, brought into GGUF files the way llama.cpp's converter does it
+// (docs/formats.md), are the same models.
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <cstring>
 #include <map>
@@ -199,6 +200,179 @@ TEST(GgufConversion, IsTheSameModel) {
   const Floats got = logits(converted);
   ASSERT_EQ(got.size(), expected.size());
   EXPECT_LT(relative_rms(got, expected), 1e-4);
+}
+
+/// Tensors under other names, byte for byte: families whose weights llama.cpp's converter leaves
+/// alone.
+class RenamingConverter {
+ public:
+  RenamingConverter(const ModelPackage& package, std::string prefix)
+      : package_(package), prefix_(std::move(prefix)) {}
+
+  GgufBytes gguf;
+
+  void u32s(const std::string& architecture,
+            const std::vector<std::pair<const char*, std::uint32_t>>& values) {
+    gguf.text("general.architecture", architecture);
+    for (const auto& [key, value] : values) gguf.u32(architecture + "." + key, value);
+    gguf.f32(architecture + ".attention.layer_norm_rms_epsilon", 1e-6f);
+  }
+  void rename(const std::string& to, const std::string& from) { rename_whole(to, prefix_ + from); }
+  /// `from` with its prefix.
+  void rename_whole(const std::string& to, const std::string& from) {
+    gguf.tensor(to, dims_of(from), kGgmlBf16, bytes_of_tensor(from));
+  }
+  /// `to` and `from` of a layer.
+  void rename_in(std::size_t layer, const std::map<std::string, std::string>& names) {
+    for (const auto& [to, from] : names) {
+      rename(fmt::format("blk.{}.{}", layer, to), fmt::format("layers.{}.{}", layer, from));
+    }
+  }
+  /// The experts' matrices, "layers.0.mlp.experts." and so on, one after the other.
+  void stack(const std::string& to, const std::string& begin, const std::string& end,
+             std::size_t count) {
+    std::string bytes;
+    for (std::size_t e = 0; e < count; ++e) {
+      bytes += bytes_of_tensor(fmt::format("{}{}{}{}", prefix_, begin, e, end));
+    }
+    std::vector<std::uint64_t> dims = dims_of(fmt::format("{}{}0{}", prefix_, begin, end));
+    dims.push_back(count);
+    gguf.tensor(to, dims, kGgmlBf16, bytes);
+  }
+
+ private:
+  static constexpr std::uint32_t kGgmlBf16 = 30;
+
+  std::vector<std::uint64_t> dims_of(const std::string& name) const {
+    std::vector<std::uint64_t> dims = package_.find(name)->shape;
+    std::reverse(dims.begin(), dims.end());
+    return dims;
+  }
+  std::string bytes_of_tensor(const std::string& name) const {
+    const TensorRecord& tensor = *package_.find(name);
+    std::string bytes(tensor.size, '\0');
+    const File file =
+        File::open(package_.files()[tensor.file_index], File::Mode::kBuffered).value();
+    EXPECT_TRUE(file.read_at(tensor.offset, std::as_writable_bytes(std::span(bytes))).ok());
+    return bytes;
+  }
+
+  const ModelPackage& package_;
+  std::string prefix_;
+};
+
+/// The logits of a family's reference prompt, to the bit the same from both containers.
+void expect_same_bits(const std::filesystem::path& original, const std::string& converted) {
+  const TemporaryFolder folder;
+  const std::vector<std::int32_t> ids =
+      GoldenFile(original / "golden.safetensors").ints("input_ids");
+  const auto logits = [&](const std::filesystem::path& path) {
+    const auto engine = Engine::open({.model = path, .memory_bytes = std::uint64_t{1} << 30});
+    EXPECT_TRUE(engine.ok()) << engine.status().message();
+    return engine.ok() ? collect(**engine, ids).value().logits : Floats();
+  };
+  const Floats expected = logits(original);
+  EXPECT_FALSE(expected.empty());
+  EXPECT_TRUE(std::ranges::equal(logits(folder.write("m.gguf", converted)), expected));
+}
+
+TEST(GgufConversion, Qwen2MoeGivesTheSameBits) {
+  const auto original = shared_path("golden/qwen2_moe");
+  if (!original) GTEST_SKIP() << "qwen2_moe is not on this machine";
+  const ModelPackage package = ModelPackage::open(*original).value();
+  RenamingConverter converter(package, "model.");
+  converter.u32s("qwen2moe", {{"block_count", 2},
+                              {"context_length", 512},
+                              {"embedding_length", 128},
+                              {"attention.head_count", 4},
+                              {"attention.head_count_kv", 2},
+                              {"feed_forward_length", 192},
+                              {"expert_count", 6},
+                              {"expert_used_count", 2},
+                              {"expert_feed_forward_length", 64},
+                              {"expert_shared_feed_forward_length", 128}});
+  converter.gguf.f32("qwen2moe.rope.freq_base", 10000);
+  converter.rename("token_embd.weight", "embed_tokens.weight");
+  converter.rename("output_norm.weight", "norm.weight");
+  for (std::size_t layer = 0; layer < 2; ++layer) {
+    converter.rename_in(layer, {{"attn_norm.weight", "input_layernorm.weight"},
+                                {"ffn_norm.weight", "post_attention_layernorm.weight"},
+                                {"attn_q.weight", "self_attn.q_proj.weight"},
+                                {"attn_q.bias", "self_attn.q_proj.bias"},
+                                {"attn_k.weight", "self_attn.k_proj.weight"},
+                                {"attn_k.bias", "self_attn.k_proj.bias"},
+                                {"attn_v.weight", "self_attn.v_proj.weight"},
+                                {"attn_v.bias", "self_attn.v_proj.bias"},
+                                {"attn_output.weight", "self_attn.o_proj.weight"},
+                                {"ffn_gate_inp.weight", "mlp.gate.weight"},
+                                {"ffn_gate_inp_shexp.weight", "mlp.shared_expert_gate.weight"},
+                                {"ffn_gate_shexp.weight", "mlp.shared_expert.gate_proj.weight"},
+                                {"ffn_up_shexp.weight", "mlp.shared_expert.up_proj.weight"},
+                                {"ffn_down_shexp.weight", "mlp.shared_expert.down_proj.weight"}});
+    for (const char* which : {"gate", "up", "down"}) {
+      converter.stack(fmt::format("blk.{}.ffn_{}_exps.weight", layer, which),
+                      fmt::format("layers.{}.mlp.experts.", layer),
+                      fmt::format(".{}_proj.weight", which), 6);
+    }
+  }
+  converter.rename_whole("output.weight", "lm_head.weight");
+  expect_same_bits(*original, converter.gguf.bytes());
+}
+
+TEST(GgufConversion, Gemma4GivesTheSameBits) {
+  const auto original = shared_path("golden/gemma4");
+  if (!original) GTEST_SKIP() << "gemma4 is not on this machine";
+  const ModelPackage package = ModelPackage::open(*original).value();
+  RenamingConverter converter(package, "model.language_model.");
+  converter.u32s("gemma4", {{"block_count", 3},
+                            {"context_length", 512},
+                            {"embedding_length", 128},
+                            {"attention.head_count", 4},
+                            {"attention.key_length", 64},
+                            {"attention.value_length", 64},
+                            {"attention.key_length_swa", 32},
+                            {"attention.value_length_swa", 32},
+                            {"attention.sliding_window", 16},
+                            {"feed_forward_length", 96},
+                            {"expert_count", 6},
+                            {"expert_used_count", 2},
+                            {"expert_feed_forward_length", 64}});
+  GgufBytes& gguf = converter.gguf;
+  gguf.i32s("gemma4.attention.head_count_kv", {2, 2, 1});
+  gguf.i32s("gemma4.attention.sliding_window_pattern", {1, 1, 0});
+  gguf.f32("gemma4.rope.freq_base", 1e6f).f32("gemma4.rope.freq_base_swa", 1e4f);
+  gguf.f32("gemma4.final_logit_softcapping", 5);
+  Floats divisors(32, 1e30f);
+  std::fill_n(divisors.begin(), 8, 1.0f);  // a quarter of the pairs rotates
+  gguf.tensor("rope_freqs.weight", {32}, kGgmlF32,
+              {reinterpret_cast<const char*>(divisors.data()), divisors.size() * sizeof(float)});
+  converter.rename("token_embd.weight", "embed_tokens.weight");
+  converter.rename("output_norm.weight", "norm.weight");
+  for (std::size_t layer = 0; layer < 3; ++layer) {
+    converter.rename_in(layer, {{"attn_norm.weight", "input_layernorm.weight"},
+                                {"post_attention_norm.weight", "post_attention_layernorm.weight"},
+                                {"ffn_norm.weight", "pre_feedforward_layernorm.weight"},
+                                {"post_ffw_norm.weight", "post_feedforward_layernorm.weight"},
+                                {"post_ffw_norm_1.weight", "post_feedforward_layernorm_1.weight"},
+                                {"post_ffw_norm_2.weight", "post_feedforward_layernorm_2.weight"},
+                                {"pre_ffw_norm_2.weight", "pre_feedforward_layernorm_2.weight"},
+                                {"layer_output_scale.weight", "layer_scalar"},
+                                {"attn_q.weight", "self_attn.q_proj.weight"},
+                                {"attn_k.weight", "self_attn.k_proj.weight"},
+                                {"attn_output.weight", "self_attn.o_proj.weight"},
+                                {"attn_q_norm.weight", "self_attn.q_norm.weight"},
+                                {"attn_k_norm.weight", "self_attn.k_norm.weight"},
+                                {"ffn_gate.weight", "mlp.gate_proj.weight"},
+                                {"ffn_up.weight", "mlp.up_proj.weight"},
+                                {"ffn_down.weight", "mlp.down_proj.weight"},
+                                {"ffn_gate_inp.weight", "router.proj.weight"},
+                                {"ffn_gate_inp.scale", "router.scale"},
+                                {"ffn_down_exps.scale", "router.per_expert_scale"},
+                                {"ffn_gate_up_exps.weight", "experts.gate_up_proj"},
+                                {"ffn_down_exps.weight", "experts.down_proj"}});
+    if (layer < 2) converter.rename_in(layer, {{"attn_v.weight", "self_attn.v_proj.weight"}});
+  }
+  expect_same_bits(*original, gguf.bytes());
 }
 
 }  // namespace

@@ -117,20 +117,19 @@ TEST_P(GgufModels, GiveTheSameBitsFromSeveralParts) {
   EXPECT_TRUE(std::ranges::equal(a->logits, b->logits));
 }
 
-INSTANTIATE_TEST_SUITE_P(Golden, GgufModels,
-                         ::testing::Values("qwen3moe-bf16", "qwen3moe-q8_0", "qwen3next-q8_0",
-                                           "qwen35moe-q8_0", "llama-mixtral-q8_0", "olmoe-q8_0",
-                                           "minimax-m2-q8_0", "glm4moe-q8_0", "deepseek2-q8_0",
-                                           "deepseek2-lite-q8_0", "deepseek2-glm-q8_0",
-                                           "gpt-oss-mxfp4", "types-q4_0", "types-q4_1",
-                                           "types-q5_0", "types-q5_1", "types-q2_k", "types-q3_k",
-                                           "types-q4_k", "types-q4_k_m", "types-q5_k", "types-q6_k",
-                                           "types-iq4_nl", "types-iq4_xs", "types-mxfp4"),
-                         [](const auto& info) {
-                           std::string name = info.param;
-                           for (char& c : name) c = c == '-' ? '_' : c;
-                           return name;
-                         });
+INSTANTIATE_TEST_SUITE_P(
+    Golden, GgufModels,
+    ::testing::Values("qwen3moe-bf16", "qwen3moe-q8_0", "qwen3next-q8_0", "qwen35moe-q8_0",
+                      "llama-mixtral-q8_0", "olmoe-q8_0", "minimax-m2-q8_0", "glm4moe-q8_0",
+                      "deepseek2-q8_0", "deepseek2-lite-q8_0", "deepseek2-glm-q8_0",
+                      "gpt-oss-mxfp4", "gemma4-q8_0", "types-q4_0", "types-q4_1", "types-q5_0",
+                      "types-q5_1", "types-q2_k", "types-q3_k", "types-q4_k", "types-q4_k_m",
+                      "types-q5_k", "types-q6_k", "types-iq4_nl", "types-iq4_xs", "types-mxfp4"),
+    [](const auto& info) {
+      std::string name = info.param;
+      for (char& c : name) c = c == '-' ? '_' : c;
+      return name;
+    });
 
 /// A GGUF file with what `add` puts into it.
 std::string copy_with(const std::filesystem::path& model,

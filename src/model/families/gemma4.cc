@@ -121,12 +121,28 @@ constexpr TensorRow kGemmaTensors[] = {
     {TensorId::kFusedDown, "model.layers.{layer}.experts.down_proj"},
 };
 
+/// llama.cpp has gate and up rows of experts in one tensor.
+constexpr TensorRow kGgufGemmaTensors[] = {
+    {TensorId::kMixerOutNorm, "blk.{layer}.post_attention_norm.weight"},
+    {TensorId::kFeedForwardOutNorm, "blk.{layer}.post_ffw_norm.weight"},
+    {TensorId::kLayerScale, "blk.{layer}.layer_output_scale.weight"},
+    {TensorId::kRouterScale, "blk.{layer}.ffn_gate_inp.scale", StoredAs::kOverRootSize},
+    {TensorId::kExpertScale, "blk.{layer}.ffn_down_exps.scale"},
+    {TensorId::kExpertsNorm, "blk.{layer}.pre_ffw_norm_2.weight"},
+    {TensorId::kExpertsOutNorm, "blk.{layer}.post_ffw_norm_2.weight"},
+    {TensorId::kSharedOutNorm, "blk.{layer}.post_ffw_norm_1.weight"},
+    {TensorId::kSharedGateProj, "blk.{layer}.ffn_gate"},
+    {TensorId::kSharedUpProj, "blk.{layer}.ffn_up"},
+    {TensorId::kSharedDownProj, "blk.{layer}.ffn_down"},
+    {TensorId::kFusedGateUp, "blk.{layer}.ffn_gate_up_exps"},
+};
+
 }  // namespace
 
 const ModelFamily kGemma4 = {
     .model_type = "gemma4",
     .also_called = "gemma4_text",
-    .tensors = TensorTable(kGemmaTensors),
+    .tensors = TensorTable(kGemmaTensors, kGgufGemmaTensors),
     .read_config = read_gemma4,
 };
 

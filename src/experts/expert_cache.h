@@ -2,18 +2,14 @@
 #define FLASHMOE_EXPERTS_EXPERT_CACHE_H_
 
 #include <array>
-#include <atomic>
 #include <condition_variable>
 #include <cstddef>
 #include <cstdint>
-#include <limits>
 #include <memory>
 #include <mutex>
 #include <span>
 #include <vector>
 
-#include "base/aligned_buffer.h"
-#include "base/page_warmer.h"
 #include "base/result.h"
 #include "base/stopwatch.h"
 #include "experts/expert_id.h"
@@ -22,6 +18,8 @@
 #include "experts/read_pump.h"
 #include "experts/residency_policy.h"
 #include "experts/resident_set.h"
+#include "experts/slot_memory.h"
+#include "experts/slot_table.h"
 #include "io/read_queue.h"
 
 namespace flashmoe {
@@ -183,7 +181,7 @@ class ExpertCache {
   /// The experts that are here or being read, in the policy's order.
   ResidentSet resident_set() const;
 
-  std::size_t slot_count() const { return slot_count_; }
+  std::size_t slot_count() const { return table_.slot_count(); }
   /// Bytes of memory of each.
   std::uint64_t slot_size() const { return store_.slot_size(); }
   /// How many of them may be used now.
@@ -202,22 +200,7 @@ class ExpertCache {
  private:
   friend class ExpertLease;
   class Evictable;
-  static constexpr std::uint32_t kNoSlot = std::numeric_limits<std::uint32_t>::max();
-
-  enum class SlotState : std::uint8_t {
-    kFree,
-    kReading,
-    kResident,
-    kFailed,  // no longer in index_: becomes free when its last lease ends
-  };
-
-  struct Slot {
-    std::atomic<SlotState> state = SlotState::kFree;  // written under mutex_
-    std::uint16_t reads_left = 0;
-    LoadCause cause = LoadCause::kRouted;  // of its reads; a guess that came true is routed
-    std::uint32_t lease_count = 0;
-    ExpertKey key;
-  };
+  static constexpr std::uint32_t kNoSlot = SlotTable::kNone;
 
   ExpertCache(const ExpertStore& store, std::unique_ptr<ResidencyPolicy> policy,
               std::unique_ptr<ReadQueue> queue, AlignedBuffer memory, std::size_t slot_count);
@@ -230,9 +213,6 @@ class ExpertCache {
   bool pump();
 
   // All below are called with mutex_ held; those that take the lock give it up while they wait.
-  std::size_t place_of(ExpertKey key) const;  // in index_
-  const std::uint32_t& slot_of(ExpertKey key) const;
-  std::uint32_t& slot_of(ExpertKey key);
   Status make_room(std::unique_lock<std::mutex>& lock, LayerId layer,
                    std::span<const ExpertId> routed);
   std::uint32_t empty_slot(LayerId layer);
@@ -243,15 +223,10 @@ class ExpertCache {
   std::uint32_t evict(LayerId layer, const EvictableSet& evictable);
   std::uint32_t slot_of_another(LayerId layer, std::span<const ExpertKey> kept);
   void drop_resident(std::uint32_t slot_id);
-  void withhold(std::uint32_t slot_id);
   std::uint32_t take_free_slot();
   void start_reading(std::uint32_t slot_id, ExpertKey key, LoadCause cause);
   Status submit_reads();
-  void end_reading(const Slot& slot);
-  void confirm_guess(Slot& slot);
-  void forget(const Slot& slot);
   void fail(std::uint32_t slot_id);
-  void add_lease(Slot& slot);
   void drop_lease(std::uint32_t slot_id);
   void free_slot(std::uint32_t slot_id);
   void take_turn(std::unique_lock<std::mutex>& lock);
@@ -262,9 +237,7 @@ class ExpertCache {
 
   const ExpertStore& store_;
   std::unique_ptr<ResidencyPolicy> policy_;  // under mutex_
-  const std::size_t slot_count_;
-  AlignedBuffer memory_;  // outlives queue_, whose destruction waits for reads into it
-  PageWarmer warmer_;
+  SlotMemory memory_;  // outlives queue_, whose destruction waits for reads into it
 
   mutable std::mutex mutex_;
   std::unique_ptr<ReadQueue> queue_;
@@ -272,21 +245,10 @@ class ExpertCache {
   bool queue_taken_ = false;            // a thread waits in it, without mutex_
   std::size_t submitters_waiting_ = 0;  // they go before the next wait
 
-  std::vector<std::size_t> first_;    // of each layer: where its experts begin in index_; the end
-  std::vector<std::uint32_t> index_;  // slot of each expert, or kNoSlot
-  std::unique_ptr<Slot[]> slots_;
+  SlotTable table_;
   std::vector<ExpertView::Segments> segments_;  // of each slot, set when its reads begin
   std::vector<Status> errors_;                  // of each slot: why its reads failed
-  std::vector<std::uint32_t> free_slots_;
-  std::vector<std::size_t> resident_counts_;  // of each layer
-  std::size_t idle_count_ = 0;                // slots without a lease, free ones included
-  std::size_t idle_reading_count_ = 0;        // those of them that are still being read into
-  // Slots above the limit: empty, without memory, and in no count.
-  std::vector<std::uint32_t> withheld_slots_;
-  std::size_t reading_count_ = 0;      // slots being read into, leased ones included
-  std::size_t prefetching_count_ = 0;  // those of them that prefetch() began
-  std::size_t guessing_count_ = 0;     // those of them that are guesses
-  // Since reading_count_ was last 0: when, and reads begun.
+  // Since nothing was being read: when, and reads begun.
   Stopwatch reading_watch_;
   std::size_t reads_begun_ = 0;
   ExpertCacheStatistics statistics_;

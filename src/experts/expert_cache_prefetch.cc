@@ -1,6 +1,6 @@
 // What of ExpertCache happens ahead of any lease: prefetches of what an earlier run had, and
 // guesses of what comes next.
-#include <utility>
+#include <algorithm>
 
 #include "base/check.h"
 #include "experts/expert_cache.h"
@@ -23,13 +23,14 @@ Result<PrefetchProgress> ExpertCache::prefetch(std::span<const ExpertKey> wanted
     collect_finished_reads();
     new_slots_.clear();
     requests_.clear();
-    const bool nobody_waits = reading_count_ == idle_reading_count_ && guessing_count_ == 0;
+    const bool nobody_waits =
+        table_.reading_count() == table_.idle_reading_count() && table_.guessing_count() == 0;
     for (const ExpertKey key : wanted) {
-      if (std::as_const(*this).slot_of(key) == kNoSlot) {
-        const bool may_begin = nobody_waits && prefetching_count_ < kPrefetchesMax;
+      if (table_.find(key) == kNoSlot) {
+        const bool may_begin = nobody_waits && table_.prefetching_count() < kPrefetchesMax;
         if (!may_begin) break;
-        const std::uint32_t slot_id =
-            free_slots_.empty() ? slot_of_another(key.layer, kept) : take_free_slot();
+        std::uint32_t slot_id = take_free_slot();
+        if (slot_id == kNoSlot) slot_id = slot_of_another(key.layer, kept);
         progress.is_full = slot_id == kNoSlot;
         if (progress.is_full) break;
         start_reading(slot_id, key, LoadCause::kRestored);
@@ -40,8 +41,8 @@ Result<PrefetchProgress> ExpertCache::prefetch(std::span<const ExpertKey> wanted
       return status.with_prefix("expert store: prefetch");
     }
   }
-  progress.is_full = progress.is_full || (kept.empty() && free_slots_.empty());
-  progress.reading_count = prefetching_count_;
+  progress.is_full = progress.is_full || (kept.empty() && table_.free_count() == 0);
+  progress.reading_count = table_.prefetching_count();
   return progress;
 }
 
@@ -50,16 +51,15 @@ void ExpertCache::find_missing(LayerId layer, std::span<const ExpertId> ids,
   places.clear();
   const std::lock_guard lock(mutex_);
   for (std::size_t i = 0; i < ids.size(); ++i) {
-    if (slot_of({layer, ids[i]}) == kNoSlot) places.push_back(i);
+    if (table_.find({layer, ids[i]}) == kNoSlot) places.push_back(i);
   }
 }
 
 void ExpertCache::find_present(LayerId layer, std::span<unsigned char> is_present) const {
   FM_CHECK(is_present.size() == store_.expert_count(layer));
   const std::lock_guard lock(mutex_);
-  for (std::size_t i = 0; i < is_present.size(); ++i) {
-    is_present[i] = index_[first_[layer.value] + i] != kNoSlot ? 1 : 0;
-  }
+  std::ranges::transform(table_.find_all(layer), is_present.begin(),
+                         [](std::uint32_t slot_id) { return slot_id != kNoSlot ? 1 : 0; });
 }
 
 Result<std::size_t> ExpertCache::speculate(LayerId layer, std::span<const ExpertId> wanted,
@@ -71,17 +71,17 @@ Result<std::size_t> ExpertCache::speculate(LayerId layer, std::span<const Expert
   // Leased, they can't leave; only for this call.
   leased_slots_.clear();
   for (const ExpertId expert : kept) {
-    const std::uint32_t slot_id = std::as_const(*this).slot_of({layer, expert});
+    const std::uint32_t slot_id = table_.find({layer, expert});
     if (slot_id == kNoSlot) continue;
-    add_lease(slots_[slot_id]);
+    table_.add_lease(slot_id);
     leased_slots_.push_back(slot_id);
   }
   new_slots_.clear();
   requests_.clear();
   for (const ExpertId expert : wanted) {
     const ExpertKey key{layer, expert};
-    if (std::as_const(*this).slot_of(key) != kNoSlot) continue;
-    if (idle_count_ == idle_reading_count_) break;  // neither free nor evictable
+    if (table_.find(key) != kNoSlot) continue;
+    if (table_.idle_count() == table_.idle_reading_count()) break;  // neither free nor evictable
     start_reading(empty_slot(layer), key, LoadCause::kGuessed);
   }
   for (const std::uint32_t slot_id : leased_slots_) drop_lease(slot_id);
@@ -90,13 +90,6 @@ Result<std::size_t> ExpertCache::speculate(LayerId layer, std::span<const Expert
   }
   statistics_.speculative_read_count += new_slots_.size();
   return new_slots_.size();
-}
-
-// Somebody leases what was read as a guess, or is being read.
-void ExpertCache::confirm_guess(Slot& slot) {
-  ++statistics_.speculative_hit_count;
-  if (slot.state == SlotState::kReading) --guessing_count_;
-  slot.cause = LoadCause::kRouted;
 }
 
 ResidentSet ExpertCache::resident_set() const {

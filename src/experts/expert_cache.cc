@@ -93,7 +93,7 @@ ExpertCache::ExpertCache(const ExpertStore& store, std::unique_ptr<ResidencyPoli
       read_statistics_(queue_->statistics()),  // of what was read through it before
       completions_(kCompletionsMax),
       pump_([this] { return pump(); }) {
-  policy_->set_slot_count(slot_count);
+  policy_->set_slots({.counts = {slot_count}});
 }
 
 ExpertCache::~ExpertCache() {

@@ -81,7 +81,7 @@ std::uint32_t ExpertCache::slot_for(LayerId layer, ExpertId out) {
 
 void ExpertCache::set_policy(std::unique_ptr<ResidencyPolicy> policy) {
   const std::lock_guard lock(mutex_);
-  policy->set_slot_count(table_.limit());
+  policy->set_slots({.counts = {table_.limit()}});
   for (std::uint32_t l = 0; l < store_.layer_count(); ++l) {
     std::vector<ExpertId> residents = policy_->ranked_residents(LayerId{l});
     std::ranges::reverse(residents);  // the most wanted is the last to have come

@@ -10,7 +10,7 @@ std::size_t ExpertCache::set_slot_limit(std::size_t limit) {
   FM_CHECK(limit > 0);
   FM_CHECK(limit <= slot_count());
   const std::lock_guard lock(mutex_);
-  policy_->set_slot_count(limit);
+  policy_->set_slots({.counts = {limit}});
   if (limit > table_.limit()) table_.restore(limit - table_.limit());
   table_.withhold_free(table_.limit() - limit,
                        [this](std::uint32_t slot_id) { memory_.discard(slot_id); });
@@ -23,7 +23,7 @@ std::size_t ExpertCache::set_slot_limit(std::size_t limit) {
     table_.withhold(slot_id);
     ++statistics_.limit_eviction_count;
   }
-  if (table_.limit() != limit) policy_->set_slot_count(table_.limit());
+  if (table_.limit() != limit) policy_->set_slots({.counts = {table_.limit()}});
   return table_.limit();
 }
 

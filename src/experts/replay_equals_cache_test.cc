@@ -75,7 +75,7 @@ class Both {
             .value();
     replay_ = std::make_unique<ResidencyReplay>(
         store_.expert_counts(), std::make_unique<Watched>(make_policy(), replay_decisions_),
-        slot_count);
+        LayerSlots{.counts = {slot_count}});
   }
 
   /// Decodes tokens [begin, end) of the trace.

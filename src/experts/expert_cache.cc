@@ -40,23 +40,25 @@ bool ExpertLease::ready() const {
   return cache_->ready(slot_);
 }
 
-// Residents that nobody has leased and whose bytes are in place; none of `kept`, by place in the
-// table.
+// Residents that nobody has leased and whose bytes are in place, in slots that experts of `layer`
+// can take; none of `kept`, by place in the table.
 class ExpertCache::Evictable final : public EvictableSet {
  public:
-  explicit Evictable(const ExpertCache& cache, const std::vector<bool>* kept = nullptr)
-      : cache_(cache), kept_(kept) {}
+  Evictable(const ExpertCache& cache, LayerId layer, const std::vector<bool>* kept = nullptr)
+      : cache_(cache), class_(cache.table_.class_of(layer)), kept_(kept) {}
   bool contains(ExpertKey key) const override {
     const std::uint32_t slot_id = cache_.table_.find(key);
     return slot_id != kNoSlot && contains(cache_.table_[slot_id]);
   }
   bool contains(const Slot& slot) const {
     return slot.lease_count == 0 && slot.state == SlotState::kResident &&
+           cache_.table_.class_of(slot.key.layer) == class_ &&
            (kept_ == nullptr || !(*kept_)[cache_.table_.place_of(slot.key)]);
   }
 
  private:
   const ExpertCache& cache_;
+  const std::size_t class_;
   const std::vector<bool>* const kept_;
 };
 
@@ -64,40 +66,41 @@ Result<std::unique_ptr<ExpertCache>> ExpertCache::create(const ExpertStore& stor
                                                          std::unique_ptr<ResidencyPolicy> policy,
                                                          std::unique_ptr<ReadQueue> queue,
                                                          const ExpertCacheOptions& options) {
-  std::uint64_t slot_count = 0;
-  for (const std::size_t count : store.expert_counts()) slot_count += count;
-  if (slot_count > 0) {
-    slot_count = std::min(slot_count, options.budget_bytes / store.slot_size());
-    if (slot_count == 0) {
-      return error(StatusCode::kOutOfBudget,
-                   "expert cache: {} for experts hold none, one takes {}: raise --memory",
-                   format_size(options.budget_bytes), format_size(store.slot_size()));
-    }
+  const SlotClasses classes = slot_classes(store);
+  SlotPlan plan(classes, {.budget_bytes = options.budget_bytes,
+                          .experts_at_once = options.experts_at_once,
+                          .slots_max = options.slots_max});
+  if (plan.slot_count() == 0 && !classes.classes.empty()) {
+    return error(StatusCode::kOutOfBudget,
+                 "expert cache: {} for experts hold none, one takes {}: raise --memory",
+                 format_size(options.budget_bytes), format_size(classes.slot_size_max()));
   }
-  Result<AlignedBuffer> memory = SlotMemory::allocate(slot_count, store.slot_size());
+  Result<AlignedBuffer> memory = AlignedBuffer::allocate(plan.byte_size());
   if (!memory.ok()) return memory.status().with_prefix("expert cache");
-  return std::unique_ptr<ExpertCache>(
-      new ExpertCache(store, std::move(policy), std::move(queue), std::move(*memory), slot_count));
+  return std::unique_ptr<ExpertCache>(new ExpertCache(store, std::move(policy), std::move(queue),
+                                                      std::move(*memory), std::move(plan)));
 }
 
 ExpertCache::ExpertCache(const ExpertStore& store, std::unique_ptr<ResidencyPolicy> policy,
-                         std::unique_ptr<ReadQueue> queue, AlignedBuffer memory,
-                         std::size_t slot_count)
+                         std::unique_ptr<ReadQueue> queue, AlignedBuffer memory, SlotPlan plan)
     : store_(store),
       policy_(std::move(policy)),
-      memory_(std::move(memory), store.slot_size()),
+      plan_(std::move(plan)),
+      memory_(std::move(memory), plan_),
       queue_(std::move(queue)),
-      table_(store.expert_counts(), slot_count),
-      segments_(slot_count),
-      errors_(slot_count),
+      table_(store.expert_counts(), plan_),
+      segments_(plan_.slot_count()),
+      errors_(plan_.slot_count()),
       read_statistics_(queue_->statistics()),  // of what was read through it before
       completions_(kCompletionsMax),
       pump_([this] { return pump(); }) {
-  policy_->set_slots({.counts = {slot_count}});
+  policy_->set_slots(table_.limits());
 }
 
 ExpertCache::~ExpertCache() {
-  FM_CHECK(table_.idle_count() == table_.limit());  // a lease would dangle
+  for (std::size_t c = 0; c < table_.class_count(); ++c) {
+    FM_CHECK(table_.idle_count(c) == table_.limit(c));  // a lease would dangle
+  }
 }
 
 Status ExpertCache::acquire(std::uint64_t step, LayerId layer, std::span<const ExpertId> routed,
@@ -146,6 +149,7 @@ Status ExpertCache::acquire(std::uint64_t step, LayerId layer, std::span<const E
 // Returns when every expert of `routed` is here or has a slot that it can take at once.
 Status ExpertCache::make_room(std::unique_lock<std::mutex>& lock, LayerId layer,
                               std::span<const ExpertId> routed) {
+  const std::size_t slot_class = table_.class_of(layer);
   for (;;) {
     std::size_t miss_count = 0;
     std::size_t idle_hit_count = 0;  // they stop being idle
@@ -160,28 +164,30 @@ Status ExpertCache::make_room(std::unique_lock<std::mutex>& lock, LayerId layer,
       }
     }
     if (miss_count == 0) return Status();
-    if (miss_count + idle_hit_count > table_.idle_count()) {
-      const std::size_t limit = table_.limit();
+    const std::size_t idle_count = table_.idle_count(slot_class);
+    if (miss_count + idle_hit_count > idle_count) {
+      const std::size_t limit = table_.limit(slot_class);
       return error(StatusCode::kOutOfBudget,
                    "expert cache: layer {} needs {} experts at once, but of {} slots of {} {} "
                    "are leased: {}",
-                   layer.value, routed.size(), limit, format_size(store_.slot_size()),
-                   limit - table_.idle_count(),
-                   table_.withheld_count() == 0 ? "raise --memory"
-                                                : "the system is short of memory; free some");
+                   layer.value, routed.size(), limit,
+                   format_size(plan_.classes()[slot_class].slot_size), limit - idle_count,
+                   table_.is_limited(slot_class) ? "the system is short of memory; free some"
+                                                 : "raise --memory");
     }
     if (queue_taken_) {
       take_turn(lock);
       continue;
     }
-    const std::size_t reading_count = table_.idle_reading_count() - idle_reading_hit_count;
-    if (miss_count + idle_hit_count + reading_count <= table_.idle_count()) return Status();
+    const std::size_t reading_count =
+        table_.idle_reading_count(slot_class) - idle_reading_hit_count;
+    if (miss_count + idle_hit_count + reading_count <= idle_count) return Status();
     wait_for_disk(lock);
   }
 }
 
 std::uint32_t ExpertCache::empty_slot(LayerId layer) {
-  const std::uint32_t slot_id = take_free_slot();
+  const std::uint32_t slot_id = take_free_slot(layer);
   return slot_id == kNoSlot ? evict(layer) : slot_id;
 }
 
@@ -190,14 +196,14 @@ void ExpertCache::rest() {
   memory_.rest();
 }
 
-std::uint32_t ExpertCache::take_free_slot() {
-  const std::uint32_t slot_id = table_.take_free();
+std::uint32_t ExpertCache::take_free_slot(LayerId layer) {
+  const std::uint32_t slot_id = table_.take_free(table_.class_of(layer));
   if (slot_id != kNoSlot) memory_.prepare(slot_id);
   return slot_id;
 }
 
 // Empties the slot of the expert that leaves so that one of `layer` could come in.
-std::uint32_t ExpertCache::evict(LayerId layer) { return evict(layer, Evictable(*this)); }
+std::uint32_t ExpertCache::evict(LayerId layer) { return evict(layer, Evictable(*this, layer)); }
 
 std::uint32_t ExpertCache::evict(LayerId layer, const EvictableSet& evictable) {
   const ExpertKey victim = policy_->choose_victim(layer, evictable);
@@ -213,7 +219,7 @@ std::uint32_t ExpertCache::slot_of_another(LayerId layer, std::span<const Expert
   if (kept.empty()) return kNoSlot;
   std::vector<bool> is_kept(table_.place_count());
   for (const ExpertKey key : kept) is_kept[table_.place_of(key)] = true;
-  const Evictable others(*this, &is_kept);
+  const Evictable others(*this, layer, &is_kept);
   const bool has_any =
       std::ranges::any_of(table_.slots(), [&](const Slot& s) { return others.contains(s); });
   return has_any ? evict(layer, others) : kNoSlot;

@@ -5,6 +5,7 @@
 #include <condition_variable>
 #include <cstddef>
 #include <cstdint>
+#include <limits>
 #include <memory>
 #include <mutex>
 #include <span>
@@ -19,6 +20,7 @@
 #include "experts/residency_policy.h"
 #include "experts/resident_set.h"
 #include "experts/slot_memory.h"
+#include "experts/slot_plan.h"
 #include "experts/slot_table.h"
 #include "io/read_queue.h"
 
@@ -91,14 +93,18 @@ struct ExpertCacheStatistics {
 
 /// How far ExpertCache::prefetch() came.
 struct PrefetchProgress {
-  std::size_t done_count = 0;     // first experts of the list that are here or being read
+  std::size_t done_count = 0;     // first of the list that are here, being read or have no room
   std::size_t reading_count = 0;  // experts that prefetches have in flight
   bool is_full = false;           // nobody else has room
 };
 
 struct ExpertCacheOptions {
-  /// For slots: slot count = budget_bytes / store.slot_size(), at most one per expert.
+  /// For slots (SlotPlan).
   std::uint64_t budget_bytes = 0;
+  /// As in SlotRequest: a cache that is not told has slots of several sizes only where all experts
+  /// have one.
+  std::size_t experts_at_once = std::numeric_limits<std::size_t>::max();
+  std::size_t slots_max = std::numeric_limits<std::size_t>::max();
 };
 
 /// Holds at most `budget_bytes` of expert weights, whatever the policy asks for.
@@ -131,11 +137,15 @@ class ExpertCache {
   /// at once if one is ready() already. `which` is not empty.
   void wait_any(std::span<const ExpertLease> leases, std::span<const std::size_t> which);
 
-  /// Lets at most `limit` slots be used from now on: at least 1, at most slot_count(). Above it,
-  /// empty slots go first, then experts leave, coldest first by the policy from the layer that has
-  /// most; the memory of these slots goes back to the system. Never waits: leased experts and those
-  /// being read stay, so the limit it returns, which holds from now on, can be higher.
+  /// Lets at most `limit` slots be used from now on, those of the first `limit` of the plan in each
+  /// class: at least 1, at most slot_count(). Above it, empty slots go first, then experts leave,
+  /// coldest first by the policy from the layer that has most; the memory of these slots goes back
+  /// to the system. Never waits: leased experts and those being read stay, so the limit it returns,
+  /// which holds from now on, can be higher.
   std::size_t set_slot_limit(std::size_t limit);
+
+  /// The same by the memory that they take; returns that of the slots that may be used.
+  std::uint64_t set_byte_limit(std::uint64_t bytes);
 
   /// Starts reading the first of `wanted` that are not here, into free slots. Where there are none,
   /// somebody leaves by the policy who is none of `kept`; nobody, if that is empty. Leases wait for
@@ -181,13 +191,17 @@ class ExpertCache {
   /// The experts that are here or being read, in the policy's order.
   ResidentSet resident_set() const;
 
-  std::size_t slot_count() const { return table_.slot_count(); }
-  /// Bytes of memory of each.
-  std::uint64_t slot_size() const { return store_.slot_size(); }
-  /// How many of them may be used now.
+  const SlotPlan& slot_plan() const { return plan_; }
+  std::size_t slot_count() const { return plan_.slot_count(); }
+  /// How many of them may be used now; for experts of one layer; and of each class.
   std::size_t slot_limit() const;
+  std::size_t slot_limit(LayerId layer) const;
+  LayerSlots slot_limits() const;
   /// How many hold an expert or are being read into.
   std::size_t used_slot_count() const;
+  /// The memory of the slots that may be used, and of those in use.
+  std::uint64_t byte_limit() const;
+  std::uint64_t used_bytes() const;
   /// Experts of `layer` whose bytes are in memory now.
   std::size_t resident_count(LayerId layer) const;
   bool is_resident(ExpertKey key) const;
@@ -203,7 +217,7 @@ class ExpertCache {
   static constexpr std::uint32_t kNoSlot = SlotTable::kNone;
 
   ExpertCache(const ExpertStore& store, std::unique_ptr<ResidencyPolicy> policy,
-              std::unique_ptr<ReadQueue> queue, AlignedBuffer memory, std::size_t slot_count);
+              std::unique_ptr<ReadQueue> queue, AlignedBuffer memory, SlotPlan plan);
 
   // What leases call.
   Result<ExpertView> wait(std::uint32_t slot_id);
@@ -223,7 +237,9 @@ class ExpertCache {
   std::uint32_t evict(LayerId layer, const EvictableSet& evictable);
   std::uint32_t slot_of_another(LayerId layer, std::span<const ExpertKey> kept);
   void drop_resident(std::uint32_t slot_id);
-  std::uint32_t take_free_slot();
+  std::uint32_t take_free_slot(LayerId layer);
+  bool limit_class(std::size_t slot_class, std::size_t limit);
+  std::uint64_t bytes_of(std::span<const std::size_t> slot_counts) const;
   void start_reading(std::uint32_t slot_id, ExpertKey key, LoadCause cause);
   Status submit_reads();
   void fail(std::uint32_t slot_id);
@@ -237,6 +253,7 @@ class ExpertCache {
 
   const ExpertStore& store_;
   std::unique_ptr<ResidencyPolicy> policy_;  // under mutex_
+  const SlotPlan plan_;
   SlotMemory memory_;  // outlives queue_, whose destruction waits for reads into it
 
   mutable std::mutex mutex_;

@@ -22,7 +22,8 @@ Status ExpertCache::exchange(LayerId layer, std::span<const ExpertSwap> swaps) {
   while (status.ok() && !swaps.empty()) {
     std::unique_lock lock(mutex_);
     const std::size_t batch =
-        std::min({swaps.size(), kExchangeBatch, std::max<std::size_t>(1, table_.idle_count())});
+        std::min({swaps.size(), kExchangeBatch,
+                  std::max<std::size_t>(1, table_.idle_count(table_.class_of(layer)))});
     status = exchange_batch(lock, layer, swaps.first(batch));
     swaps = swaps.subspan(batch);
   }
@@ -81,7 +82,7 @@ std::uint32_t ExpertCache::slot_for(LayerId layer, ExpertId out) {
 
 void ExpertCache::set_policy(std::unique_ptr<ResidencyPolicy> policy) {
   const std::lock_guard lock(mutex_);
-  policy->set_slots({.counts = {table_.limit()}});
+  policy->set_slots(table_.limits());
   for (std::uint32_t l = 0; l < store_.layer_count(); ++l) {
     std::vector<ExpertId> residents = policy_->ranked_residents(LayerId{l});
     std::ranges::reverse(residents);  // the most wanted is the last to have come
@@ -95,7 +96,7 @@ void ExpertCache::set_policy(std::unique_ptr<ResidencyPolicy> policy) {
 void ExpertCache::clear() {
   const std::lock_guard lock(mutex_);
   collect_finished_reads();
-  for (std::uint32_t slot_id = 0; slot_id < table_.slot_count(); ++slot_id) {
+  for (std::uint32_t slot_id = 0; slot_id < slot_count(); ++slot_id) {
     const Slot& slot = table_[slot_id];
     if (slot.state != SlotState::kResident || slot.lease_count > 0) continue;
     drop_resident(slot_id);

@@ -1,6 +1,7 @@
 // What of ExpertCache happens ahead of any lease: prefetches of what an earlier run had, and
 // guesses of what comes next.
 #include <algorithm>
+#include <vector>
 
 #include "base/check.h"
 #include "experts/expert_cache.h"
@@ -25,15 +26,21 @@ Result<PrefetchProgress> ExpertCache::prefetch(std::span<const ExpertKey> wanted
     requests_.clear();
     const bool nobody_waits =
         table_.reading_count() == table_.idle_reading_count() && table_.guessing_count() == 0;
+    std::vector<bool> is_full(table_.class_count());
     for (const ExpertKey key : wanted) {
       if (table_.find(key) == kNoSlot) {
         const bool may_begin = nobody_waits && table_.prefetching_count() < kPrefetchesMax;
         if (!may_begin) break;
-        std::uint32_t slot_id = take_free_slot();
+        std::uint32_t slot_id = take_free_slot(key.layer);
         if (slot_id == kNoSlot) slot_id = slot_of_another(key.layer, kept);
-        progress.is_full = slot_id == kNoSlot;
-        if (progress.is_full) break;
-        start_reading(slot_id, key, LoadCause::kRestored);
+        if (slot_id == kNoSlot) {
+          // There may be room for others, in slots of another size.
+          is_full[table_.class_of(key.layer)] = true;
+          progress.is_full = std::ranges::find(is_full, false) == is_full.end();
+          if (progress.is_full) break;
+        } else {
+          start_reading(slot_id, key, LoadCause::kRestored);
+        }
       }
       ++progress.done_count;
     }
@@ -68,6 +75,7 @@ Result<std::size_t> ExpertCache::speculate(LayerId layer, std::span<const Expert
   if (queue_taken_ || submitters_waiting_ > 0) return std::size_t{0};
   // Slots for this guess, and no pause of the disk is taken for part of its work.
   collect_finished_reads();
+  const std::size_t slot_class = table_.class_of(layer);
   // Leased, they can't leave; only for this call.
   leased_slots_.clear();
   for (const ExpertId expert : kept) {
@@ -81,7 +89,8 @@ Result<std::size_t> ExpertCache::speculate(LayerId layer, std::span<const Expert
   for (const ExpertId expert : wanted) {
     const ExpertKey key{layer, expert};
     if (table_.find(key) != kNoSlot) continue;
-    if (table_.idle_count() == table_.idle_reading_count()) break;  // neither free nor evictable
+    if (table_.idle_count(slot_class) == table_.idle_reading_count(slot_class))
+      break;  // neither free nor evictable
     start_reading(empty_slot(layer), key, LoadCause::kGuessed);
   }
   for (const std::uint32_t slot_id : leased_slots_) drop_lease(slot_id);

@@ -10,23 +10,21 @@ constexpr std::size_t kWarmAhead = std::size_t{512} << 20;
 
 }  // namespace
 
-Result<AlignedBuffer> SlotMemory::allocate(std::size_t slot_count, std::uint64_t slot_size) {
-  return AlignedBuffer::allocate(slot_count * slot_size);
-}
-
-SlotMemory::SlotMemory(AlignedBuffer buffer, std::uint64_t slot_size)
-    : buffer_(std::move(buffer)), slot_size_(slot_size), warmer_(buffer_.bytes()) {
+SlotMemory::SlotMemory(AlignedBuffer buffer, const SlotPlan& plan)
+    : buffer_(std::move(buffer)), plan_(plan), warmer_(buffer_.bytes()) {
   warmer_.want(kWarmAhead);
 }
 
-void SlotMemory::prepare(std::uint32_t slot_id) { warmer_.want(slot_id * slot_size_ + kWarmAhead); }
+void SlotMemory::prepare(std::uint32_t slot_id) {
+  warmer_.want(plan_.offset(slot_id) + kWarmAhead);
+}
 
 // Where it lies rather than at the end of the buffer: that would keep every huge page whole, but
 // move the experts there. Where a slot is not made of whole huge pages, the kernel frees its share
 // of one when reclaim next looks for memory, as it does under the very pressure that makes slots
 // go.
 void SlotMemory::discard(std::uint32_t slot_id) {
-  buffer_.discard(slot_id * slot_size_, slot_size_);
+  buffer_.discard(plan_.offset(slot_id), plan_.slot_size(slot_id));
 }
 
 }  // namespace flashmoe

@@ -6,22 +6,19 @@
 
 #include "base/aligned_buffer.h"
 #include "base/page_warmer.h"
-#include "base/result.h"
+#include "experts/slot_plan.h"
 
 namespace flashmoe {
 
-/// The memory of slots, one behind the other in one buffer on huge pages. Knows no experts:
-/// SlotTable says who is where. Calls that change it come from one thread at a time.
+/// The memory of a plan's slots, one behind the other in one buffer on huge pages. Knows no
+/// experts: SlotTable says who is where. Calls that change it come from one thread at a time.
 class SlotMemory {
  public:
-  /// Errors: kIo if memory cannot be had.
-  static Result<AlignedBuffer> allocate(std::size_t slot_count, std::uint64_t slot_size);
-
-  /// `buffer`: of allocate(), for slots of that size.
-  SlotMemory(AlignedBuffer buffer, std::uint64_t slot_size);
+  /// `buffer` has plan.byte_size() bytes. `plan` must outlive the memory.
+  SlotMemory(AlignedBuffer buffer, const SlotPlan& plan);
 
   /// Where the slot begins.
-  std::byte* data(std::uint32_t slot_id) { return buffer_.data() + slot_id * slot_size_; }
+  std::byte* data(std::uint32_t slot_id) { return buffer_.data() + plan_.offset(slot_id); }
 
   /// The slot is in use from now on, and before long those behind it will be: slots that were never
   /// used are taken from the front, so that memory that is not needed is never touched.
@@ -37,7 +34,7 @@ class SlotMemory {
 
  private:
   AlignedBuffer buffer_;
-  const std::uint64_t slot_size_;
+  const SlotPlan& plan_;
   PageWarmer warmer_;
 };
 

@@ -299,17 +299,17 @@ std::string slots_text(const MemoryPlan& plan) {
                           : fmt::format("{}", fmt::join(slots, " + "));
 }
 
-/// "1.2 MiB", or by size "1.4 MiB in 8 layers, 1.2 MiB in 12".
+/// "1.2 MiB of memory", or by size "in memory 1.4 MiB in 8 layers, 1.2 MiB in 12".
 std::string slot_sizes_text(const ModelInspection& model) {
+  if (model.expert_classes.size() < 2) {
+    return format_size(model.minimum.expert_slot_bytes) + " of memory";
+  }
   std::vector<std::string> sizes;
   for (const ExpertSlotClass& c : model.expert_classes) {
-    sizes.push_back(fmt::format("{} in {}{}", format_size(c.slot_bytes), c.layers,
-                                !sizes.empty()  ? ""
-                                : c.layers == 1 ? " layer"
-                                                : " layers"));
+    const std::string_view layers = !sizes.empty() ? "" : c.layers == 1 ? " layer" : " layers";
+    sizes.push_back(fmt::format("{} in {}{}", format_size(c.slot_bytes), c.layers, layers));
   }
-  return sizes.size() < 2 ? format_size(model.minimum.expert_slot_bytes)
-                          : fmt::format("{}", fmt::join(sizes, ", "));
+  return fmt::format("in memory {}", fmt::join(sizes, ", "));
 }
 
 std::string budgets_text(const ModelInspection& model) {
@@ -346,7 +346,7 @@ std::string to_text(const ModelInspection& model, bool with_tensors) {
   std::string text = architecture_text(model) + "\n" + groups_text(model) + "\n";
   if (with_tensors) text += tensors_text(model) + "\n";
   if (model.minimum.expert_count > 0) {
-    text += fmt::format("one routed expert: {}{} in the files, {} of memory; {} of them\n\n",
+    text += fmt::format("one routed expert: {}{} in the files, {}; {} of them\n\n",
                         model.expert_classes.size() < 2 ? "" : "up to ",
                         format_size(model.expert_bytes), slot_sizes_text(model),
                         model.minimum.expert_count);

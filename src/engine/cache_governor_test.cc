@@ -12,6 +12,7 @@ using std::chrono::seconds;
 
 constexpr std::size_t kPlanned = 160, kLeast = 10;
 constexpr std::uint64_t kSlotBytes = 1 << 20;
+constexpr std::uint64_t kPlannedBytes = kPlanned * kSlotBytes, kLeastBytes = kLeast * kSlotBytes;
 constexpr std::size_t kShrink = 20, kGrowth = 10;  // steps
 
 /// A cache of full slots, in a time that the test makes pass.
@@ -41,7 +42,7 @@ class CacheGovernorTest : public testing::Test {
     }
   }
 
-  CacheGovernor governor_{kPlanned * kSlotBytes, kLeast* kSlotBytes};
+  CacheGovernor governor_{kPlannedBytes, kLeastBytes};
   CacheGovernor::TimePoint now_;
   MemoryPressure pressure_{.stalled_us = 5'000'000,
                            .limit_hit_count = 1000,

@@ -19,11 +19,13 @@
 #include "flashmoe/inspection.h"
 #include "flashmoe/synthesis.h"
 #include "support/collect.h"
+#include "support/command.h"
 
 namespace flashmoe::testing {
 namespace {
 
 namespace fs = std::filesystem;
+using ::testing::HasSubstr;
 using Json = nlohmann::ordered_json;
 
 constexpr std::size_t kLayers = 6, kExperts = 32, kTopK = 3;
@@ -221,14 +223,12 @@ TEST_F(MixedSizes, AnyModeThatReadsGivesTheBitsOfTheResidentModel) {
   for (const Residency residency :
        {Residency::kLru, Residency::kLcp, Residency::kLfu, Residency::kLazy, Residency::kResident,
         Residency::kPredictive, Residency::kDelta, Residency::kAsyncDelta}) {
-    for (const double share : {0.1, 0.4}) {
-      SCOPED_TRACE(::testing::Message() << to_string(residency) << " at " << share);
-      EngineOptions chosen = options(residency == Residency::kResident ? 1 : share);
-      chosen.prefill_chunk = 16;
-      chosen.residency = {.residency = residency};
-      if (residency >= Residency::kPredictive) chosen.residency.on_miss = OnMiss::kRead;
-      EXPECT_TRUE(run(chosen) == *resident_);
-    }
+    SCOPED_TRACE(to_string(residency));
+    EngineOptions chosen = options(residency == Residency::kResident ? 1 : 0.3);
+    chosen.prefill_chunk = 16;
+    chosen.residency = {.residency = residency};
+    if (chosen.residency.has_fixed_set()) chosen.residency.on_miss = OnMiss::kRead;
+    EXPECT_TRUE(run(chosen) == *resident_);
   }
 }
 
@@ -257,6 +257,34 @@ TEST_F(MixedSizes, ExpertsOfBothSizesComeBackInTheNextRun) {
   }
   EXPECT_EQ(engine->statistics().expert_used_bytes, engine->memory_plan().expert_bytes);
   EXPECT_TRUE(run(*engine) == *resident_);
+}
+
+TEST_F(MixedSizes, InspectShowsSlotsOfEverySize) {
+  const std::string least = std::to_string(inspection_->minimum.budget_bytes_min);
+  const std::vector<std::string> command = {"inspect", model().string(), "--context",
+                                            "256",     "--memory",       least + "B,1GiB"};
+  const CommandResult text = run_flash_moe(command);
+  ASSERT_EQ(text.exit_code, 0) << text.errors;
+  EXPECT_THAT(text.output, HasSubstr("one routed expert: up to 70 KiB in the files, in memory"));
+  EXPECT_THAT(text.output, HasSubstr(" in 2 layers, "));
+  EXPECT_THAT(text.output, HasSubstr("64 + 128"));
+  std::vector<std::string> with_json = command;
+  with_json.emplace_back("--json");
+  const CommandResult result = run_flash_moe(with_json);
+  ASSERT_EQ(result.exit_code, 0) << result.errors;
+  const Json json = Json::parse(result.output);
+  EXPECT_EQ(json["expert"]["slot_classes"].size(), 2u);
+  for (const Json& budget : json["budgets"]) {
+    std::uint64_t bytes = 0;
+    std::size_t slots = 0;
+    for (const Json& c : budget["slot_classes"]) {
+      bytes += c["slots"].get<std::uint64_t>() * c["slot_bytes"].get<std::uint64_t>();
+      slots += c["slots"].get<std::size_t>();
+    }
+    EXPECT_EQ(budget["expert_bytes"], bytes);
+    EXPECT_EQ(budget["expert_slots"], slots);
+  }
+  EXPECT_EQ(json["budgets"].back()["slot_classes"].size(), 2u);
 }
 
 }  // namespace

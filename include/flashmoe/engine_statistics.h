@@ -18,6 +18,8 @@ struct EngineStatistics {
   std::uint64_t cache_shrinks = 0;
   std::uint64_t cache_growths = 0;
   std::size_t expert_slot_limit = 0;
+  /// Memory of the slots that hold experts now.
+  std::uint64_t expert_used_bytes = 0;
   /// Experts that were read because resident_set_file named them, or a sequence that came back from
   /// a checkpoint had used them: neither hits nor misses.
   std::uint64_t experts_restored = 0;

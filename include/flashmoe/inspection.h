@@ -79,6 +79,8 @@ struct ModelInspection {
   std::vector<InspectedTensor> tensors;  // by name
   std::uint64_t ngram_table_bytes = 0;   // that stay on disk, read by rows
   std::uint64_t expert_bytes = 0;        // one routed expert in the files, of the largest layer
+  /// The sizes of experts in memory, with slots for all of them.
+  std::vector<ExpertSlotClass> expert_classes;
   std::uint64_t kv_bytes_per_token = 0;
   MemoryPlan minimum;                   // at the smallest budget that works
   std::uint64_t request_bytes_min = 0;  // beside that, for a server with this context

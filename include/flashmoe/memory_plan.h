@@ -3,10 +3,19 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <vector>
 
 #include "flashmoe/kv_precision.h"
 
 namespace flashmoe {
+
+/// Slots for the routed experts of layers that are of one size.
+struct ExpertSlotClass {
+  std::uint64_t slot_bytes = 0;  // memory of one
+  std::size_t slots = 0;
+  std::size_t layers = 0;
+  std::size_t experts = 0;  // of those layers
+};
 
 /// Where a memory budget goes. All sizes in bytes; they add up to at most budget_bytes.
 struct MemoryPlan {
@@ -25,7 +34,10 @@ struct MemoryPlan {
   std::size_t prefill_chunk = 0;
   std::size_t expert_slots = 0;         // routed experts that memory holds
   std::size_t expert_count = 0;         // routed experts of the model
-  std::uint64_t expert_slot_bytes = 0;  // memory of one slot
+  std::uint64_t expert_slot_bytes = 0;  // memory of the largest slot
+  /// The slots by size, largest first: one class where all experts are of one size, or where the
+  /// budget is so small that every slot has to hold any of them.
+  std::vector<ExpertSlotClass> expert_classes;
   /// The smallest budget that works with this context: one layer's top-k experts in memory.
   std::uint64_t budget_bytes_min = 0;
   /// The budget from which on every expert stays in memory.

@@ -58,6 +58,17 @@ std::string format_count(std::uint64_t count) {
   return fmt::format("{:.1f} B", value / 1e9);
 }
 
+Json to_json(const std::vector<ExpertSlotClass>& classes) {
+  Json json = Json::array();
+  for (const ExpertSlotClass& c : classes) {
+    json.push_back({{"slot_bytes", c.slot_bytes},
+                    {"slots", c.slots},
+                    {"layers", c.layers},
+                    {"experts", c.experts}});
+  }
+  return json;
+}
+
 Json to_json(const MemoryPlan& plan, const ModelInspection& model) {
   return {{"budget_bytes", plan.budget_bytes},
           {"works", plan.budget_bytes >= plan.budget_bytes_min},
@@ -65,6 +76,7 @@ Json to_json(const MemoryPlan& plan, const ModelInspection& model) {
           {"buffer_bytes", plan.buffer_bytes},
           {"expert_slots", plan.expert_slots},
           {"expert_bytes", plan.expert_bytes},
+          {"slot_classes", to_json(plan.expert_classes)},
           {"experts_per_layer", experts_per_layer(plan, model)}};
 }
 
@@ -129,7 +141,8 @@ Json to_json(const ModelInspection& model, bool with_tensors) {
                {"expert",
                 {{"size_bytes", model.expert_bytes},
                  {"slot_bytes", least.expert_slot_bytes},
-                 {"count", least.expert_count}}},
+                 {"count", least.expert_count},
+                 {"slot_classes", to_json(model.expert_classes)}}},
                {"ngram_table_bytes", model.ngram_table_bytes},
                {"context", least.context},
                {"kv_precision", to_string(least.kv_precision)},
@@ -282,6 +295,27 @@ std::string minimum_text(const ModelInspection& model) {
   return text;
 }
 
+/// "640", or by size "256 + 384".
+std::string slots_text(const MemoryPlan& plan) {
+  std::vector<std::size_t> slots;
+  for (const ExpertSlotClass& c : plan.expert_classes) slots.push_back(c.slots);
+  return slots.size() < 2 ? std::to_string(plan.expert_slots)
+                          : fmt::format("{}", fmt::join(slots, " + "));
+}
+
+/// "1.2 MiB of memory", or by size "in memory 1.4 MiB in 8 layers, 1.2 MiB in 12".
+std::string slot_sizes_text(const ModelInspection& model) {
+  if (model.expert_classes.size() < 2) {
+    return format_size(model.minimum.expert_slot_bytes) + " of memory";
+  }
+  std::vector<std::string> sizes;
+  for (const ExpertSlotClass& c : model.expert_classes) {
+    const std::string_view layers = !sizes.empty() ? "" : c.layers == 1 ? " layer" : " layers";
+    sizes.push_back(fmt::format("{} in {}{}", format_size(c.slot_bytes), c.layers, layers));
+  }
+  return fmt::format("in memory {}", fmt::join(sizes, ", "));
+}
+
 std::string budgets_text(const ModelInspection& model) {
   constexpr const char* kRow = "  {:>12} {:>16} {:>14} {:>10} {:>14}  {}\n";
   std::string text =
@@ -292,7 +326,7 @@ std::string budgets_text(const ModelInspection& model) {
     if (plan.budget_bytes == plan.budget_bytes_min) note = "smallest";
     if (plan.budget_bytes == plan.budget_bytes_resident) note = "every expert stays in memory";
     text += fmt::format(kRow, format_size(plan.budget_bytes),
-                        fmt::format("{:.1f}", experts_per_layer(plan, model)), plan.expert_slots,
+                        fmt::format("{:.1f}", experts_per_layer(plan, model)), slots_text(plan),
                         fmt::format("{:.1f} %", percent(plan.expert_slots, plan.expert_count)),
                         plan.prefill_chunk, note);
   }
@@ -316,9 +350,10 @@ std::string to_text(const ModelInspection& model, bool with_tensors) {
   std::string text = architecture_text(model) + "\n" + groups_text(model) + "\n";
   if (with_tensors) text += tensors_text(model) + "\n";
   if (model.minimum.expert_count > 0) {
-    text += fmt::format("one routed expert: {} in the files, {} of memory; {} of them\n\n",
-                        format_size(model.expert_bytes),
-                        format_size(model.minimum.expert_slot_bytes), model.minimum.expert_count);
+    text += fmt::format("one routed expert: {}{} in the files, {}; {} of them\n\n",
+                        model.expert_classes.size() < 2 ? "" : "up to ",
+                        format_size(model.expert_bytes), slot_sizes_text(model),
+                        model.minimum.expert_count);
   }
   return text + minimum_text(model) + "\n" + budgets_text(model);
 }

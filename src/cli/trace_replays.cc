@@ -34,9 +34,10 @@ Result<std::shared_ptr<FixedSet>> pinned_set(const RoutingTrace& trace,
                  counts.size(), trace.layer_count());
   }
   auto set = std::make_shared<FixedSet>(counts);
-  set->plan(choose_experts(ExpertProfile(counts), {}, &profile,
-                           pinned_shares(setting.slots_per_layer * trace.layer_count(),
-                                         setting.pinned, trace.experts_per_token(), counts)));
+  set->plan(
+      choose_experts(ExpertProfile(counts), {}, &profile,
+                     pinned_shares({.counts = {setting.slots_per_layer * trace.layer_count()}},
+                                   setting.pinned, trace.experts_per_token(), counts)));
   for (std::uint32_t l = 0; l < counts.size(); ++l) {
     set->complete(LayerId{l}, set->pending(LayerId{l}).size());
   }

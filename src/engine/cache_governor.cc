@@ -14,10 +14,10 @@ std::uint64_t growth(std::uint64_t before, std::uint64_t after) {
 
 }  // namespace
 
-CacheGovernor::CacheGovernor(std::size_t planned, std::size_t least)
-    : planned_(planned), least_(least) {
-  FM_CHECK(least > 0);
-  FM_CHECK(least <= planned);
+CacheGovernor::CacheGovernor(std::uint64_t planned_bytes, std::uint64_t least_bytes)
+    : planned_bytes_(planned_bytes), least_bytes_(least_bytes) {
+  FM_CHECK(least_bytes > 0);
+  FM_CHECK(least_bytes <= planned_bytes);
 }
 
 bool CacheGovernor::is_pressed(const Sample& now) {
@@ -51,47 +51,49 @@ std::uint64_t CacheGovernor::foreseen_lack(const Sample& now) {
 }
 
 /// From those in use: slots that hold nothing have no memory to give.
-std::size_t CacheGovernor::shrunk(Slots slots, std::size_t by) const {
-  const std::size_t wanted = slots.used - std::min(slots.used, by);
-  return std::min(slots.limit, std::max(least_, wanted));
+std::uint64_t CacheGovernor::shrunk(const Slots& slots, std::uint64_t by) const {
+  const std::uint64_t wanted = slots.used_bytes - std::min(slots.used_bytes, by);
+  return std::min(slots.limit_bytes, std::max(least_bytes_, wanted));
 }
 
-std::size_t CacheGovernor::update(TimePoint now, const MemoryPressure& pressure, Slots slots) {
-  if (!due(now)) return slots.limit;
+std::uint64_t CacheGovernor::update(TimePoint now, const MemoryPressure& pressure,
+                                    const Slots& slots) {
+  if (!due(now)) return slots.limit_bytes;
   const Sample sample = {now, pressure};
   if (!last_) {
     last_ = stall_window_ = sample;
     shrunk_at_ = now - kShrinkInterval;
     calm_since_ = now;
-    return slots.limit;
+    return slots.limit_bytes;
   }
   const bool pressed = is_pressed(sample);
   const std::uint64_t lack = foreseen_lack(sample);
   last_ = sample;
   if (pressed || lack > 0) {
     calm_since_ = now;
-    std::size_t step = 0;
+    std::uint64_t step = 0;
     if (pressed && now - shrunk_at_ >= kShrinkInterval) {
-      step = std::max<std::size_t>(1, planned_ / kShrinkSteps);
+      step = std::max(slots.slot_bytes, planned_bytes_ / kShrinkSteps);
     }
-    if (lack > 0) step = std::max(step, lack / std::max<std::uint64_t>(1, slots.slot_bytes) + 1);
-    if (step == 0) return slots.limit;
+    step = std::max(step, lack);
+    if (step == 0) return slots.limit_bytes;
     shrunk_at_ = now;
     // The cache grew into the pressure that it meets now: wait longer before the next try.
     if (grew_last_) calm_needed_ = std::min(2 * calm_needed_, kCalmMax);
     grew_last_ = false;
     return shrunk(slots, step);
   }
-  if (now - calm_since_ < calm_needed_) return slots.limit;
+  if (now - calm_since_ < calm_needed_) return slots.limit_bytes;
   calm_since_ = now;
-  if (slots.limit >= planned_) {
+  if (slots.limit_bytes >= planned_bytes_) {
     // All is back and stayed: what comes now is another story.
     calm_needed_ = kCalmMin;
     grew_last_ = false;
-    return slots.limit;
+    return slots.limit_bytes;
   }
   grew_last_ = true;
-  return std::min(planned_, slots.limit + std::max<std::size_t>(1, planned_ / kGrowthSteps));
+  return std::min(planned_bytes_,
+                  slots.limit_bytes + std::max(slots.slot_bytes, planned_bytes_ / kGrowthSteps));
 }
 
 }  // namespace flashmoe

@@ -4,14 +4,15 @@
 #include <array>
 #include <chrono>
 #include <cstddef>
+#include <cstdint>
 #include <optional>
 
 #include "base/memory_pressure.h"
 
 namespace flashmoe {
 
-/// Decides how many slots the expert cache may use while memory comes and goes: fewer under memory
-/// pressure, then step by step back to the plan. Pure: time and pressure are given to it.
+/// Decides how much memory the expert cache's slots may use while memory comes and goes: less under
+/// memory pressure, then step by step back to the plan. Pure: time and pressure are given to it.
 /// docs/memory.md has the rules and why they are so.
 class CacheGovernor {
  public:
@@ -26,7 +27,7 @@ class CacheGovernor {
   /// Without pressure for so long, the cache grows by a step.
   static constexpr Duration kCalmMin = std::chrono::seconds(10);
   static constexpr Duration kCalmMax = std::chrono::minutes(5);
-  /// One part in so many of the planned slots is a step.
+  /// One part in so many of the planned bytes is a step.
   static constexpr std::size_t kShrinkSteps = 8;
   static constexpr std::size_t kGrowthSteps = 16;
   /// Pressure: stalls of more than this share of the time while memory is short, which is when less
@@ -44,20 +45,20 @@ class CacheGovernor {
   static constexpr double kGrowthMinBytesPerSecond = 1 << 20;
 
   struct Slots {
-    std::size_t limit = 0;         // that may be used now
-    std::size_t used = 0;          // of them
-    std::uint64_t slot_bytes = 0;  // of one
+    std::uint64_t limit_bytes = 0;  // of those that may be used now
+    std::uint64_t used_bytes = 0;   // of them
+    std::uint64_t slot_bytes = 0;   // of the largest one
   };
 
-  /// `planned`: the most slots; `least`: the fewest that the model can do with.
-  CacheGovernor(std::size_t planned, std::size_t least);
+  /// `planned_bytes`: the most; `least_bytes`: the least that the model can do with.
+  CacheGovernor(std::uint64_t planned_bytes, std::uint64_t least_bytes);
 
   /// Whether update() would do anything.
   bool due(TimePoint now) const { return !last_ || now - last_->time >= kSampleInterval; }
 
-  /// The limit that should hold from `now` on. The first call only looks: what happened before it,
-  /// such as the loading of the model, never counts.
-  std::size_t update(TimePoint now, const MemoryPressure& pressure, Slots slots);
+  /// The limit, in bytes, that should hold from `now` on. The first call only looks: what happened
+  /// before it, such as the loading of the model, never counts.
+  std::uint64_t update(TimePoint now, const MemoryPressure& pressure, const Slots& slots);
 
  private:
   struct Sample {
@@ -69,10 +70,10 @@ class CacheGovernor {
   bool is_pressed(const Sample& now);
   /// Bytes that others of the group will need before long, beyond what it has left.
   std::uint64_t foreseen_lack(const Sample& now);
-  std::size_t shrunk(Slots slots, std::size_t by) const;
+  std::uint64_t shrunk(const Slots& slots, std::uint64_t by) const;
 
-  std::size_t planned_;
-  std::size_t least_;
+  std::uint64_t planned_bytes_;
+  std::uint64_t least_bytes_;
   std::optional<Sample> last_;
   Sample stall_window_;  // its begin
   TimePoint shrunk_at_;

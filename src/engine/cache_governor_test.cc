@@ -12,6 +12,7 @@ using std::chrono::seconds;
 
 constexpr std::size_t kPlanned = 160, kLeast = 10;
 constexpr std::uint64_t kSlotBytes = 1 << 20;
+constexpr std::uint64_t kPlannedBytes = kPlanned * kSlotBytes, kLeastBytes = kLeast * kSlotBytes;
 constexpr std::size_t kShrink = 20, kGrowth = 10;  // steps
 
 /// A cache of full slots, in a time that the test makes pass.
@@ -21,9 +22,12 @@ class CacheGovernorTest : public testing::Test {
 
   void update() {
     const std::size_t before = limit_;
-    limit_ = governor_.update(
-        now_, pressure_,
-        {.limit = limit_, .used = std::min(limit_, used_), .slot_bytes = kSlotBytes});
+    // The cache has whole slots.
+    limit_ = governor_.update(now_, pressure_,
+                              {.limit_bytes = limit_ * kSlotBytes,
+                               .used_bytes = std::min(limit_, used_) * kSlotBytes,
+                               .slot_bytes = kSlotBytes}) /
+             kSlotBytes;
     if (limit_ < before) shrinks_.push_back(now_);
     if (limit_ > before) growths_.push_back(now_);
   }
@@ -38,7 +42,7 @@ class CacheGovernorTest : public testing::Test {
     }
   }
 
-  CacheGovernor governor_{kPlanned, kLeast};
+  CacheGovernor governor_{kPlannedBytes, kLeastBytes};
   CacheGovernor::TimePoint now_;
   MemoryPressure pressure_{.stalled_us = 5'000'000,
                            .limit_hit_count = 1000,
@@ -123,9 +127,11 @@ TEST_F(CacheGovernorTest, CountsFromTheSlotsInUse) {
 
 TEST_F(CacheGovernorTest, NeverRaisesALimitUnderPressure) {
   // What leases kept above the last limit is no reason to hand out more.
-  EXPECT_EQ(governor_.update(now_ + seconds(2), pressure_, {.limit = 4, .used = 4}), 4u);
+  EXPECT_EQ(governor_.update(now_ + seconds(2), pressure_, {.limit_bytes = 4, .used_bytes = 4}),
+            4u);
   pressure_.stalled_us += 2'000'000;
-  EXPECT_EQ(governor_.update(now_ + seconds(4), pressure_, {.limit = 4, .used = 4}), 4u);
+  EXPECT_EQ(governor_.update(now_ + seconds(4), pressure_, {.limit_bytes = 4, .used_bytes = 4}),
+            4u);
 }
 
 TEST_F(CacheGovernorTest, GrowsBackToThePlanAfterCalm) {

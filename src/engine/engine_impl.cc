@@ -199,11 +199,14 @@ Status EngineImpl::load(const EngineOptions& options) {
 Status EngineImpl::load_experts(const EngineOptions& options, std::unique_ptr<ReadQueue> queue,
                                 ModelFiles& files) {
   store_ = files.take_store();
+  const RouterSpec& router = files.spec().moe().router;
   FM_ASSIGN_OR_RETURN(
       residency_, ExpertResidency::create(residency_options_, identity_, store_->expert_counts()));
   FM_ASSIGN_OR_RETURN(cache_,
                       ExpertCache::create(*store_, residency_->make_policy(), std::move(queue),
-                                          {.budget_bytes = plan_.expert_bytes}));
+                                          {.budget_bytes = plan_.expert_bytes,
+                                           .experts_at_once = router.num_experts_per_tok,
+                                           .slots_max = plan_.expert_slots}));
   if (!options.record_profile.empty()) {
     profile_counter_ = std::make_unique<RoutingCounter>(store_->expert_counts());
     profile_path_ = options.record_profile;
@@ -216,7 +219,7 @@ Status EngineImpl::load_experts(const EngineOptions& options, std::unique_ptr<Re
         *store_, *cache_);
   }
   if (MemoryPressureProbe probe; probe.available()) {
-    pressure_.emplace(std::move(probe), *cache_, files.spec().moe().router.num_experts_per_tok);
+    pressure_.emplace(std::move(probe), *cache_, router.num_experts_per_tok);
   }
   return Status();
 }
@@ -286,6 +289,7 @@ EngineStatistics EngineImpl::statistics() const {
   statistics.expert_evictions = experts.eviction_count;
   statistics.expert_limit_evictions = experts.limit_eviction_count;
   statistics.expert_slot_limit = cache_->slot_limit();
+  statistics.expert_used_bytes = cache_->used_bytes();
   if (pressure_) {
     statistics.cache_shrinks = pressure_->shrink_count();
     statistics.cache_growths = pressure_->growth_count();

@@ -90,13 +90,13 @@ Status ExpertResidency::read_every_expert(const Progress& on_progress) {
 /// How many experts of each layer a set has: equal shares of the slots, but for those that reads
 /// of what misses need.
 std::vector<std::size_t> ExpertResidency::set_sizes() const {
-  const std::size_t slots = parts_.cache->slot_limit();
+  const LayerSlots slots = parts_.cache->slot_limits();
   const std::size_t passing =
       may_read_misses(options_) ? parts_.model->spec().moe().router.num_experts_per_tok : 0;
   if (options_.residency == Residency::kPinned) {
     return pinned_shares(slots, options_.pinned, passing, expert_counts_);
   }
-  return equal_shares(slots - std::min(slots, passing), expert_counts_);
+  return equal_shares(slots, passing, expert_counts_);
 }
 
 void ExpertResidency::begin_discovery() { counter_.clear(); }

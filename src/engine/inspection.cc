@@ -140,6 +140,7 @@ Status plan_budgets(const ModelFiles& files, const InspectOptions& options,
                          .prefill_chunk = options.prefill_chunk};
   FM_ASSIGN_OR_RETURN(const MemoryPlan boundless,
                       plan_memory(files.network(), files.footprint(), request));
+  inspection.expert_classes = boundless.expert_classes;
   request.budget_bytes = boundless.budget_bytes_min;
   FM_ASSIGN_OR_RETURN(inspection.minimum, plan_memory(files.network(), files.footprint(), request));
 
@@ -153,6 +154,7 @@ Status plan_budgets(const ModelFiles& files, const InspectOptions& options,
     MemoryPlan plan = inspection.minimum;
     plan.expert_slots = 0;
     plan.expert_bytes = 0;
+    plan.expert_classes.clear();
     plan.budget_bytes = request.budget_bytes = budget;
     if (budget >= plan.budget_bytes_min) {
       FM_ASSIGN_OR_RETURN(plan, plan_memory(files.network(), files.footprint(), request));
@@ -217,7 +219,7 @@ Result<ModelInspection> inspect_model(const InspectOptions& options) {
       std::uint64_t{3} * spec.hidden_size * moe.intermediate_size +
       (moe.has_expert_bias ? 2 * moe.intermediate_size + spec.hidden_size : 0);
   inspection.parameter_count = roles.dense_parameter_count() + roles.table_parameter_count() +
-                               files->footprint().expert_count * expert_parameters;
+                               files->footprint().expert_slots.expert_count() * expert_parameters;
   inspection.active_parameter_count =
       roles.dense_parameter_count() +
       inspection.architecture.moe_layers * moe.router.num_experts_per_tok * expert_parameters;

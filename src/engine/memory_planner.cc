@@ -1,6 +1,8 @@
 #include "engine/memory_planner.h"
 
 #include <algorithm>
+#include <limits>
+#include <vector>
 
 #include "base/budget_text.h"
 #include "base/result.h"
@@ -101,7 +103,8 @@ std::size_t choose_chunk(const Planned& planned, std::uint64_t spare_bytes,
 std::uint64_t resident_spare_bytes(const Planned& planned, const MemoryPlan& plan,
                                    std::size_t slots_min) {
   const ModelFootprint& footprint = planned.footprint;
-  const std::uint64_t experts = (footprint.expert_count - slots_min) * footprint.expert_slot_bytes;
+  const std::uint64_t resident = footprint.expert_slots.resident_size();
+  const std::uint64_t experts = resident - std::min(resident, slots_min * plan.expert_slot_bytes);
   if (planned.request.prefill_chunk != 0) return experts;
   const std::size_t chunk_max =
       std::max(std::min(kPrefillChunkMax, plan.context), plan.prefill_chunk);
@@ -109,8 +112,26 @@ std::uint64_t resident_spare_bytes(const Planned& planned, const MemoryPlan& pla
   return experts + std::min(chunk_share, planned.extra_bytes(chunk_max, plan.prefill_chunk));
 }
 
-/// Lowers the plan's slots to what the capacity of its layers asks for.
-Status apply_capacity(const RouterSpec& router, const PlanRequest& request, MemoryPlan& plan) {
+/// Sets the plan's slots to those of `slots`.
+void set_slots(const SlotPlan& slots, MemoryPlan& plan) {
+  plan.expert_slots = slots.slot_count();
+  plan.expert_bytes = slots.byte_size();
+  plan.expert_classes.clear();
+  const std::vector<std::size_t> counts = slots.slots(slots.slot_count()).counts;
+  for (std::size_t c = 0; c < counts.size(); ++c) {
+    const SlotClass& of_size = slots.classes()[c];
+    plan.expert_classes.push_back({.slot_bytes = of_size.slot_size,
+                                   .slots = counts[c],
+                                   .layers = of_size.layer_count,
+                                   .experts = of_size.expert_count});
+  }
+}
+
+/// How many slots the capacity of the plan's layers asks for, `held` being what the budget holds.
+Result<std::size_t> slots_of_capacity(const Planned& planned, const SlotPlan& held,
+                                      const MemoryPlan& plan) {
+  const RouterSpec& router = planned.network.spec().moe().router;
+  const PlanRequest& request = planned.request;
   const std::size_t layers = plan.expert_count / router.num_experts;
   if (request.capacity >= router.num_experts) {
     return error(
@@ -125,15 +146,18 @@ Status apply_capacity(const RouterSpec& router, const PlanRequest& request, Memo
                  "once",
                  request.capacity, layers, slots, router.num_experts_per_tok);
   }
-  if (slots > plan.expert_slots) {
+  if (slots > held.slot_count()) {
+    const SlotPlan wanted(planned.footprint.expert_slots,
+                          {.budget_bytes = std::numeric_limits<std::uint64_t>::max(),
+                           .experts_at_once = router.num_experts_per_tok,
+                           .slots_max = slots});
     return error(StatusCode::kOutOfBudget,
                  "--capacity {}: {} experts of {} layers take {}, and the budget of {} holds {}; "
                  "raise --memory or lower --capacity",
-                 request.capacity, slots, layers, format_size(slots * plan.expert_slot_bytes),
-                 format_size(plan.budget_bytes), plan.expert_slots);
+                 request.capacity, slots, layers, format_size(wanted.byte_size()),
+                 format_size(plan.budget_bytes), held.slot_count());
   }
-  plan.expert_slots = slots;
-  return Status();
+  return slots;
 }
 
 /// More memory for requests, as far as `spare_bytes` has it and it is of use.
@@ -163,8 +187,8 @@ Result<MemoryPlan> plan_memory(const Network& network, const ModelFootprint& foo
   plan.context = request.context != 0 ? request.context
                                       : std::min(spec.max_position_embeddings, kDefaultContext);
   plan.kv_precision = network.kv_precision();
-  plan.expert_count = footprint.expert_count;
-  plan.expert_slot_bytes = footprint.expert_slot_bytes;
+  plan.expert_count = footprint.expert_slots.expert_count();
+  plan.expert_slot_bytes = footprint.expert_slots.slot_size_max();
   plan.dense_bytes = footprint.dense_bytes;
   plan.recurrent_bytes =
       request.sessions * (state.fixed_bytes() + request.snapshots * state.snapshot_bytes());
@@ -190,7 +214,7 @@ Result<MemoryPlan> plan_memory(const Network& network, const ModelFootprint& foo
       request.sessions);
   const Planned planned{network, footprint, request, plan.context};
   set_chunk(planned, chunk_min, plan);
-  const std::size_t slots_min = footprint.expert_count == 0 ? 0 : router.num_experts_per_tok;
+  const std::size_t slots_min = plan.expert_count == 0 ? 0 : router.num_experts_per_tok;
   const std::uint64_t mapped_min = fixed_bytes(plan) + slots_min * plan.expert_slot_bytes;
   plan.budget_bytes_min = budget_for(footprint, mapped_min);
   plan.budget_bytes_resident =
@@ -225,14 +249,16 @@ Result<MemoryPlan> plan_memory(const Network& network, const ModelFootprint& foo
     const std::uint64_t one_sequence = plan.kv_bytes / request.sessions + state.fixed_bytes();
     plan.prefix_bytes = std::min(spare_bytes() / kPrefixShare, kPrefixSequences * one_sequence);
   }
-  if (footprint.expert_count > 0) {
-    const std::uint64_t spare = mapped_max - fixed_bytes(plan);
-    plan.expert_slots = static_cast<std::size_t>(
-        std::min<std::uint64_t>(spare / plan.expert_slot_bytes, footprint.expert_count));
-    if (request.capacity != 0) FM_RETURN_IF_ERROR(apply_capacity(router, request, plan));
-    plan.expert_bytes = plan.expert_slots * plan.expert_slot_bytes;
+  if (plan.expert_count > 0) {
+    SlotRequest slots{.budget_bytes = mapped_max - fixed_bytes(plan),
+                      .experts_at_once = router.num_experts_per_tok};
+    const SlotPlan held(footprint.expert_slots, slots);
+    if (request.capacity != 0) {
+      FM_ASSIGN_OR_RETURN(slots.slots_max, slots_of_capacity(planned, held, plan));
+    }
+    set_slots(request.capacity == 0 ? held : SlotPlan(footprint.expert_slots, slots), plan);
   }
-  if (chooses_requests && plan.expert_slots == footprint.expert_count) {
+  if (chooses_requests && plan.expert_slots == plan.expert_count) {
     grow_requests(mapped_max - fixed_bytes(plan) - plan.expert_bytes, plan);
   }
   plan.process_bytes =

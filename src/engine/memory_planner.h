@@ -8,6 +8,7 @@
 
 #include "base/memory_info.h"
 #include "base/result.h"
+#include "experts/slot_plan.h"
 #include "flashmoe/memory_plan.h"
 #include "model/network.h"
 
@@ -17,9 +18,8 @@ namespace flashmoe {
 struct ModelFootprint {
   std::uint64_t process_bytes = 0;
   std::uint64_t dense_bytes = 0;
-  std::uint64_t io_bytes = 0;           // the read queue's own buffers
-  std::uint64_t expert_slot_bytes = 0;  // 0 if there are no routed experts
-  std::size_t expert_count = 0;         // over all layers
+  std::uint64_t io_bytes = 0;  // the read queue's own buffers
+  SlotClasses expert_slots;    // those that routed experts need
 };
 
 struct PlanRequest {

@@ -36,11 +36,13 @@ ModelSpec small_spec() {
 }
 
 ModelFootprint small_footprint() {
-  return {.process_bytes = 20 * kMib,
-          .dense_bytes = 10 * kMib + 1,
-          .io_bytes = 4 * kMib,
-          .expert_slot_bytes = 200 * 1024 + 512,
-          .expert_count = 4 * 64};
+  return {
+      .process_bytes = 20 * kMib,
+      .dense_bytes = 10 * kMib + 1,
+      .io_bytes = 4 * kMib,
+      .expert_slots = {
+          .classes = {{.slot_size = 200 * 1024 + 512, .layer_count = 4, .expert_count = 4 * 64}},
+          .of_layer = {0, 0, 0, 0}}};
 }
 
 Result<MemoryPlan> plan(const PlanRequest& request) {
@@ -233,10 +235,80 @@ TEST(MemoryPlanner, AContextBeyondTheModelsIsTheCallersMistake) {
   EXPECT_THAT(p.status().message(), HasSubstr("20000"));
 }
 
+// Two of the four layers take larger slots.
+ModelFootprint mixed_footprint() {
+  ModelFootprint footprint = small_footprint();
+  footprint.expert_slots = {
+      .classes = {{.slot_size = 232 * 1024, .layer_count = 2, .expert_count = 2 * 64},
+                  {.slot_size = 200 * 1024, .layer_count = 2, .expert_count = 2 * 64}},
+      .of_layer = {0, 1, 1, 0}};
+  return footprint;
+}
+
+Result<MemoryPlan> plan_mixed(PlanRequest request) {
+  return plan_memory(Network(small_spec()), mixed_footprint(), request);
+}
+
+TEST(MemoryPlanner, SlotsOfTwoSizesFillTheBudget) {
+  const MemoryPlan all =
+      plan_mixed({.budget_bytes = std::numeric_limits<std::uint64_t>::max()}).value();
+  EXPECT_EQ(all.expert_bytes, 2 * 64 * (232u + 200u) * 1024);
+  const std::uint64_t step = (all.budget_bytes_resident - all.budget_bytes_min) / 397;
+  std::size_t two_sizes = 0;
+  for (std::uint64_t budget = all.budget_bytes_min; budget < all.budget_bytes_resident;
+       budget += step) {
+    const MemoryPlan p = plan_mixed({.budget_bytes = budget}).value();
+    EXPECT_LE(sum_of_parts(p), budget);
+    EXPECT_EQ(p.expert_slot_bytes, 232u * 1024);
+    std::uint64_t bytes = 0;
+    std::size_t slots = 0;
+    std::size_t experts = 0;
+    for (const ExpertSlotClass& c : p.expert_classes) {
+      bytes += c.slots * c.slot_bytes;
+      slots += c.slots;
+      experts += c.experts;
+    }
+    EXPECT_EQ(p.expert_bytes, bytes);
+    EXPECT_EQ(p.expert_slots, slots);
+    EXPECT_EQ(p.expert_count, experts);
+    if (p.expert_classes.size() == 2) {
+      ++two_sizes;
+      if (p.expert_slots == p.expert_count) continue;
+      EXPECT_LT(budget - sum_of_parts(p), p.expert_slot_bytes + p.expert_slot_bytes / 512 + 2);
+      EXPECT_LE(p.expert_classes[1].slots, p.expert_classes[0].slots);
+      EXPECT_LE(p.expert_classes[0].slots, p.expert_classes[1].slots + 1);
+    }
+  }
+  EXPECT_GT(two_sizes, 380u);
+}
+
+TEST(MemoryPlanner, SlotsOfTwoSizesNeedNoLargerBudget) {
+  const MemoryPlan all =
+      plan_mixed({.budget_bytes = std::numeric_limits<std::uint64_t>::max()}).value();
+  const MemoryPlan least = plan_mixed({.budget_bytes = all.budget_bytes_min}).value();
+  const std::size_t top_k = small_spec().moe().router.num_experts_per_tok;
+  EXPECT_EQ(least.expert_slots, top_k);
+  ASSERT_EQ(least.expert_classes.size(), 1u);
+  EXPECT_EQ(least.expert_classes[0].slot_bytes, 232u * 1024);
+  EXPECT_EQ(least.expert_classes[0].layers, 4u);
+  const MemoryPlan resident = plan_mixed({.budget_bytes = all.budget_bytes_resident}).value();
+  EXPECT_EQ(resident.expert_slots, resident.expert_count);
+  EXPECT_EQ(resident.expert_bytes, all.expert_bytes) << "no slot is larger than its expert";
+}
+
+TEST(MemoryPlanner, ACapacityIsTheSameForLayersOfEverySize) {
+  const MemoryPlan p =
+      plan_mixed({.budget_bytes = std::numeric_limits<std::uint64_t>::max(), .capacity = 10})
+          .value();
+  ASSERT_EQ(p.expert_classes.size(), 2u);
+  EXPECT_EQ(p.expert_classes[0].slots, 20u);
+  EXPECT_EQ(p.expert_classes[1].slots, 20u);
+  EXPECT_EQ(p.expert_bytes, 20 * (232u + 200u) * 1024);
+}
+
 TEST(MemoryPlanner, AModelWithoutExpertsNeedsNoSlots) {
   ModelFootprint footprint = small_footprint();
-  footprint.expert_count = 0;
-  footprint.expert_slot_bytes = 0;
+  footprint.expert_slots = {.of_layer = {0, 0, 0, 0}};
   const Result<MemoryPlan> p =
       plan_memory(Network(small_spec()), footprint, {.budget_bytes = std::uint64_t{1} << 40});
   ASSERT_TRUE(p.ok());

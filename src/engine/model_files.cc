@@ -127,10 +127,7 @@ Status ModelFiles::find_weights(ModelSpec spec, KvPrecision precision) {
   footprint_.process_bytes = process_bytes(package_, *store_);
   footprint_.dense_bytes = loader_.size() + network_->derived_bytes();
   footprint_.io_bytes = kReadQueueBufferBytesMax + RowTables::buffer_bytes(loader_.tables());
-  for (std::uint32_t i = 0; i < store_->layer_count(); ++i) {
-    footprint_.expert_count += store_->expert_count(LayerId{i});
-  }
-  footprint_.expert_slot_bytes = footprint_.expert_count == 0 ? 0 : store_->slot_size();
+  footprint_.expert_slots = slot_classes(*store_);
   return Status();
 }
 

@@ -17,7 +17,7 @@ class PressureWatch {
   /// `cache` must outlive it. `least_slots`: what one token needs in one layer.
   PressureWatch(MemoryPressureProbe probe, ExpertCache& cache, std::size_t least_slots);
 
-  /// Looks at the system if it is time to, and moves the cache's slot limit. Called before each
+  /// Looks at the system if it is time to, and moves the cache's limit. Called before each
   /// step and within it, whenever no expert is about to be leased: those that are leased stay.
   void look(CacheGovernor::TimePoint now);
 

@@ -2,7 +2,6 @@
 #define FLASHMOE_EXPERTS_EXPERT_CACHE_H_
 
 #include <array>
-#include <atomic>
 #include <condition_variable>
 #include <cstddef>
 #include <cstdint>
@@ -12,8 +11,6 @@
 #include <span>
 #include <vector>
 
-#include "base/aligned_buffer.h"
-#include "base/page_warmer.h"
 #include "base/result.h"
 #include "base/stopwatch.h"
 #include "experts/expert_id.h"
@@ -22,6 +19,9 @@
 #include "experts/read_pump.h"
 #include "experts/residency_policy.h"
 #include "experts/resident_set.h"
+#include "experts/slot_memory.h"
+#include "experts/slot_plan.h"
+#include "experts/slot_table.h"
 #include "io/read_queue.h"
 
 namespace flashmoe {
@@ -93,14 +93,18 @@ struct ExpertCacheStatistics {
 
 /// How far ExpertCache::prefetch() came.
 struct PrefetchProgress {
-  std::size_t done_count = 0;     // first experts of the list that are here or being read
+  std::size_t done_count = 0;     // first of the list that are here, being read or have no room
   std::size_t reading_count = 0;  // experts that prefetches have in flight
   bool is_full = false;           // nobody else has room
 };
 
 struct ExpertCacheOptions {
-  /// For slots: slot count = budget_bytes / store.slot_size(), at most one per expert.
+  /// For slots (SlotPlan).
   std::uint64_t budget_bytes = 0;
+  /// As in SlotRequest: a cache that is not told has slots of several sizes only where all experts
+  /// have one.
+  std::size_t experts_at_once = std::numeric_limits<std::size_t>::max();
+  std::size_t slots_max = std::numeric_limits<std::size_t>::max();
 };
 
 /// Holds at most `budget_bytes` of expert weights, whatever the policy asks for.
@@ -133,11 +137,15 @@ class ExpertCache {
   /// at once if one is ready() already. `which` is not empty.
   void wait_any(std::span<const ExpertLease> leases, std::span<const std::size_t> which);
 
-  /// Lets at most `limit` slots be used from now on: at least 1, at most slot_count(). Above it,
-  /// empty slots go first, then experts leave, coldest first by the policy from the layer that has
-  /// most; the memory of these slots goes back to the system. Never waits: leased experts and those
-  /// being read stay, so the limit it returns, which holds from now on, can be higher.
+  /// Lets at most `limit` slots be used from now on, those of the first `limit` of the plan in each
+  /// class: at least 1, at most slot_count(). Above it, empty slots go first, then experts leave,
+  /// coldest first by the policy from the layer that has most; the memory of these slots goes back
+  /// to the system. Never waits: leased experts and those being read stay, so the limit it returns,
+  /// which holds from now on, can be higher.
   std::size_t set_slot_limit(std::size_t limit);
+
+  /// The same by the memory that they take; returns that of the slots that may be used.
+  std::uint64_t set_byte_limit(std::uint64_t bytes);
 
   /// Starts reading the first of `wanted` that are not here, into free slots. Where there are none,
   /// somebody leaves by the policy who is none of `kept`; nobody, if that is empty. Leases wait for
@@ -183,13 +191,17 @@ class ExpertCache {
   /// The experts that are here or being read, in the policy's order.
   ResidentSet resident_set() const;
 
-  std::size_t slot_count() const { return slot_count_; }
-  /// Bytes of memory of each.
-  std::uint64_t slot_size() const { return store_.slot_size(); }
-  /// How many of them may be used now.
+  const SlotPlan& slot_plan() const { return plan_; }
+  std::size_t slot_count() const { return plan_.slot_count(); }
+  /// How many of them may be used now; for experts of one layer; and of each class.
   std::size_t slot_limit() const;
+  std::size_t slot_limit(LayerId layer) const;
+  LayerSlots slot_limits() const;
   /// How many hold an expert or are being read into.
   std::size_t used_slot_count() const;
+  /// The memory of the slots that may be used, and of those in use.
+  std::uint64_t byte_limit() const;
+  std::uint64_t used_bytes() const;
   /// Experts of `layer` whose bytes are in memory now.
   std::size_t resident_count(LayerId layer) const;
   bool is_resident(ExpertKey key) const;
@@ -202,25 +214,10 @@ class ExpertCache {
  private:
   friend class ExpertLease;
   class Evictable;
-  static constexpr std::uint32_t kNoSlot = std::numeric_limits<std::uint32_t>::max();
-
-  enum class SlotState : std::uint8_t {
-    kFree,
-    kReading,
-    kResident,
-    kFailed,  // no longer in index_: becomes free when its last lease ends
-  };
-
-  struct Slot {
-    std::atomic<SlotState> state = SlotState::kFree;  // written under mutex_
-    std::uint16_t reads_left = 0;
-    LoadCause cause = LoadCause::kRouted;  // of its reads; a guess that came true is routed
-    std::uint32_t lease_count = 0;
-    ExpertKey key;
-  };
+  static constexpr std::uint32_t kNoSlot = SlotTable::kNone;
 
   ExpertCache(const ExpertStore& store, std::unique_ptr<ResidencyPolicy> policy,
-              std::unique_ptr<ReadQueue> queue, AlignedBuffer memory, std::size_t slot_count);
+              std::unique_ptr<ReadQueue> queue, AlignedBuffer memory, SlotPlan plan);
 
   // What leases call.
   Result<ExpertView> wait(std::uint32_t slot_id);
@@ -230,9 +227,6 @@ class ExpertCache {
   bool pump();
 
   // All below are called with mutex_ held; those that take the lock give it up while they wait.
-  std::size_t place_of(ExpertKey key) const;  // in index_
-  const std::uint32_t& slot_of(ExpertKey key) const;
-  std::uint32_t& slot_of(ExpertKey key);
   Status make_room(std::unique_lock<std::mutex>& lock, LayerId layer,
                    std::span<const ExpertId> routed);
   std::uint32_t empty_slot(LayerId layer);
@@ -243,15 +237,12 @@ class ExpertCache {
   std::uint32_t evict(LayerId layer, const EvictableSet& evictable);
   std::uint32_t slot_of_another(LayerId layer, std::span<const ExpertKey> kept);
   void drop_resident(std::uint32_t slot_id);
-  void withhold(std::uint32_t slot_id);
-  std::uint32_t take_free_slot();
+  std::uint32_t take_free_slot(LayerId layer);
+  bool limit_class(std::size_t slot_class, std::size_t limit);
+  std::uint64_t bytes_of(std::span<const std::size_t> slot_counts) const;
   void start_reading(std::uint32_t slot_id, ExpertKey key, LoadCause cause);
   Status submit_reads();
-  void end_reading(const Slot& slot);
-  void confirm_guess(Slot& slot);
-  void forget(const Slot& slot);
   void fail(std::uint32_t slot_id);
-  void add_lease(Slot& slot);
   void drop_lease(std::uint32_t slot_id);
   void free_slot(std::uint32_t slot_id);
   void take_turn(std::unique_lock<std::mutex>& lock);
@@ -262,9 +253,8 @@ class ExpertCache {
 
   const ExpertStore& store_;
   std::unique_ptr<ResidencyPolicy> policy_;  // under mutex_
-  const std::size_t slot_count_;
-  AlignedBuffer memory_;  // outlives queue_, whose destruction waits for reads into it
-  PageWarmer warmer_;
+  const SlotPlan plan_;
+  SlotMemory memory_;  // outlives queue_, whose destruction waits for reads into it
 
   mutable std::mutex mutex_;
   std::unique_ptr<ReadQueue> queue_;
@@ -272,21 +262,10 @@ class ExpertCache {
   bool queue_taken_ = false;            // a thread waits in it, without mutex_
   std::size_t submitters_waiting_ = 0;  // they go before the next wait
 
-  std::vector<std::size_t> first_;    // of each layer: where its experts begin in index_; the end
-  std::vector<std::uint32_t> index_;  // slot of each expert, or kNoSlot
-  std::unique_ptr<Slot[]> slots_;
+  SlotTable table_;
   std::vector<ExpertView::Segments> segments_;  // of each slot, set when its reads begin
   std::vector<Status> errors_;                  // of each slot: why its reads failed
-  std::vector<std::uint32_t> free_slots_;
-  std::vector<std::size_t> resident_counts_;  // of each layer
-  std::size_t idle_count_ = 0;                // slots without a lease, free ones included
-  std::size_t idle_reading_count_ = 0;        // those of them that are still being read into
-  // Slots above the limit: empty, without memory, and in no count.
-  std::vector<std::uint32_t> withheld_slots_;
-  std::size_t reading_count_ = 0;      // slots being read into, leased ones included
-  std::size_t prefetching_count_ = 0;  // those of them that prefetch() began
-  std::size_t guessing_count_ = 0;     // those of them that are guesses
-  // Since reading_count_ was last 0: when, and reads begun.
+  // Since nothing was being read: when, and reads begun.
   Stopwatch reading_watch_;
   std::size_t reads_begun_ = 0;
   ExpertCacheStatistics statistics_;

@@ -22,7 +22,8 @@ Status ExpertCache::exchange(LayerId layer, std::span<const ExpertSwap> swaps) {
   while (status.ok() && !swaps.empty()) {
     std::unique_lock lock(mutex_);
     const std::size_t batch =
-        std::min({swaps.size(), kExchangeBatch, std::max<std::size_t>(1, idle_count_)});
+        std::min({swaps.size(), kExchangeBatch,
+                  std::max<std::size_t>(1, table_.idle_count(table_.class_of(layer)))});
     status = exchange_batch(lock, layer, swaps.first(batch));
     swaps = swaps.subspan(batch);
   }
@@ -41,24 +42,24 @@ Status ExpertCache::exchange_batch(std::unique_lock<std::mutex>& lock, LayerId l
   // Those who are here first, so that none of them leaves for another.
   std::vector<std::uint32_t> held;
   for (const ExpertId id : incoming) {
-    const std::uint32_t slot_id = slot_of({layer, id});
+    const std::uint32_t slot_id = table_.find({layer, id});
     if (slot_id == kNoSlot) continue;
-    add_lease(slots_[slot_id]);
+    table_.add_lease(slot_id);
     held.push_back(slot_id);
   }
   new_slots_.clear();
   requests_.clear();
   for (const ExpertSwap& swap : swaps) {
-    if (slot_of({layer, swap.in}) != kNoSlot) continue;
+    if (table_.find({layer, swap.in}) != kNoSlot) continue;
     const std::uint32_t slot_id = slot_for(layer, swap.out);
-    add_lease(slots_[slot_id]);
+    table_.add_lease(slot_id);
     start_reading(slot_id, {layer, swap.in}, LoadCause::kPlaced);
     held.push_back(slot_id);
   }
   Status status = submit_reads().with_prefix(fmt::format("expert store: layer {}", layer.value));
   for (const std::uint32_t slot_id : held) {
-    while (slots_[slot_id].state == SlotState::kReading) wait_for_disk(lock);
-    if (status.ok() && slots_[slot_id].state == SlotState::kFailed) status = errors_[slot_id];
+    while (table_[slot_id].state == SlotState::kReading) wait_for_disk(lock);
+    if (status.ok() && table_[slot_id].state == SlotState::kFailed) status = errors_[slot_id];
   }
   for (const std::uint32_t slot_id : held) drop_lease(slot_id);
   // The computation does not stand still for these: it has not begun.
@@ -69,9 +70,9 @@ Status ExpertCache::exchange_batch(std::unique_lock<std::mutex>& lock, LayerId l
 // A slot for a newcomer to `layer`: that of `out` if it can go, else a free one or the policy's.
 std::uint32_t ExpertCache::slot_for(LayerId layer, ExpertId out) {
   if (out != kNobody) {
-    const std::uint32_t slot_id = std::as_const(*this).slot_of({layer, out});
-    if (slot_id != kNoSlot && slots_[slot_id].lease_count == 0 &&
-        slots_[slot_id].state == SlotState::kResident) {
+    const std::uint32_t slot_id = table_.find({layer, out});
+    if (slot_id != kNoSlot && table_[slot_id].lease_count == 0 &&
+        table_[slot_id].state == SlotState::kResident) {
       drop_resident(slot_id);
       return slot_id;
     }
@@ -81,7 +82,7 @@ std::uint32_t ExpertCache::slot_for(LayerId layer, ExpertId out) {
 
 void ExpertCache::set_policy(std::unique_ptr<ResidencyPolicy> policy) {
   const std::lock_guard lock(mutex_);
-  policy->set_slot_count(slot_count_ - withheld_slots_.size());
+  policy->set_slots(table_.limits());
   for (std::uint32_t l = 0; l < store_.layer_count(); ++l) {
     std::vector<ExpertId> residents = policy_->ranked_residents(LayerId{l});
     std::ranges::reverse(residents);  // the most wanted is the last to have come
@@ -95,11 +96,11 @@ void ExpertCache::set_policy(std::unique_ptr<ResidencyPolicy> policy) {
 void ExpertCache::clear() {
   const std::lock_guard lock(mutex_);
   collect_finished_reads();
-  for (std::uint32_t slot_id = 0; slot_id < slot_count_; ++slot_id) {
-    const Slot& slot = slots_[slot_id];
+  for (std::uint32_t slot_id = 0; slot_id < slot_count(); ++slot_id) {
+    const Slot& slot = table_[slot_id];
     if (slot.state != SlotState::kResident || slot.lease_count > 0) continue;
     drop_resident(slot_id);
-    free_slots_.push_back(slot_id);
+    table_.free(slot_id);
   }
 }
 

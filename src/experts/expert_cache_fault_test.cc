@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <limits>
 #include <random>
 #include <string>
 #include <utility>
@@ -23,13 +24,14 @@ using testing::StartsWith;
 
 class ExpertCacheFault : public testing::Test {
  protected:
-  void make(std::size_t slot_count, FaultScript script) {
+  void make(std::size_t slot_count, FaultScript script,
+            std::size_t experts_at_once = std::numeric_limits<std::size_t>::max()) {
     auto inner = make_read_queue({.backend = IoBackend::kPread, .depth = 2});
     ASSERT_TRUE(inner.ok());
-    auto cache =
-        ExpertCache::create(store_, make_lru_policy(store_.expert_counts()),
-                            std::make_unique<FaultyReadQueue>(std::move(*inner), std::move(script)),
-                            {.budget_bytes = slot_count * store_.slot_size()});
+    auto cache = ExpertCache::create(
+        store_, make_lru_policy(store_.expert_counts()),
+        std::make_unique<FaultyReadQueue>(std::move(*inner), std::move(script)),
+        {.budget_bytes = slot_count * store_.slot_size(), .experts_at_once = experts_at_once});
     ASSERT_TRUE(cache.ok());
     cache_ = std::move(*cache);
   }
@@ -205,9 +207,14 @@ TEST_F(ExpertCacheFault, AFileCutShortIsAnErrorThatNamesItAndTheCacheLives) {
 }
 
 TEST_F(ExpertCacheFault, SurvivesARandomTraceOfFailuresAndLateAnswers) {
-  for (std::uint64_t seed = 1; seed <= 3; ++seed) {
+  for (std::uint64_t seed = 1; seed <= 6; ++seed) {
     SCOPED_TRACE(testing::Message() << "seed " << seed);
-    make(9, seeded_faults({.seed = seed, .failure_rate = 0.03, .delay_poll_count_max = 3}));
+    const FaultScript script =
+        seeded_faults({.seed = seed, .failure_rate = 0.03, .delay_poll_count_max = 3});
+    // Slots of one size, then of several.
+    if (seed <= 3) make(9, script);
+    if (seed > 3) make(20, script, /*experts_at_once=*/8);
+    ASSERT_EQ(cache_->slot_plan().classes().size(), seed <= 3 ? 1u : 4u);
     std::mt19937_64 random(seed);
     std::vector<ExpertLease> leases(4);  // kept while the next acquire runs, never all waited for
     std::size_t failure_count = 0;
@@ -226,17 +233,20 @@ TEST_F(ExpertCacheFault, SurvivesARandomTraceOfFailuresAndLateAnswers) {
     EXPECT_GT(failure_count, 10u);
     leases.clear();
     for (const std::uint32_t l : {0u, 1u, 3u, 4u}) {
-      ASSERT_LE(cache_->resident_count(LayerId{l}), 9u);
+      ASSERT_LE(cache_->resident_count(LayerId{l}), cache_->slot_limit(LayerId{l}));
     }
     const ExpertCacheStatistics statistics = cache_->statistics();
     EXPECT_GT(statistics.hit_count, 0u);
     EXPECT_LT(statistics.bytes_wanted, cache_->read_statistics().bytes_wanted);
-    // No slot was lost: all nine can be leased at once, if not at the first attempt.
-    bool ok = false;
-    for (int attempt = 0; attempt < 20 && !ok; ++attempt) {
-      ok = read(LayerId{3}, ids({0, 1, 2, 3, 4, 5, 6, 7, 8})).ok();
+    // No slot was lost: all that a layer can use can be leased at once, if not at the first
+    // attempt.
+    for (const LayerId layer : {LayerId{3}, LayerId{0}}) {
+      std::vector<ExpertId> all(std::min(cache_->slot_limit(layer), store_.expert_count(layer)));
+      for (std::uint16_t e = 0; e < all.size(); ++e) all[e] = ExpertId{e};
+      bool ok = false;
+      for (int attempt = 0; attempt < 20 && !ok; ++attempt) ok = read(layer, all).ok();
+      EXPECT_TRUE(ok);
     }
-    EXPECT_TRUE(ok);
   }
 }
 

@@ -177,6 +177,101 @@ TEST_P(ExpertCacheLimitTest, HoldsWhileTheLimitMovesAtRandom) {
   EXPECT_GT(cache_->statistics().limit_eviction_count, 0u);
 }
 
+// Layers 0 and 1 take slots of 1 MiB and more, layer 2 of 2.
+class ExpertCacheSizesTest : public testing::Test {
+ protected:
+  static constexpr std::uint64_t kMib = std::uint64_t{1} << 20;
+
+  void make(std::uint64_t budget_bytes) {
+    cache_ = ExpertCache::create(store_, make_residency_policy("lfu", store_.expert_counts()),
+                                 make_read_queue({.backend = IoBackend::kPread}).value(),
+                                 {.budget_bytes = budget_bytes, .experts_at_once = 2})
+                 .value();
+  }
+  std::vector<ExpertLease> load(std::uint32_t layer, std::initializer_list<int> experts) {
+    std::vector<ExpertLease> leases(experts.size());
+    const Status status = cache_->acquire(step_++, LayerId{layer}, ids(experts), leases);
+    EXPECT_TRUE(status.ok()) << status.message();
+    for (std::size_t i = 0; i < leases.size(); ++i) {
+      EXPECT_TRUE(files_.matches(store_, {{layer}, ids(experts)[i]}, leases[i].wait().value()));
+    }
+    return leases;
+  }
+  std::uint64_t small() const { return store_.slot_size({0}); }
+  std::uint64_t large() const { return store_.slot_size({2}); }
+
+  const std::vector<ExpertFiles::LayerShape> shapes_ = {
+      {.expert_count = 8, .segment_sizes = {kMib}},
+      {.expert_count = 8, .segment_sizes = {kMib}},
+      {.expert_count = 8, .segment_sizes = {2 * kMib}}};
+  ExpertFiles files_{shapes_, 7};
+  ExpertStore store_ = files_.open_store();
+  std::unique_ptr<ExpertCache> cache_;
+  std::uint64_t step_ = 0;
+};
+
+TEST_F(ExpertCacheSizesTest, AnExpertTakesASlotOfItsOwnSize) {
+  make(4 * large() + 8 * small());
+  EXPECT_EQ(cache_->slot_count(), 12u);
+  EXPECT_EQ(cache_->slot_limit(LayerId{0}), 8u);
+  EXPECT_EQ(cache_->slot_limit(LayerId{2}), 4u);
+  load(2, {0, 1, 2, 3});
+  load(0, {0, 1, 2, 3});
+  EXPECT_EQ(cache_->used_bytes(), 4 * large() + 4 * small());
+  load(2, {4});
+  EXPECT_EQ(cache_->resident_count(LayerId{2}), 4u) << "no small slots make a large one";
+  EXPECT_EQ(cache_->resident_count(LayerId{0}), 4u);
+  load(1, {0, 1, 2, 3, 4});
+  EXPECT_EQ(cache_->resident_count(LayerId{0}), 3u) << "layers of one size share";
+  EXPECT_EQ(cache_->used_bytes(), cache_->byte_limit());
+}
+
+TEST_F(ExpertCacheSizesTest, ALimitLeavesWhatASmallerBudgetWouldHaveBought) {
+  make(4 * large() + 8 * small());
+  for (const std::uint32_t layer : {0u, 1u, 2u}) load(layer, {0, 1, 2, 3});
+  const std::uint64_t full = read_process_memory().rss_bytes;
+  EXPECT_EQ(cache_->set_byte_limit(2 * large() + 4 * small() + small() - 1),
+            2 * large() + 4 * small());
+  EXPECT_EQ(cache_->slot_limit(LayerId{2}), 2u);
+  EXPECT_EQ(cache_->slot_limit(LayerId{1}), 4u);
+  EXPECT_EQ(cache_->statistics().limit_eviction_count, 6u);
+  EXPECT_LE(read_process_memory().rss_bytes + 2 * large() + 4 * small(), full + 3 * kMib);
+  EXPECT_EQ(cache_->set_byte_limit(cache_->slot_plan().byte_size()), 4 * large() + 8 * small());
+  for (const std::uint32_t layer : {0u, 1u, 2u}) load(layer, {0, 1, 2, 3});
+  EXPECT_EQ(cache_->used_bytes(), cache_->byte_limit());
+}
+
+TEST_F(ExpertCacheSizesTest, LeasesOfOneSizeKeepNoSlotsOfAnother) {
+  make(4 * large() + 8 * small());
+  const std::vector<ExpertLease> kept = load(2, {0, 1, 2});
+  load(0, {0, 1, 2, 3});
+  const std::uint64_t reached = cache_->set_byte_limit(2 * large() + 4 * small());
+  EXPECT_EQ(reached, 3 * large() + 4 * small());
+  ExpertLease none;
+  const std::vector<ExpertId> wanted = ids({4});
+  const Status status = cache_->acquire(9, LayerId{2}, wanted, {&none, 1});
+  EXPECT_EQ(status.code(), StatusCode::kOutOfBudget);
+  EXPECT_THAT(status.message(), HasSubstr("of 3 slots"));
+  EXPECT_THAT(status.message(), HasSubstr("short of memory"));
+}
+
+TEST_F(ExpertCacheSizesTest, PrefetchesFillWhatHasRoom) {
+  make(2 * large() + 8 * small());
+  std::vector<ExpertKey> wanted;
+  for (const std::uint32_t layer : {2u, 0u, 1u}) {
+    for (const ExpertId id : ids({0, 1, 2, 3, 4})) wanted.push_back({{layer}, id});
+  }
+  std::span<const ExpertKey> rest = wanted;
+  for (;;) {
+    const PrefetchProgress progress = cache_->prefetch(rest).value();
+    rest = rest.subspan(progress.done_count);
+    if ((rest.empty() || progress.is_full) && progress.reading_count == 0) break;
+  }
+  EXPECT_EQ(cache_->used_bytes(), cache_->byte_limit());
+  EXPECT_EQ(cache_->resident_count(LayerId{2}), cache_->slot_limit(LayerId{2}));
+  EXPECT_EQ(cache_->resident_count(LayerId{0}), 5u);
+}
+
 INSTANTIATE_TEST_SUITE_P(Policies, ExpertCacheLimitTest, testing::ValuesIn(kResidencyPolicies),
                          [](const auto& info) { return std::string(info.param); });
 

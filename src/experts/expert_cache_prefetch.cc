@@ -1,6 +1,7 @@
 // What of ExpertCache happens ahead of any lease: prefetches of what an earlier run had, and
 // guesses of what comes next.
-#include <utility>
+#include <algorithm>
+#include <vector>
 
 #include "base/check.h"
 #include "experts/expert_cache.h"
@@ -23,16 +24,23 @@ Result<PrefetchProgress> ExpertCache::prefetch(std::span<const ExpertKey> wanted
     collect_finished_reads();
     new_slots_.clear();
     requests_.clear();
-    const bool nobody_waits = reading_count_ == idle_reading_count_ && guessing_count_ == 0;
+    const bool nobody_waits =
+        table_.reading_count() == table_.idle_reading_count() && table_.guessing_count() == 0;
+    std::vector<bool> is_full(table_.class_count());
     for (const ExpertKey key : wanted) {
-      if (std::as_const(*this).slot_of(key) == kNoSlot) {
-        const bool may_begin = nobody_waits && prefetching_count_ < kPrefetchesMax;
+      if (table_.find(key) == kNoSlot) {
+        const bool may_begin = nobody_waits && table_.prefetching_count() < kPrefetchesMax;
         if (!may_begin) break;
-        const std::uint32_t slot_id =
-            free_slots_.empty() ? slot_of_another(key.layer, kept) : take_free_slot();
-        progress.is_full = slot_id == kNoSlot;
-        if (progress.is_full) break;
-        start_reading(slot_id, key, LoadCause::kRestored);
+        std::uint32_t slot_id = take_free_slot(key.layer);
+        if (slot_id == kNoSlot) slot_id = slot_of_another(key.layer, kept);
+        if (slot_id == kNoSlot) {
+          // There may be room for others, in slots of another size.
+          is_full[table_.class_of(key.layer)] = true;
+          progress.is_full = std::ranges::find(is_full, false) == is_full.end();
+          if (progress.is_full) break;
+        } else {
+          start_reading(slot_id, key, LoadCause::kRestored);
+        }
       }
       ++progress.done_count;
     }
@@ -40,8 +48,8 @@ Result<PrefetchProgress> ExpertCache::prefetch(std::span<const ExpertKey> wanted
       return status.with_prefix("expert store: prefetch");
     }
   }
-  progress.is_full = progress.is_full || (kept.empty() && free_slots_.empty());
-  progress.reading_count = prefetching_count_;
+  progress.is_full = progress.is_full || (kept.empty() && table_.free_count() == 0);
+  progress.reading_count = table_.prefetching_count();
   return progress;
 }
 
@@ -50,16 +58,15 @@ void ExpertCache::find_missing(LayerId layer, std::span<const ExpertId> ids,
   places.clear();
   const std::lock_guard lock(mutex_);
   for (std::size_t i = 0; i < ids.size(); ++i) {
-    if (slot_of({layer, ids[i]}) == kNoSlot) places.push_back(i);
+    if (table_.find({layer, ids[i]}) == kNoSlot) places.push_back(i);
   }
 }
 
 void ExpertCache::find_present(LayerId layer, std::span<unsigned char> is_present) const {
   FM_CHECK(is_present.size() == store_.expert_count(layer));
   const std::lock_guard lock(mutex_);
-  for (std::size_t i = 0; i < is_present.size(); ++i) {
-    is_present[i] = index_[first_[layer.value] + i] != kNoSlot ? 1 : 0;
-  }
+  std::ranges::transform(table_.find_all(layer), is_present.begin(),
+                         [](std::uint32_t slot_id) { return slot_id != kNoSlot ? 1 : 0; });
 }
 
 Result<std::size_t> ExpertCache::speculate(LayerId layer, std::span<const ExpertId> wanted,
@@ -68,20 +75,22 @@ Result<std::size_t> ExpertCache::speculate(LayerId layer, std::span<const Expert
   if (queue_taken_ || submitters_waiting_ > 0) return std::size_t{0};
   // Slots for this guess, and no pause of the disk is taken for part of its work.
   collect_finished_reads();
+  const std::size_t slot_class = table_.class_of(layer);
   // Leased, they can't leave; only for this call.
   leased_slots_.clear();
   for (const ExpertId expert : kept) {
-    const std::uint32_t slot_id = std::as_const(*this).slot_of({layer, expert});
+    const std::uint32_t slot_id = table_.find({layer, expert});
     if (slot_id == kNoSlot) continue;
-    add_lease(slots_[slot_id]);
+    table_.add_lease(slot_id);
     leased_slots_.push_back(slot_id);
   }
   new_slots_.clear();
   requests_.clear();
   for (const ExpertId expert : wanted) {
     const ExpertKey key{layer, expert};
-    if (std::as_const(*this).slot_of(key) != kNoSlot) continue;
-    if (idle_count_ == idle_reading_count_) break;  // neither free nor evictable
+    if (table_.find(key) != kNoSlot) continue;
+    if (table_.idle_count(slot_class) == table_.idle_reading_count(slot_class))
+      break;  // neither free nor evictable
     start_reading(empty_slot(layer), key, LoadCause::kGuessed);
   }
   for (const std::uint32_t slot_id : leased_slots_) drop_lease(slot_id);
@@ -90,13 +99,6 @@ Result<std::size_t> ExpertCache::speculate(LayerId layer, std::span<const Expert
   }
   statistics_.speculative_read_count += new_slots_.size();
   return new_slots_.size();
-}
-
-// Somebody leases what was read as a guess, or is being read.
-void ExpertCache::confirm_guess(Slot& slot) {
-  ++statistics_.speculative_hit_count;
-  if (slot.state == SlotState::kReading) --guessing_count_;
-  slot.cause = LoadCause::kRouted;
 }
 
 ResidentSet ExpertCache::resident_set() const {

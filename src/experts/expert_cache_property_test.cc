@@ -10,6 +10,7 @@
 
 #include "experts/expert_cache.h"
 #include "experts/policies/lru.h"
+#include "experts/slot_plan.h"
 #include "experts/testing/expert_files.h"
 
 namespace flashmoe {
@@ -135,6 +136,111 @@ TEST_P(ExpertCacheProperty, HoldsOnRandomTraces) {
     EXPECT_EQ(statistics.bytes_wanted, resident_bytes);
   } else {
     EXPECT_EQ(statistics.eviction_count, read_count - slot_count);
+  }
+}
+
+// Slots of several sizes, while the limit moves: never more memory in use than the limit that was
+// returned, whatever is leased, guessed, prefetched or exchanged, and every expert shows the file's
+// bytes.
+TEST(ExpertCacheSizes, HoldWhileEverythingMovesAtRandom) {
+  for (std::uint64_t seed = 1; seed <= 6; ++seed) {
+    SCOPED_TRACE(testing::Message() << "seed " << seed);
+    std::mt19937_64 random(seed);
+    const ExpertFiles files(ExpertFiles::mixed_shapes(), seed);
+    const ExpertStore store = files.open_store();
+    const std::vector<std::size_t> counts = store.expert_counts();
+    const SlotClasses classes = slot_classes(store);
+    const std::uint64_t all_bytes = classes.resident_size();
+    const auto cache =
+        ExpertCache::create(store, make_lru_policy(counts),
+                            make_read_queue({.backend = IoBackend::kPread, .depth = 4}).value(),
+                            {.budget_bytes = all_bytes / 2 + random() % (all_bytes / 2 + 1),
+                             .experts_at_once = kTopK})
+            .value();
+    const SlotPlan& plan = cache->slot_plan();
+    ASSERT_EQ(plan.classes().size(), 4u);
+    ASSERT_LE(plan.byte_size(), all_bytes);
+    const std::uint64_t least_bytes = plan.offset(plan.slots_for(kTopK));
+    std::deque<Held> held;
+    const auto release_for = [&](LayerId layer) {
+      // A choice has to fit beside what is leased in slots of its size.
+      const std::size_t room = cache->slot_limit(layer) - kTopK;
+      const auto is_alike = [&](const Held& h) {
+        return plan.class_of(h.key.layer) == plan.class_of(layer);
+      };
+      while (static_cast<std::size_t>(std::ranges::count_if(held, is_alike)) > room) {
+        held.erase(std::ranges::find_if(held, is_alike));
+      }
+    };
+    for (std::uint64_t step = 0; step < 400; ++step) {
+      if (random() % 4 == 0) {
+        const std::uint64_t wanted = least_bytes + random() % (plan.byte_size() - least_bytes + 1);
+        const std::uint64_t limit = cache->set_byte_limit(wanted);
+        ASSERT_EQ(limit, cache->byte_limit());
+        if (held.empty() && limit > wanted) {
+          ASSERT_GT(cache->used_bytes(), least_bytes);  // reads in flight stay
+        }
+      }
+      LayerId layer;
+      do {
+        layer = {static_cast<std::uint32_t>(random() % counts.size())};
+      } while (counts[layer.value] == 0);
+      release_for(layer);
+      const std::vector<ExpertId> chosen = draw_routed(random, counts[layer.value]);
+      switch (random() % 4) {
+        case 0:
+          ASSERT_TRUE(cache->speculate(layer, std::span(chosen).first(2), chosen).ok());
+          break;
+        case 1: {
+          std::vector<ExpertKey> wanted;
+          for (const ExpertId id : chosen) wanted.push_back({layer, id});
+          for (std::uint32_t l = 0; l < counts.size(); ++l) {
+            if (counts[l] > 0) wanted.push_back({{l}, ExpertId{0}});
+          }
+          ASSERT_TRUE(
+              cache->prefetch(wanted, random() % 2 == 0 ? wanted : decltype(wanted)()).ok());
+          break;
+        }
+        case 2:
+          ASSERT_TRUE(cache->exchange(layer, std::vector<ExpertSwap>{{chosen[0], chosen[1]}}).ok());
+          ASSERT_TRUE(cache->is_resident({layer, chosen[1]}));
+          break;
+        default: {
+          std::vector<ExpertLease> leases(kTopK);
+          const Status status = cache->acquire(step, layer, chosen, leases);
+          ASSERT_TRUE(status.ok()) << status.message();
+          for (std::size_t k = 0; k < kTopK; ++k) {
+            held.push_back({{layer, chosen[k]}, std::move(leases[k])});
+          }
+        }
+      }
+      ASSERT_LE(cache->used_bytes(), cache->byte_limit());
+      const LayerSlots limits = cache->slot_limits();
+      std::vector<std::size_t> residents(limits.counts.size());
+      for (std::uint32_t l = 0; l < counts.size(); ++l) {
+        residents[limits.class_of({l})] += cache->resident_count({l});
+      }
+      for (std::size_t c = 0; c < residents.size(); ++c) ASSERT_LE(residents[c], limits.counts[c]);
+      while (held.size() > random() % 12) {
+        const std::size_t i = random() % held.size();
+        const Result<ExpertView> view = held[i].lease.wait();
+        ASSERT_TRUE(view.ok()) << view.status().message();
+        ASSERT_TRUE(files.matches(store, held[i].key, *view));
+        held.erase(held.begin() + static_cast<std::ptrdiff_t>(i));
+      }
+    }
+    held.clear();
+    // All that was withheld comes back: nothing is lost to moving.
+    cache->set_byte_limit(plan.byte_size());
+    for (std::uint32_t l = 0; l < counts.size(); ++l) {
+      for (std::uint16_t e = 0; e < counts[l]; ++e) {
+        std::vector<ExpertLease> lease(1);
+        ASSERT_TRUE(cache->acquire(400, {l}, std::vector{ExpertId{e}}, lease).ok());
+        ASSERT_TRUE(files.matches(store, {{l}, {e}}, lease[0].wait().value()));
+      }
+    }
+    EXPECT_EQ(cache->used_bytes(), plan.byte_size());
+    EXPECT_GT(cache->statistics().limit_eviction_count, 0u);
   }
 }
 

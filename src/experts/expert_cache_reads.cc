@@ -9,23 +9,16 @@
 namespace flashmoe {
 // Adds the reads of `key` into an empty slot to requests_, which the caller submits.
 void ExpertCache::start_reading(std::uint32_t slot_id, ExpertKey key, LoadCause cause) {
-  Slot& slot = slots_[slot_id];
-  slot.key = key;
-  slot.state = SlotState::kReading;
-  slot.cause = cause;
-  if (reading_count_++ == 0) {
+  if (table_.reading_count() == 0) {
     reading_watch_ = Stopwatch();
     reads_begun_ = 0;
   }
   ++reads_begun_;
-  if (slot.lease_count == 0) ++idle_reading_count_;
-  if (cause == LoadCause::kRestored) ++prefetching_count_;
-  if (cause == LoadCause::kGuessed) ++guessing_count_;
-  slot_of(key) = slot_id;
+  const ExpertPlacement place = store_.placement(key);
+  table_.begin_reading(slot_id, key, cause, place.read_count);
   policy_->on_loaded(key, cause);
 
-  std::byte* const base = memory_.data() + slot_id * store_.slot_size();
-  const ExpertPlacement place = store_.placement(key);
+  std::byte* const base = memory_.data(slot_id);
   const std::span<const ExpertSegment> parts = store_.segments(key);
   for (std::size_t i = 0; i < parts.size(); ++i) {
     segments_[slot_id][i] = {base + place.segment_offsets[i], parts[i].size};
@@ -39,7 +32,6 @@ void ExpertCache::start_reading(std::uint32_t slot_id, ExpertKey key, LoadCause 
                          .tag = slot_id,
                          .padded = read.padded});
   }
-  slot.reads_left = static_cast<std::uint16_t>(place.read_count);
   new_slots_.push_back(slot_id);
 }
 
@@ -90,7 +82,7 @@ void ExpertCache::take_turn(std::unique_lock<std::mutex>& lock) {
 
 // Books what has ended, unless a thread waits in the queue, which then does.
 void ExpertCache::collect_finished_reads() {
-  if (reading_count_ == 0 || queue_taken_) return;
+  if (table_.reading_count() == 0 || queue_taken_) return;
   collect_reads(queue_->poll(completions_, /*wait=*/false), /*waited=*/false);
 }
 
@@ -98,17 +90,17 @@ void ExpertCache::collect_finished_reads() {
 void ExpertCache::collect_reads(std::size_t count, bool waited) {
   for (const ReadCompletion& completion : std::span(completions_).first(count)) {
     const auto slot_id = static_cast<std::uint32_t>(completion.tag);
-    Slot& slot = slots_[slot_id];
     if (!completion.status.ok() && errors_[slot_id].ok()) {
-      errors_[slot_id] = completion.status.with_prefix(fmt::format(
-          "expert store: layer {} expert {}", slot.key.layer.value, slot.key.expert.value));
+      const ExpertKey key = table_[slot_id].key;
+      errors_[slot_id] = completion.status.with_prefix(
+          fmt::format("expert store: layer {} expert {}", key.layer.value, key.expert.value));
     }
-    if (--slot.reads_left == 0) finish_reading(slot_id);
+    if (table_.end_read(slot_id)) finish_reading(slot_id);
   }
   read_statistics_ = queue_->statistics();
   if (count == 0) return;
   queue_changed_.notify_all();
-  if (reading_count_ > 0) return;
+  if (table_.reading_count() > 0) return;
   const double seconds = reading_watch_.lap();
   statistics_.reading_seconds += seconds;
   statistics_.read_count += reads_begun_;
@@ -118,33 +110,22 @@ void ExpertCache::collect_reads(std::size_t count, bool waited) {
 }
 
 void ExpertCache::finish_reading(std::uint32_t slot_id) {
-  Slot& slot = slots_[slot_id];
   if (!errors_[slot_id].ok()) {
     fail(slot_id);
     return;
   }
-  end_reading(slot);
+  const Slot& slot = table_[slot_id];
   if (slot.cause == LoadCause::kRestored) ++statistics_.prefetch_count;
   if (slot.cause == LoadCause::kPlaced) ++statistics_.exchange_count;
-  slot.state.store(SlotState::kResident, std::memory_order_release);
-  ++resident_counts_[slot.key.layer.value];
+  table_.arrive(slot_id);
   statistics_.bytes_wanted += store_.expert_size(slot.key.layer);
 }
 
 // All reads into the slot have ended, or were not begun.
-void ExpertCache::end_reading(const Slot& slot) {
-  --reading_count_;
-  if (slot.lease_count == 0) --idle_reading_count_;
-  if (slot.cause == LoadCause::kRestored) --prefetching_count_;
-  if (slot.cause == LoadCause::kGuessed) --guessing_count_;
-}
-
 void ExpertCache::fail(std::uint32_t slot_id) {
-  Slot& slot = slots_[slot_id];
-  end_reading(slot);
-  forget(slot);
-  slot.state = SlotState::kFailed;
-  if (slot.lease_count == 0) free_slot(slot_id);
+  table_.fail(slot_id);
+  policy_->on_dropped(table_[slot_id].key);
+  if (table_[slot_id].lease_count == 0) free_slot(slot_id);
 }
 
 }  // namespace flashmoe

@@ -26,9 +26,9 @@ class RecordingPolicy final : public ForwardingPolicy {
  public:
   RecordingPolicy(std::span<const std::size_t> counts, std::vector<std::string>& calls)
       : ForwardingPolicy(make_lru_policy(counts)), calls_(calls) {}
-  void set_slot_count(std::size_t slot_count) override {
-    calls_.push_back(fmt::format("{} slots", slot_count));
-    ForwardingPolicy::set_slot_count(slot_count);
+  void set_slots(const LayerSlots& slots) override {
+    calls_.push_back(fmt::format("{} slots", fmt::join(slots.counts, " and ")));
+    ForwardingPolicy::set_slots(slots);
   }
   void on_routed(std::uint64_t step, LayerId layer, std::span<const ExpertId> routed,
                  const RowCounts& rows) override {

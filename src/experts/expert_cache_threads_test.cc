@@ -66,7 +66,8 @@ TEST_P(ExpertCacheThreads, SeeTheFilesBytesAndAllGetDone) {
       std::make_unique<FaultyReadQueue>(
           std::move(*inner),
           seeded_faults({.seed = 5, .failure_rate = failure_rate, .delay_poll_count_max = 2})),
-      {.budget_bytes = slot_count * store.slot_size()});
+      {.budget_bytes = slot_count * store.slot_size(),
+       .experts_at_once = kThreadCount * kThreadTopK});
   ASSERT_TRUE(created.ok());
   Counts counts;
   std::vector<std::thread> threads;
@@ -81,9 +82,10 @@ TEST_P(ExpertCacheThreads, SeeTheFilesBytesAndAllGetDone) {
 }
 
 // A thread that acquires again releases first what it holds: kThreadTopK slots a thread are enough.
-// With 48 slots little is read, so that only frequent faults are certain to happen.
+// From 30 of the largest on they are of several sizes. With 48 slots little is read, so that only
+// frequent faults are certain to happen.
 INSTANTIATE_TEST_SUITE_P(Slots, ExpertCacheThreads,
-                         testing::Combine(testing::Values(kThreadCount* kThreadTopK, 20, 48),
+                         testing::Combine(testing::Values(kThreadCount* kThreadTopK, 20, 30, 48),
                                           testing::Values(0.0, 0.2)));
 
 }  // namespace

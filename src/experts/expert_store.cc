@@ -84,12 +84,12 @@ Result<ExpertStore> ExpertStore::open(std::span<const std::filesystem::path> pat
 }
 
 ExpertStore::ExpertStore(std::vector<File> files, std::vector<Layer> layers)
-    : files_(std::move(files)), layers_(std::move(layers)) {
+    : files_(std::move(files)), layers_(std::move(layers)), slot_sizes_(layers_.size()) {
   for (std::size_t l = 0; l < layers_.size(); ++l) {
     const LayerId layer{static_cast<std::uint32_t>(l)};
     for (std::size_t e = 0; e < expert_count(layer); ++e) {
       const ExpertPlacement place = placement({layer, ExpertId{static_cast<std::uint16_t>(e)}});
-      slot_size_ = std::max(slot_size_, place.size);
+      slot_sizes_[l] = std::max(slot_sizes_[l], place.size);
       for (std::size_t i = 0; i < place.read_count; ++i) {
         const ExpertPlacement::Read& read = place.reads[i];
         slot_alignment_ =
@@ -98,7 +98,10 @@ ExpertStore::ExpertStore(std::vector<File> files, std::vector<Layer> layers)
       }
     }
   }
-  slot_size_ = round_up(slot_size_, slot_alignment_);
+  for (std::uint64_t& size : slot_sizes_) {
+    size = round_up(size, slot_alignment_);
+    slot_size_ = std::max(slot_size_, size);
+  }
 }
 
 std::size_t ExpertStore::expert_count(LayerId layer) const {

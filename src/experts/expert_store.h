@@ -72,9 +72,10 @@ class ExpertStore {
   /// Bytes of weights that one expert of `layer` has.
   std::uint64_t expert_size(LayerId layer) const;
 
-  /// Bytes of memory that any expert of the model takes in a slot: the largest expert, with the
-  /// margins that direct reads need. What the budget counts per slot; a multiple of
-  /// slot_alignment(). 0 if there are no experts.
+  /// Bytes of memory that any expert of the layer takes in a slot, with the margins that direct
+  /// reads need; a multiple of slot_alignment(). 0 if there are no experts.
+  std::uint64_t slot_size(LayerId layer) const { return slot_sizes_[layer.value]; }
+  /// The largest of them.
   std::uint64_t slot_size() const { return slot_size_; }
   std::size_t slot_alignment() const { return slot_alignment_; }
 
@@ -86,6 +87,7 @@ class ExpertStore {
 
   std::vector<File> files_;
   std::vector<Layer> layers_;
+  std::vector<std::uint64_t> slot_sizes_;  // of each layer
   std::uint64_t slot_size_ = 0;
   std::size_t slot_alignment_ = 1;
 };

@@ -8,32 +8,48 @@ namespace flashmoe {
 
 namespace {
 
-std::size_t layers_with_experts(std::span<const std::size_t> expert_counts) {
-  return static_cast<std::size_t>(
-      std::ranges::count_if(expert_counts, [](std::size_t count) { return count > 0; }));
-}
-
-}  // namespace
-
-std::vector<std::size_t> equal_shares(std::size_t total,
-                                      std::span<const std::size_t> expert_counts) {
-  std::size_t left = layers_with_experts(expert_counts);
-  std::vector<std::size_t> shares;
-  for (const std::size_t count : expert_counts) {
-    const std::size_t share = count == 0 ? 0 : std::min(count, (total + left - 1) / left);
-    shares.push_back(share);
-    total -= share;
-    if (count > 0) --left;
+/// Equal shares of places(slots of a class, its layers) for the layers of each class that have
+/// experts, at most all of a layer's.
+template <typename Places>
+std::vector<std::size_t> shares_of_classes(const LayerSlots& slots,
+                                           std::span<const std::size_t> expert_counts,
+                                           const Places& places) {
+  std::vector<std::size_t> layers_left(slots.counts.size());
+  for (std::uint32_t l = 0; l < expert_counts.size(); ++l) {
+    if (expert_counts[l] > 0) ++layers_left[slots.class_of(LayerId{l})];
+  }
+  std::vector<std::size_t> places_left;
+  for (std::size_t c = 0; c < slots.counts.size(); ++c) {
+    places_left.push_back(places(slots.counts[c], layers_left[c]));
+  }
+  std::vector<std::size_t> shares(expert_counts.size());
+  for (std::uint32_t l = 0; l < expert_counts.size(); ++l) {
+    if (expert_counts[l] == 0) continue;
+    std::size_t& total = places_left[slots.class_of(LayerId{l})];
+    std::size_t& layers = layers_left[slots.class_of(LayerId{l})];
+    shares[l] = std::min(expert_counts[l], (total + layers - 1) / layers);
+    total -= shares[l];
+    --layers;
   }
   return shares;
 }
 
-std::vector<std::size_t> pinned_shares(std::size_t slot_count, std::size_t per_layer,
+}  // namespace
+
+std::vector<std::size_t> equal_shares(const LayerSlots& slots, std::size_t passing,
+                                      std::span<const std::size_t> expert_counts) {
+  return shares_of_classes(slots, expert_counts, [&](std::size_t count, std::size_t /*layers*/) {
+    return count - std::min(count, passing);
+  });
+}
+
+std::vector<std::size_t> pinned_shares(const LayerSlots& slots, std::size_t per_layer,
                                        std::size_t passing,
                                        std::span<const std::size_t> expert_counts) {
-  const std::size_t wanted =
-      per_layer == 0 ? slot_count / 2 : per_layer * layers_with_experts(expert_counts);
-  return equal_shares(std::min(wanted, slot_count - std::min(slot_count, passing)), expert_counts);
+  return shares_of_classes(slots, expert_counts, [&](std::size_t count, std::size_t layers) {
+    const std::size_t wanted = per_layer == 0 ? count / 2 : per_layer * layers;
+    return std::min(wanted, count - std::min(count, passing));
+  });
 }
 
 FixedSet::FixedSet(std::span<const std::size_t> expert_counts) : layers_(expert_counts.size()) {

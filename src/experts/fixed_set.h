@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "experts/expert_id.h"
+#include "experts/residency_policy.h"
 #include "experts/resident_set.h"
 
 namespace flashmoe {
@@ -18,13 +19,14 @@ struct ExpertSwap {
   friend bool operator==(const ExpertSwap&, const ExpertSwap&) = default;
 };
 
-/// `total` places in equal shares for the layers that have experts, at most all of a layer's.
-std::vector<std::size_t> equal_shares(std::size_t total,
+/// Places for experts of each layer in equal shares of its class of slots, at most all of a
+/// layer's, but for `passing` slots of each class that misses are read into.
+std::vector<std::size_t> equal_shares(const LayerSlots& slots, std::size_t passing,
                                       std::span<const std::size_t> expert_counts);
 
-/// How many experts of each layer a profile pins in `slot_count` slots: `per_layer`, or equal
-/// shares of half the slots (0), but for `passing` slots that misses are read into.
-std::vector<std::size_t> pinned_shares(std::size_t slot_count, std::size_t per_layer,
+/// How many experts of each layer a profile pins: `per_layer`, or equal shares of half the slots
+/// (0), but for `passing` slots of each class.
+std::vector<std::size_t> pinned_shares(const LayerSlots& slots, std::size_t per_layer,
                                        std::size_t passing,
                                        std::span<const std::size_t> expert_counts);
 

@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <array>
 #include <vector>
 
 namespace flashmoe {
@@ -98,6 +99,24 @@ TEST_F(FixedSetTest, EveryChangeOfWhoIsInItChangesTheVersion) {
   EXPECT_NE(planned, before);
   set_.complete(kLayer, 1);
   EXPECT_NE(set_.version(), planned);
+}
+
+constexpr std::array<std::size_t, 5> kExpertCounts = {16, 0, 16, 16, 4};
+
+TEST(FixedSetShares, AreEqualButForWhatPasses) {
+  const LayerSlots slots{.counts = {30}};
+  EXPECT_THAT(equal_shares(slots, 0, kExpertCounts), ElementsAre(8u, 0u, 8u, 7u, 4u));
+  EXPECT_THAT(equal_shares(slots, 10, kExpertCounts), ElementsAre(5u, 0u, 5u, 5u, 4u));
+  EXPECT_THAT(equal_shares(slots, 40, kExpertCounts), ElementsAre(0u, 0u, 0u, 0u, 0u));
+  EXPECT_THAT(pinned_shares(slots, 0, 4, kExpertCounts), ElementsAre(4u, 0u, 4u, 4u, 3u));
+  EXPECT_THAT(pinned_shares(slots, 2, 4, kExpertCounts), ElementsAre(2u, 0u, 2u, 2u, 2u));
+}
+
+TEST(FixedSetShares, AreOfTheLayersOwnClass) {
+  const LayerSlots slots{.counts = {12, 30}, .class_of_layer = {0, 0, 1, 1, 0}};
+  EXPECT_THAT(equal_shares(slots, 2, kExpertCounts), ElementsAre(5u, 0u, 14u, 14u, 4u));
+  EXPECT_THAT(pinned_shares(slots, 0, 2, kExpertCounts), ElementsAre(3u, 0u, 8u, 7u, 3u));
+  EXPECT_THAT(pinned_shares(slots, 6, 2, kExpertCounts), ElementsAre(5u, 0u, 6u, 6u, 4u));
 }
 
 }  // namespace

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <functional>
+#include <limits>
 #include <memory>
 #include <vector>
 
@@ -67,15 +68,18 @@ class Both {
  public:
   using MakePolicy = std::function<std::unique_ptr<ResidencyPolicy>()>;
 
-  Both(const MakePolicy& make_policy, std::size_t slot_count) {
+  /// With slots for so many of the largest experts.
+  Both(const MakePolicy& make_policy, std::size_t slot_count,
+       std::size_t experts_at_once = std::numeric_limits<std::size_t>::max()) {
     cache_ =
-        ExpertCache::create(store_, std::make_unique<Watched>(make_policy(), cache_decisions_),
-                            make_read_queue({.backend = IoBackend::kPread, .depth = 4}).value(),
-                            {.budget_bytes = slot_count * store_.slot_size()})
+        ExpertCache::create(
+            store_, std::make_unique<Watched>(make_policy(), cache_decisions_),
+            make_read_queue({.backend = IoBackend::kPread, .depth = 4}).value(),
+            {.budget_bytes = slot_count * store_.slot_size(), .experts_at_once = experts_at_once})
             .value();
     replay_ = std::make_unique<ResidencyReplay>(
         store_.expert_counts(), std::make_unique<Watched>(make_policy(), replay_decisions_),
-        slot_count);
+        cache_->slot_limits());
   }
 
   /// Decodes tokens [begin, end) of the trace.
@@ -105,6 +109,7 @@ class Both {
     EXPECT_EQ(replay_hits_, cache_->statistics().hit_count);
   }
   std::uint64_t hits() const { return replay_hits_; }
+  std::size_t class_count() const { return cache_->slot_limits().counts.size(); }
   const std::vector<LayerId>& moe_layers() const { return moe_layers_; }
 
  private:
@@ -142,11 +147,23 @@ TEST_P(ReplayEqualsCache, InEveryLoadAndDrop) {
   EXPECT_EQ(both.hits() > 0, GetParam().slot_count > kReplayTopK);
 }
 
+// Slots of each layer's own size: with the least that works, and with more.
+TEST_P(ReplayEqualsCache, WithSlotsOfSeveralSizes) {
+  SCOPED_TRACE(testing::Message() << "seed " << kSeed);
+  const std::vector<std::size_t> counts = expert_counts();
+  Both both([&] { return make_residency_policy(GetParam().policy, counts); }, GetParam().slot_count,
+            kReplayTopK);
+  both.decode(0, kTokens);
+  both.expect_equal();
+  EXPECT_EQ(both.class_count(), GetParam().slot_count < 12 ? 1u : 4u);
+}
+
 TEST(ReplayEqualsCachePinned, ThroughSwapsOfItsSet) {
   SCOPED_TRACE(testing::Message() << "seed " << kSeed);
   const std::vector<std::size_t> counts = expert_counts();
   const auto set = std::make_shared<FixedSet>(counts);
-  Both both([&] { return make_pinned_policy(make_residency_policy("lfu", counts), set); }, 20);
+  Both both([&] { return make_pinned_policy(make_residency_policy("lfu", counts), set); }, 20,
+            kReplayTopK);
   const auto fix = [&](std::initializer_list<int> wanted) {
     ResidentSet members{.layers = std::vector<std::vector<ExpertId>>(counts.size())};
     for (const LayerId layer : both.moe_layers()) members.layers[layer.value] = ids(wanted);

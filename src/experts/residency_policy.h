@@ -37,6 +37,17 @@ struct RowCounts {
   std::size_t total = 1;  // rows of the step
 };
 
+/// How many experts may be resident. Slots are of several sizes where experts are: layers of one
+/// class share theirs, and an expert never has a slot of another class (SlotPlan).
+struct LayerSlots {
+  std::vector<std::size_t> counts;          // slots of each class
+  std::vector<std::size_t> class_of_layer;  // empty: all layers are of class 0
+
+  std::size_t class_of(LayerId layer) const {
+    return class_of_layer.empty() ? 0 : class_of_layer[layer.value];
+  }
+};
+
 /// Decides which experts stay in memory; ExpertCache does the moving. Pure bookkeeping (no I/O,
 /// clock, threads or weights), so the engine and a trace replay run the very same object. Equal
 /// calls give equal answers; ties go to the smaller ExpertKey. Not thread-safe: the cache calls it
@@ -45,9 +56,9 @@ class ResidencyPolicy {
  public:
   virtual ~ResidencyPolicy() = default;
 
-  /// How many experts may be resident. Called before anything else, and again when it changes: may
-  /// then be below the number of residents, until enough of them are dropped.
-  virtual void set_slot_count(std::size_t slot_count) = 0;
+  /// How many experts may be resident. Called before anything else, and again when the counts
+  /// change: they may then be below the number of residents, until enough of them are dropped.
+  virtual void set_slots(const LayerSlots& slots) = 0;
 
   /// The router picked `routed` for `layer`, the most wanted first, at `step` (a count of forward
   /// passes that only grows). Comes before the loads and drops that follow from it.
@@ -62,8 +73,8 @@ class ResidencyPolicy {
   virtual void on_dropped(ExpertKey key) = 0;
 
   /// The expert to drop so that one of `layer` can come in: any resident that `evictable` contains;
-  /// there is at least one. A policy walks its own order and asks, so a victim costs a few steps
-  /// and not a list of all residents.
+  /// there is at least one, and all are of the layer's class. A policy walks its own order and
+  /// asks, so a victim costs a few steps and not a list of all residents.
   virtual ExpertKey choose_victim(LayerId layer, const EvictableSet& evictable) = 0;
 
   /// Whether experts stay when nobody leases them any more; if not, each leaves as its last lease

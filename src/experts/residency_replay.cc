@@ -9,19 +9,22 @@ namespace flashmoe {
 
 class ResidencyReplay::Evictable final : public EvictableSet {
  public:
-  explicit Evictable(const ResidencyReplay& replay) : replay_(replay) {}
+  Evictable(const ResidencyReplay& replay, LayerId layer)
+      : replay_(replay), class_(replay.free_.class_of(layer)) {}
   bool contains(ExpertKey key) const override {
     const std::size_t i = replay_.index_of(key);
-    return replay_.resident_[i] && !replay_.leased_[i];
+    return replay_.resident_[i] && !replay_.leased_[i] &&
+           replay_.free_.class_of(key.layer) == class_;
   }
 
  private:
   const ResidencyReplay& replay_;
+  const std::size_t class_;
 };
 
 ResidencyReplay::ResidencyReplay(std::span<const std::size_t> expert_counts,
-                                 std::unique_ptr<ResidencyPolicy> policy, std::size_t slot_count)
-    : policy_(std::move(policy)), free_count_(slot_count) {
+                                 std::unique_ptr<ResidencyPolicy> policy, LayerSlots slots)
+    : policy_(std::move(policy)), free_(std::move(slots)) {
   std::size_t count = 0;
   for (const std::size_t experts : expert_counts) {
     first_.push_back(count);
@@ -29,7 +32,7 @@ ResidencyReplay::ResidencyReplay(std::span<const std::size_t> expert_counts,
   }
   resident_.resize(count);
   leased_.resize(count);
-  policy_->set_slot_count(slot_count);
+  policy_->set_slots(free_);
 }
 
 std::size_t ResidencyReplay::acquire(std::uint64_t step, LayerId layer,
@@ -63,7 +66,7 @@ void ResidencyReplay::exchange(LayerId layer, std::span<const ExpertSwap> swaps)
   for (const ExpertSwap& swap : swaps) {
     if (resident_[index_of({layer, swap.in})]) continue;
     const ExpertKey out{layer, swap.out};
-    if (swap.out != kNobody && Evictable(*this).contains(out)) drop(out);
+    if (swap.out != kNobody && Evictable(*this, layer).contains(out)) drop(out);
     load({layer, swap.in}, LoadCause::kPlaced);
     held.push_back(swap.in);
   }
@@ -72,20 +75,21 @@ void ResidencyReplay::exchange(LayerId layer, std::span<const ExpertSwap> swaps)
 
 /// Leaves the newcomer leased.
 void ResidencyReplay::load(ExpertKey key, LoadCause cause) {
-  if (free_count_ == 0) {
-    const Evictable evictable(*this);
+  std::size_t& free_count = free_.counts[free_.class_of(key.layer)];
+  if (free_count == 0) {
+    const Evictable evictable(*this, key.layer);
     const ExpertKey victim = policy_->choose_victim(key.layer, evictable);
     FM_CHECK(evictable.contains(victim));
     drop(victim);
   }
-  --free_count_;
+  --free_count;
   resident_[index_of(key)] = leased_[index_of(key)] = true;
   policy_->on_loaded(key, cause);
 }
 
 void ResidencyReplay::drop(ExpertKey key) {
   resident_[index_of(key)] = false;
-  ++free_count_;
+  ++free_.counts[free_.class_of(key.layer)];
   policy_->on_dropped(key);
 }
 
@@ -97,7 +101,7 @@ ReplayResult replay(const RoutingTrace& trace, const PolicyFactory& policy, std:
   for (std::size_t i = 0; i < trace.starts().size(); ++i) {
     const std::size_t begin = trace.starts()[i];
     const std::size_t end = trace.sequence_end(i);
-    ResidencyReplay cache(trace.num_experts(), policy(begin, end), slot_count);
+    ResidencyReplay cache(trace.num_experts(), policy(begin, end), {.counts = {slot_count}});
     for (std::uint32_t l = 0; begin_with != nullptr && l < begin_with->layer_count(); ++l) {
       std::vector<ExpertSwap> arrivals;
       for (const ExpertId id : begin_with->members(LayerId{l})) arrivals.push_back({kNobody, id});

@@ -33,14 +33,14 @@ struct HitCount {
 /// decoding.
 class ResidencyReplay {
  public:
-  /// `slot_count` must be at least as many as one acquire asks for.
+  /// The slots of each class must be at least as many as one acquire asks for.
   ResidencyReplay(std::span<const std::size_t> expert_counts,
-                  std::unique_ptr<ResidencyPolicy> policy, std::size_t slot_count);
+                  std::unique_ptr<ResidencyPolicy> policy, LayerSlots slots);
 
   /// Leases and releases `routed` (distinct ids); returns how many of them were resident.
   std::size_t acquire(std::uint64_t step, LayerId layer, std::span<const ExpertId> routed);
 
-  /// Puts `swaps`, as many as there are slots at most, in memory as ExpertCache::exchange does.
+  /// Puts `swaps`, as many as the layer has slots at most, in memory as ExpertCache::exchange does.
   void exchange(LayerId layer, std::span<const ExpertSwap> swaps);
 
  private:
@@ -53,8 +53,8 @@ class ResidencyReplay {
   std::unique_ptr<ResidencyPolicy> policy_;
   std::vector<std::size_t> first_;  // of each layer: where its experts begin in the vectors below
   std::vector<bool> resident_;
-  std::vector<bool> leased_;  // of residents
-  std::size_t free_count_ = 0;
+  std::vector<bool> leased_;       // of residents
+  LayerSlots free_;                // what of the slots is free
   std::vector<ExpertId> missing_;  // of one acquire; reused
 };
 

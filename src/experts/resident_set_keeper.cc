@@ -25,7 +25,12 @@ void ResidentSetKeeper::load(const ExpertStore& store) {
   }
   known_ = *std::move(set);
   std::vector<ExpertKey> wanted = by_rank(known_);
-  wanted.resize(std::min(wanted.size(), cache_.slot_limit()));
+  // As many as there are slots of their size.
+  LayerSlots left = cache_.slot_limits();
+  std::erase_if(wanted, [&left](ExpertKey key) {
+    std::size_t& count = left.counts[left.class_of(key.layer)];
+    return count == 0 || count-- == 0;
+  });
   sort_in_file_order(store, wanted);
   prefetcher_.emplace(cache_, std::move(wanted));
 }

@@ -46,7 +46,7 @@ class Residents {
  public:
   explicit Residents(std::size_t slot_count)
       : policy_(make_residency_policy(kDefaultResidencyPolicy, counts_)), free_count_(slot_count) {
-    policy_->set_slot_count(slot_count);
+    policy_->set_slots({.counts = {slot_count}});
   }
   bool hold(ExpertKey key) const { return keys_.contains(key); }
   void on_routed(std::uint64_t step, LayerId layer, std::span<const ExpertId> routed) {

@@ -42,7 +42,7 @@ void SpeculativeReader::guess(Ops& ops, Workspace& workspace, LayerId layer,
   watch_ = Stopwatch();
   if (is_chunk) {
     ask_router(ops, workspace, layer, sample(x));
-    rank_by_votes();
+    rank_by_votes(layer);
   } else {
     ask_router(ops, workspace, layer, x);
     rank_by_router(x.rows);
@@ -107,14 +107,14 @@ void SpeculativeReader::rank_by_router(std::size_t rows) {
 
 /// The rows' picks, those of most rows first. Of more than there are slots for at once, those that
 /// the layer will ask for first: it takes them by id, half the slots at a time (MoeBlock).
-void SpeculativeReader::rank_by_votes() {
+void SpeculativeReader::rank_by_votes(LayerId layer) {
   votes_.assign(spec_.num_experts, 0);
   for (const std::uint16_t id : ids_) ++votes_[id];
   guesses_.clear();
   for (std::size_t id = 0; id < votes_.size(); ++id) {
     if (votes_[id] > 0) guesses_.push_back(ExpertId{static_cast<std::uint16_t>(id)});
   }
-  const std::size_t slots = experts_.slot_limit();
+  const std::size_t slots = experts_.slot_limit(layer);
   if (guesses_.size() > slots) guesses_.resize(slots / 2);
   const auto rank_of = [this](ExpertId id) {
     const auto* const least = std::ranges::find_if(

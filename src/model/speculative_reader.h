@@ -46,7 +46,7 @@ class SpeculativeReader {
  private:
   void ask_router(Ops& ops, Workspace& workspace, LayerId layer, MatrixView<const float> x);
   void rank_by_router(std::size_t rows);
-  void rank_by_votes();
+  void rank_by_votes(LayerId layer);
 
   const Network& network_;
   const RouterSpec& spec_;  // of any MoE layer: they are alike

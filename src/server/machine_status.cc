@@ -66,7 +66,7 @@ Json machine_status_json(const ModelCard& card, const Engine& engine, const Sche
                    // What is in use of it, where that is counted.
                    {"used",
                     {{"dense_bytes", plan.dense_bytes},
-                     {"expert_bytes", resident * plan.expert_slot_bytes},
+                     {"expert_bytes", totals.expert_used_bytes},
                      {"prefix_bytes", now.checkpoint_bytes}}}}},
                  {"experts",
                   {{"count", plan.expert_count},

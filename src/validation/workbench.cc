@@ -92,8 +92,9 @@ std::size_t Workbench::capacity(std::size_t of_512) const {
 
 bool Workbench::fits_in(const MemoryPlan& plan, std::size_t capacity) const {
   const std::size_t slots = capacity * (plan.expert_count / num_experts_);
-  return plan.expert_slots * plan.expert_slot_bytes >=
-         slots * plan.expert_slot_bytes + 2 * plan.recurrent_bytes;
+  if (plan.expert_slots < slots || plan.expert_slots == 0) return false;
+  const std::uint64_t slot_bytes = (plan.expert_bytes + plan.expert_slots - 1) / plan.expert_slots;
+  return plan.expert_bytes >= slots * slot_bytes + 2 * plan.recurrent_bytes;
 }
 
 Result<std::unique_ptr<Engine>> Workbench::open(const ResidencyOptions& residency) {

@@ -25,7 +25,7 @@ class BeladyPolicy final : public ResidencyPolicy {
     }
   }
 
-  void set_slot_count(std::size_t /*slot_count*/) override {}
+  void set_slots(const LayerSlots& /*slots*/) override {}
 
   void on_routed(std::uint64_t step, LayerId layer, std::span<const ExpertId> routed,
                  const RowCounts& /*rows*/) override {

@@ -12,7 +12,7 @@ namespace flashmoe {
 class ForwardingPolicy : public ResidencyPolicy {
  public:
   explicit ForwardingPolicy(std::unique_ptr<ResidencyPolicy> inner) : inner_(std::move(inner)) {}
-  void set_slot_count(std::size_t slot_count) override { inner_->set_slot_count(slot_count); }
+  void set_slots(const LayerSlots& slots) override { inner_->set_slots(slots); }
   void on_routed(std::uint64_t step, LayerId layer, std::span<const ExpertId> routed,
                  const RowCounts& rows) override {
     inner_->on_routed(step, layer, routed, rows);

@@ -35,7 +35,7 @@ class FrequencyPolicy final : public ResidencyPolicy {
     }
   }
 
-  void set_slot_count(std::size_t slot_count) override { shares_.set_slot_count(slot_count); }
+  void set_slots(const LayerSlots& slots) override { shares_.set_slots(slots); }
 
   void on_routed(std::uint64_t step, LayerId layer, std::span<const ExpertId> routed,
                  const RowCounts& rows) override {

@@ -30,7 +30,7 @@ class LcpPolicyTest : public testing::Test {
 };
 
 TEST_F(LcpPolicyTest, FollowsItsFormula) {
-  policy_->set_slot_count(8);
+  policy_->set_slots({.counts = {8}});
   for (std::uint64_t step = 0; step < 8; ++step) route(step, 1);  // 8 uses, the last at 7
   route(100, 2);                                                  // 1 use
   // Of 8 uses 8 * 0.25^((now - 7) / 128) are left, of one 0.25^((now - 100) / 128): their ratio is
@@ -43,7 +43,7 @@ TEST_F(LcpPolicyTest, FollowsItsFormula) {
 }
 
 TEST_F(LcpPolicyTest, LetsGoOfWhatWasPopularOnceAPauseIsLongEnough) {
-  policy_->set_slot_count(8);
+  policy_->set_slots({.counts = {8}});
   for (std::uint64_t step = 0; step < 8; ++step) route(step, 1);
   // 8 * 0.25^(steps / 128) is 1 after 192 steps.
   route(7 + 191, 2);
@@ -55,7 +55,7 @@ TEST_F(LcpPolicyTest, LetsGoOfWhatWasPopularOnceAPauseIsLongEnough) {
 }
 
 TEST_F(LcpPolicyTest, CountsOldUsesInFullAgainAtTheNextOne) {
-  policy_->set_slot_count(8);
+  policy_->set_slots({.counts = {8}});
   for (std::uint64_t step = 0; step < 4; ++step) route(step, 1);
   for (std::uint64_t step = 1000; step < 1004; ++step) route(step, 2);
   EXPECT_EQ(victim(), ExpertId{1});

@@ -20,7 +20,7 @@ class LfuPolicyTest : public testing::Test {
  protected:
   void make(std::vector<std::size_t> expert_counts, std::size_t slot_count) {
     policy_ = make_lfu_policy(expert_counts);
-    policy_->set_slot_count(slot_count);
+    policy_->set_slots({.counts = {slot_count}});
   }
   // Routes one expert in a step of its own, and loads it if it is not there.
   void route(std::uint16_t expert, std::uint32_t layer = 0) {
@@ -153,9 +153,9 @@ TEST_F(LfuPolicyTest, SharesFewerSlotsOutAnew) {
   for (const std::uint16_t expert : {0, 1, 2, 3}) route(expert, 0);
   for (const std::uint16_t expert : {5, 4}) route(expert, 1);
   EXPECT_EQ(victim({}, 1), key(0, 0)) << "layer 1 has 2 of its 4";
-  policy_->set_slot_count(4);
+  policy_->set_slots({.counts = {4}});
   EXPECT_EQ(victim({}, 1), key(1, 5)) << "layer 1 has its 2";
-  policy_->set_slot_count(8);
+  policy_->set_slots({.counts = {8}});
   EXPECT_EQ(victim({}, 1), key(0, 0));
 }
 
@@ -167,7 +167,7 @@ TEST(LfuPolicyProperty, FollowsItsFormulaOnRandomTraces) {
   constexpr std::size_t kExperts = 40, kSlots = 12;
   const std::size_t counts[] = {kExperts};
   const auto policy = make_lfu_policy(counts);
-  policy->set_slot_count(kSlots);
+  policy->set_slots({.counts = {kSlots}});
   std::map<ExpertId, std::vector<std::uint64_t>> uses;
   std::set<ExpertId> residents;
   std::size_t close_calls = 0;

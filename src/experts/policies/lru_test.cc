@@ -18,7 +18,7 @@ class LruPolicyTest : public testing::Test {
  protected:
   void make(std::vector<std::size_t> expert_counts, std::size_t slot_count) {
     policy_ = make_lru_policy(expert_counts);
-    policy_->set_slot_count(slot_count);
+    policy_->set_slots({.counts = {slot_count}});
   }
   // Routes experts of which none was there.
   void load(std::uint32_t layer, std::initializer_list<int> experts) {
@@ -191,7 +191,7 @@ TEST(LruPolicy, DecidesAsTheNaiveModelOnRandomTraces) {
     SCOPED_TRACE(testing::Message() << slot_count << " slots, seed " << slot_count);
     std::mt19937_64 random(slot_count);
     const auto policy = make_lru_policy(counts);
-    policy->set_slot_count(slot_count);
+    policy->set_slots({.counts = {slot_count}});
     NaiveLru naive(counts, slot_count);
     for (std::uint64_t step = 0; step < 3000; ++step) {
       // Layers in order as a forward pass has them, now and then one out of turn.
@@ -234,7 +234,7 @@ TEST(LruPolicy, HitsBelowOneTokensWorthOfSlots) {
   // Every token wants the same 4 of each of 10 layers: one list over all layers would hit nothing.
   const std::vector<std::size_t> counts(10, 16);
   const auto policy = make_lru_policy(counts);
-  policy->set_slot_count(20);
+  policy->set_slots({.counts = {20}});
   std::set<ExpertKey> residents;
   std::size_t hit_count = 0;
   for (std::uint64_t step = 0; step < 100; ++step) {

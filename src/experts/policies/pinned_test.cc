@@ -21,7 +21,7 @@ class PinnedPolicyTest : public testing::Test {
   static constexpr LayerId kLayer{0};
 
   PinnedPolicyTest() {
-    policy_->set_slot_count(4);
+    policy_->set_slots({.counts = {4}});
     for (std::uint16_t e = 0; e < 4; ++e) load(e);
   }
   void load(std::uint16_t expert) {

@@ -256,7 +256,7 @@ Status MoeBlock::forward(StepContext& context, Scratch& scratch, const FeedForwa
 Status MoeBlock::run_waves(const Pass& pass, MatrixView<float> y) const {
   StepContext& context = pass.context;
   const std::vector<ChosenExpert>& chosen = books_.chosen;
-  std::size_t slots = context.experts->slot_limit();
+  std::size_t slots = context.experts->slot_limit(layer_);
   // What the slots hold at once is asked for at once: nobody who is here leaves before his turn,
   // and the disk has all that it has to do. Else half the slots to a wave leaves the other half to
   // the reads of the next one.
@@ -266,7 +266,7 @@ Status MoeBlock::run_waves(const Pass& pass, MatrixView<float> y) const {
   // Memory may get short while a wave is computed: what has no lease yet goes by the slots left.
   const auto look_at_slots = [&] {
     if (at_once) return;
-    slots = context.experts->slot_limit();
+    slots = context.experts->slot_limit(layer_);
     limits.experts = std::max<std::size_t>(1, slots / 2);
   };
   std::size_t begin = 0;

@@ -340,7 +340,7 @@ Result<WeightRecord> find_mxfp4_blocks(const ModelPackage& package, std::string_
   const Wanted wanted{package, name, stack, rows, cols};
   const PackedMode& mode = *find_packed_mode("mxfp4");
   std::array<const TensorRecord*, kWeightPlanesMax> planes = {};
-  for (const std::size_t plane : {0, 1}) {
+  for (const std::size_t plane : {0u, 1u}) {
     const NamedTensor tensor = find_named(wanted, plane == 0 ? "_blocks" : "_scales");
     if (tensor.record == nullptr) {
       return error(StatusCode::kNotFound,

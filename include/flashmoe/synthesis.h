@@ -61,11 +61,11 @@ std::vector<std::string_view> gguf_mixture_names();
 Result<SynthesisSummary> plan_synthesis(const SynthesisOptions& options);
 
 /// Writes a checkpoint of the geometry with seeded pseudo-random weights, in the layout of an MLX
-/// 4-bit conversion or as GGUF (docs/synthesis.md), and a tokenizer of single bytes. A tensor's bytes depend
-/// on the seed, its module and its shape alone. Needs some 20 MiB of memory, whatever the size. What
-/// is written takes its name when all of it is on disk; a failure leaves nothing behind. Errors: those
-/// of plan_synthesis(); kInvalidArgument if the folder holds something or the file exists; kIo for a disk that is too
-/// small, before anything is written, or fails; kCancelled.
+/// 4-bit conversion or as GGUF (docs/synthesis.md), and a tokenizer of single bytes. A tensor's
+/// bytes depend on the seed, its module and its shape alone. Needs some 20 MiB of memory, whatever
+/// the size. What is written takes its name when all of it is on disk; a failure leaves nothing
+/// behind. Errors: those of plan_synthesis(); kInvalidArgument if the folder holds something or the
+/// file exists; kIo for a disk that is too small, before anything is written, or fails; kCancelled.
 Result<SynthesisSummary> synthesize_checkpoint(const SynthesisOptions& options);
 
 }  // namespace flashmoe

@@ -195,6 +195,9 @@ TEST(GgufSynthesis, RefusesWhatGgufCannotHold) {
                  StatusCode::kUnsupported, {"qwen4_exp", "architecture", "qwen3_moe"});
   expect_failure(plan_synthesis({.like = "sprout", .gguf = "q9"}).status(),
                  StatusCode::kInvalidArgument, {"q9", "q4_k_m"});
+  // Attention is in every fourth layer.
+  expect_failure(plan_synthesis({.like = "sprout", .layers = 3, .gguf = "q8_0"}).status(),
+                 StatusCode::kUnsupported, {"no layer has attention", "more layers"});
   // A layer without experts in the middle has no key.
   const auto golden = find_golden("qwen3_moe/config.json");
   if (!golden) GTEST_SKIP() << "qwen3_moe is not on this machine";

@@ -31,15 +31,17 @@ std::uint16_t bf16_nearest(float value) {
 
 /// Ties to even; beyond the largest half, that.
 std::uint16_t f16_nearest(float value) {
-  const auto sign = static_cast<std::uint16_t>(std::signbit(value) ? 0x8000 : 0);
-  const double magnitude = std::abs(static_cast<double>(value));
-  int exponent = 0;
-  std::frexp(magnitude, &exponent);
-  // Halves of the same exponent, and all subnormal ones, are multiples of one step.
-  const int step_exponent = std::max(exponent - 11, -24);
-  const double steps = std::nearbyint(std::ldexp(magnitude, -step_exponent));  // to 2048
-  const double bits = steps + std::ldexp(step_exponent + 24, 10);
-  return static_cast<std::uint16_t>(sign | static_cast<std::uint16_t>(std::min(bits, 31743.0)));
+  const auto bits = std::bit_cast<std::uint32_t>(value);
+  const std::uint32_t sign = bits >> 16 & 0x8000u;
+  const std::uint32_t magnitude = bits & 0x7fffffffu;
+  constexpr std::uint32_t kSmallestNormal = 0x38800000;  // 2^-14
+  if (magnitude < kSmallestNormal) {                     // multiples of 2^-24
+    const long steps = std::lrint(std::bit_cast<float>(magnitude) * 0x1p24f);
+    return static_cast<std::uint16_t>(sign | static_cast<std::uint32_t>(steps));
+  }
+  const std::uint32_t rounded = magnitude + 0xfff + (magnitude >> 13 & 1);
+  const std::uint32_t half = std::min((rounded - 0x38000000u) >> 13, 0x7bffu);
+  return static_cast<std::uint16_t>(sign | half);
 }
 
 void fill_codes(std::uint64_t key, std::uint64_t first, std::span<std::byte> out) {

@@ -66,6 +66,21 @@ TEST(RandomFill, UniformNumbersFillTheirRange) {
   EXPECT_NEAR(most, 1.1, 0.01);
 }
 
+TEST(RandomFill, HalvesAndFloatsAreTheSameNumbers) {
+  // From subnormal halves on.
+  for (const float width : {1e-7f, 1e-5f, 1e-3f, 1.0f, 1000.0f}) {
+    RandomFill fill = {.kind = Kind::kUniform, .low = -width, .high = width, .dtype = DType::kF32};
+    const std::vector<std::byte> wide = filled(fill, 4 * 4096);
+    fill.dtype = DType::kF16;
+    const std::vector<std::byte> halves = filled(fill, 2 * 4096);
+    for (std::size_t i = 0; i < 4096; ++i) {
+      const auto exact = load_unaligned<float>(wide.data() + 4 * i);
+      const float half = float_from_f16(load_unaligned<std::uint16_t>(halves.data() + 2 * i));
+      ASSERT_NEAR(half, exact, std::max(std::abs(exact) * 0x1p-11f, 0x1p-25f)) << exact;
+    }
+  }
+}
+
 TEST(RandomFill, AffineGroupsHaveTheMeanAndDeviationAskedFor) {
   for (const std::uint32_t bits : {4u, 8u}) {
     RandomFill fill = {.kind = Kind::kScales, .bits = bits, .deviation = 0.02f};

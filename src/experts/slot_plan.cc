@@ -1,6 +1,7 @@
 #include "experts/slot_plan.h"
 
 #include <algorithm>
+#include <functional>
 #include <numeric>
 
 #include "base/check.h"

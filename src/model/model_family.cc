@@ -27,6 +27,16 @@ Result<ConfigReader> text_reader(const ModelPackage& package) {
                                                : Result<ConfigReader>(reader);
 }
 
+/// The positions that the layer's rotary embedding holds for; 0: any.
+std::size_t position_count(const LayerSpec& layer) {
+  return std::visit(
+      [](const auto& mixer) -> std::size_t {
+        if constexpr (requires { mixer.rope; }) return mixer.rope.position_count;
+        return 0;
+      },
+      layer.mixer);
+}
+
 }  // namespace
 
 Result<const ModelFamily*> find_model_family(const ModelPackage& package) {
@@ -51,6 +61,11 @@ Result<ModelSpec> read_model_spec(const ModelFamily& family, const ModelPackage&
   // Of a multimodal model, the outer object decides where both say something.
   FM_ASSIGN_OR_RETURN(spec.tie_word_embeddings,
                       whole.boolean_or("tie_word_embeddings", spec.tie_word_embeddings));
+  for (const LayerSpec& layer : spec.layers) {
+    if (const std::size_t positions = position_count(layer); positions != 0) {
+      spec.max_position_embeddings = std::min(spec.max_position_embeddings, positions);
+    }
+  }
   return spec;
 }
 

@@ -57,6 +57,9 @@ struct RopeSpec {
   std::variant<std::monostate, LinearRope, Llama3Rope, YarnRope, ProportionalRope, DividedRope>
       scaling;
   float attention_factor = 1;  // of cosines and sines
+  /// The positions that all this holds for; 0: any. Beyond, sequences would rotate otherwise from
+  /// their beginning on.
+  std::size_t position_count = 0;
 
   friend bool operator==(const RopeSpec&, const RopeSpec&) = default;
 };

@@ -171,6 +171,50 @@ TEST(Families, Llama31) {
   EXPECT_EQ(spec.moe_layer_count(), 0u);
 }
 
+json with_scaling(const json& scaling) {
+  return with(llama_3_1_8b(), {{"head_dim", 8}, {"rope_scaling", scaling}});
+}
+
+const AttentionSpec& first_attention(const ModelSpec& spec) {
+  return *spec.first_mixer<AttentionSpec>();
+}
+
+TEST(Families, LongRopeIsThatOfTheOriginalContext) {
+  const json scaling = {{"type", "longrope"},
+                        {"short_factor", {1, 1.5, 2, 4}},
+                        {"long_factor", {8, 8, 16, 32}},
+                        {"original_max_position_embeddings", 4096}};
+  const ModelSpec spec = read(with_scaling(scaling)).value();
+  const RopeSpec& rope = first_attention(spec).rope;
+  EXPECT_THAT(std::get<DividedRope>(rope.scaling).divisors, ::testing::ElementsAre(1, 1.5, 2, 4));
+  EXPECT_FLOAT_EQ(rope.attention_factor, 1.1902381f);  // (1 + ln 32 / ln 4096)^0.5
+  EXPECT_EQ(spec.max_position_embeddings, 4096u);
+
+  const auto attention_factor = [&](const json& fields) {
+    return first_attention(read(with_scaling(with(scaling, fields))).value()).rope.attention_factor;
+  };
+  EXPECT_FLOAT_EQ(attention_factor({{"factor", 16}}), 1.1547005f);  // (1 + 4 / 12)^0.5
+  EXPECT_FLOAT_EQ(attention_factor({{"factor", 1}}), 1);
+  EXPECT_FLOAT_EQ(attention_factor({{"attention_factor", 1.25}}), 1.25f);
+  // As Phi writes it: beside the scaling, where it comes first.
+  const json beside = with(with_scaling(scaling), {{"original_max_position_embeddings", 2048}});
+  EXPECT_EQ(read(beside).value().max_position_embeddings, 2048u);
+
+  EXPECT_THAT(complaint(with_scaling(with(scaling, {{"short_factor", {1, 2, 3}}}))),
+              HasSubstr("short_factor"));
+  EXPECT_THAT(complaint(with_scaling(with(scaling, {{"long_factor", nullptr}}))),
+              HasSubstr("long_factor"));
+  EXPECT_THAT(complaint(with_scaling(with(scaling, {{"long_factor", {1, 2, 0, 3}}}))),
+              HasSubstr("long_factor"));
+}
+
+TEST(Families, DynamicScalingLeavesTheContextOfTheModelAsItIs) {
+  const ModelSpec spec = read(with_scaling({{"rope_type", "dynamic"}, {"factor", 4}})).value();
+  EXPECT_EQ(first_attention(spec).rope.scaling.index(), 0u);
+  EXPECT_EQ(spec.max_position_embeddings, 131072u);
+  EXPECT_THAT(complaint(with_scaling({{"rope_type", "dynamic"}})), HasSubstr("factor"));
+}
+
 TEST(Families, DeepseekV3) {
   const ModelSpec spec = read(deepseek_v3()).value();
   const auto& attention = std::get<LatentAttentionSpec>(spec.layers[0].mixer);
@@ -209,7 +253,7 @@ TEST(Families, FieldsThatContradictEachOtherAreRefused) {
   EXPECT_THAT(complaint(with(llama_3_1_8b(), {{"num_attention_heads", 33}})),
               HasSubstr("num_attention_heads"));
   EXPECT_THAT(complaint(with(llama_3_1_8b(), {{"mlp_bias", true}})), HasSubstr("mlp_bias"));
-  EXPECT_THAT(complaint(with(llama_3_1_8b(), {{"rope_scaling", {{"rope_type", "longrope"}}}})),
+  EXPECT_THAT(complaint(with(llama_3_1_8b(), {{"rope_scaling", {{"rope_type", "spiral"}}}})),
               HasSubstr("rope_type"));
   json unsaid = llama_3_1_8b();
   unsaid["rope_scaling"].erase("original_max_position_embeddings");
@@ -457,7 +501,7 @@ TEST(Families, Gemma4ConfigsThatCannotBeAreRefused) {
                    "rope_parameters.full_attention.rope_theta");
   expect_complaint(with_full_rope({{"partial_rotary_factor", 0.001}}),
                    "rope_parameters.full_attention.partial_rotary_factor");
-  expect_complaint(with_full_rope({{"rope_type", "longrope"}}),
+  expect_complaint(with_full_rope({{"rope_type", "spiral"}}),
                    "rope_parameters.full_attention.rope_type");
   expect_complaint(with_full_rope({{"factor", 0}}), "rope_parameters.full_attention.factor");
   expect_complaint({{"global_head_dim", 511}}, "rope_parameters.full_attention");

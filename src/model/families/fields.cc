@@ -1,5 +1,6 @@
 #include "model/families/fields.h"
 
+#include <cmath>
 #include <string>
 #include <utility>
 
@@ -50,30 +51,59 @@ class RopeScalingReader {
                         object_.string_or({"rope_type", "type"}, "default"));
     if (type == "default" || type == "mrope") return Status();
     if (type == "linear") return read_linear(rope);
+    if (type == "dynamic") return read_dynamic();
+    if (type == "longrope") return read_longrope(rope);
     if (type == "llama3") return read_llama3(rope);
     if (type == "yarn") return read_yarn(rope);
     if (type == "proportional") return read_proportional(rope);
-    if (type == "divisors") return read_divisors(rope);  // of GGUF's own
-    return object_.reject(StatusCode::kUnsupported, {"rope_type", "type"},
-                          "only default, linear, llama3, yarn and proportional are supported; "
-                          "remove the scaling and keep within the original context");
+    if (type == "divisors") {  // of GGUF's own
+      FM_ASSIGN_OR_RETURN(rope.scaling, read_divisors("divisors", rope));
+      return Status();
+    }
+    return object_.reject(
+        StatusCode::kUnsupported, {"rope_type", "type"},
+        "only default, linear, dynamic, llama3, yarn, longrope and proportional are "
+        "supported; remove the scaling and keep within the original context");
   }
 
  private:
   Result<double> factor() const { return object_.number("factor", 1, 1e6); }
 
+  /// Where both say it, the config's own comes before the scaling's.
   Result<double> original_max_position() const {
-    if (object_.has("original_max_position_embeddings")) {
-      return object_.number("original_max_position_embeddings", 1, 1e9);
-    }
-    return reader_.number_or({"original_max_position_embeddings", "max_position_embeddings"}, 8192,
-                             1, 1e9);
+    constexpr const char* kField = "original_max_position_embeddings";
+    if (!reader_.has(kField) && object_.has(kField)) return object_.number(kField, 1, 1e9);
+    return reader_.number_or({kField, "max_position_embeddings"}, 8192, 1, 1e9);
   }
 
   Status read_linear(RopeSpec& rope) const {
     LinearRope scaling;
     FM_ASSIGN_OR_RETURN(scaling.factor, factor());
     rope.scaling = scaling;
+    return Status();
+  }
+
+  /// Nothing is stretched within max_position_embeddings, and no context is longer.
+  Status read_dynamic() const { return factor().status(); }
+
+  /// LongRoPE (arXiv 2402.13753) within the original context; a longer one has other divisors for
+  /// all of its positions.
+  Status read_longrope(RopeSpec& rope) const {
+    FM_ASSIGN_OR_RETURN(DividedRope within, read_divisors("short_factor", rope));
+    FM_RETURN_IF_ERROR(read_divisors("long_factor", rope).status());
+    FM_ASSIGN_OR_RETURN(const double original, original_max_position());
+    FM_ASSIGN_OR_RETURN(const double context,
+                        reader_.number_or("max_position_embeddings", original, 1, 1e9));
+    FM_ASSIGN_OR_RETURN(const double stretch,
+                        object_.number_or("factor", context / original, 1e-3, 1e6));
+    const bool is_longer = stretch > 1 && original > 1;
+    const double implied =
+        is_longer ? std::sqrt(1 + portable::log(stretch) / portable::log(original)) : 1;
+    FM_ASSIGN_OR_RETURN(const double given,
+                        object_.number_or("attention_factor", implied, 1e-3, 1e3));
+    rope.attention_factor = static_cast<float>(given);
+    rope.position_count = static_cast<std::size_t>(original);
+    rope.scaling = std::move(within);
     return Status();
   }
 
@@ -86,16 +116,15 @@ class RopeScalingReader {
     return Status();
   }
 
-  Status read_divisors(RopeSpec& rope) const {
+  Result<DividedRope> read_divisors(const char* field, const RopeSpec& rope) const {
     DividedRope scaling;
-    FM_ASSIGN_OR_RETURN(scaling.divisors, object_.number_list("divisors", 1e-6, 1e38));
+    FM_ASSIGN_OR_RETURN(scaling.divisors, object_.number_list(field, 1e-6, 1e38));
     if (scaling.divisors.size() != rope.rotary_dim / 2) {
       return contradiction(
-          object_, "divisors",
+          object_, field,
           fmt::format("must be {}, one for each rotary pair of a head", rope.rotary_dim / 2));
     }
-    rope.scaling = std::move(scaling);
-    return Status();
+    return scaling;
   }
 
   Status read_llama3(RopeSpec& rope) const {

@@ -115,7 +115,7 @@ TEST_F(BadConfig, ContradictionsAreNamed) {
 
 TEST_F(BadConfig, UnsupportedRotaryScalingIsRefused) {
   Json config = config_;
-  config["rope_parameters"] = {{"rope_type", "dynamic"}, {"factor", 4.0}, {"rope_theta", 1e4}};
+  config["rope_parameters"] = {{"rope_type", "spiral"}, {"factor", 4.0}, {"rope_theta", 1e4}};
   const Status status = open(config);
   EXPECT_EQ(status.code(), StatusCode::kUnsupported) << status.message();
   EXPECT_NE(status.message().find("rope"), std::string::npos) << status.message();
